@@ -1,0 +1,11 @@
+"""Policies over a finite set of responses: exact population optima, finite data, observed comparisons.
+
+Array conventions: n responses, m contexts (prompts). Preferences (n, n) or (m, n, n), distributions (n,) or (m, n),
+``h = log π/πref``, ``ρ = h_i − h_j``, ``z = βρ``. Natural logarithms, nats, float64.
+"""
+
+from .comparisons import Comparisons
+from .pairs import DirectedPairs
+from .problem import PreferenceProblem
+
+__all__ = ["Comparisons", "DirectedPairs", "PreferenceProblem"]

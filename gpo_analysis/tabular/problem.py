@@ -1,0 +1,304 @@
+"""A preference problem over a finite set of responses: who is preferred, who is sampled, what is the reference.
+
+Array conventions of this package: n responses, m contexts (prompts). Preferences ``(n, n)`` or ``(m, n, n)``,
+distributions over responses ``(n,)`` or ``(m, n)``. ``h = log π/πref``, ``ρ = h_i − h_j``, ``g = βh``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..preferences.validation import as_floats, check_distribution, check_positive, check_preference
+from .comparisons import Comparisons
+from .pairs import DirectedPairs
+
+if TYPE_CHECKING:
+    from ..losses import MarginLoss
+    from .solution import Solution
+
+__all__ = ["PreferenceProblem"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PreferenceProblem:
+    """Preferences among n responses, the behaviour policy μ that draws the pairs, and the reference policy πref.
+
+    Parameters
+    ----------
+    preference : array, shape (n, n) or (m, n, n)
+        ``P[i, j] = p(i ≻ j)`` in [0, 1], ``P[i, j] + P[j, i] = 1``. With a first axis: one matrix a context (prompt).
+    behavior : array, shape (n,) or (m, n), optional
+        μ: non-negative, summing to one; a pair is two independent draws. Uniform by default.
+    reference : array, shape (n,) or (m, n), optional
+        πref: above zero, summing to one. Uniform by default.
+    context_weights : array, shape (m,), optional
+        How often each context occurs; uniform by default, only with contexts.
+    items : sequence of str, optional
+        The responses' names.
+    comparisons : Comparisons, optional
+        Instead of preference and behavior: see :meth:`from_comparisons`.
+
+    Raises
+    ------
+    ValueError
+        At construction, naming the bad value, its place and what is accepted.
+
+    Examples
+    --------
+    >>> import gpo_analysis as gpo
+    >>> problem = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0]))
+    >>> problem
+    PreferenceProblem(3 responses)
+    >>> pairs = problem.directed_pairs()
+    >>> len(pairs), round(pairs.weight.sum() + pairs.diagonal_mass, 12)
+    (6, 1.0)
+    """
+
+    preference: FloatArray | None
+    behavior: FloatArray
+    reference: FloatArray
+    context_weights: FloatArray | None
+    items: tuple[str, ...]
+    comparisons: Comparisons | None
+
+    def __init__(
+        self,
+        preference: ArrayLike | None,
+        behavior: ArrayLike | None = None,
+        reference: ArrayLike | None = None,
+        context_weights: ArrayLike | None = None,
+        items: Sequence[str] | None = None,
+        *,
+        comparisons: Comparisons | None = None,
+    ) -> None:
+        shape: tuple[int, ...]
+        if comparisons is not None:
+            if preference is not None or behavior is not None or context_weights is not None:
+                raise ValueError(
+                    "observed comparisons bring their own pair weights: give no preference, behavior "
+                    "or context_weights beside them"
+                )
+            matrix, observed = None, comparisons.aggregated()
+            shape = (observed.n,)
+            ends = np.concatenate([observed.winner, observed.loser])
+            share = np.bincount(ends, weights=np.tile(observed.count, 2), minlength=observed.n)
+            mu, items = share / share.sum(), observed.items
+        else:
+            if preference is None:
+                raise ValueError("preference is missing; accepted are an (n, n) or (m, n, n) array, or comparisons=")
+            matrix, observed = check_preference(preference), None
+            if matrix.ndim > 3:
+                raise ValueError(f"preference must have shape (n, n) or (m, n, n), got {matrix.shape}")
+            shape = matrix.shape[:-1]
+            mu = _distribution(behavior, "behavior", shape)
+        n = shape[-1]
+        weights = None
+        if len(shape) == 2:
+            weights = _distribution(context_weights, "context_weights", (shape[0],))
+        elif context_weights is not None:
+            raise ValueError(f"context_weights need a preference of shape (m, n, n), got {(*shape, n)}")
+        names = tuple(str(i) for i in range(n)) if items is None else tuple(items)
+        if len(names) != n or len(set(names)) != n:
+            raise ValueError(f"items must be {n} distinct names, got {names!r:.200}")
+        ref = _distribution(reference, "reference", shape, positive=True)
+        for array in (matrix, mu, ref, weights):
+            if array is not None:
+                array.flags.writeable = False
+        object.__setattr__(self, "preference", matrix)
+        object.__setattr__(self, "behavior", mu)
+        object.__setattr__(self, "reference", ref)
+        object.__setattr__(self, "context_weights", weights)
+        object.__setattr__(self, "items", names)
+        object.__setattr__(self, "comparisons", observed)
+
+    @classmethod
+    def from_comparisons(cls, comparisons: Comparisons, reference: ArrayLike | None = None) -> PreferenceProblem:
+        """The empirical problem: the loss averages over the observed comparisons, each with its count's share.
+
+        Pairs stay sparse: only those compared take room. `behavior` is then each item's share of the appearances, and
+        ``½E[ρ²]`` is over the observed pairs.
+
+        Parameters
+        ----------
+        comparisons : Comparisons
+        reference : array, shape (n,), optional
+            πref in the order of ``comparisons.items``; uniform by default.
+
+        Examples
+        --------
+        >>> games = Comparisons.from_pairs([("a", "b", 3), ("b", "a", 1)])
+        >>> PreferenceProblem.from_comparisons(games).directed_pairs().weight
+        array([0.75, 0.25])
+        """
+        return cls(None, reference=reference, comparisons=comparisons)
+
+    @property
+    def n(self) -> int:
+        """Number of responses."""
+        return int(self.reference.shape[-1])
+
+    @property
+    def contexts(self) -> int:
+        """Number of contexts; 1 where the arrays have no context axis."""
+        return 1 if self.reference.ndim == 1 else int(self.reference.shape[0])
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the arrays have a context axis: (m, n) rather than (n,)."""
+        return self.reference.ndim == 2
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a policy: (n,), or (m, n) with contexts."""
+        return self.reference.shape
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the pairs are observed comparisons."""
+        return self.comparisons is not None
+
+    def directed_pairs(self) -> DirectedPairs:
+        """The pairs with a weight above zero: see :class:`DirectedPairs`. Computed once, shared by all callers."""
+        return self._pairs
+
+    @cached_property
+    def _pairs(self) -> DirectedPairs:
+        if self.comparisons is not None:
+            seen = self.comparisons
+            context = np.zeros(len(seen.winner), dtype=np.int64)
+            return DirectedPairs(context, seen.winner, seen.loser, seen.count / seen.total, 0.0)
+        weights = self.pair_weights() * self.shares()[:, None, None]
+        context, winner, loser = np.nonzero(weights)
+        mu = np.atleast_2d(self.behavior)
+        return DirectedPairs(
+            context, winner, loser, weights[context, winner, loser], float(self.shares() @ np.sum(mu**2, axis=-1))
+        )
+
+    def shares(self) -> FloatArray:
+        """Weights of the contexts, shape (m,); ``[1.]`` without contexts."""
+        return np.ones(1) if self.context_weights is None else self.context_weights
+
+    def pair_weights(self) -> FloatArray:
+        """Dense weights of the ordered pairs, shape (m, n, n): ``2 μ_i μ_j P_ij`` off the diagonal, 0 on it.
+
+        Within each context they sum to ``1 − Σμ²``; for observed comparisons to 1.
+        """
+        if self.comparisons is not None:
+            return np.asarray((self.comparisons.matrix() / self.comparisons.total).toarray())[None]
+        assert self.preference is not None
+        mu = np.atleast_2d(self.behavior)
+        weights = 2 * mu[:, :, None] * mu[:, None, :] * self.preference.reshape(-1, self.n, self.n)
+        weights[:, np.arange(self.n), np.arange(self.n)] = 0.0
+        return weights
+
+    def log_ratio(self, policy: ArrayLike) -> FloatArray:
+        """``h = log π/πref`` of a policy of shape (..., n) or (..., m, n).
+
+        Raises
+        ------
+        ValueError
+            For a policy that is not a distribution above zero, or of another shape.
+        """
+        checked = check_distribution(policy, "policy", positive=True)
+        if checked.shape[-len(self.shape) :] != self.shape:
+            raise ValueError(f"policy must have shape (..., {str(self.shape).strip('(,)')}), got {checked.shape}")
+        return np.asarray(np.log(checked) - np.log(self.reference))
+
+    def population_loss(self, policy: ArrayLike, loss: MarginLoss | str, beta: float) -> float | FloatArray:
+        """``E f(βρ)`` at a policy: ``2 Σ_ij μ_i μ_j P_ij f(β (h_i − h_j))``, f(0) at π = πref (arXiv 2402.05749).
+
+        Parameters
+        ----------
+        policy : array, shape (..., n) or (..., m, n)
+            Above zero, summing to one; leading axes (a trajectory) are kept.
+        loss : MarginLoss or str
+        beta : float
+            Above 0.
+
+        Returns
+        -------
+        float, or an array of the leading axes' shape
+
+        Examples
+        --------
+        >>> import gpo_analysis as gpo
+        >>> problem = PreferenceProblem(gpo.bradley_terry([0.0, 1.0]))
+        >>> round(problem.population_loss([0.5, 0.5], "logistic", 0.1), 6)
+        0.693147
+        """
+        return self.loss_at(self.log_ratio(policy), loss, beta)
+
+    def loss_at(self, log_ratio: ArrayLike, loss: MarginLoss | str, beta: float) -> float | FloatArray:
+        """``E f(βρ)`` at log-ratios h of shape (..., n) or (..., m, n); a constant added to h changes nothing.
+
+        Raises
+        ------
+        ValueError
+            For log-ratios that are not finite or of another shape, or β ≤ 0.
+        """
+        from ..losses import get_loss
+
+        f = get_loss(loss) if isinstance(loss, str) else loss
+        scale = check_positive(beta, "beta")
+        h = as_floats(log_ratio, "log_ratio")
+        if h.shape[-len(self.shape) :] != self.shape or not np.isfinite(h).all():
+            raise ValueError(f"log_ratio must be finite, of shape (..., {str(self.shape).strip('(,)')}), got {h.shape}")
+        lead = h.shape[: h.ndim - len(self.shape)]
+        pairs = self._pairs
+        values = f(scale * pairs.margins(h.reshape(*lead, self.contexts, self.n)))
+        total = np.asarray(values) @ pairs.weight
+        if pairs.diagonal_mass:
+            total = total + pairs.diagonal_mass * float(f(np.zeros(())))
+        return float(total) if not lead else np.asarray(total)
+
+    def solve(self, loss: MarginLoss | str, beta: float, *, link: str = "reverse_kl") -> Solution:
+        """The exact population optimum over full-support policies; see :func:`gpo_analysis.tabular.solve.solve`."""
+        from .solve import solve
+
+        return solve(self, loss, beta, link=link)
+
+    def sample(self, size: int, *, seed: int) -> Comparisons:
+        """Draw `size` labelled comparisons: a pair from μ (equal draws left out) and its label from P.
+
+        Parameters
+        ----------
+        size : int
+            At least 1.
+        seed : int
+            The same seed gives the same sample.
+
+        Raises
+        ------
+        ValueError
+            For a size below 1, a problem with contexts, or one whose μ never draws two different responses.
+        """
+        if int(size) != size or size < 1:
+            raise ValueError(f"size must be a whole number of at least 1, got {size!r}")
+        if self.is_batch:
+            raise ValueError("sample needs a problem without contexts")
+        pairs = self._pairs
+        if not len(pairs):
+            raise ValueError("behavior never draws two different responses, so there is nothing to compare")
+        rng = np.random.default_rng(seed)
+        drawn = rng.multinomial(int(size), pairs.weight / pairs.weight.sum())
+        seen = drawn > 0
+        return Comparisons(pairs.winner[seen], pairs.loser[seen], drawn[seen], items=self.items)
+
+    def __repr__(self) -> str:
+        if self.comparisons is not None:
+            return f"PreferenceProblem({self.n} responses, {len(self._pairs)} observed ordered pairs)"
+        return f"PreferenceProblem({self.n} responses" + (f", {self.contexts} contexts)" if self.is_batch else ")")
+
+
+def _distribution(values: ArrayLike | None, name: str, shape: tuple[int, ...], *, positive: bool = False) -> FloatArray:
+    if values is None:
+        return np.full(shape, 1.0 / shape[-1])
+    return check_distribution(values, name, shape, positive=positive)
