@@ -1,0 +1,105 @@
+"""``python -m experiments list | run NAME… | all``: run experiments and write their records.
+
+Examples
+--------
+    python -m experiments list
+    python -m experiments run losses taylor --preset quick
+    python -m experiments all --jobs 2 --out out/records
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+# One thread a process: the same sums in the same order, whatever the number of jobs.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments  # noqa: E402
+from experiments.framework.runner import Interrupted, Plan, run_experiments  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit code (1 an experiment failed, 2 bad arguments, 130 interrupted)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "list":
+        _list(options.json)
+        return 0
+    try:
+        chosen = find_experiments() if options.command == "all" else get_experiments(options.names)
+        if options.data is not None:
+            os.environ["GPO_DATA"] = str(options.data.resolve())
+        plans = run_experiments(
+            chosen, preset=options.preset, out=options.out, jobs=options.jobs, progress=not options.quiet
+        )
+    except UnknownExperiment as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return 1
+    except Interrupted as stop:
+        print(f"experiments: {stop}", file=sys.stderr)
+        return 130
+    for plan in plans:
+        print(_told(plan))
+    failed = [plan for plan in plans if plan.status == "failed"]
+    if failed:
+        names = ", ".join(plan.name for plan in failed)
+        print(f"experiments: {len(failed)} failed ({names}); tracebacks in {options.out / '.status'}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _list(as_json: bool) -> None:
+    described = [experiment.describe() for experiment in find_experiments()]
+    if as_json:
+        print(json.dumps(described, indent=1, ensure_ascii=False))
+        return
+    for item in described:
+        print(f"{item['name']:<24} {item['claim']}")
+
+
+def _told(plan: Plan) -> str:
+    """Return one line on what became of an experiment."""
+    if plan.record is None:
+        return f"{plan.name:<24} {plan.status}: {plan.why}"
+    verdicts = [check["holds"] for check in plan.record.meta["checks"]]
+    words = f"{sum(v is True for v in verdicts)} of {len(verdicts)} claims hold"
+    if any(v is None for v in verdicts):
+        words += f", {sum(v is None for v in verdicts)} not tested"
+    return f"{plan.name:<24} {words} ({len(plan.record.table)} rows, {plan.record.meta['wall_seconds']:.1f} s)"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}; accepted are 1, 2, 3, …")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments", description="Run experiments and write records.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="name and claim of every experiment")
+    listing.add_argument("--json", action="store_true", help="with the figure, for other programs")
+    run = commands.add_parser("run", help="run the named experiments")
+    run.add_argument("names", nargs="+", metavar="NAME")
+    everything = commands.add_parser("all", help="run every experiment")
+    for command in (run, everything):
+        command.add_argument("--preset", choices=("quick", "paper"), default="quick", help="default: quick")
+        command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")
+        command.add_argument(
+            "--out", type=Path, default=Path("out/records"), metavar="DIR", help="default: out/records"
+        )
+        command.add_argument("--data", type=Path, metavar="DIR", help="folder of real data (else $GPO_DATA)")
+        command.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

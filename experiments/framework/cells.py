@@ -1,0 +1,105 @@
+"""One cell: computed in a process of its own, kept on disk as soon as it is done.
+
+A finished cell is one file, ``<out>/.cells/<experiment>/<key>.cell``, a parquet table with the seconds it took in its
+metadata. The key is that of a record: configuration of the cell and code. What was computed directly and what a
+killed run left behind therefore go the same way, through the file, into the record's table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import signal
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gpo_analysis.records import record_key, write_whole
+
+SECONDS = b"seconds"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A part of an experiment: what to run and where its result is kept."""
+
+    module_name: str
+    arguments: dict[str, Any]
+    out: Path
+    file: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in a cell: one line, and the whole traceback."""
+
+    reason: str
+    traceback: str
+
+
+def cell_file(out: Path, experiment: str, arguments: dict[str, Any], code_hash: str) -> Path:
+    """Return the file that keeps a cell's result."""
+    return out / ".cells" / experiment / f"{record_key(arguments, code_hash)}.cell"
+
+
+def compute(cell: Cell, parent: int | None = None) -> Failure | None:
+    """Run a cell and keep its table; return what went wrong, if anything did.
+
+    ``parent`` is the process that asked: workers whose parent was killed stop, and leave Ctrl-C to it.
+    """
+    if parent is not None:
+        if os.getppid() != parent:
+            os._exit(1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        module = importlib.import_module(cell.module_name)
+        start = time.perf_counter()
+        table = module.run(dict(cell.arguments))
+        seconds = time.perf_counter() - start
+        if not isinstance(table, pd.DataFrame):
+            raise ValueError(f"run returned a {type(table).__name__}; accepted is a pandas DataFrame")
+        write_whole(cell.file, _to_bytes(table, seconds), cell.out)
+    except Exception as error:  # told to the parent, which goes on with the others
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc())
+    return None
+
+
+def read_cell(file: Path) -> tuple[pa.Table, float] | None:
+    """Return a kept cell's table and the seconds it took, or None where there is none that can be read."""
+    try:
+        table = pq.read_table(io.BytesIO(file.read_bytes()))
+        seconds = float(table.schema.metadata[SECONDS])
+    except Exception:  # whatever is wrong with a kept cell, it is computed again
+        return None
+    return table.replace_schema_metadata(None), seconds
+
+
+def join(tables: list[pa.Table]) -> pd.DataFrame:
+    """Put the cells' rows under each other, in the order of the cells."""
+    table: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return table
+
+
+def forget(cells: list[Cell]) -> None:
+    """Remove kept cells that are part of a whole record by now."""
+    for cell in cells:
+        with contextlib.suppress(OSError):
+            cell.file.unlink()
+    for folder in {cell.file.parent for cell in cells}:
+        with contextlib.suppress(OSError):  # not empty: other presets' cells
+            folder.rmdir()
+
+
+def _to_bytes(table: pd.DataFrame, seconds: float) -> bytes:
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    buffer = io.BytesIO()
+    pq.write_table(arrow.replace_schema_metadata({SECONDS: repr(seconds).encode()}), buffer)
+    return buffer.getvalue()

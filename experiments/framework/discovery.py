@@ -1,0 +1,79 @@
+"""Find the experiments: every module in ``experiments/`` that makes a claim."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from dataclasses import dataclass, is_dataclass
+from types import ModuleType
+from typing import Any
+
+import experiments
+
+PARTS = ("CLAIM", "FIGURE", "PRESETS", "cells", "run", "check")
+
+
+class UnknownExperiment(ValueError):
+    """No experiment of that name; the message names the nearest."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment module, found by name and loaded when needed."""
+
+    name: str
+    module_name: str
+
+    def load(self) -> ModuleType:
+        """Import the module and check that it has every part of an experiment."""
+        module = importlib.import_module(self.module_name)
+        missing = [part for part in PARTS if not hasattr(module, part)]
+        if missing:
+            raise ValueError(f"{self.module_name} lacks {', '.join(missing)}; an experiment has {', '.join(PARTS)}")
+        return module
+
+    def config(self, preset: str) -> Any:
+        """Return the configuration of ``preset``."""
+        presets = self.load().PRESETS
+        if preset not in presets:
+            raise ValueError(f"experiment {self.name} has no preset {preset!r}; it has {', '.join(presets)}")
+        config = presets[preset]
+        if not is_dataclass(config):
+            raise ValueError(f"preset {preset!r} of {self.name} is a {type(config).__name__}; accepted is a dataclass")
+        return config
+
+    def describe(self) -> dict[str, str]:
+        """Return name, claim and figure; a module that cannot be imported says so in its claim."""
+        try:
+            module = self.load()
+        except Exception as error:  # one broken module must not hide the others
+            return {"name": self.name, "claim": f"(cannot be loaded: {error})", "figure": ""}
+        return {"name": self.name, "claim": module.CLAIM, "figure": module.FIGURE}
+
+
+def find_experiments() -> tuple[Experiment, ...]:
+    """Return every experiment, by name."""
+    found = [
+        Experiment(info.name.replace("_", "-"), f"experiments.{info.name}")
+        for info in pkgutil.iter_modules(experiments.__path__)
+        if not info.ispkg and not info.name.startswith("_")
+    ]
+    return tuple(sorted(found, key=lambda experiment: experiment.name))
+
+
+def get_experiments(names: list[str]) -> tuple[Experiment, ...]:
+    """Return the named experiments, each once, in the order given.
+
+    Raises
+    ------
+    UnknownExperiment
+        For the first unknown name, with the nearest known one.
+    """
+    known = {experiment.name: experiment for experiment in find_experiments()}
+    for name in names:
+        if name.replace("_", "-") not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(known)}"
+            raise UnknownExperiment(f"no experiment {name!r}; {hint}")
+    return tuple({name.replace("_", "-"): known[name.replace("_", "-")] for name in names}.values())

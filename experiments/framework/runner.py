@@ -1,0 +1,269 @@
+"""Run experiments: all their cells in one pool, a record for each as soon as its last cell is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.framework.cells import Cell, Failure, cell_file, compute, forget, join, read_cell
+from experiments.framework.checks import NotRun
+from experiments.framework.discovery import Experiment, find_experiments
+from gpo_analysis.provenance import code_hash, device, git_state, versions
+from gpo_analysis.records import (
+    Record,
+    RecordError,
+    plain,
+    read_record,
+    record_key,
+    remove_stale,
+    write_record,
+    write_whole,
+)
+
+STATUS = ".status"
+
+
+class Interrupted(Exception):
+    """Ctrl-C: what is done is kept."""
+
+    def __init__(self, done: int, total: int) -> None:
+        super().__init__(f"stopped with {done} of {total} cells done and kept; the same command goes on from there")
+
+
+@dataclass
+class Plan:
+    """An experiment on its way: configuration, cells, and what has become of it."""
+
+    experiment: Experiment
+    preset: str
+    out: Path
+    status: str = "running"  # then: complete, failed, not run, interrupted
+    why: str = ""
+    trace: str = ""
+    config: Any = None
+    code: str = ""  # hash of the code
+    inputs: str = ""  # hash of the code and of the cells, which may name data by its checksum
+    cells: list[Cell] = field(default_factory=list)
+    missing: list[Cell] = field(default_factory=list)
+    record: Record | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.experiment.name
+
+    def fail(self, reason: str, trace: str) -> None:
+        """Note the first failure."""
+        if self.status != "failed":
+            self.status, self.why, self.trace = "failed", reason, trace
+
+
+def run_experiments(
+    experiments: tuple[Experiment, ...],
+    *,
+    preset: str = "quick",
+    out: Path,
+    jobs: int = 1,
+    progress: bool = True,
+) -> list[Plan]:
+    """Run experiments and write their records; what is there already is not computed again.
+
+    Parameters
+    ----------
+    experiments
+        What to run.
+    preset
+        ``quick`` or ``paper``.
+    out
+        Folder of the records.
+    jobs
+        Number of processes; 1 computes in this one.
+    progress
+        Show a bar over cells, with the time left, on standard error.
+
+    Returns
+    -------
+    list of Plan
+        One for each experiment, with its status.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C; finished cells stay.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    remove_stale(out)
+    _write_json(out / STATUS / "experiments.json", [item.describe() for item in find_experiments()], out)
+    plans = [_plan(experiment, preset, out) for experiment in experiments]
+    for plan in plans:
+        if plan.status == "running" and not plan.missing:
+            _finish(plan)
+    cells = [(plan, cell) for plan in plans if plan.status == "running" for cell in plan.missing]
+    total = sum(len(plan.cells) for plan in plans)
+    bar = tqdm(
+        total=total,
+        initial=total - len(cells),
+        desc="cells",
+        unit="cell",
+        disable=not (progress and cells),
+        file=sys.stderr,
+        mininterval=0.2 if sys.stderr.isatty() else 5.0,
+        smoothing=0.05,
+    )
+    left = {plan.name: len(plan.missing) for plan in plans}
+    done = total - len(cells)
+    try:
+        with bar:
+            for index, failure in _computed(cells, jobs):
+                plan, cell = cells[index]
+                left[plan.name] -= 1
+                if failure is None:
+                    done += 1
+                else:
+                    plan.fail(f"{failure.reason} (cell {json.dumps(plain(cell.arguments))})", failure.traceback)
+                if left[plan.name] == 0 and plan.status == "running":
+                    bar.set_postfix_str(f"{plan.name} done", refresh=False)
+                    _finish(plan)
+                bar.update()
+    except KeyboardInterrupt:
+        for plan in plans:
+            if plan.status == "running":
+                plan.status, plan.why = "interrupted", "stopped before its last cell; run it again to go on"
+        raise Interrupted(done, total) from None
+    finally:
+        for plan in plans:
+            with suppress(OSError):
+                _write_status(plan)
+    return plans
+
+
+def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
+    """Work out what an experiment needs; its own errors become its status."""
+    plan = Plan(experiment, preset, out)
+    try:
+        module = experiment.load()
+        plan.config = experiment.config(preset)
+        plan.code = code_hash(experiment.module_name)
+        cells = plain(list(module.cells(plan.config)), "cells")
+        files = [cell_file(out, experiment.name, cell, plan.code) for cell in cells]
+        if not cells or len(set(files)) != len(files):
+            raise ValueError(f"cells(config) gave {len(cells)} cells, {len(set(files))} of them distinct")
+    except NotRun as reason:
+        plan.status, plan.why = "not run", str(reason)
+        return plan
+    except Exception as error:
+        plan.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return plan
+    plan.inputs = record_key(cells, plan.code)
+    with suppress(RecordError):
+        plan.record = read_record(out / experiment.name / record_key(plan.config, plan.inputs))
+        plan.status = "complete"
+        return plan
+    plan.cells = [Cell(experiment.module_name, cell, out, file) for cell, file in zip(cells, files, strict=True)]
+    plan.missing = [cell for cell in plan.cells if read_cell(cell.file) is None]
+    return plan
+
+
+def _computed(cells: list[tuple[Plan, Cell]], jobs: int) -> Iterator[tuple[int, Failure | None]]:
+    """Yield index and failure of every cell as it is done; cells of an experiment that failed are skipped."""
+    if jobs == 1:
+        for index, (plan, cell) in enumerate(cells):
+            yield index, (None if plan.status == "failed" else compute(cell))
+        return
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
+
+    def tasks() -> Iterator[Any]:
+        for index, (plan, cell) in enumerate(cells):
+            if plan.status != "failed":
+                yield delayed(_numbered)(index, cell, os.getpid())
+            else:
+                skipped.append(index)
+
+    skipped: list[int] = []
+    try:
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            with _sigint_blocked():  # workers inherit it: Ctrl-C in a terminal reaches them too, and is for us alone
+                results = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks())
+            yield from results
+    except BaseException:
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        raise
+    yield from ((index, None) for index in skipped)
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Hold Ctrl-C back while processes are started (where the system can)."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _numbered(index: int, cell: Cell, parent: int) -> tuple[int, Failure | None]:
+    return index, compute(cell, parent)
+
+
+def _finish(plan: Plan) -> None:
+    """Join the cells, check the claims, write the record."""
+    try:
+        kept = [read_cell(cell.file) for cell in plan.cells]
+        tables = [item[0] for item in kept if item is not None]
+        if len(tables) != len(plan.cells):
+            missing = len(plan.cells) - len(tables)
+            raise OSError(f"{missing} finished cells cannot be read back from {plan.out / '.cells'}")
+        table = join(tables)
+        module = plan.experiment.load()
+        checks = [check.to_json() for check in module.check(plan.config, table)]
+        meta = {
+            "preset": plan.preset,
+            "seed": getattr(plan.config, "seed", None),
+            "claim": module.CLAIM,
+            "figure": module.FIGURE,
+            "checks": checks,
+            "code_hash": plan.inputs,
+            "versions": versions(),
+            "git": git_state(Path(str(module.__file__)).parent),
+            "device": device(),
+            "wall_seconds": sum(item[1] for item in kept if item is not None),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        plan.record = Record(plan.name, plan.config, table, meta)
+        write_record(plan.record, plan.out)
+        plan.status = "complete"
+        forget(plan.cells)
+    except Exception as error:
+        plan.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _write_status(plan: Plan) -> None:
+    """Note what became of an experiment, for the report: its latest record, or why there is none."""
+    status = {
+        "name": plan.name,
+        "preset": plan.preset,
+        "status": plan.status,
+        "why": plan.why,
+        "traceback": plan.trace,
+        "key": plan.record.key if plan.record is not None else None,
+    }
+    _write_json(plan.out / STATUS / f"{plan.name}.json", status, plan.out)
+
+
+def _write_json(path: Path, value: Any, out: Path) -> None:
+    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), out)

@@ -1,0 +1,76 @@
+"""The losses themselves: f over ρ, and what is read off at zero.
+
+The paper's first figure draws DPO, IPO and SLiC beside the 0-1 loss over ρ in [−1, 2] at β = 1, the logistic curve
+divided by log 2 so that all pass through (0, 1) (Tang et al. 2024, arXiv 2402.05749). Here all six of its Table 1 are
+tabulated, with slope and curvature at zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import gpo_analysis as gpo
+from experiments.framework import Check
+
+CLAIM = "All six losses are upper bounds of the 0-1 loss through (0, 1) once scaled, with the slopes of Table 1."
+FIGURE = "losses"
+
+LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
+SLOPES = dict(zip(LOSSES, (-0.5, -2.0, -1.0, -1.0, -2.0, -0.25), strict=True))  # f′(0), Table 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is tabulated.
+
+    Parameters
+    ----------
+    low, high
+        Range of the margin ρ, at β = 1; the paper's figure has [−1, 2].
+    points
+        Number of grid points.
+    """
+
+    low: float = -1.0
+    high: float = 2.0
+    points: int = 301
+
+
+PRESETS = {"quick": Config(), "paper": Config(points=1201)}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell a loss."""
+    return [{"loss": name, "low": config.low, "high": config.high, "points": config.points} for name in LOSSES]
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """Tabulate one loss: its value and the value divided by f(0)."""
+    loss = gpo.get_loss(cell["loss"])
+    rho = np.linspace(cell["low"], cell["high"], cell["points"])
+    value = loss(rho)
+    at_zero = float(loss(np.zeros(1))[0])
+    return pd.DataFrame(
+        {
+            "loss": cell["loss"],
+            "rho": rho,
+            "value": value,
+            "scaled": value / at_zero,
+            "at_zero": at_zero,
+            "slope": float(loss.derivative(np.zeros(1))[0]),
+        }
+    )
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """Slopes of Table 1, and the 0-1 loss below every scaled curve."""
+    checks = []
+    for name, rows in table.groupby("loss", sort=False):
+        checks.append(Check.equal(f"{name}: f′(0)", SLOPES[str(name)], float(rows["slope"].iloc[0]), 1e-12))
+        gap = float((rows["scaled"] - (rows["rho"] < 0)).min())
+        checks.append(Check.at_least(f"{name}: f/f(0) is nowhere below the 0-1 loss", 0.0, gap, 1e-12))
+    return checks

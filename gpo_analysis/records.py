@@ -1,0 +1,441 @@
+"""Records: a result on disk, written whole or not at all.
+
+A record is one table with the configuration that made it and what is known of the run. It lies in
+
+    <out>/<name>/<key>/table.parquet
+    <out>/<name>/<key>/record.json
+
+where ``key`` is a hash of the configuration and of the code that ran. Both files are written and flushed to disk in
+``<out>/.tmp/`` and the folder is renamed into place at the end, so that a process killed at any moment leaves the
+whole record or none. What a killed process left in ``.tmp`` is removed by the next one (`remove_stale`).
+
+Everything in the configuration and in ``meta`` is plain JSON: ``None``, booleans, integers, finite floats, strings,
+lists and dictionaries with string keys (tuples, numpy scalars and dataclasses are turned into these).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - not on Windows, where age decides what is stale
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Record",
+    "RecordError",
+    "canonical_json",
+    "find_records",
+    "plain",
+    "read_record",
+    "record_key",
+    "remove_stale",
+    "write_record",
+    "write_whole",
+]
+
+FORMAT = 1
+TABLE_FILE = "table.parquet"
+META_FILE = "record.json"
+TEMPORARY = ".tmp"
+STALE_SECONDS = 24 * 3600.0
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class RecordError(ValueError):
+    """A record that cannot be read as one; the message is a single line that says which and why."""
+
+
+def plain(value: Any, where: str = "value") -> Any:
+    """Turn ``value`` into plain JSON values, or say which part of it cannot be.
+
+    Parameters
+    ----------
+    value
+        Anything made of ``None``, booleans, numbers, strings, lists, tuples, dataclasses, mappings with string keys
+        and numpy scalars or arrays.
+    where
+        How the value is called in an error message.
+
+    Raises
+    ------
+    ValueError
+        For a NaN or infinite float, a key that is not a string, or a type JSON does not have.
+
+    Examples
+    --------
+    >>> plain({"betas": (0.1, 1), "name": "dpo"})
+    {'betas': [0.1, 1], 'name': 'dpo'}
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} is {value}; JSON holds finite numbers only")
+        return float(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"{where} has the key {key!r}; keys are strings")
+        return {key: plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return plain(value.tolist(), where)
+    raise ValueError(
+        f"{where} is a {type(value).__name__}; accepted are None, booleans, finite numbers, strings, lists, "
+        "tuples, dataclasses and dictionaries with string keys"
+    )
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of ``value``: keys sorted, no spaces, finite numbers only.
+
+    Examples
+    --------
+    >>> canonical_json({"b": 1, "a": (0.5, None)})
+    '{"a":[0.5,null],"b":1}'
+    """
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def record_key(config: Any, code_hash: str = "") -> str:
+    """Return the 16 hexadecimal digits that stand for a configuration and the code it ran.
+
+    Examples
+    --------
+    >>> record_key({"beta": 0.1}, "abc") == record_key({"beta": 0.1}, "abc")
+    True
+    >>> record_key({"beta": 0.1}, "abc") == record_key({"beta": 0.2}, "abc")
+    False
+    """
+    return hashlib.sha256(canonical_json([config, code_hash]).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A table with the configuration that made it.
+
+    Parameters
+    ----------
+    name
+        Name of the experiment; also the folder, so letters, digits, ``-``, ``_`` and ``.`` only.
+    config
+        The whole configuration, as plain JSON (a dataclass is accepted).
+    table
+        pandas DataFrame with unique string column names and the default index 0, 1, 2, …
+    meta
+        What else is known: seed, versions, git commit, device, wall time, checks. ``meta["code_hash"]``, where given,
+        is part of `key`.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no folder name, a configuration that is not JSON, or a table with doubtful columns.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> record = Record("demo", {"beta": 0.1}, pd.DataFrame({"kl": [0.0, 0.3]}), {"seed": 0})
+    >>> record.config, len(record.key)
+    ({'beta': 0.1}, 16)
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    table: pd.DataFrame = field(repr=False)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check every part, so that what is constructed can be written."""
+        import pandas as pd
+
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(f"record name {self.name!r}; accepted are letters, digits, '-', '_' and '.'")
+        config, meta = plain(self.config, "config"), plain(self.meta, "meta")
+        for label, value in (("config", config), ("meta", meta)):
+            if not isinstance(value, dict):
+                raise ValueError(f"{label} is a {type(value).__name__}; accepted is a dictionary or a dataclass")
+        object.__setattr__(self, "config", config)
+        object.__setattr__(self, "meta", meta)
+        table: object = self.table
+        if not isinstance(table, pd.DataFrame):
+            raise ValueError(f"table is a {type(table).__name__}; accepted is a pandas DataFrame")
+        columns = list(self.table.columns)
+        if not all(isinstance(column, str) for column in columns) or len(set(columns)) != len(columns):
+            raise ValueError(f"table has the columns {columns}; accepted are distinct strings")
+        if not self.table.index.equals(pd.RangeIndex(len(self.table))):
+            raise ValueError("table has an index of its own; make it a column with reset_index()")
+
+    @property
+    def key(self) -> str:
+        """Hash of the configuration and of ``meta["code_hash"]``."""
+        return record_key(self.config, str(self.meta.get("code_hash", "")))
+
+
+def write_record(record: Record, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write ``record`` to ``<out>/<name>/<key>/``, whole or not at all.
+
+    A whole record with the same key is kept (same configuration, same code) unless ``overwrite``; a damaged one is
+    replaced. Several processes may write at once: the first to finish wins.
+
+    Returns
+    -------
+    Path
+        The record's folder.
+
+    Raises
+    ------
+    OSError
+        Where the disk is full or the folder cannot be written; nothing half-written stays.
+
+    Examples
+    --------
+    >>> import tempfile, pandas as pd
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     folder = write_record(Record("demo", {"beta": 0.1}, pd.DataFrame({"kl": [0.3]})), out)
+    ...     sorted(path.name for path in folder.iterdir()), read_record(folder).table.kl.tolist()
+    (['record.json', 'table.parquet'], [0.3])
+    """
+    target = Path(out) / record.name / record.key
+    table = _table_bytes(record.table)
+    document = {
+        "format": FORMAT,
+        "name": record.name,
+        "key": record.key,
+        "config": record.config,
+        "meta": record.meta,
+        "table": {"file": TABLE_FILE, "sha256": hashlib.sha256(table).hexdigest(), "rows": len(record.table)},
+    }
+    text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    try:
+        with _temporary_folder(Path(out)) as temporary:
+            folder = temporary / record.key
+            folder.mkdir()
+            _write_file(folder / META_FILE, text.encode())
+            _write_file(folder / TABLE_FILE, table)
+            _sync_folder(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _move_into_place(folder, target, temporary / "replaced", overwrite)
+            _sync_folder(target.parent)
+    except OSError as error:
+        raise _told(error, f"record {record.name}/{record.key} was not written", target) from error
+    return target
+
+
+def read_record(path: str | os.PathLike[str]) -> Record:
+    """Read the record in the folder ``path``, checking that it is whole.
+
+    Raises
+    ------
+    RecordError
+        Where there is no record, a file is damaged, or the parts do not belong together; in one line.
+    """
+    folder = Path(path)
+    advice = "delete the folder and run the experiment again"
+    try:
+        text = (folder / META_FILE).read_bytes()
+        table_bytes = (folder / TABLE_FILE).read_bytes()
+    except OSError as error:
+        raise RecordError(f"no record in {folder}: {error.strerror or error} ({Path(error.filename).name})") from error
+    try:
+        document = json.loads(text)
+        found = document["format"]
+        name, key, config, meta = (document[part] for part in ("name", "key", "config", "meta"))
+        digest = document["table"]["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{folder / META_FILE} is damaged ({type(error).__name__}: {error}); {advice}") from error
+    if found != FORMAT:
+        raise RecordError(f"{folder / META_FILE} has format {found!r}; this version reads format {FORMAT}")
+    if hashlib.sha256(table_bytes).hexdigest() != digest:
+        raise RecordError(f"{folder / TABLE_FILE} is damaged (its sha256 is not the recorded one); {advice}")
+    try:
+        record = Record(name, config, _table_from_bytes(table_bytes), meta)
+    except Exception as error:  # pyarrow raises its own kinds for unreadable content
+        raise RecordError(f"{folder} does not hold a record: {_one_line(error)}; {advice}") from error
+    if record.key != key:
+        raise RecordError(f"{folder / META_FILE} was changed: key {key}, but its content gives {record.key}; {advice}")
+    return record
+
+
+def find_records(out: str | os.PathLike[str], name: str | None = None) -> tuple[Path, ...]:
+    """Return the folders of the records under ``out``, oldest first.
+
+    Parameters
+    ----------
+    out
+        Folder of records.
+    name
+        Only this experiment's; all of them by default.
+
+    Notes
+    -----
+    Folders are listed, not read: a damaged one is found here and told by `read_record`.
+    """
+    root = Path(out)
+    names = [root / name] if name is not None else [path for path in _listed(root) if not path.name.startswith(".")]
+    folders = [folder for parent in names for folder in _listed(parent) if (folder / META_FILE).is_file()]
+    return tuple(sorted(folders, key=lambda folder: ((folder / META_FILE).stat().st_mtime_ns, str(folder))))
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes, out: str | os.PathLike[str]) -> None:
+    """Write ``data`` to the file ``path``, somewhere under ``out``, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        Where the disk is full or the folder cannot be written; an existing file is then left as it was.
+    """
+    target = Path(path)
+    try:
+        with _temporary_folder(Path(out)) as temporary:
+            part = temporary / target.name
+            _write_file(part, data)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(target)
+            _sync_folder(target.parent)
+    except OSError as error:
+        raise _told(error, f"{target.name} was not written", target) from error
+
+
+def remove_stale(out: str | os.PathLike[str]) -> int:
+    """Remove the temporaries that killed writers left under ``out``; return how many.
+
+    Writers hold a shared lock while they write, and a killed process loses its locks: temporaries are removed only
+    when nobody writes at this moment. Where the system has no such locks, those older than a day are.
+    """
+    folder = Path(out) / TEMPORARY
+    if not folder.is_dir():
+        return 0
+    with _lock(folder, exclusive=True) as held:
+        if not held:
+            return 0
+        oldest = math.inf if fcntl is not None else time.time() - STALE_SECONDS
+        stale = [path for path in _listed(folder) if path.is_dir() and path.stat().st_mtime < oldest]
+        for path in stale:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(stale)
+
+
+@contextlib.contextmanager
+def _temporary_folder(out: Path) -> Iterator[Path]:
+    """Yield a fresh folder on the disk of ``out``, removed at the end whatever happens."""
+    (out / TEMPORARY).mkdir(parents=True, exist_ok=True)
+    with _lock(out / TEMPORARY, exclusive=False):
+        folder = Path(tempfile.mkdtemp(dir=out / TEMPORARY))
+        folder.chmod(0o755)  # mkdtemp's 0o700 would stay with the record
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, *, exclusive: bool) -> Iterator[bool]:
+    """Hold the lock of ``folder``: shared (waits) for writers, exclusive (does not wait) for cleaning."""
+    if fcntl is None:  # pragma: no cover - Windows
+        yield True
+        return
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+            held = True
+        except OSError:
+            held = False  # somebody writes, or a file system without locks: then nothing is cleaned
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _move_into_place(folder: Path, target: Path, aside: Path, overwrite: bool) -> None:
+    """Rename ``folder`` to ``target``; a whole record there stays unless ``overwrite``."""
+    for attempt in range(10):
+        try:
+            folder.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EACCES) or not target.exists():
+                raise
+        if not overwrite and _is_whole(target):
+            return
+        with contextlib.suppress(FileNotFoundError):  # another writer may have moved it already
+            target.rename(aside.with_name(f"{aside.name}-{attempt}"))
+    raise OSError(errno.EEXIST, "other processes keep replacing it", str(target))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        read_record(folder)
+    except RecordError:
+        return False
+    return True
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    """Write and flush to disk, so that a later rename never shows an empty file after a power cut."""
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's entries, where the system can."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # pragma: no cover - Windows opens no folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _table_bytes(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue()
+
+
+def _table_from_bytes(data: bytes) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_parquet(io.BytesIO(data), engine="pyarrow")
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _told(error: OSError, what: str, target: Path) -> OSError:
+    """Return ``error`` again, of the same kind, saying what was not written."""
+    reason = error.strerror or _one_line(error)
+    return type(error)(error.errno or errno.EIO, f"{what}: {reason}; nothing half-written was left", str(target))
