@@ -1,0 +1,154 @@
+"""The losses by name: the six of the paper first, then their neighbours, each with its source."""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+
+import sympy
+
+from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss
+
+_GPO = "Tang et al. 2024, Generalized Preference Optimization, arXiv 2402.05749, Table 1"
+_BPO = "Kim et al. 2025, Preference Optimization by Estimating the Ratio of the Data Distribution, arXiv 2505.19601"
+
+
+def _bregman(h: sympy.Expr, ratio: sympy.Symbol) -> sympy.Expr:
+    """h′(R)R − h(R) − h′(1/R) with R = e^−z: the margin loss of a convex h (arXiv 2505.19601), up to a constant."""
+    slope = h.diff(ratio)
+    loss = slope * ratio - h - slope.subs(ratio, 1 / ratio)
+    expanded = sympy.powsimp(sympy.expand(sympy.expand_log(loss.subs(ratio, sympy.exp(-MARGIN)), force=True)))
+    return expanded.as_independent(MARGIN, as_Add=True)[1]
+
+
+@lru_cache(maxsize=1)
+def _catalogue() -> dict[str, MarginLoss]:
+    z, exp, log = MARGIN, sympy.exp, sympy.log
+    ratio = sympy.Symbol("R", positive=True)
+    zero = sympy.S.Zero
+    logistic = log(1 + exp(-z))
+    tau = sympy.Rational(1, 20)
+    weight = 1 / (1 + exp(-z / tau))
+    basu, scale = sympy.Rational(1, 2), 4
+    bpo_convex_h = {
+        "kliep": ratio * log(ratio) - ratio,
+        "lsif": (ratio - 1) ** 2,
+        "sba": (ratio ** (1 + basu) - (1 + basu) * ratio + basu) / (scale * basu * (1 + basu)),
+    }
+    members = (
+        MarginLoss(
+            "logistic", logistic, ("dpo",), f"{_GPO}; Rafailov et al. 2023 (DPO), arXiv 2305.18290", Claims(True)
+        ),
+        MarginLoss(
+            "hinge",
+            sympy.Max(zero, 1 - z),
+            ("slic",),
+            f"{_GPO}; Zhao et al. 2023 (SLiC), arXiv 2305.10425",
+            Claims(True, ("1",)),
+        ),
+        MarginLoss(
+            "squared", (z - 1) ** 2, ("ipo",), f"{_GPO}; Azar et al. 2023 (IPO), arXiv 2310.12036", Claims(True)
+        ),
+        MarginLoss("exponential", exp(-z), (), _GPO, Claims(True)),
+        MarginLoss("truncated_quadratic", sympy.Max(zero, 1 - z) ** 2, (), _GPO, Claims(True, ("1",))),
+        MarginLoss("savage", 1 / (1 + exp(z)) ** 2, (), f"{_GPO}; Masnadi-Shirazi & Vasconcelos 2008", Claims(False)),
+        MarginLoss(
+            "cell",
+            logistic / 2 + exp(-z) / 2,
+            (),
+            "combined exponential and logistic loss, Lu et al. 2024 (DiscoPOP), arXiv 2406.08414",
+            Claims(True),
+        ),
+        MarginLoss(
+            "lrml",
+            (1 - weight) * logistic + weight * exp(-z),
+            ("discopop",),
+            "log-ratio modulated loss with τ = 0.05, Lu et al. 2024 (DiscoPOP), arXiv 2406.08414",
+            Claims(False),
+        ),
+        MarginLoss(
+            "smoothed_logistic",
+            sympy.Rational(9, 10) * logistic + sympy.Rational(1, 10) * log(1 + exp(z)),
+            ("cdpo", "smoothed_dpo"),
+            "E. Mitchell 2023, A note on DPO with noisy preferences & relationship to IPO; here with ε = 0.1",
+            Claims(True),
+        ),
+        MarginLoss(
+            "robust_logistic",
+            (sympy.Rational(9, 10) * logistic - sympy.Rational(1, 10) * log(1 + exp(z))) / sympy.Rational(8, 10),
+            ("rdpo", "robust_dpo"),
+            "Chowdhury et al. 2024, Provably Robust DPO, arXiv 2403.00409; here with ε = 0.1",
+            Claims(True, (), bounded_below=False),
+        ),
+        MarginLoss(
+            "sba",
+            _bregman(bpo_convex_h["sba"], ratio),
+            (),
+            f"scaled Basu's power divergence, {_BPO}; here with λ = 1/2, s = 4 (the slope of logistic at 0)",
+            Claims(False, (), bounded_below=False),
+        ),
+        MarginLoss(
+            "lsif",
+            _bregman(bpo_convex_h["lsif"], ratio),
+            (),
+            f"h = (R−1)², {_BPO}",
+            Claims(False, (), bounded_below=False),
+        ),
+        MarginLoss(
+            "kliep",
+            _bregman(bpo_convex_h["kliep"], ratio),
+            (),
+            f"h = R log R − R, {_BPO}",
+            Claims(True, (), bounded_below=False),
+        ),
+    )
+    return {loss.name: loss for loss in members}
+
+
+@lru_cache(maxsize=1)
+def _names() -> dict[str, str]:
+    """Every accepted name, aliases included, to the name proper."""
+    return {alias: loss.name for loss in _catalogue().values() for alias in (loss.name, *loss.aliases)}
+
+
+def list_losses() -> list[str]:
+    """The names of the catalogue: the six of the paper in its order, then the others.
+
+    Examples
+    --------
+    >>> from gpo_analysis.losses import list_losses
+    >>> list_losses()[:6]
+    ['logistic', 'hinge', 'squared', 'exponential', 'truncated_quadratic', 'savage']
+    """
+    return list(_catalogue())
+
+
+PAPER_LOSSES = ("logistic", "hinge", "squared", "exponential", "truncated_quadratic", "savage")
+"""The six losses of the paper's Table 1, in its order."""
+
+
+def get_loss(name: str | MarginLoss) -> MarginLoss:
+    """The loss of that name or alias; a :class:`MarginLoss` is given back as it is.
+
+    Names are taken in any case, with ``-`` or a space for ``_``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name; the message has the nearest one.
+
+    Examples
+    --------
+    >>> from gpo_analysis.losses import get_loss
+    >>> get_loss("IPO").name
+    'squared'
+    """
+    if isinstance(name, MarginLoss):
+        return name
+    names = _names()
+    key = name.strip().lower().replace("-", "_").replace(" ", "_") if isinstance(name, str) else None
+    if key in names:
+        return _catalogue()[names[key]]
+    close = difflib.get_close_matches(key or "", names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"unknown loss {name!r}{hint} (known: {', '.join(names)})")

@@ -1,0 +1,106 @@
+"""Losses on torch tensors, with autograd of every order.
+
+The derivative that autograd sees is the stable form of f′, never the derivative of the code that computes f: so
+gradients are finite wherever f′ is, and a kink has the subgradient that the numpy form has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache, reduce
+from typing import Any
+
+import sympy
+import torch
+
+from gpo_analysis.losses.compile import evaluate, needs_precision, printed
+
+
+def _softplus(u: torch.Tensor) -> torch.Tensor:
+    return -torch.nn.functional.logsigmoid(-u)  # torch's own softplus rounds to u above a threshold
+
+
+def _logcosh(u: torch.Tensor) -> torch.Tensor:
+    size = u.abs()
+    near = 0.5 * torch.log1p(torch.sinh(size.clamp(max=1.0)) ** 2)
+    return torch.where(size < 1.0, near, size + torch.log1p(torch.exp(-2.0 * size)) - math.log(2.0))
+
+
+def _select(u: torch.Tensor, a: torch.Tensor | float, b: torch.Tensor | float) -> torch.Tensor:
+    return torch.where(
+        u > 0, torch.as_tensor(a, dtype=u.dtype, device=u.device), torch.as_tensor(b, dtype=u.dtype, device=u.device)
+    )
+
+
+def _logsumexp(*u: torch.Tensor | float) -> torch.Tensor:
+    like = next(part for part in u if isinstance(part, torch.Tensor))
+    # in pairs: torch.logsumexp rounds log(1 + 1e-17) to 0
+    return reduce(torch.logaddexp, [torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in u])
+
+
+TORCH: dict[str, Any] = {
+    "softplus": _softplus,
+    "expit": torch.sigmoid,
+    "tanh_": torch.tanh,
+    "logcosh": _logcosh,
+    "log1p_": torch.log1p,
+    "expm1_": torch.expm1,
+    "erfc_": torch.erfc,
+    "erfcx_": torch.special.erfcx,
+    "logndtr": torch.special.log_ndtr,
+    "logsumexp": _logsumexp,
+    "signum": torch.sign,
+    "absolute": torch.abs,
+    "select": _select,
+    "exp": torch.exp,
+    "log": torch.log,
+    "sqrt": torch.sqrt,
+    "cosh": torch.cosh,
+    "sinh": torch.sinh,
+    "atan": torch.atan,
+    "erf": torch.erf,
+}
+
+
+@lru_cache(maxsize=1024)
+def _torch_function(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> Callable[[torch.Tensor], Any]:
+    return printed(expression, symbol, order, TORCH)
+
+
+def _values(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
+    if needs_precision(expression, symbol, order):
+        found = evaluate(expression, symbol, order, z.detach().double().cpu().numpy())
+        return torch.from_numpy(found).to(dtype=z.dtype, device=z.device)
+    # half precision is computed in float32: bfloat16 has 8 bits, too few for a margin of some size
+    wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
+    found = torch.as_tensor(_torch_function(expression, symbol, order)(wide), dtype=wide.dtype, device=z.device)
+    found = torch.where(torch.isnan(wide), wide, found)
+    return found.to(z.dtype)
+
+
+class _Margin(torch.autograd.Function):
+    """f⁽ᵒʳᵈᵉʳ⁾(z), whose derivative is the next order."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
+        return _values(z, expression, symbol, order)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        z, ctx.expression, ctx.symbol, ctx.order = inputs
+        ctx.save_for_backward(z)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        (z,) = ctx.saved_tensors
+        return grad * _Margin.apply(z, ctx.expression, ctx.symbol, ctx.order + 1), None, None, None
+
+
+def apply(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
+    """f⁽ᵒʳᵈᵉʳ⁾(z) for a floating-point tensor of any shape; same shape, dtype and device."""
+    if not z.is_floating_point():
+        raise TypeError(f"a margin must be a floating-point tensor, got dtype {z.dtype}")
+    return _Margin.apply(z, expression, symbol, order)  # type: ignore[no-any-return]
