@@ -246,7 +246,11 @@ def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
 
 
 def _sum(total: sympy.Expr) -> sympy.Expr:
-    """c − c σ(u) = c σ(−u); c ∓ c tanh u = 2c σ(∓2u); c − c erf u = c erfc u; 2c − c erfc u = c erfc(−u); c eᵘ − c = c expm1(u)."""
+    """Identities that take a cancelling sum away.
+
+    c − c σ(u) = c σ(−u); c ∓ c tanh u = 2c σ(∓2u); c − c erf u = c erfc u; 2c − c erfc u = c erfc(−u);
+    c eᵘ − c = c expm1(u).
+    """
     if not isinstance(total, sympy.Add):
         return total
     constant, rest = total.as_independent(*total.free_symbols, as_Add=True)
@@ -305,4 +309,4 @@ def fuse_products(expression: sympy.Expr) -> sympy.Expr:
 
 
 def _mixes(expression: sympy.Expr) -> bool:
-    return expression.has(sympy.exp) and expression.has(expit)
+    return bool(expression.has(sympy.exp) and expression.has(expit))

@@ -10,6 +10,9 @@ import sympy
 from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss
 
 _GPO = "Tang et al. 2024, Generalized Preference Optimization, arXiv 2402.05749, Table 1"
+_DPO = f"{_GPO}; Rafailov et al. 2023 (DPO), arXiv 2305.18290"
+_SLIC = f"{_GPO}; Zhao et al. 2023 (SLiC), arXiv 2305.10425"
+_IPO = f"{_GPO}; Azar et al. 2023 (IPO), arXiv 2310.12036"
 _BPO = "Kim et al. 2025, Preference Optimization by Estimating the Ratio of the Data Distribution, arXiv 2505.19601"
 
 
@@ -36,19 +39,15 @@ def _catalogue() -> dict[str, MarginLoss]:
         "sba": (ratio ** (1 + basu) - (1 + basu) * ratio + basu) / (scale * basu * (1 + basu)),
     }
     members = (
-        MarginLoss(
-            "logistic", logistic, ("dpo",), f"{_GPO}; Rafailov et al. 2023 (DPO), arXiv 2305.18290", Claims(True)
-        ),
+        MarginLoss("logistic", logistic, ("dpo",), _DPO, Claims(True)),
         MarginLoss(
             "hinge",
             sympy.Max(zero, 1 - z),
             ("slic",),
-            f"{_GPO}; Zhao et al. 2023 (SLiC), arXiv 2305.10425",
+            _SLIC,
             Claims(True, ("1",)),
         ),
-        MarginLoss(
-            "squared", (z - 1) ** 2, ("ipo",), f"{_GPO}; Azar et al. 2023 (IPO), arXiv 2310.12036", Claims(True)
-        ),
+        MarginLoss("squared", (z - 1) ** 2, ("ipo",), _IPO, Claims(True)),
         MarginLoss("exponential", exp(-z), (), _GPO, Claims(True)),
         MarginLoss("truncated_quadratic", sympy.Max(zero, 1 - z) ** 2, (), _GPO, Claims(True, ("1",))),
         MarginLoss("savage", 1 / (1 + exp(z)) ** 2, (), f"{_GPO}; Masnadi-Shirazi & Vasconcelos 2008", Claims(False)),
@@ -78,28 +77,28 @@ def _catalogue() -> dict[str, MarginLoss]:
             (sympy.Rational(9, 10) * logistic - sympy.Rational(1, 10) * log(1 + exp(z))) / sympy.Rational(8, 10),
             ("rdpo", "robust_dpo"),
             "Chowdhury et al. 2024, Provably Robust DPO, arXiv 2403.00409; here with ε = 0.1",
-            Claims(True, (), bounded_below=False),
+            Claims(True, bounded_below=False),
         ),
         MarginLoss(
             "sba",
             _bregman(bpo_convex_h["sba"], ratio),
             (),
             f"scaled Basu's power divergence, {_BPO}; here with λ = 1/2, s = 4 (the slope of logistic at 0)",
-            Claims(False, (), bounded_below=False),
+            Claims(False, bounded_below=False),
         ),
         MarginLoss(
             "lsif",
             _bregman(bpo_convex_h["lsif"], ratio),
             (),
             f"h = (R−1)², {_BPO}",
-            Claims(False, (), bounded_below=False),
+            Claims(False, bounded_below=False),
         ),
         MarginLoss(
             "kliep",
             _bregman(bpo_convex_h["kliep"], ratio),
             (),
             f"h = R log R − R, {_BPO}",
-            Claims(True, (), bounded_below=False),
+            Claims(True, bounded_below=False),
         ),
     )
     return {loss.name: loss for loss in members}

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from gpo_analysis.losses import atoms
 
-PROBES = (-1000.0, -709.5, -300.0, -87.5, -37.0, -12.25, -3.3, -0.7, -1e-8, 1e-8, 0.3, 1.9, 5.5, 20.5, 37.0, 101.0)
-PROBES += (400.5, 745.5, 1000.0)
+PROBES: tuple[float, ...] = (
+    *(-1000.0, -709.5, -300.0, -87.5, -37.0, -12.25, -3.3, -0.7, -1e-8),
+    *(1e-8, 0.3, 1.9, 5.5, 20.5, 37.0, 101.0, 400.5, 745.5, 1000.0),
+)
 PRECISION = 1e-9  # relative; what falls below 1e-300 or above 1e300 is compared as 0 or inf
 
 

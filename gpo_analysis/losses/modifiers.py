@@ -9,18 +9,17 @@ import sympy
 
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
 
+_HALF = sympy.Rational(1, 2)
 
-def exact_number(
-    value: float, what: str, low: float, high: float, accepted: str, *, open_end: bool = False
-) -> sympy.Rational:
-    """``value`` as the rational that its shortest decimal writes (0.1 is 1/10), checked to lie within [low, high]."""
-    if isinstance(value, sympy.Rational) or (isinstance(value, Real) and not isinstance(value, bool)):
-        number = float(value)
-    else:
+
+def exact_number(value: float, what: str, accepted: sympy.Interval) -> sympy.Rational:
+    """``value`` as the rational that its shortest decimal writes (0.1 is 1/10), checked to lie in ``accepted``."""
+    if not isinstance(value, Real | sympy.Rational) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")
-    if math.isnan(number) or not low <= number <= high or (open_end and number == high):
-        raise ValueError(f"{what} must be in {accepted}, got {value!r}")
-    return value if isinstance(value, sympy.Rational) else sympy.Rational(repr(number))
+    exact = value if isinstance(value, sympy.Rational) else sympy.nsimplify(repr(float(value)), rational=True)
+    if exact not in accepted:
+        raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")
+    return exact
 
 
 def reflected(loss: MarginLoss) -> sympy.Expr:
@@ -41,7 +40,7 @@ def soft_label(loss: MarginLoss, probability: float) -> MarginLoss:
     >>> get_loss("squared").soft_label(0.75).expression
     3*(z - 1)**2/4 + (-z - 1)**2/4
     """
-    p = exact_number(probability, "probability", 0.0, 1.0, "[0, 1]")
+    p = exact_number(probability, "probability", sympy.Interval(0, 1))
     mixed = p * loss.expression + (1 - p) * reflected(loss)
     return MarginLoss(f"soft_label({loss.name}, {float(p):g})", mixed, reference=loss.reference)
 
@@ -63,7 +62,7 @@ def smoothed(loss: MarginLoss, epsilon: float) -> MarginLoss:
     >>> get_loss("dpo").smoothed(0.1).expression
     log(exp(z) + 1)/10 + 9*log(1 + exp(-z))/10
     """
-    e = exact_number(epsilon, "epsilon", 0.0, 0.5, "[0, 1/2]")
+    e = exact_number(epsilon, "epsilon", sympy.Interval(0, _HALF))
     mixed = (1 - e) * loss.expression + e * reflected(loss)
     return MarginLoss(f"smoothed({loss.name}, {float(e):g})", mixed, reference=loss.reference)
 
@@ -85,7 +84,7 @@ def robust(loss: MarginLoss, epsilon: float) -> MarginLoss:
     >>> bool(abs(0.9 * loss.robust(0.1)(0.3) + 0.1 * loss.robust(0.1)(-0.3) - loss(0.3)) < 1e-12)
     True
     """
-    e = exact_number(epsilon, "epsilon", 0.0, 0.5, "[0, 1/2)", open_end=True)
+    e = exact_number(epsilon, "epsilon", sympy.Interval.Ropen(0, _HALF))
     corrected = ((1 - e) * loss.expression - e * reflected(loss)) / (1 - 2 * e)
     return MarginLoss(f"robust({loss.name}, {float(e):g})", corrected, reference=loss.reference)
 

@@ -18,36 +18,57 @@ MAX_DEGREE = 64
 MAX_NESTED_GROWTH = 2
 MAX_CONSTANT = 1e100
 
-_Function = Callable[..., sympy.Expr]
 
-FUNCTIONS: dict[str, tuple[int, _Function]] = {
-    # name: (number of arguments, −1 for two or more; how it is written in sympy)
-    "exp": (1, sympy.exp),
-    "expm1": (1, lambda u: sympy.exp(u) - 1),
-    "log": (1, sympy.log),
-    "log1p": (1, lambda u: sympy.log(1 + u)),
-    "sqrt": (1, sympy.sqrt),
-    "abs": (1, sympy.Abs),
-    "max": (-1, sympy.Max),
-    "min": (-1, sympy.Min),
-    "relu": (1, lambda u: sympy.Max(0, u)),
-    "sinh": (1, sympy.sinh),
-    "cosh": (1, sympy.cosh),
-    "tanh": (1, sympy.tanh),
-    "atan": (1, sympy.atan),
-    "erf": (1, sympy.erf),
-    "erfc": (1, sympy.erfc),
-    "sigmoid": (1, lambda u: 1 / (1 + sympy.exp(-u))),
-    "expit": (1, lambda u: 1 / (1 + sympy.exp(-u))),
-    "softplus": (1, lambda u: sympy.log(1 + sympy.exp(u))),
-    "logsigmoid": (1, lambda u: -sympy.log(1 + sympy.exp(-u))),
-    "logcosh": (1, lambda u: sympy.log(sympy.cosh(u))),
+@dataclass(frozen=True)
+class _Function:
+    """A function of the whitelist.
+
+    ``growth`` is what it does to the nesting of exponentials in its argument: exp adds one, log takes one away, a
+    bounded function (None) ends it. ``exponentiates`` says that computing it takes an exponential of the argument.
+    """
+
+    build: Callable[..., sympy.Expr]
+    growth: int | None = 0
+    exponentiates: bool = False
+    arguments: int = 1  # 0: two or more
+
+
+def _sigmoid(u: sympy.Expr) -> sympy.Expr:
+    return 1 / (1 + sympy.exp(-u))
+
+
+_MAX, _MIN, _ABS = _Function(sympy.Max, arguments=0), _Function(sympy.Min, arguments=0), _Function(sympy.Abs)
+_SIGMOID = _Function(_sigmoid, None, True)
+FUNCTIONS: dict[str, _Function] = {
+    "exp": _Function(sympy.exp, 1, True),
+    "expm1": _Function(lambda u: sympy.exp(u) - 1, 1, True),
+    "sinh": _Function(sympy.sinh, 1, True),
+    "cosh": _Function(sympy.cosh, 1, True),
+    "log": _Function(sympy.log, -1),
+    "log1p": _Function(lambda u: sympy.log(1 + u), -1),
+    "sqrt": _Function(sympy.sqrt),
+    "abs": _ABS,
+    "Abs": _ABS,
+    "max": _MAX,
+    "Max": _MAX,
+    "min": _MIN,
+    "Min": _MIN,
+    "relu": _Function(lambda u: sympy.Max(0, u)),
+    "tanh": _Function(sympy.tanh, None, True),
+    "atan": _Function(sympy.atan, None),
+    "erf": _Function(sympy.erf, None, True),
+    "erfc": _Function(sympy.erfc, None, True),
+    "sigmoid": _SIGMOID,
+    "expit": _SIGMOID,
+    "softplus": _Function(lambda u: sympy.log(1 + sympy.exp(u)), 0, True),
+    "logsigmoid": _Function(lambda u: -sympy.log(1 + sympy.exp(-u)), 0, True),
+    "logcosh": _Function(lambda u: sympy.log(sympy.cosh(u)), 0, True),
 }
-FUNCTIONS |= {"Max": FUNCTIONS["max"], "Min": FUNCTIONS["min"], "Abs": FUNCTIONS["abs"]}
 CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "e": sympy.E, "E": sympy.E}
-_GROWING = (sympy.exp, sympy.sinh, sympy.cosh)
 
-ACCEPTED = f"accepted: the symbol z, numbers, pi, e, the operators + - * / **, and the functions {', '.join(sorted(FUNCTIONS))}"
+ACCEPTED = "accepted: the symbol z, numbers, pi, e, the operators + - * / **, and the functions " + ", ".join(
+    sorted(FUNCTIONS)
+)
 
 
 @dataclass(frozen=True)
@@ -182,7 +203,7 @@ def _power(base: _Part, exponent: _Part) -> _Part:
     if exponent.expression.free_symbols:
         if base.expression.free_symbols or not base.expression.is_positive:
             raise _Refused("an exponent with z in it needs a positive number as its base")
-        return _grown(sympy.exp(exponent.expression * sympy.log(base.expression)), exponent)
+        return _call("exp", [_Part(exponent.expression * sympy.log(base.expression), exponent.degree, exponent.growth)])
     size = abs(float(exponent.expression))
     if size > MAX_DEGREE or base.degree * max(size, 1) > MAX_DEGREE:
         raise _Refused(f"powers above {MAX_DEGREE} in all are not taken")
@@ -195,28 +216,18 @@ def _power(base: _Part, exponent: _Part) -> _Part:
 
 
 def _call(name: str, arguments: list[_Part]) -> _Part:
-    count, function = FUNCTIONS[name]
-    if (count > 0 and len(arguments) != count) or (count < 0 and len(arguments) < 2):
-        wanted = f"{count} argument" if count > 0 else "two arguments or more"
+    function = FUNCTIONS[name]
+    if len(arguments) != function.arguments if function.arguments else len(arguments) < 2:
+        wanted = f"{function.arguments} argument" if function.arguments else "two arguments or more"
         raise _Refused(f"{name} takes {wanted}, got {len(arguments)}")
-    expression = function(*[argument.expression for argument in arguments])
+    growth = max(argument.growth for argument in arguments)
+    if growth + function.exponentiates > MAX_NESTED_GROWTH:
+        raise _Refused(f"exponentials nested more than {MAX_NESTED_GROWTH} deep are not taken")
+    expression = function.build(*[argument.expression for argument in arguments])
     if not expression.free_symbols:
         return _constant(expression)
-    part = _Part(
-        expression, max(argument.degree for argument in arguments), max(argument.growth for argument in arguments)
-    )
-    grows = expression.has(*_GROWING) and not all(argument.expression.has(expression) for argument in arguments)
-    return (
-        _grown(expression, part)
-        if grows and name not in {"log", "sqrt", "abs", "max", "min", "Max", "Min", "Abs"}
-        else part
-    )
-
-
-def _grown(expression: sympy.Expr, inner: _Part) -> _Part:
-    if inner.growth + 1 > MAX_NESTED_GROWTH:
-        raise _Refused(f"exponentials nested more than {MAX_NESTED_GROWTH} deep are not taken")
-    return _Part(expression, inner.degree, inner.growth + 1)
+    after = 0 if function.growth is None else max(growth + function.growth, 0)
+    return _Part(expression, max(argument.degree for argument in arguments), after)
 
 
 def _check_values(expression: sympy.Expr) -> None:

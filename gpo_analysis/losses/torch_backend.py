@@ -103,4 +103,4 @@ def apply(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: 
     """f⁽ᵒʳᵈᵉʳ⁾(z) for a floating-point tensor of any shape; same shape, dtype and device."""
     if not z.is_floating_point():
         raise TypeError(f"a margin must be a floating-point tensor, got dtype {z.dtype}")
-    return _Margin.apply(z, expression, symbol, order)  # type: ignore[no-any-return]
+    return _Margin.apply(z, expression, symbol, order)
