@@ -8,6 +8,8 @@ At a kink an atom has the subgradient of smallest magnitude: ``relu'(0) = 0`` an
 f′(1) = 0, truncated quadratic f″(1) = 0. Second derivatives are those of the smooth pieces: no delta functions.
 """
 
+# mypy: disable-error-code="misc"
+# (sympy has no types, so its Function is Any to a subclass)
 from __future__ import annotations
 
 from typing import Any

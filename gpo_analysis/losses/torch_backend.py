@@ -70,8 +70,8 @@ def _torch_function(expression: sympy.Expr, symbol: sympy.Symbol, order: int) ->
 
 def _values(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
     if needs_precision(expression, symbol, order):
-        found = evaluate(expression, symbol, order, z.detach().double().cpu().numpy())
-        return torch.from_numpy(found).to(dtype=z.dtype, device=z.device)
+        precise = evaluate(expression, symbol, order, z.detach().double().cpu().numpy())
+        return torch.from_numpy(precise).to(dtype=z.dtype, device=z.device)
     # half precision is computed in float32: bfloat16 has 8 bits, too few for a margin of some size
     wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
     found = torch.as_tensor(_torch_function(expression, symbol, order)(wide), dtype=wide.dtype, device=z.device)
@@ -96,11 +96,12 @@ class _Margin(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         (z,) = ctx.saved_tensors
-        return grad * _Margin.apply(z, ctx.expression, ctx.symbol, ctx.order + 1), None, None, None
+        return grad * apply(z, ctx.expression, ctx.symbol, ctx.order + 1), None, None, None
 
 
 def apply(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
     """f⁽ᵒʳᵈᵉʳ⁾(z) for a floating-point tensor of any shape; same shape, dtype and device."""
     if not z.is_floating_point():
         raise TypeError(f"a margin must be a floating-point tensor, got dtype {z.dtype}")
-    return _Margin.apply(z, expression, symbol, order)
+    result: torch.Tensor = _Margin.apply(z, expression, symbol, order)  # type: ignore[no-untyped-call]
+    return result
