@@ -22,6 +22,8 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments  # noqa: E402
 from experiments.framework.runner import Interrupted, Plan, run_experiments  # noqa: E402
 
+RECORDS = Path("out/records")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit code (1 an experiment failed, 2 bad arguments, 130 interrupted)."""

@@ -62,6 +62,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
             "scaled": value / at_zero,
             "at_zero": at_zero,
             "slope": float(loss.derivative(np.zeros(1))[0]),
+            "curvature": float(loss.derivative(np.zeros(1), order=2)[0]),
         }
     )
 

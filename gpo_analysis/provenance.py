@@ -21,7 +21,7 @@ from pathlib import Path
 __all__ = ["code_hash", "code_modules", "device", "git_state", "versions"]
 
 PACKAGES = ("gpo_analysis", "experiments", "llm")
-EXCLUDED = ("gpo_analysis.plotting", "gpo_analysis.cli", "gpo_analysis.records", "gpo_analysis.provenance")
+EXCLUDED = ("gpo_analysis.plotting", "gpo_analysis.cli", "gpo_analysis.records", "gpo_analysis.runs")
 DISTRIBUTIONS = ("gpo-analysis", "numpy", "scipy", "sympy", "pandas", "pyarrow", "matplotlib", "joblib", "torch")
 
 

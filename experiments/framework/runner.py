@@ -28,10 +28,8 @@ from gpo_analysis.records import (
     record_key,
     remove_stale,
     write_record,
-    write_whole,
 )
-
-STATUS = ".status"
+from gpo_analysis.runs import RunStatus, write_catalogue, write_status
 
 
 class Interrupted(Exception):
@@ -104,7 +102,7 @@ def run_experiments(
     """
     out.mkdir(parents=True, exist_ok=True)
     remove_stale(out)
-    _write_json(out / STATUS / "experiments.json", [item.describe() for item in find_experiments()], out)
+    write_catalogue([item.describe() for item in find_experiments()], out)
     plans = [_plan(experiment, preset, out) for experiment in experiments]
     for plan in plans:
         if plan.status == "running" and not plan.missing:
@@ -254,16 +252,5 @@ def _finish(plan: Plan) -> None:
 
 def _write_status(plan: Plan) -> None:
     """Note what became of an experiment, for the report: its latest record, or why there is none."""
-    status = {
-        "name": plan.name,
-        "preset": plan.preset,
-        "status": plan.status,
-        "why": plan.why,
-        "traceback": plan.trace,
-        "key": plan.record.key if plan.record is not None else None,
-    }
-    _write_json(plan.out / STATUS / f"{plan.name}.json", status, plan.out)
-
-
-def _write_json(path: Path, value: Any, out: Path) -> None:
-    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), out)
+    key = plan.record.key if plan.record is not None else None
+    write_status(RunStatus(plan.name, plan.preset, plan.status, plan.why, plan.trace, key), plan.out)

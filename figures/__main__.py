@@ -1,0 +1,112 @@
+"""``python -m figures list | draw NAME… | all | report``: draw figures, and write the report, from records.
+
+Examples
+--------
+    python -m figures draw losses --records out/records --out out/figures
+    python -m figures all
+    python -m figures report --records out/records --figures out/figures --out out
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from figures.framework.drawing import FigureModule, UnknownFigure, draw_figure, find_figures, get_figures
+from figures.framework.report import write_report
+from gpo_analysis.records import RecordError
+from gpo_analysis.runs import read_status
+
+RECORDS, FIGURES, REPORT = Path("out/records"), Path("out/figures"), Path("out")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit code (1 something is missing or does not hold, 2 bad arguments)."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "list":
+            return _list(options.json)
+        if options.command == "report":
+            return _report(options)
+        chosen = find_figures() if options.command == "all" else get_figures(options.names)
+        return _draw(chosen, options)
+    except UnknownFigure as error:
+        print(f"figures: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"figures: {error}", file=sys.stderr)
+        return 1
+
+
+def _list(as_json: bool) -> int:
+    listed = [{"name": item.name, "experiments": list(item.load().EXPERIMENTS)} for item in find_figures()]
+    if as_json:
+        print(json.dumps(listed, indent=1))
+    else:
+        for item in listed:
+            print(f"{item['name']:<24} from {', '.join(item['experiments'])}")
+    return 0
+
+
+def _draw(chosen: tuple[FigureModule, ...], options: argparse.Namespace) -> int:
+    code = 0
+    for figure in chosen:
+        try:
+            paths = draw_figure(figure, options.records, options.out)
+        except RecordError as error:
+            if _cannot_run(figure, options.records):  # said by the runner and in the report; no fault of this command
+                print(f"{figure.name:<24} skipped: {error}")
+                continue
+            print(f"figures: {figure.name}: {error}", file=sys.stderr)
+            code = 1
+        except OSError:
+            raise
+        except Exception as error:  # one broken figure must not hide the others
+            print(f"figures: {figure.name}: {type(error).__name__}: {error}", file=sys.stderr)
+            code = 1
+        else:
+            print(f"{figure.name:<24} {', '.join(map(str, paths))}")
+    return code
+
+
+def _cannot_run(figure: FigureModule, records: Path) -> bool:
+    """Whether an experiment of the figure could not run here (no data, no GPU)."""
+    states = [read_status(records, name) for name in figure.load().EXPERIMENTS]
+    return any(state is not None and state.status == "not run" for state in states)
+
+
+def _report(options: argparse.Namespace) -> int:
+    rows = write_report(options.records, options.figures, options.out)
+    if not rows:
+        print(f"figures: no records in {options.records}; make them with: python -m experiments all", file=sys.stderr)
+        return 1
+    failed = [row for row in rows if row["holds"] is False]
+    held = sum(row["holds"] is True for row in rows)
+    missing = len(rows) - held - len(failed)
+    print(f"{options.out / 'report.html'}: {len(rows)} claims, {held} hold, {len(failed)} do not, {missing} not run")
+    for row in failed:
+        print(f"  does not hold: {row['experiment']}: {row['claim']}")
+    return 1 if failed and options.strict else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw figures and the report from records.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="name of every figure and the experiments it shows")
+    listing.add_argument("--json", action="store_true", help="for other programs")
+    draw = commands.add_parser("draw", help="draw the named figures")
+    draw.add_argument("names", nargs="+", metavar="NAME")
+    everything = commands.add_parser("all", help="draw every figure")
+    report = commands.add_parser("report", help="write report.md, report.html and report.json")
+    report.add_argument("--figures", type=Path, default=FIGURES, metavar="DIR", help=f"default: {FIGURES}")
+    report.add_argument("--strict", action="store_true", help="exit with 1 if a claim does not hold")
+    for command, default in ((draw, FIGURES), (everything, FIGURES), (report, REPORT)):
+        command.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")
+        command.add_argument("--out", type=Path, default=default, metavar="DIR", help=f"default: {default}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Finding and drawing figures, and the report made of them."""

@@ -1,0 +1,222 @@
+"""The report: every claim, predicted against computed, with its tolerance and a verdict; made of records alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from figures.framework.drawing import Drawn, read_drawn
+from gpo_analysis.records import Record, RecordError, remove_stale, write_whole
+from gpo_analysis.runs import latest_record, read_catalogue, read_status
+
+VERDICTS = {True: "holds", False: "does not hold", None: "not run"}
+_RELATION = {"at_most": "≤ ", "at_least": "≥ "}
+_SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>|~"})
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report says of one experiment."""
+
+    name: str
+    claim: str
+    figure: str
+    record: Record | None = None
+    why: str = ""
+    drawn: Drawn | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def provenance(self) -> str:
+        """Return one line: preset, commit, device and time of the record shown."""
+        if self.record is None:
+            return f"Not run: {self.why}"
+        meta = self.record.meta
+        git = meta.get("git") or {}
+        commit = str(git.get("commit"))[:10] if git.get("commit") else "no commit"
+        changed = " with uncommitted changes" if git.get("dirty") else ""
+        device = meta.get("device") or {}
+        where = device.get("gpu") or device.get("processor") or "device unknown"
+        return (
+            f"Record {self.record.name}/{self.record.key}: preset {meta.get('preset', 'unknown')}, "
+            f"commit {commit}{changed}, {where}, {float(meta.get('wall_seconds', 0.0)):.1f} s of computing, "
+            f"finished {meta.get('finished', 'at an unknown time')}."
+        )
+
+
+def write_report(records: Path, drawings: Path, out: Path) -> list[dict[str, Any]]:
+    """Write ``report.md``, ``report.html`` and ``report.json`` to ``out``; return the rows of the last.
+
+    Parameters
+    ----------
+    records, drawings
+        Folders of records and of drawn figures.
+    out
+        Where to write; the HTML file holds its images, the Markdown file links to them.
+
+    Raises
+    ------
+    OSError
+        Where a file cannot be written.
+    """
+    sections = collect(records, drawings)
+    rows = [row for section in sections for row in section.rows]
+    markdown = to_markdown(sections, Path(os.path.relpath(drawings, out)).as_posix())
+    remove_stale(out)
+    write_whole(out / "report.json", (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode(), out)
+    write_whole(out / "report.md", markdown.encode(), out)
+    write_whole(out / "report.html", to_html(markdown, out).encode(), out)
+    return rows
+
+
+def collect(records: Path, drawings: Path) -> list[Section]:
+    """Read what there is of every experiment."""
+    sections = []
+    for item in read_catalogue(records):
+        name, claim, figure = item["name"], item["claim"], item["figure"]
+        status = read_status(records, name)
+        try:
+            record: Record | None = latest_record(records, name)
+            why = ""
+        except RecordError as error:
+            record = None
+            why = f"{status.status}: {status.why}" if status is not None and status.why else str(error)
+        rows = _rows(name, claim, record, why)
+        drawn = read_drawn(drawings, figure) if record is not None else None
+        sections.append(Section(name, claim, figure, record, why, drawn, rows))
+    return sections
+
+
+def _rows(name: str, claim: str, record: Record | None, why: str) -> list[dict[str, Any]]:
+    """Return the report's rows of one experiment: one a check, or one saying why there is none."""
+    if record is None:
+        empty = {"predicted": None, "computed": None, "tolerance": None, "holds": None, "why": why}
+        return [{"experiment": name, "claim": claim, **empty}]
+    rows = []
+    for check in record.meta.get("checks", []):
+        row = {"experiment": name, **{part: check[part] for part in ("claim", "predicted", "computed", "tolerance")}}
+        row |= {"holds": check["holds"], "kind": check.get("kind", "equal"), "note": check.get("note", "")}
+        if check["holds"] is None:
+            row["why"] = check.get("note", "")
+        rows.append(row)
+    return rows
+
+
+def to_markdown(sections: list[Section], drawings: str) -> str:
+    """Return the report as Markdown; ``drawings`` is the figures' folder as links give it."""
+    rows = [row for section in sections for row in section.rows]
+    counts = {verdict: sum(row["holds"] is verdict for row in rows) for verdict in VERDICTS}
+    lines = [
+        "# Report",
+        "",
+        f"{len(rows)} claims: {counts[True]} hold, {counts[False]} do not hold, {counts[None]} were not run. "
+        "Every number below was read from a record on disk; a claim's predicted value was worked out beforehand, "
+        "its computed value is what the experiment gave.",
+        "",
+        "| experiment | claim | verdict |",
+        "| :--- | :--- | :--- |",
+    ]
+    for section in sections:
+        lines.append(f"| [{section.name}](#{section.name}) | {_escaped(section.claim)} | {_summary(section)} |")
+    for section in sections:
+        lines += ["", f"## {section.name}", "", _escaped(section.claim), ""]
+        lines += _figure_lines(section, drawings)
+        lines += [_escaped(section.provenance), ""]
+        if section.record is not None:
+            lines += _table_lines(section)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _figure_lines(section: Section, drawings: str) -> list[str]:
+    if section.record is None:
+        return []
+    if section.drawn is None:
+        return [
+            f"*(figure {_escaped(section.figure)} is not drawn: python -m figures draw {_escaped(section.figure)})*",
+            "",
+        ]
+    caption = section.drawn.caption
+    lines = [
+        f"![{_escaped(caption)}](<{quote(f'{drawings}/{section.figure}.png')}>)",
+        "",
+        f"*Figure.* {_escaped(caption)}",
+        "",
+    ]
+    if section.drawn.sources.get(section.name) != section.record.key:
+        lines += ["**The figure shows another record than the table below; draw it again.**", ""]
+    return lines
+
+
+def _table_lines(section: Section) -> list[str]:
+    lines = ["| claim | predicted | computed | tolerance | verdict |", "| :--- | ---: | ---: | ---: | :--- |"]
+    for row in section.rows:
+        note = f" — {_escaped(row['note'])}" if row["note"] else ""
+        predicted = _RELATION.get(row["kind"], "") + _number(row["predicted"])
+        verdict = VERDICTS[row["holds"]] if row["holds"] else f"**{VERDICTS[row['holds']]}**"
+        values = (predicted, _number(row["computed"]), _number(row["tolerance"]))
+        lines.append(f"| {_escaped(row['claim'])}{note} | {' | '.join(map(_escaped, values))} | {verdict} |")
+    return lines
+
+
+def _summary(section: Section) -> str:
+    if section.record is None:
+        return f"not run: {_escaped(section.why)}"
+    held = sum(row["holds"] is True for row in section.rows)
+    failed = sum(row["holds"] is False for row in section.rows)
+    words = f"{held} of {len(section.rows)} hold"
+    return words + (f", **{failed} do not**" if failed else "")
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _escaped(text: str) -> str:
+    """Return ``text`` with everything Markdown would read as markup escaped."""
+    return text.translate(_SPECIAL)
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Report</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff;
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
+img {{ max-width: 100%; height: auto; }}
+table {{ border-collapse: collapse; width: 100%; font-size: 0.9rem; margin: 1rem 0 2rem; }}
+th, td {{ border-bottom: 1px solid #d8d8d8; padding: 0.3rem 0.6rem; vertical-align: top; }}
+td + td {{ overflow-wrap: anywhere; }}
+th {{ text-align: left; background: #f4f4f4; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def to_html(markdown: str, folder: Path) -> str:
+    """Return the report as one HTML page that holds its images."""
+    from markdown_it import MarkdownIt
+
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = renderer.parse(markdown)
+    for index, token in enumerate(tokens):
+        if token.type == "heading_open" and token.tag == "h2":
+            token.attrSet("id", tokens[index + 1].content)
+        for child in token.children or []:
+            if child.type == "image":
+                source = folder / unquote(str(child.attrGet("src")))
+                child.attrSet("src", "data:image/png;base64," + base64.b64encode(source.read_bytes()).decode())
+    return _PAGE.format(body=renderer.renderer.render(tokens, renderer.options, {}))

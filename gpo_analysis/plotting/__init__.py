@@ -1,0 +1,39 @@
+"""Figures' parts: functions that take ``ax=`` (a new figure by default), draw, and return the axes.
+
+matplotlib is imported when something is drawn, not before.
+"""
+
+from gpo_analysis.plotting.landscapes import plot_landscape, plot_trajectory
+from gpo_analysis.plotting.losses import plot_curve, plot_loss, plot_losses, plot_zero_one
+from gpo_analysis.plotting.policies import plot_frontier, plot_policy, plot_preference, plot_sweep
+from gpo_analysis.plotting.style import (
+    COLORS,
+    LossStyle,
+    cycle_style,
+    figure_style,
+    loss_label,
+    loss_style,
+    new_figure,
+    panel_label,
+)
+
+__all__ = [
+    "COLORS",
+    "LossStyle",
+    "cycle_style",
+    "figure_style",
+    "loss_label",
+    "loss_style",
+    "new_figure",
+    "panel_label",
+    "plot_curve",
+    "plot_frontier",
+    "plot_landscape",
+    "plot_loss",
+    "plot_losses",
+    "plot_policy",
+    "plot_preference",
+    "plot_sweep",
+    "plot_trajectory",
+    "plot_zero_one",
+]

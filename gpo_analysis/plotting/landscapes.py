@@ -1,0 +1,113 @@
+"""Drawing objectives over a parameter, and what training does to them over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpo_analysis.plotting.style import COLORS, axes_or_new, cycle_style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+__all__ = ["plot_landscape", "plot_trajectory"]
+
+
+def plot_landscape(
+    location: ArrayLike,
+    values: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    minima: ArrayLike = (),
+    label: str | None = None,
+    index: int = 0,
+) -> Axes:
+    """Draw an objective over a location c, its local minima marked by triangles below the curve.
+
+    Parameters
+    ----------
+    location
+        (m,) increasing values of c.
+    values
+        (m,) the objective.
+    ax
+        Where to draw; a new figure by default.
+    minima
+        (k,) places of its local minima, inside the range of ``location``.
+    label
+        Name of the curve in the legend.
+    index
+        Which of the package's styles to use.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, c does not increase, or a minimum lies outside.
+
+    Examples
+    --------
+    >>> ax = plot_landscape([-1.0, 0.0, 1.0], [1.0, 0.0, 1.0], minima=[0.0], label="KL")
+    >>> len(ax.lines)
+    2
+    """
+    c, y, at = (np.asarray(part, dtype=float) for part in (location, values, minima))
+    if c.ndim != 1 or c.shape != y.shape or np.any(np.diff(c) <= 0):
+        raise ValueError(f"location {c.shape} and values {y.shape}; accepted are an increasing (m,) and as many values")
+    if at.size and (at.min() < c[0] or at.max() > c[-1]):
+        raise ValueError(f"minima {at.tolist()} lie outside [{c[0]}, {c[-1]}]")
+    ax = axes_or_new(ax)
+    style = cycle_style(index)
+    ax.plot(c, y, label=label, **style.line())
+    if at.size:
+        ax.plot(
+            at, np.interp(at, c, y), linestyle="none", marker="v", color=style.color, markeredgecolor="black", zorder=4
+        )
+    ax.set_xlabel("location $c$")
+    ax.set_ylabel("objective")
+    return ax
+
+
+def plot_trajectory(
+    table: pd.DataFrame, columns: Sequence[str] = ("kl",), ax: Axes | None = None, *, x: str = "step"
+) -> Axes:
+    """Draw columns of a training trajectory over the step.
+
+    Parameters
+    ----------
+    table
+        One row a recorded step.
+    columns
+        What to draw.
+    ax
+        Where to draw; a new figure by default.
+    x
+        Column of the abscissa: ``step`` or ``time``.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> ax = plot_trajectory(pd.DataFrame({"step": [0, 1], "kl": [0.0, 0.1]}), ["kl"])
+    >>> ax.get_xlabel()
+    'step'
+    """
+    for column in (x, *columns):
+        if column not in table.columns:
+            raise ValueError(f"no column {column!r}; the table has {', '.join(map(str, table.columns))}")
+    ax = axes_or_new(ax)
+    for index, column in enumerate(columns):
+        ax.plot(
+            table[x].to_numpy(), table[column].to_numpy(), label=column.replace("_", " "), **cycle_style(index).line()
+        )
+    ax.axhline(0.0, color=COLORS["grey"], linewidth=0.6, zorder=0)
+    ax.set_xlabel(x)
+    ax.legend()
+    return ax

@@ -1,0 +1,215 @@
+"""How figures look: one colour, dash and marker for each loss, sizes for print.
+
+Colours are those of Okabe and Ito (2008), which people with any common colour blindness tell apart. Dashes and
+markers differ too, so that a figure can be read in grey.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "COLORS",
+    "LossStyle",
+    "axes_or_new",
+    "cycle_style",
+    "figure_style",
+    "loss_label",
+    "loss_style",
+    "new_figure",
+    "panel_label",
+]
+
+COLORS = {
+    "blue": "#0072B2",
+    "vermillion": "#D55E00",
+    "green": "#009E73",
+    "purple": "#CC79A7",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "black": "#000000",
+    "grey": "#6E6E6E",
+}
+
+Dash = str | tuple[int, tuple[float, ...]]
+
+_SOLID: Dash = "-"
+_DASHED: Dash = (0, (5.0, 2.0))
+_DASH_DOT: Dash = (0, (6.0, 2.0, 1.2, 2.0))
+_DOTTED: Dash = (0, (1.2, 1.6))
+_LONG: Dash = (0, (10.0, 3.0))
+_DASH_DOT_DOT: Dash = (0, (5.0, 1.8, 1.2, 1.8, 1.2, 1.8))
+
+WIDTH = 7.0
+"""Width in inches of a figure across a page."""
+
+_RC = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+    "figure.dpi": 100,
+    "font.family": ["DejaVu Sans"],
+    "mathtext.fontset": "dejavusans",
+}
+
+
+@dataclass(frozen=True)
+class LossStyle:
+    """Colour, dash and marker of a curve."""
+
+    color: str
+    linestyle: Dash
+    marker: str
+
+    def line(self, **more: Any) -> dict[str, Any]:
+        """Return keyword arguments for a line without markers."""
+        return {"color": self.color, "linestyle": self.linestyle, **more}
+
+    def points(self, **more: Any) -> dict[str, Any]:
+        """Return keyword arguments for a line with markers (white inside, so that they show where lines cross)."""
+        return {**self.line(), "marker": self.marker, "markerfacecolor": "white", "markeredgewidth": 1.2, **more}
+
+
+_LOSSES = {
+    "logistic": LossStyle(COLORS["blue"], _SOLID, "o"),
+    "squared": LossStyle(COLORS["vermillion"], _DASHED, "s"),
+    "hinge": LossStyle(COLORS["green"], _DASH_DOT, "^"),
+    "exponential": LossStyle(COLORS["purple"], _DOTTED, "D"),
+    "truncated_quadratic": LossStyle(COLORS["orange"], _LONG, "v"),
+    "savage": LossStyle(COLORS["black"], _DASH_DOT_DOT, "P"),
+    "zero_one": LossStyle(COLORS["grey"], _SOLID, ""),
+}
+_ALIASES = {"dpo": "logistic", "ipo": "squared", "slic": "hinge"}
+_LABELS = {
+    "logistic": "logistic (DPO)",
+    "squared": "squared (IPO)",
+    "hinge": "hinge (SLiC)",
+    "exponential": "exponential",
+    "truncated_quadratic": "truncated quadratic",
+    "savage": "Savage",
+    "zero_one": "0-1 loss",
+}
+_OTHERS = [
+    LossStyle(color, dash, marker)
+    for dash, marker in ((_DASHED, "X"), (_DOTTED, "*"), (_DASH_DOT, "p"), (_LONG, "h"))
+    for color in (COLORS["sky"], COLORS["grey"], COLORS["purple"], COLORS["orange"])
+]
+_CYCLE = [
+    LossStyle(COLORS[color], dash, marker)
+    for color, dash, marker in (
+        ("blue", _SOLID, "o"),
+        ("vermillion", _DASHED, "s"),
+        ("green", _DASH_DOT, "^"),
+        ("purple", _DOTTED, "D"),
+        ("orange", _LONG, "v"),
+        ("black", _DASH_DOT_DOT, "P"),
+        ("sky", _DASHED, "X"),
+        ("grey", _DOTTED, "*"),
+    )
+]
+
+
+def loss_style(name: str) -> LossStyle:
+    """Return the style of a loss, the same in every figure.
+
+    Losses beyond the paper's six get one from their name, always the same.
+
+    Examples
+    --------
+    >>> loss_style("dpo") == loss_style("logistic")
+    True
+    >>> loss_style("my own loss") == loss_style("my own loss")
+    True
+    """
+    known = _LOSSES.get(_ALIASES.get(name, name))
+    return known if known is not None else _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)]
+
+
+def loss_label(name: str) -> str:
+    """Return what a legend calls a loss.
+
+    Examples
+    --------
+    >>> loss_label("squared"), loss_label("robust_logistic")
+    ('squared (IPO)', 'robust logistic')
+    """
+    return _LABELS.get(_ALIASES.get(name, name), name.replace("_", " "))
+
+
+def cycle_style(index: int) -> LossStyle:
+    """Return the style of the ``index``-th curve where curves are not losses (orders, β, seeds)."""
+    return _CYCLE[index % len(_CYCLE)]
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Draw with this package's sizes and fonts; the settings outside are left alone.
+
+    Examples
+    --------
+    >>> with figure_style():
+    ...     figure, ax = new_figure()
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context(_RC):  # type: ignore[arg-type]
+        yield
+
+
+def new_figure(rows: int = 1, columns: int = 1, *, height: float = 2.9, **more: Any) -> tuple[Figure, Any]:
+    """Return a page-wide figure with constrained layout, and its axes (as ``matplotlib.pyplot.subplots`` does).
+
+    The figure is not registered with pyplot: it needs no closing and opens no window.
+
+    Parameters
+    ----------
+    rows, columns
+        Number of panels.
+    height
+        Inches for each row.
+    more
+        Passed to ``Figure.subplots``.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, **more)
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """Return ``ax``, or fresh axes of pyplot's current figure where a caller gave none."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots()[1]
+
+
+def panel_label(ax: Axes, letter: str, title: str = "") -> Axes:
+    """Head a panel with a letter in bold and a few words."""
+    ax.set_title(rf"$\bf{{{letter}}}$  {title}" if title else rf"$\bf{{{letter}}}$")
+    return ax
