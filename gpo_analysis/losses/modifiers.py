@@ -38,7 +38,7 @@ def soft_label(loss: MarginLoss, probability: float) -> MarginLoss:
     --------
     >>> from gpo_analysis.losses import get_loss
     >>> get_loss("squared").soft_label(0.75).expression
-    3*(z - 1)**2/4 + (-z - 1)**2/4
+    (-z - 1)**2/4 + 3*(z - 1)**2/4
     """
     p = exact_number(probability, "probability", sympy.Interval(0, 1))
     mixed = p * loss.expression + (1 - p) * reflected(loss)
@@ -60,7 +60,7 @@ def smoothed(loss: MarginLoss, epsilon: float) -> MarginLoss:
     --------
     >>> from gpo_analysis.losses import get_loss
     >>> get_loss("dpo").smoothed(0.1).expression
-    log(exp(z) + 1)/10 + 9*log(1 + exp(-z))/10
+    9*log(1 + exp(-z))/10 + log(exp(z) + 1)/10
     """
     e = exact_number(epsilon, "epsilon", sympy.Interval(0, _HALF))
     mixed = (1 - e) * loss.expression + e * reflected(loss)
