@@ -1,0 +1,57 @@
+# make reproduce   results, figures and report of the quick preset, in out/
+# make test        the tests
+# Each does its own set-up in $(VENV), with the versions of constraints.txt.
+
+PYTHON ?= python3
+VENV   ?= .venv
+OUT    ?= out
+PRESET ?= quick
+JOBS   ?= 2
+BIN    := $(VENV)/bin
+
+# one thread a process: JOBS says how many processors are used, and sums are taken in the same order everywhere
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export MPLBACKEND := Agg
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help reproduce test coverage lint notebooks clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[experiments]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed-run
+
+reproduce: $(VENV)/.installed-run
+	$(BIN)/python -m experiments all --preset $(PRESET) --jobs $(JOBS) --out $(OUT)/records
+	$(BIN)/python -m figures all --records $(OUT)/records --out $(OUT)/figures
+	$(BIN)/python -m figures report --records $(OUT)/records --out $(OUT)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -n $(JOBS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python notebooks/run.py
+
+clean:
+	rm -rf $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
