@@ -124,12 +124,13 @@ def _closure(module: str, sources: _Sources) -> tuple[str, ...]:
     todo = [module]
     while todo:
         name = todo.pop()
-        if name in found or sources.is_excluded(name) or sources.file(name) is None:
+        if name in found or sources.file(name) is None:
             continue
-        found.add(name)
         parent = name.rpartition(".")[0]
-        todo += [parent] if parent else []
-        todo += _imports(name, sources)
+        todo += [parent] if parent else []  # importing a.b runs a/__init__.py
+        if not sources.is_excluded(name):
+            found.add(name)
+            todo += _imports(name, sources)
     return tuple(sorted(found))
 
 

@@ -1,0 +1,379 @@
+"""Records: the round trip, what is refused, and that no moment of dying leaves half of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpo_analysis import records
+from gpo_analysis.records import (
+    Record,
+    RecordError,
+    canonical_json,
+    find_records,
+    plain,
+    read_record,
+    record_key,
+    remove_stale,
+    write_record,
+    write_whole,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make(beta: float = 0.1, rows: int = 4, **meta: object) -> Record:
+    table = pd.DataFrame({"loss": ["dpo"] * rows, "beta": beta, "kl": np.linspace(0.0, 1.0, rows), "n": range(rows)})
+    return Record("demo", {"beta": beta, "seed": 3}, table, {"seed": 3, **meta})
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_canonical_json_reads_back_and_does_not_depend_on_the_order_of_keys(value: object) -> None:
+    text = canonical_json({"x": value, "a": 1})
+    assert json.loads(text) == {"x": value, "a": 1}
+    assert text == canonical_json({"a": 1, "x": value})
+
+
+def test_plain_takes_what_configurations_are_made_of() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        betas: tuple[float, ...] = (0.1, 1.0)
+        seed: int = 0
+
+    value = plain({"config": Config(), "count": np.int64(3), "x": np.array([1.5]), "flag": np.bool_(True)})
+    assert value == {"config": {"betas": [0.1, 1.0], "seed": 0}, "count": 3, "x": [1.5], "flag": True}
+    assert type(value["count"]) is int
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"beta": float("nan")}, r"value\['beta'\] is nan"),
+        ([1.0, float("inf")], r"value\[1\] is inf"),
+        ({1: 2}, "key 1"),
+        ({"f": {1, 2}}, r"value\['f'\] is a set"),
+        (b"x", "bytes"),
+    ],
+)
+def test_plain_names_what_json_cannot_hold(value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plain(value)
+
+
+def test_the_key_depends_on_every_value_and_on_the_code() -> None:
+    keys = [
+        record_key(config, code)
+        for config in ({"beta": 0.1}, {"beta": 0.2}, {"beta": 0.1, "seed": 0}, {"gamma": 0.1})
+        for code in ("", "a", "b")
+    ]
+    assert len(set(keys)) == len(keys)
+    assert all(len(key) == 16 for key in keys)
+    assert make(code_hash="a").key != make(code_hash="b").key
+    assert make(wall_seconds=1.0).key == make(wall_seconds=2.0).key
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    record = make(versions={"python": "3"}, checks=[{"holds": None}])
+    folder = write_record(record, tmp_path)
+    assert folder == tmp_path / "demo" / record.key
+    assert sorted(path.name for path in folder.iterdir()) == ["record.json", "table.parquet"]
+    back = read_record(folder)
+    pd.testing.assert_frame_equal(back.table, record.table)
+    assert (back.name, back.config, back.meta, back.key) == (record.name, record.config, record.meta, record.key)
+    assert pd.read_parquet(folder / "table.parquet").shape == (4, 4)
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_tables_with_awkward_values_come_back(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"x": [np.inf, -np.inf, np.nan], "s": ["β·κ", "", "|"], "b": [True, False, True], "l": [[1.0], [], [2.0, 3.0]]}
+    )
+    back = read_record(write_record(Record("odd", {}, table), tmp_path)).table
+    np.testing.assert_array_equal(back["x"], table["x"])
+    assert back["s"].tolist() == table["s"].tolist()
+    assert [list(item) for item in back["l"]] == [[1.0], [], [2.0, 3.0]]
+    empty = read_record(write_record(Record("empty", {}, pd.DataFrame({"x": np.array([], dtype=float)})), tmp_path))
+    assert empty.table.shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "../up"}, "record name"),
+        ({"name": ".hidden"}, "record name"),
+        ({"name": ""}, "record name"),
+        ({"config": {"x": float("inf")}}, r"config\['x'\] is inf"),
+        ({"config": [1]}, "config is a list"),
+        ({"meta": {"x": object()}}, r"meta\['x'\] is a object"),
+        ({"table": [[1]]}, "table is a list"),
+        ({"table": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "distinct strings"),
+        ({"table": pd.DataFrame([[1, 2]])}, "distinct strings"),
+        ({"table": pd.DataFrame({"a": [1]}, index=[5])}, "index of its own"),
+    ],
+)
+def test_what_cannot_be_a_record_is_refused_at_construction(change: dict[str, object], message: str) -> None:
+    parts: dict[str, object] = {"name": "demo", "config": {}, "table": pd.DataFrame({"a": [1]}), "meta": {}}
+    with pytest.raises(ValueError, match=message):
+        Record(**{**parts, **change})  # type: ignore[arg-type]
+
+
+def test_a_whole_record_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    folder = write_record(make(run=1), tmp_path)
+    write_record(make(run=2), tmp_path)
+    assert read_record(folder).meta["run"] == 1
+    write_record(make(run=2), tmp_path, overwrite=True)
+    assert read_record(folder).meta["run"] == 2
+
+
+def test_a_damaged_record_is_replaced(tmp_path: Path) -> None:
+    folder = write_record(make(run=1), tmp_path)
+    (folder / "table.parquet").write_bytes(b"PAR1")
+    write_record(make(run=2), tmp_path)
+    assert read_record(folder).meta["run"] == 2
+    assert list((tmp_path / ".tmp").iterdir()) == [tmp_path / ".tmp" / "lock"]
+
+
+def damage(folder: Path, what: str) -> None:
+    table, document = folder / "table.parquet", folder / "record.json"
+    if what == "truncated table":
+        table.write_bytes(table.read_bytes()[:-20])
+    elif what == "flipped bit":
+        data = bytearray(table.read_bytes())
+        data[len(data) // 2] ^= 1
+        table.write_bytes(bytes(data))
+    elif what == "no table":
+        table.unlink()
+    elif what == "no json":
+        document.unlink()
+    elif what == "half json":
+        document.write_bytes(document.read_bytes()[:40])
+    elif what == "binary json":
+        document.write_bytes(b"\xff\xfe\x00")
+    elif what == "json of something else":
+        document.write_text("[1, 2]")
+    elif what == "other format":
+        document.write_text(document.read_text().replace('"format": 1', '"format": 99'))
+    elif what == "changed configuration":
+        document.write_text(document.read_text().replace('"beta": 0.1', '"beta": 0.2'))
+    else:
+        document.write_text(document.read_text().replace('"name": "demo"', '"name": ".."'))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("truncated table", "table.parquet is damaged"),
+        ("flipped bit", "table.parquet is damaged"),
+        ("no table", r"no record in .*table\.parquet"),
+        ("no json", r"no record in .*record\.json"),
+        ("half json", "record.json is damaged"),
+        ("binary json", "record.json is damaged"),
+        ("json of something else", "record.json is damaged"),
+        ("other format", "format 99"),
+        ("changed configuration", "was changed"),
+        ("bad name", "does not hold a record"),
+    ],
+)
+def test_damage_is_told_in_one_line(tmp_path: Path, what: str, message: str) -> None:
+    folder = write_record(make(), tmp_path)
+    damage(folder, what)
+    with pytest.raises(RecordError, match=message) as caught:
+        read_record(folder)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_a_table_that_pyarrow_cannot_read_is_told_though_its_checksum_is_right(tmp_path: Path) -> None:
+    folder = write_record(make(), tmp_path)
+    document = json.loads((folder / "record.json").read_text())
+    (folder / "table.parquet").write_bytes(b"nonsense")
+    document["table"]["sha256"] = records.hashlib.sha256(b"nonsense").hexdigest()
+    (folder / "record.json").write_text(json.dumps(document))
+    with pytest.raises(RecordError, match="does not hold a record") as caught:
+        read_record(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_find_records(tmp_path: Path) -> None:
+    assert find_records(tmp_path / "nowhere") == ()
+    first, second = write_record(make(0.1), tmp_path), write_record(make(0.2), tmp_path)
+    other = write_record(Record("other", {}, pd.DataFrame({"a": [1]})), tmp_path)
+    for age, folder in enumerate((second, first, other)):
+        os.utime(folder / "record.json", (age, age))
+    (tmp_path / "demo" / "not-a-record").mkdir()
+    assert find_records(tmp_path, "demo") == (second, first)
+    assert find_records(tmp_path) == (second, first, other)
+
+
+def test_nothing_stays_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_whole(tmp_path / "kept.txt", b"old", tmp_path)
+    monkeypatch.setattr(records.os, "fsync", full)
+    with pytest.raises(OSError, match=r"demo/.* was not written: No space left on device") as caught:
+        write_record(make(), tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match=r"kept\.txt was not written"):
+        write_whole(tmp_path / "kept.txt", b"new", tmp_path)
+    assert (tmp_path / "kept.txt").read_bytes() == b"old"
+    assert find_records(tmp_path) == ()
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["kept.txt", "lock"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limit there")
+def test_a_file_the_system_cuts_short_leaves_no_record(tmp_path: Path) -> None:
+    script = """
+        import resource, signal, sys, pandas as pd
+        from gpo_analysis.records import Record, write_record
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        record = Record("demo", {}, pd.DataFrame({"x": range(100000)}))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        try:
+            write_record(record, sys.argv[1])
+        except OSError as error:
+            print(error)
+    """
+    done = run_script(script, tmp_path)
+    assert "was not written: File too large" in done
+    assert find_records(tmp_path) == ()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="was not written"):
+        write_record(make(), tmp_path / "file")
+
+
+def test_writers_at_the_same_time_leave_one_whole_record(tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+
+    def write(run: int) -> None:
+        try:
+            for _ in range(5):
+                write_record(make(run=run), tmp_path, overwrite=run % 2 == 0)
+                remove_stale(tmp_path)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(run,)) for run in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    (folder,) = find_records(tmp_path)
+    assert read_record(folder).meta["run"] in range(6)
+    assert [path.name for path in (tmp_path / ".tmp").iterdir()] == ["lock"]
+
+
+def test_stale_temporaries_go_and_those_being_written_stay(tmp_path: Path) -> None:
+    assert remove_stale(tmp_path) == 0
+    left = tmp_path / ".tmp" / "left-by-a-killed-process"
+    left.mkdir(parents=True)
+    (left / "table.parquet").write_bytes(b"half")
+    with records._temporary_folder(tmp_path) as mine:
+        assert remove_stale(tmp_path) == 0
+        assert left.exists()
+        assert mine.exists()
+    assert remove_stale(tmp_path) == 1
+    assert not left.exists()
+
+
+def test_dying_at_any_file_system_event_leaves_the_whole_record_or_none(tmp_path: Path) -> None:
+    """A child stops, without any clean-up, at the n-th event that Python reports; n goes through all of them."""
+    script = """
+        import os, sys, pandas as pd
+        from gpo_analysis.records import Record, find_records, read_record, remove_stale, write_record
+
+        out = sys.argv[1]
+        record = Record("demo", {"x": 1}, pd.DataFrame({"x": range(50)}))
+        write_record(Record("warm", {}, record.table), out)  # everything imported
+        events = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.scandir", "shutil.rmtree")
+        outcomes = []
+        for last in range(1, 200):
+            child = os.fork()
+            if child == 0:
+                seen = [0]
+                def hook(event, arguments):
+                    if event in events or event.startswith("fcntl"):
+                        seen[0] += 1
+                        if seen[0] == last:
+                            os._exit(9)
+                sys.addaudithook(hook)
+                write_record(record, out)
+                os._exit(0)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            whole = [read_record(folder).table.x.tolist() for folder in find_records(out, "demo")]
+            assert whole in ([], [list(range(50))]), whole
+            listed = os.listdir(os.path.join(out, "demo")) if os.path.isdir(os.path.join(out, "demo")) else []
+            assert listed == ([record.key] if whole else []), listed
+            outcomes.append((code, len(whole)))
+            remove_stale(out)
+            assert os.listdir(os.path.join(out, ".tmp")) == ["lock"]
+            if whole:
+                os.rename(os.path.join(out, "demo"), os.path.join(out, f"done{last}"))
+            if code == 0:
+                break
+        print(len(outcomes), outcomes[0], outcomes[-1], sum(whole for _, whole in outcomes))
+    """
+    done = run_script(script, tmp_path).split(" ", 1)
+    assert int(done[0]) > 8  # so many moments were tried
+    assert done[1].startswith("(9, 0) (0, 1)")
+
+
+def test_a_writer_killed_at_random_moments_leaves_whole_records_only(tmp_path: Path) -> None:
+    script = """
+        import itertools, sys, pandas as pd
+        from gpo_analysis.records import Record, write_record
+        print("ready", flush=True)
+        for i in itertools.count():
+            write_record(Record("demo", {"i": i, "run": sys.argv[2]}, pd.DataFrame({"i": [i] * 1000})), sys.argv[1])
+    """
+    chance = random.Random(0)
+    for run in range(4):
+        command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(run)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(chance.uniform(0.02, 0.3))
+            writer.send_signal(signal.SIGKILL)
+    for folder in (tmp_path / "demo").iterdir():
+        record = read_record(folder)
+        assert (record.table["i"] == record.config["i"]).all()
+    remove_stale(tmp_path)
+    assert [path.name for path in (tmp_path / ".tmp").iterdir()] == ["lock"]
+
+
+def run_script(script: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
