@@ -111,7 +111,7 @@ def cyclic(base: int | ArrayLike, strength: float = 1.0) -> FloatArray:
         n = int(base)
         ground = np.full((max(n, 0),) * 2, 0.5)
     else:
-        ground = check_preference(base, "base")  # type: ignore[arg-type]
+        ground = check_preference(base, "base")
         n = ground.shape[-1]
     if n < 3 or ground.ndim != 2:
         raise ValueError(f"a cycle needs one (n, n) matrix or a number n of at least 3 responses, got {base!r:.60}")

@@ -7,5 +7,7 @@ Array conventions: n responses, m contexts (prompts). Preferences (n, n) or (m, 
 from .comparisons import Comparisons
 from .pairs import DirectedPairs
 from .problem import PreferenceProblem
+from .solution import Solution
+from .solve import solve
 
-__all__ = ["Comparisons", "DirectedPairs", "PreferenceProblem"]
+__all__ = ["Comparisons", "DirectedPairs", "PreferenceProblem", "Solution", "solve"]

@@ -19,6 +19,7 @@ from .comparisons import Comparisons
 from .pairs import DirectedPairs
 
 if TYPE_CHECKING:
+    from ..divergences import Link
     from ..losses import MarginLoss
     from .solution import Solution
 
@@ -192,7 +193,10 @@ class PreferenceProblem:
         Within each context they sum to ``1 − Σμ²``; for observed comparisons to 1.
         """
         if self.comparisons is not None:
-            return np.asarray((self.comparisons.matrix() / self.comparisons.total).toarray())[None]
+            pairs = self._pairs
+            table = np.zeros((1, self.n, self.n))
+            table[0, pairs.winner, pairs.loser] = pairs.weight
+            return table
         assert self.preference is not None
         mu = np.atleast_2d(self.behavior)
         weights = 2 * mu[:, :, None] * mu[:, None, :] * self.preference.reshape(-1, self.n, self.n)
@@ -254,12 +258,12 @@ class PreferenceProblem:
         lead = h.shape[: h.ndim - len(self.shape)]
         pairs = self._pairs
         values = f(scale * pairs.margins(h.reshape(*lead, self.contexts, self.n)))
-        total = np.asarray(values) @ pairs.weight
+        total = np.asarray(values @ pairs.weight, dtype=np.float64)
         if pairs.diagonal_mass:
             total = total + pairs.diagonal_mass * float(f(np.zeros(())))
-        return float(total) if not lead else np.asarray(total)
+        return float(total) if not lead else np.asarray(total, dtype=np.float64)
 
-    def solve(self, loss: MarginLoss | str, beta: float, *, link: str = "reverse_kl") -> Solution:
+    def solve(self, loss: MarginLoss | str, beta: float, *, link: str | Link = "reverse_kl") -> Solution:
         """The exact population optimum over full-support policies; see :func:`gpo_analysis.tabular.solve.solve`."""
         from .solve import solve
 

@@ -1,0 +1,85 @@
+"""A cell: one context's weighted pairs, all that the solvers need to know of a problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .faces import components
+from .problem import PreferenceProblem
+
+__all__ = ["Cell", "cells_of"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Above this many responses observed comparisons are solved without a dense matrix.
+DENSE = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Ordered pairs (k,) with weights above 0 that sum to ``1 − diagonal_mass``.
+
+    `names` are the responses' names, `matrix` the same weights as an (n, n) array where that is how they are solved.
+    """
+
+    n: int
+    winner: IntArray
+    loser: IntArray
+    weight: FloatArray
+    diagonal_mass: float
+    names: tuple[str, ...]
+    matrix: FloatArray | None
+
+    @cached_property
+    def parts(self) -> IntArray:
+        """Labels (n,) of the components of the comparison graph, directions ignored."""
+        if self.is_complete:
+            return np.zeros(self.n, dtype=np.int64)
+        return components(self.n, self.winner, self.loser, strong=False)
+
+    @cached_property
+    def cycles(self) -> IntArray:
+        """Labels (n,) of the strongly connected components: who can be reached from whom by arrows winner → loser."""
+        if self.is_complete:
+            return np.zeros(self.n, dtype=np.int64)
+        return components(self.n, self.winner, self.loser, strong=True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every ordered pair has weight."""
+        return len(self.weight) == self.n * (self.n - 1)
+
+    def within(self, labels: IntArray) -> NDArray[np.bool_]:
+        """Which pairs stay inside one label, shape (k,)."""
+        return np.asarray(labels[self.winner] == labels[self.loser])
+
+    def restricted(self, keep: NDArray[np.bool_]) -> Cell:
+        """The cell with only some of its pairs."""
+        if keep.all():
+            return self
+        winner, loser, weight = self.winner[keep], self.loser[keep], self.weight[keep]
+        matrix = None
+        if self.matrix is not None:
+            matrix = np.zeros_like(self.matrix)
+            matrix[winner, loser] = weight
+        return Cell(self.n, winner, loser, weight, self.diagonal_mass, self.names, matrix)
+
+
+def cells_of(problem: PreferenceProblem) -> list[Cell]:
+    """One cell a context."""
+    if problem.comparisons is not None and problem.n > DENSE:
+        pairs = problem.directed_pairs()
+        return [Cell(problem.n, pairs.winner, pairs.loser, pairs.weight, 0.0, problem.items, None)]
+    weights = problem.pair_weights()
+    equal_draws = np.sum(np.atleast_2d(problem.behavior) ** 2, axis=-1)
+    diagonal = equal_draws if problem.comparisons is None else np.zeros(1)
+    cells = []
+    for matrix, mass in zip(weights, diagonal, strict=True):
+        winner, loser = np.nonzero(matrix)
+        cells.append(Cell(problem.n, winner, loser, matrix[winner, loser], float(mass), problem.items, matrix))
+    return cells

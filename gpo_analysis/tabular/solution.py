@@ -1,0 +1,272 @@
+"""What solving a problem gives: a policy and its numbers, or the reason in words why there is none."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from ..divergences import Link, reverse_kl
+from .optimum import Optimum
+from .problem import PreferenceProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Solution", "solution_of"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The population optimum of one loss at one β. It shows itself as a table in a terminal and in Jupyter.
+
+    Where there is no finite optimum, or more than one, `converged` is False, `status` says why in words, and the
+    policy and its numbers are NaN, so that nobody takes them for an answer.
+
+    Attributes
+    ----------
+    loss : str
+    beta : float
+    link : str
+        Of the margin ``β [g(π_i/πref_i) − g(π_j/πref_j)]``; "reverse_kl", g = log, unless asked otherwise.
+    policy : array, shape (n,) or (m, n)
+    log_ratio : array, shape (n,) or (m, n)
+        ``h = log π/πref`` of the normalised policy.
+    population_loss : float
+        ``E f(βρ)``; the infimum where it is not attained, −∞ where there is none.
+    kl : float
+        KL(π‖πref) in nats, averaged over contexts with their weights.
+    mu_squared_loss : float
+        ``½ E_μ[ρ²]`` of the log-ratio, averaged likewise; over the observed pairs where the problem has comparisons.
+    converged : bool
+        Whether the policy is the answer: a unique minimum, or for f not known to be convex a stationary point.
+    status : str
+        "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point" or "not converged",
+        followed by ": reason" where there is one.
+    representative : array, shape (n,) or (m, n), or None
+        Where the minimum is attained by many: the log-ratio of the one whose β·h, centred, has the least norm.
+    margins : array, shape (k,)
+        βρ, the argument of f, of each pair of ``problem.directed_pairs()``.
+    iterations : int
+        Newton steps, the most of any context.
+    error : float
+        Estimated largest error of β·h.
+    kl_per_context, mu_squared_loss_per_context, loss_per_context : array, shape (m,)
+    status_per_context : tuple of str
+    items : tuple of str
+        The responses' names.
+    reference : array, shape (n,) or (m, n)
+    """
+
+    loss: str
+    beta: float
+    link: str
+    policy: FloatArray
+    log_ratio: FloatArray
+    population_loss: float
+    kl: float
+    mu_squared_loss: float
+    converged: bool
+    status: str
+    representative: FloatArray | None
+    margins: FloatArray
+    iterations: int
+    error: float
+    kl_per_context: FloatArray
+    mu_squared_loss_per_context: FloatArray
+    loss_per_context: FloatArray
+    status_per_context: tuple[str, ...]
+    items: tuple[str, ...]
+    reference: FloatArray
+
+    @property
+    def max_margin(self) -> float:
+        """Largest |βρ| over the pairs; NaN where there is no optimum, 0 where nothing is compared."""
+        return float(np.max(np.abs(self.margins), initial=0.0))
+
+    @property
+    def scores(self) -> FloatArray:
+        """Log-ratios at β = 1, centred to mean zero over the responses: β times the log-ratio for the log link."""
+        scaled = self.beta * self.log_ratio
+        return np.asarray(scaled - scaled.mean(axis=-1, keepdims=True))
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a response (and context): item, reference, policy, log_ratio."""
+        import pandas as pd
+
+        rows: dict[str, Any] = {
+            "item": np.tile(np.array(self.items, dtype=object), self.policy.size // len(self.items))
+        }
+        if self.policy.ndim == 2:
+            rows = {"context": np.repeat(np.arange(len(self.policy)), len(self.items)), **rows}
+        rows |= {name: np.ravel(getattr(self, name)) for name in ("reference", "policy", "log_ratio")}
+        return pd.DataFrame(rows)
+
+    def _head(self) -> list[tuple[str, str]]:
+        link = [] if self.link == "reverse_kl" else [("link", self.link)]
+        return [
+            ("loss", self.loss),
+            ("β", f"{self.beta:g}"),
+            *link,
+            ("status", self.status),
+            ("E f(βρ)", f"{self.population_loss:.8g}"),
+            ("KL(π‖πref)", f"{self.kl:.6g} nats"),
+            ("½ E[ρ²]", f"{self.mu_squared_loss:.6g}"),
+        ]
+
+    def _rows(self) -> tuple[list[str], list[list[str]]]:
+        """Column names and the first twenty rows of the table of responses."""
+        names = ["response", "πref", "π", "log π/πref"]
+        batch = self.policy.ndim == 2
+        rows: list[list[str]] = []
+        for index in np.ndindex(*self.policy.shape):
+            if len(rows) == 20:
+                break
+            cell = [self.items[index[-1]], *(f"{a[index]:.6f}" for a in (self.reference, self.policy, self.log_ratio))]
+            rows.append([str(index[0]), *cell] if batch else cell)
+        return (["context", *names] if batch else names), rows
+
+    def __str__(self) -> str:
+        names, rows = self._rows()
+        width = [max(len(row[c]) for row in [names, *rows]) for c in range(len(names))]
+        left = len(names) - 3
+        lines = [f"{key:<12} {value}" for key, value in self._head()]
+        for row in [names, *rows]:
+            lines.append(
+                "  ".join(
+                    x.ljust(w) if c < left else x.rjust(w) for c, (x, w) in enumerate(zip(row, width, strict=True))
+                )
+            )
+        return "\n".join(lines + self._more(len(rows)))
+
+    def _more(self, shown: int) -> list[str]:
+        return [f"… {self.policy.size - shown} more"] if shown < self.policy.size else []
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        names, rows = self._rows()
+        head = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in self._head())
+        title = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
+        more = "".join(f"<p>{line}</p>" for line in self._more(len(rows)))
+        return f"<table>{head}</table><table><tr>{title}</tr>{body}</table>{more}"
+
+
+def solution_of(
+    problem: PreferenceProblem, loss: str, beta: float, optima: Sequence[Optimum], link: Link = reverse_kl
+) -> Solution:
+    """From the optima of the contexts in g = βh to policies at one β.
+
+    Parameters
+    ----------
+    problem : PreferenceProblem
+    loss : str
+        Its name.
+    beta : float
+        Above 0, checked by the caller.
+    optima : sequence of Optimum, length m
+    link : Link
+        See :mod:`gpo_analysis.divergences`.
+    """
+    n = problem.n
+    reference = np.atleast_2d(problem.reference)
+    nothing = np.full(n, np.nan)
+    ratios = [nothing if o.g is None else _log_ratio(o.g / beta, reference[c], link) for c, o in enumerate(optima)]
+    h = np.stack(ratios)
+    policy = np.exp(np.log(reference) + h)
+    kl = np.array([np.nan if o.g is None else float(policy[c] @ h[c]) for c, o in enumerate(optima)])
+    squared = _half_square(problem, h)
+    losses = np.array([o.value for o in optima])
+    representative = None
+    if any(o.representative is not None for o in optima):
+        rows = [
+            _log_ratio(r / beta, reference[c], link) if (r := _any_g(o)) is not None else nothing
+            for c, o in enumerate(optima)
+        ]
+        representative = np.stack(rows).reshape(problem.shape)
+    converged = all(o.converged for o in optima)
+    pairs = problem.directed_pairs()
+    arguments = np.stack([nothing if o.g is None else o.g for o in optima])
+    shares = problem.shares()
+    return Solution(
+        loss=loss,
+        beta=beta,
+        link=link.name,
+        policy=policy.reshape(problem.shape),
+        log_ratio=h.reshape(problem.shape),
+        population_loss=_average(shares, losses),
+        kl=_average(shares, kl),
+        mu_squared_loss=_average(shares, squared),
+        converged=converged,
+        status=_overall([o.status for o in optima]),
+        representative=representative,
+        margins=pairs.margins(arguments),
+        iterations=max(o.iterations for o in optima),
+        error=max(o.error for o in optima),
+        kl_per_context=kl,
+        mu_squared_loss_per_context=squared,
+        loss_per_context=losses,
+        status_per_context=tuple(o.status for o in optima),
+        items=problem.items,
+        reference=problem.reference,
+    )
+
+
+def _any_g(optimum: Optimum) -> FloatArray | None:
+    return optimum.g if optimum.g is not None else optimum.representative
+
+
+def _log_ratio(u: FloatArray, reference: FloatArray, link: Link) -> FloatArray:
+    """``log π/πref`` of the policy with ``g(π/πref) = u`` up to a constant; for g = log, ``u − log Σ πref e^u``."""
+    if link.name == "reverse_kl":
+        return np.asarray(u - logsumexp(u, b=reference))
+    return link.log_ratio(u, reference)
+
+
+def _half_square(problem: PreferenceProblem, h: FloatArray) -> FloatArray:
+    """½ E[ρ²] of each context, shape (m,): Var_μ(h), or over the observed pairs."""
+    if problem.comparisons is not None:
+        pairs = problem.directed_pairs()
+        return np.asarray(0.5 * (pairs.margins(h) ** 2 @ pairs.weight))[None]
+    mu = np.atleast_2d(problem.behavior)
+    mean = np.sum(mu * h, axis=-1, keepdims=True)
+    return np.asarray(np.sum(mu * (h - mean) ** 2, axis=-1))
+
+
+def _average(shares: FloatArray, values: FloatArray) -> float:
+    """Mean over contexts; a context that never occurs does not count, whatever its value."""
+    return float(np.sum(shares[shares > 0] * values[shares > 0]))
+
+
+def _overall(statuses: list[str]) -> str:
+    """The status of the only context, or the worst of several with its number."""
+    if len(statuses) == 1:
+        return statuses[0]
+    order = ("unbounded below", "no finite optimum", "not converged", "not unique", "stationary point", "optimum")
+    kinds = [status.split(":")[0] for status in statuses]
+    worst = min(kinds, key=order.index)
+    if worst == "optimum":
+        return "optimum"
+    first = kinds.index(worst)
+    others = f" (and {kinds.count(worst) - 1} more contexts)" if kinds.count(worst) > 1 else ""
+    reason = statuses[first].partition(": ")[2]
+    return f"{worst}: context {first}{others}: {reason}"
+
+
+def as_json(value: Any) -> Any:
+    """Arrays as lists, NaN and infinities as null."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [as_json(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: as_json(v) for k, v in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
