@@ -1,0 +1,102 @@
+"""What a training run leaves behind: its records, why it ended, and all it needs to go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TrainState", "Trajectory"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainState:
+    """Where a run stands: with the settings it continues to the bit.
+
+    Random draws need no state of their own: those of step k are numbers of the seed's stream at a place that k gives.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken.
+    parameters : array, shape (p,)
+        Flat logits (p = m·n), or feature weights (p = d).
+    moments : tuple of two arrays, shape (p,) each
+        Adam's first and second moment; zeros for other optimisers.
+    behavior_logits : array, shape (m·n,), or None
+        Logits of the policy that pairs were last drawn from, where μ is refreshed.
+    start_loss : float
+        The loss at step 0.
+    """
+
+    step: int
+    parameters: FloatArray
+    moments: tuple[FloatArray, FloatArray]
+    behavior_logits: FloatArray | None
+    start_loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A training run, record by record.
+
+    Attributes
+    ----------
+    columns : dict of array, shape (t,) each
+        ``step``, ``time`` (step × learning rate), ``loss`` (the whole objective, mini-batches or not), ``kl``
+        (KL(π‖πref), nats), ``mu_squared_loss`` (½E[ρ²] over the pairs trained on), ``chosen_logp`` and
+        ``rejected_logp`` (mean log π of winners and losers, nats), ``entropy`` (nats), ``max_margin`` (largest |βρ| of
+        a pair with weight), ``gradient_norm`` (of the whole objective in the parameters). With contexts, means over
+        them.
+    status : str
+        "finished: …", "rising: …" (all steps taken, but the loss ended above its start), "diverged: …" (a gradient or
+        parameter stopped being finite; the records end before) or "failed: …" (the flow's integrator gave up).
+    policies, logits, gradients : array, shape (t, n) or (t, m, n), or None
+        At the recorded steps, where asked for by ``keep``. Gradients are of the whole objective in the logits.
+    final_logits : array, shape (n,) or (m, n)
+        At the last finite step.
+    state : TrainState
+        For ``train(..., resume=trajectory)``.
+    settings : dict
+        The settings of the run that a continuation must share.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    status: str
+    policies: FloatArray | None
+    logits: FloatArray | None
+    gradients: FloatArray | None
+    final_logits: FloatArray
+    state: TrainState
+    settings: dict[str, Any]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The records as a DataFrame, a row a recorded step."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns)
+
+    @property
+    def final_policy(self) -> FloatArray:
+        """Policy at the last finite step, shape (n,) or (m, n)."""
+        shifted = np.exp(self.final_logits - self.final_logits.max(axis=-1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps were taken and the loss did not end above its start."""
+        return self.status.startswith("finished")
+
+    def __len__(self) -> int:
+        return len(self.columns["step"])
+
+    def __repr__(self) -> str:
+        return f"Trajectory({len(self)} records to step {self.state.step}, {self.status})"
