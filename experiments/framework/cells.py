@@ -68,7 +68,7 @@ def compute(cell: Cell, parent: int | None = None) -> Failure | None:
             raise ValueError(f"run returned a {type(table).__name__}; accepted is a pandas DataFrame")
         write_whole(cell.file, _to_bytes(table, seconds), cell.out)
     except Exception as error:  # told to the parent, which goes on with the others
-        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", traceback.format_exc())
+        return Failure(one_line(error), traceback.format_exc())
     return None
 
 
@@ -96,6 +96,11 @@ def forget(cells: list[Cell]) -> None:
     for folder in {cell.file.parent for cell in cells}:
         with contextlib.suppress(OSError):  # not empty: other presets' cells
             folder.rmdir()
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's kind and message in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _to_bytes(table: pd.DataFrame, seconds: float) -> bytes:

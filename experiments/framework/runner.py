@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.framework.cells import Cell, Failure, cell_file, compute, forget, join, read_cell
+from experiments.framework.cells import Cell, Failure, cell_file, compute, forget, join, one_line, read_cell
 from experiments.framework.checks import NotRun
 from experiments.framework.discovery import Experiment, find_experiments
 from gpo_analysis.provenance import code_hash, device, git_state, versions
@@ -161,7 +161,7 @@ def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
         plan.status, plan.why = "not run", str(reason)
         return plan
     except Exception as error:
-        plan.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        plan.fail(one_line(error), traceback.format_exc())
         return plan
     plan.inputs = record_key(cells, plan.code)
     with suppress(RecordError):
@@ -247,7 +247,7 @@ def _finish(plan: Plan) -> None:
         plan.status = "complete"
         forget(plan.cells)
     except Exception as error:
-        plan.fail(f"{type(error).__name__}: {error}", traceback.format_exc())
+        plan.fail(one_line(error), traceback.format_exc())
 
 
 def _write_status(plan: Plan) -> None:

@@ -1,0 +1,286 @@
+"""The runner, as a user meets it: in processes of its own, on a small project with experiments made for the purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gpo_analysis.records import find_records, read_record
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GOOD = '''
+"""A seeded random table, a cell at a time."""
+from dataclasses import dataclass
+import time
+import numpy as np
+import pandas as pd
+from experiments.framework import Check, NotRun
+
+CLAIM = "Cells can be done in any order."
+FIGURE = "slow"
+
+@dataclass(frozen=True)
+class Config:
+    cells: int = 8
+    seconds: float = 0.0
+    seed: int = 5
+
+PRESETS = {"quick": Config(), "paper": Config(cells=10)}
+
+def cells(config):
+    return [{"index": i, "seconds": config.seconds, "seed": config.seed} for i in range(config.cells)]
+
+def run(cell):
+    time.sleep(cell["seconds"])
+    rng = np.random.default_rng([cell["seed"], cell["index"]])
+    note = None if cell["index"] == 0 else f"cell {cell['index']}"
+    return pd.DataFrame({"index": cell["index"], "x": rng.normal(size=3), "note": note})
+
+def check(config, table):
+    return [Check.equal("three rows a cell", 3 * config.cells, len(table), 0)]
+'''
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the framework with one experiment, ``slow``."""
+    shutil.copytree(ROOT / "experiments" / "framework", tmp_path / "experiments" / "framework")
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(ROOT / "experiments" / name, tmp_path / "experiments" / name)
+    add(tmp_path, "slow", GOOD)
+    return tmp_path
+
+
+def add(project: Path, name: str, source: str) -> None:
+    (project / "experiments" / f"{name}.py").write_text(textwrap.dedent(source))
+
+
+def append(project: Path, name: str, text: str) -> None:
+    with (project / "experiments" / name).open("a") as stream:
+        stream.write(text)
+
+
+def command(project: Path, *arguments: object) -> tuple[list[str], dict[str, object]]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return [sys.executable, "-m", "experiments", *map(str, arguments)], {"cwd": project, "env": environment}
+
+
+def run(project: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    line, settings = command(project, *arguments)
+    return subprocess.run(line, capture_output=True, text=True, check=False, **settings)  # type: ignore[call-overload,no-any-return]
+
+
+def table_of(out: Path, name: str = "slow") -> pd.DataFrame:
+    (folder,) = find_records(out, name)
+    return read_record(folder).table
+
+
+def test_list_for_people_and_for_programs(project: Path) -> None:
+    assert "slow" in run(project, "list").stdout
+    listed = json.loads(run(project, "list", "--json").stdout)
+    assert listed == [{"name": "slow", "claim": "Cells can be done in any order.", "figure": "slow"}]
+
+
+def test_a_run_writes_a_record_with_everything_about_it(project: Path) -> None:
+    done = run(project, "run", "slow", "--out", "out")
+    assert (done.returncode, "1 of 1 claims hold" in done.stdout, "8/8" in done.stderr) == (0, True, True)
+    (folder,) = find_records(project / "out", "slow")
+    record = read_record(folder)
+    assert record.config == {"cells": 8, "seconds": 0.0, "seed": 5}
+    assert record.meta["seed"] == 5
+    assert record.meta["preset"] == "quick"
+    assert record.meta["wall_seconds"] > 0
+    assert record.meta["versions"]["python"] == sys.version.split()[0]
+    assert record.meta["git"] == {"commit": None, "dirty": None}
+    assert record.meta["device"]["cores"] >= 1
+    assert record.meta["checks"][0]["holds"] is True
+    assert record.table["index"].tolist() == [i for i in range(8) for _ in range(3)]
+    assert [path.name for path in (project / "out").iterdir() if not path.name.startswith(".")] == ["slow"]
+
+
+def test_the_number_of_processes_does_not_change_the_table(project: Path) -> None:
+    for jobs in (1, 2):
+        assert run(project, "run", "slow", "--out", f"out{jobs}", "--jobs", jobs).returncode == 0
+    pd.testing.assert_frame_equal(table_of(project / "out1"), table_of(project / "out2"))
+
+
+def test_what_is_there_is_not_computed_again_until_the_code_or_the_configuration_changes(project: Path) -> None:
+    def folders() -> list[str]:
+        assert run(project, "all", "--out", "out", "--quiet").returncode == 0
+        return [folder.name for folder in find_records(project / "out", "slow")]
+
+    first = folders()
+    stamp = (project / "out" / "slow" / first[0] / "record.json").stat().st_mtime_ns
+    assert folders() == first
+    assert (project / "out" / "slow" / first[0] / "record.json").stat().st_mtime_ns == stamp
+    append(project, "framework/runner.py", "# not what the experiment runs\n")
+    assert folders() == first
+    add(project, "slow", GOOD.replace("seed: int = 5", "seed: int = 6"))
+    assert len(folders()) == 2
+    append(project, "framework/checks.py", "# something it imports\n")
+    assert len(folders()) == 3
+    assert run(project, "all", "--out", "out", "--preset", "paper").returncode == 0
+    assert len(find_records(project / "out", "slow")) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "slwo"), "no experiment 'slwo'; did you mean 'slow'?"),
+        (("run", "slow", "zzz"), "no experiment 'zzz'; accepted are slow"),
+        (("run", "slow", "--jobs", "0"), "accepted are 1, 2, 3"),
+        (("run", "slow", "--jobs", "two"), "invalid"),
+        (("run", "slow", "--preset", "huge"), "invalid choice"),
+        (("run",), "NAME"),
+        ((), "command"),
+    ],
+)
+def test_bad_arguments_are_told_in_a_line(project: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = run(project, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_that_fails_does_not_stop_the_others(project: Path, jobs: int) -> None:
+    add(
+        project,
+        "broken",
+        GOOD.replace("time.sleep(", "raise RuntimeError('no such\\nluck') if True else (").replace("slow", "b"),
+    )
+    add(project, "unloadable", "CLAIM = 'x'\nimport nonsense_module")
+    add(project, "partial", "CLAIM = 'x'\nFIGURE = 'y'")
+    add(project, "no_check", GOOD.replace("return [Check", "raise KeyError('column')\n    return [Check"))
+    add(project, "no_frame", GOOD.replace("return pd.DataFrame(", "return dict("))
+    add(project, "twice", GOOD.replace('"index": i,', '"index": 0,'))
+    add(project, "nan_cell", GOOD.replace('"index": i,', '"index": i * float("nan"),'))
+    add(project, "absent", GOOD.replace("return [{", "raise NotRun('needs data that is not here')\n    return [{"))
+    done = run(project, "all", "--out", "out", "--jobs", jobs)
+    assert done.returncode == 1
+    told = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "claims hold" in told["slow"]
+    assert "RuntimeError: no such luck (cell" in told["broken"]
+    assert "nonsense_module" in told["unloadable"]
+    assert "lacks PRESETS, cells, run, check" in told["partial"]
+    assert "KeyError" in told["no-check"]
+    assert "run returned a dict" in told["no-frame"]
+    assert "8 cells, 1 of them distinct" in told["twice"]
+    assert "is nan" in told["nan-cell"]
+    assert "not run: needs data" in told["absent"]
+    assert "7 failed (broken, nan-cell, no-check, no-frame, partial, twice, unloadable)" in done.stderr
+    status = json.loads((project / "out" / ".status" / "broken.json").read_text())
+    assert "RuntimeError" in status["traceback"]
+    assert [folder.parent.name for folder in find_records(project / "out")] == ["slow"]
+
+
+def test_only_not_run_is_no_failure(project: Path) -> None:
+    add(project, "slow", GOOD.replace("return [{", "raise NotRun('no GPU')\n    return [{"))
+    assert run(project, "all", "--out", "out").returncode == 0
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(project: Path) -> None:
+    (project / "file").write_text("")
+    done = run(project, "all", "--out", "file/out", "--quiet")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "file/out" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_at_random_moments_and_run_again_it_gives_the_same_table(project: Path, jobs: int) -> None:
+    add(project, "slow", GOOD.replace("seconds: float = 0.0", "seconds: float = 0.04"))
+    assert run(project, "run", "slow", "--out", "whole", "--quiet").returncode == 0
+    chance = random.Random(jobs)
+    out = project / "out"
+    line, settings = command(project, "run", "slow", "--out", "out", "--jobs", jobs, "--quiet")
+    kills = 0
+    for _ in range(6):
+        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings) as running:  # type: ignore[call-overload]
+            while running.poll() is None and not list(out.glob(".cells/slow/*.cell")):
+                time.sleep(0.002)  # from here on there is something to lose
+            time.sleep(chance.uniform(0.0, 0.15))
+            kills += running.poll() is None
+            running.send_signal(signal.SIGKILL)
+        for folder in (out / "slow").iterdir() if (out / "slow").exists() else ():
+            read_record(folder)  # whole, or not there
+    assert kills >= 1
+    assert run(project, "run", "slow", "--out", "out", "--jobs", jobs, "--quiet").returncode == 0
+    pd.testing.assert_frame_equal(table_of(out), table_of(project / "whole"))
+    assert not list(out.glob(".cells/slow/*"))
+    assert [path.name for path in (out / ".tmp").iterdir()] == ["lock"]
+
+
+def test_a_killed_run_keeps_its_finished_cells(project: Path) -> None:
+    """The second run is to compute what is missing only: the cells that were done do not run again."""
+    counting = GOOD.replace("time.sleep(", "open(f'ran-{cell[\"index\"]}', 'a').write('x'); time.sleep(")
+    add(project, "slow", counting.replace("seconds: float = 0.0", "seconds: float = 0.05"))
+    line, settings = command(project, "run", "slow", "--out", "out", "--quiet")
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, **settings) as running:  # type: ignore[call-overload]
+        while running.poll() is None and len(list(project.glob("out/.cells/slow/*.cell"))) < 3:
+            time.sleep(0.002)
+        running.send_signal(signal.SIGKILL)
+    kept = len(list(project.glob("out/.cells/slow/*.cell")))
+    assert kept >= 3
+    assert run(project, "run", "slow", "--out", "out", "--quiet").returncode == 0
+    runs = [len(path.read_text()) for path in project.glob("ran-*")]
+    assert len(runs) == 8
+    assert sum(runs) <= 8 + 1  # the one under way when it was killed
+
+
+def test_a_damaged_cell_is_computed_again(project: Path) -> None:
+    add(project, "slow", GOOD.replace("return [Check", "raise KeyError('late')\n    return [Check"))
+    assert run(project, "run", "slow", "--out", "out").returncode == 1
+    cells = sorted(project.glob("out/.cells/slow/*.cell"))
+    assert len(cells) == 8
+    cells[0].write_bytes(b"PAR1 half a cell")
+    done = run(project, "run", "slow", "--out", "out")
+    assert "7/8" in done.stderr
+    assert cells[0].stat().st_size > 100
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(project: Path, jobs: int) -> None:
+    add(project, "slow", GOOD.replace("seconds: float = 0.0", "seconds: float = 0.2"))
+    line, settings = command(project, "run", "slow", "--out", "out", "--jobs", jobs)
+    with subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **settings,  # type: ignore[call-overload]
+    ) as running:
+        while running.poll() is None and not list(project.glob("out/.cells/slow/*.cell")):
+            time.sleep(0.005)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to every process of the command
+        _, errors = running.communicate()
+    assert running.returncode == 130
+    assert "of 8 cells done and kept; the same command goes on" in errors
+    assert "Traceback" not in errors
+    assert json.loads((project / "out" / ".status" / "slow.json").read_text())["status"] == "interrupted"
+    assert list(project.glob("out/.cells/slow/*.cell"))
+    assert find_records(project / "out") == ()
+    assert run(project, "run", "slow", "--out", "out", "--quiet").returncode == 0
+
+
+def test_data_folder_reaches_the_experiment(project: Path) -> None:
+    add(project, "slow", GOOD.replace("def run(cell):", "def run(cell):\n    import os; assert os.environ['GPO_DATA']"))
+    assert run(project, "all", "--out", "out", "--data", ".").returncode == 0
