@@ -8,6 +8,7 @@ from numbers import Real
 import sympy
 
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
+from gpo_analysis.losses.pieces import pieces
 
 _HALF = sympy.Rational(1, 2)
 
@@ -105,10 +106,13 @@ def rescaled(loss: MarginLoss) -> MarginLoss:
     >>> float(get_loss("savage").rescaled().derivative(0.0))
     -1.0
     """
-    from gpo_analysis.losses.pieces import derivative_at_zero
-
-    slope = derivative_at_zero(loss, 1)
-    if slope is None or not slope.is_negative:
-        found = "does not exist (a kink)" if slope is None else f"is {slope}"
+    slopes = {
+        sympy.nsimplify(piece.expression.diff(MARGIN).subs(MARGIN, 0))
+        for piece in pieces(loss)
+        if piece.lower <= 0 <= piece.upper
+    }
+    slope = slopes.pop()
+    if slopes or not slope.is_negative:
+        found = "does not exist (a kink)" if slopes else f"is {slope}"
         raise ValueError(f"rescaling needs f′(0) < 0, but f′(0) of {loss.name} {found}")
     return MarginLoss(f"rescaled({loss.name})", loss.expression / -slope, reference=loss.reference)

@@ -3,6 +3,7 @@
 matplotlib is imported when something is drawn, not before.
 """
 
+from gpo_analysis.plotting.heatmaps import plot_heatmap
 from gpo_analysis.plotting.landscapes import plot_landscape, plot_trajectory
 from gpo_analysis.plotting.losses import plot_curve, plot_loss, plot_losses, plot_zero_one
 from gpo_analysis.plotting.policies import plot_frontier, plot_policy, plot_preference, plot_sweep
@@ -28,6 +29,7 @@ __all__ = [
     "panel_label",
     "plot_curve",
     "plot_frontier",
+    "plot_heatmap",
     "plot_landscape",
     "plot_loss",
     "plot_losses",

@@ -1,0 +1,44 @@
+"""``gpo beta``: one library's β in another's convention."""
+
+from __future__ import annotations
+
+import click
+
+from gpo_analysis.cli.output import json_option, print_json
+
+BETA_HELP = """\b
+Examples:
+  gpo beta 0.1 --from trl:ipo --to gpo:ipo
+  gpo beta 0.1 --from gpo:dpo --to gpo:ipo
+  gpo beta --list"""
+
+
+@click.command(epilog=BETA_HELP)
+@click.argument("value", type=float, required=False)
+@click.option("--from", "source", metavar="CONVENTION", help="Where the value comes from, such as trl:ipo.")
+@click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, such as gpo:ipo.")
+@click.option("--list", "listing", is_flag=True, help="List the conventions that are known.")
+@json_option
+def beta(value: float | None, source: str | None, target: str | None, listing: bool, as_json: bool) -> None:
+    """Convert a regularization strength β between the conventions of libraries and papers.
+
+    Between two losses the converted value regularizes alike to leading order in the margin (β_a κ_a = β_b κ_b).
+    """
+    from gpo_analysis.analysis import convert_beta, list_conventions
+
+    if listing:
+        conventions = list_conventions()
+        if as_json:
+            print_json([item.to_dict() for item in conventions])
+            return
+        width = max(len(item.name) for item in conventions)
+        for item in conventions:
+            click.echo(f"{item.name:<{width}}  {item.objective}")
+        return
+    if value is None or source is None or target is None:
+        raise ValueError("beta needs a value, --from and --to (gpo beta --list names the conventions)")
+    found = convert_beta(value, source=source, target=target)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        click.echo(str(found))

@@ -1,0 +1,100 @@
+"""``gpo gaussians``: where descending the μ-weighted square loss leads the KL divergence astray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure
+
+if TYPE_CHECKING:
+    from gpo_analysis.gaussian import Counterexample, Landscape
+
+GAUSSIANS_HELP = """\b
+Examples:
+  gpo gaussians
+  gpo gaussians --modes -3,0,3 --scale 0.5 --place 0 --width 0.5 --figure landscape.png
+  gpo gaussians --family --json"""
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} takes numbers with commas between them, got {text!r}") from None
+
+
+@click.command(epilog=GAUSSIANS_HELP)
+@click.option("--modes", default="-3,0,3", show_default=True, help="Means of the reference mixture's components.")
+@click.option("--scale", default=0.5, show_default=True, help="Standard deviation of each component.")
+@click.option("--place", default=0.0, show_default=True, help="Mean of the behaviour distribution μ.")
+@click.option("--width", default=0.5, show_default=True, help="Standard deviation of μ.")
+@click.option("--family", is_flag=True, help="Map μ's width and place: where does descent raise the KL?")
+@json_option
+@figure_option
+def gaussians(
+    modes: str, scale: float, place: float, width: float, family: bool, as_json: bool, figure: Path | None
+) -> None:
+    """Shift a mixture of Gaussians: KL against the μ-weighted square loss, with all local minima.
+
+    The policy is the reference shifted by c. Both regularizers are least at c = 0; the μ-weighted square loss may have
+    further minima, where the KL divergence is large.
+    """
+    from gpo_analysis.gaussian import counterexample
+
+    example = counterexample(width=width, place=place, modes=_numbers(modes, "--modes"), scale=scale)
+    if family:
+        _family(example, as_json, figure)
+        return
+    landscape = example.landscape()
+    if figure is not None:
+        _draw(landscape, figure)
+    if as_json:
+        print_json(example.summary())
+        return
+    click.echo(repr(example))
+    click.echo(f"\n{landscape!r}")
+    on_reference = example.on_reference().landscape()
+    count = len(on_reference.mu_squared_loss_minima)
+    click.echo(f"\nwith μ = πref the μ-weighted square loss has {count} local minim{'um' if count == 1 else 'a'}")
+
+
+def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None:
+    import numpy as np
+
+    from gpo_analysis.gaussian import counterexample_family
+
+    widths, places = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]), np.array([0.0, 0.75, 1.5, 2.25, 3.0])
+    found = counterexample_family(widths, places, reference=example.reference)
+    rows: list[dict[str, Any]] = found.table.to_dict("records")
+    if figure is not None:
+        from gpo_analysis.plotting import new_figure, plot_heatmap
+
+        drawn, axes = new_figure(height=3.4)
+        plot_heatmap(
+            found.share_raised, places, widths, axes, x="place of μ", y="width of μ", value="share of starts, KL raised"
+        )
+        save_figure(drawn, figure)
+    if as_json:
+        print_json(rows)
+        return
+    click.echo(f"{found!r}\n")
+    print_table(rows)
+
+
+def _draw(landscape: Landscape, path: Path) -> None:
+    from gpo_analysis.plotting import figure_style, new_figure, plot_landscape
+
+    with figure_style():
+        figure, axes = new_figure()
+        pairs = (("KL(π_c‖πref), nats", "kl"), ("½E_μ[ρ²]", "mu_squared_loss"))
+        for index, (label, objective) in enumerate(pairs):
+            at = [minimum.c for minimum in landscape.minima(objective)]  # type: ignore[arg-type]
+            plot_landscape(landscape.c, getattr(landscape, objective), axes, minima=at, label=label, index=index)
+        axes.set_xlabel("shift $c$ of the policy")
+        axes.set_ylabel("regularizer")
+        axes.set_yscale("symlog", linthresh=0.1)
+        axes.legend()
+        save_figure(figure, path)

@@ -1,0 +1,71 @@
+"""Drawing a quantity over two axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpo_analysis.plotting.style import axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+__all__ = ["plot_heatmap"]
+
+
+def plot_heatmap(
+    values: ArrayLike,
+    columns: ArrayLike,
+    rows: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    x: str = "",
+    y: str = "",
+    value: str = "",
+    format: str = "{:.2f}",
+) -> Axes:
+    """Draw a table of numbers as cells, each with its number written in it, so that it reads without colour.
+
+    Parameters
+    ----------
+    values
+        (r, c) numbers; NaN cells stay white and say "–".
+    columns, rows
+        (c,) and (r,) values or names of the axes; the first row is drawn at the bottom.
+    ax
+        Where to draw; a new figure by default.
+    x, y, value
+        What the axes and the colours mean.
+    format
+        How a number is written.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> ax = plot_heatmap([[0.0, 1.0]], columns=[1, 2], rows=[0.5], x="place", y="width", value="share")
+    >>> [text.get_text() for text in ax.texts]
+    ['0.00', '1.00']
+    """
+    cells = np.asarray(values, dtype=float)
+    across, up = np.asarray(columns), np.asarray(rows)
+    if cells.shape != (len(up), len(across)):
+        raise ValueError(f"values have shape {cells.shape}; accepted is {(len(up), len(across))}, rows by columns")
+    ax = axes_or_new(ax)
+    image = ax.imshow(cells, origin="lower", aspect="auto", cmap="cividis")
+    for (row, column), number in np.ndenumerate(cells):
+        red, green, blue, _ = image.cmap(image.norm(number))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 and np.isfinite(number)
+        text = format.format(number) if np.isfinite(number) else "–"
+        ax.text(column, row, text, ha="center", va="center", fontsize="small", color="white" if dark else "black")
+    ax.set_xticks(range(len(across)), [str(name) for name in across])
+    ax.set_yticks(range(len(up)), [str(name) for name in up])
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.figure.colorbar(image, ax=ax, label=value)
+    return ax
