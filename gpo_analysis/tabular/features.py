@@ -175,40 +175,51 @@ class _Fit:
 
     def newton(self, v: FloatArray) -> tuple[FloatArray, bool]:
         """A stationary point by damped Newton steps, curvature made positive; and whether one was reached."""
-        value = self.value(v)
+        value, smallest = self.value(v), np.inf
+        rounding = 1e-14 * self.derivatives(v)[2]  # of a gradient, where f is flat and no pull is left to compare with
         for _ in range(MOST_STEPS):
-            z = self.rows @ v
-            slope = self.weight * self.loss.derivative(z)
-            bend = (self.rows.T * (self.weight * self.loss.derivative(z, 2))) @ self.rows
-            gradient = self.rows.T @ slope
+            gradient, bend, pull = self.derivatives(v)
+            size = float(np.abs(gradient).max())
+            if size <= 1e-15 * pull:
+                return v, True
             sizes, axes = np.linalg.eigh(bend)
             sizes = np.maximum(np.abs(sizes), 1e-10 * max(np.abs(sizes).max(), 1e-300))
             step = -axes @ ((axes.T @ gradient) / sizes)
             fall = float(-gradient @ step)
-            if fall <= 1e-26 * (1.0 + abs(value)) or np.abs(gradient).max() <= 1e-15 * np.abs(slope).sum():
-                return v, True
+            if fall <= 1e-12 * (1.0 + abs(value)):  # below the rounding of the loss: the gradient is the judge
+                if size > 0.5 * smallest:
+                    return v, smallest <= max(1e-8 * pull, rounding)
+                smallest, v = size, v + step
+                value = self.value(v)
+                continue
             longest = float(np.abs(self.rows @ step).max())
             length = min(1.0, 10.0 / longest)  # margins move by 10 at most: beyond it an exponential tail overflows
-            while True:
-                trial = v + length * step
-                value_there = self.value(trial)
-                if value_there <= value - 1e-4 * length * fall:
-                    break
+            while not self.value(v + length * step) <= value - 1e-4 * length * fall:
                 length *= 0.5
-                if length < 1e-12:  # no descent above rounding is left
-                    return v, fall <= 1e-12 * (1.0 + abs(value))
-            v, value = trial, value_there
+                if length < 1e-12:
+                    return v, False
+            v = v + length * step
+            value = self.value(v)
         return v, False
 
+    def derivatives(self, v: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """Gradient, Hessian, and the size that the gradient would have if no pair pulled against another."""
+        z = self.rows @ v
+        slope = self.weight * self.loss.derivative(z)
+        bend = (self.rows.T * (self.weight * self.loss.derivative(z, 2))) @ self.rows
+        return self.rows.T @ slope, bend, float((np.abs(self.rows).T @ np.abs(slope)).max())
+
     def descend(self) -> FeatureSolution:
+        """Where descent from πref leads, for an f that is not convex."""
         v, reached = self.newton(np.zeros(self.rows.shape[1]))
+        gradient, _, pull = self.derivatives(v)
         value = self.value(v)
-        if not reached and value < -1e3:
+        if value < -1e3 * (1.0 + abs(float(self.loss(np.zeros(()))))):
             return self.without("unbounded below: descent from the reference does not end", -np.inf)
-        away = np.abs(self.rows @ v).max()
-        if not reached or away > 30.0:
+        if not reached or np.abs(gradient).max() > 1e-6 * pull:  # all slopes vanish, none balances another
+            away = np.abs(self.rows @ v).max()
             return self.without(
-                f"no finite optimum: descent from the reference runs off, to margins beyond {away:.3g}", value
+                f"no finite optimum: descent from the reference runs off, past margins of {away:.3g}", value
             )
         return self.answer(v, "f is not convex; descent from the reference leads here", kind="stationary point")
 
