@@ -37,10 +37,12 @@ def closed_form_kl(policy: GaussianMixture, reference: GaussianMixture) -> float
     0.5
     """
     _require_single(policy, reference)
-    gap = (policy.means[0] - reference.means[0]) / reference.scales[0]
-    excess = (policy.scales[0] / reference.scales[0]) ** 2 - 1.0
-    # log1p keeps the digits of two nearly equal scales
-    return 0.5 * float(policy.dimension * max(excess - math.log1p(excess), 0.0) + np.sum(gap**2))
+    s, r = float(policy.scales[0]), float(reference.scales[0])
+    excess = (s - r) * (s + r) / r**2
+    # log1p keeps the digits of two nearly equal scales, the logarithm those of two very different ones
+    log_ratio = math.log1p(excess) if abs(excess) < 0.5 else 2.0 * (math.log(s) - math.log(r))
+    gap = (policy.means[0] - reference.means[0]) / r
+    return 0.5 * float(policy.dimension * max(excess - log_ratio, 0.0) + np.sum(gap**2))
 
 
 def closed_form_mu_squared_loss(

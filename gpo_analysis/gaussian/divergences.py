@@ -14,11 +14,16 @@ import math
 import warnings
 from typing import get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gpo_analysis.gaussian.closed_form import closed_form_kl, closed_form_mu_squared_loss, has_closed_form
 from gpo_analysis.gaussian.families import MixtureStack
 from gpo_analysis.gaussian.integrate import Estimate, IntegrationWarning
+from gpo_analysis.gaussian.log_ratio import Moments
 from gpo_analysis.gaussian.mixture import GaussianMixture, Method
-from gpo_analysis.gaussian.moments import Moments, moments_by_monte_carlo, moments_by_quadrature
+from gpo_analysis.gaussian.monte_carlo import moments_by_monte_carlo
+from gpo_analysis.gaussian.quadrature import moments_by_quadrature
 
 __all__ = ["default_tolerance", "kl_estimate", "mu_squared_loss_estimate"]
 
@@ -66,7 +71,7 @@ def kl_estimate(
     one = MixtureStack.of([policy])
     bound = _tolerance(tolerance, policy.dimension)
     m = _moments(one, one, MixtureStack.of([reference]), False, chosen, bound, samples, seed)
-    value, error = float(m.mean[0]), float(m.mean_error[0])
+    value, error = _or_infinite(m.mean), _or_infinite(m.mean_error)
     if chosen == "quadrature":
         value = max(value, 0.0)  # no KL is negative: rounding alone makes it so
         _report(warn, "the KL divergence", value, error, bound)
@@ -115,7 +120,7 @@ def mu_squared_loss_estimate(
     bound = _tolerance(tolerance, policy.dimension)
     measure, top, bottom = (MixtureStack.of([mixture]) for mixture in (behavior, policy, reference))
     m = _moments(measure, top, bottom, True, chosen, bound, samples, seed)
-    value, error = float(m.variance[0]), float(m.variance_error[0])
+    value, error = _or_infinite(m.variance), _or_infinite(m.variance_error)
     if chosen == "quadrature":
         _report(warn, "the μ-weighted square loss", value, error, bound)
     return Estimate(value, error, chosen, int(m.evaluations[0]))
@@ -136,9 +141,15 @@ def _moments(
     samples: int,
     seed: int,
 ) -> Moments:
-    if method == "quadrature":
-        return moments_by_quadrature(measure, policy, reference, second=second, tolerance=tolerance)
-    return moments_by_monte_carlo(measure, policy, reference, second=second, samples=samples, seed=seed)
+    with np.errstate(over="ignore", invalid="ignore"):  # log-ratios beyond 1e154: said by the value, which is then inf
+        if method == "quadrature":
+            return moments_by_quadrature(measure, policy, reference, second=second, tolerance=tolerance)
+        return moments_by_monte_carlo(measure, policy, reference, second=second, samples=samples, seed=seed)
+
+
+def _or_infinite(numbers: NDArray[np.float64]) -> float:
+    """The one number; what overflowed on the way is infinite."""
+    return float(numbers[0]) if np.isfinite(numbers[0]) else math.inf
 
 
 def _choose(method: str, policy: GaussianMixture, reference: GaussianMixture) -> str:

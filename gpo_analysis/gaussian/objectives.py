@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.gaussian.divergences import default_tolerance
 from gpo_analysis.gaussian.families import Family, MixtureStack, as_family
+from gpo_analysis.gaussian.log_ratio import Moments
 from gpo_analysis.gaussian.mixture import GaussianMixture
-from gpo_analysis.gaussian.moments import Moments, moments_by_monte_carlo, moments_by_quadrature
+from gpo_analysis.gaussian.monte_carlo import moments_by_monte_carlo
+from gpo_analysis.gaussian.quadrature import moments_by_quadrature
 
 __all__ = ["Objective", "Objectives", "Values"]
 
