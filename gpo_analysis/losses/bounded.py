@@ -1,0 +1,59 @@
+"""Symbolic work with a bound on its time.
+
+Computer algebra on an expression that somebody typed may take for ever. :func:`bounded` runs one call and gives up
+after so many seconds; what asks for it must have something to fall back on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+class _Expired(BaseException):
+    """Raised inside the worker when its time is over. A BaseException, so that ``except Exception`` lets it through."""
+
+
+def bounded(function: Callable[[], Value], seconds: float, default: Value) -> Value:
+    """``function()``, or ``default`` where that takes longer than ``seconds`` or fails.
+
+    The call runs in a thread of its own, which is interrupted between two Python instructions when the time is over:
+    this works in any thread of the caller and on every platform, which an alarm signal does not.
+
+    Parameters
+    ----------
+    function : callable
+        Takes no argument. Must be pure Python in the main (computer algebra is), or the interruption comes late.
+    seconds : float
+        Time after which the call is given up.
+    default : any
+        What is returned then, and when ``function`` raises an Exception.
+
+    Examples
+    --------
+    >>> bounded(lambda: 1 + 1, seconds=1.0, default=0)
+    2
+    >>> bounded(lambda: 1 // 0, seconds=1.0, default=0)
+    0
+    """
+    result: list[Value] = []
+
+    def work() -> None:
+        try:
+            result.append(function())
+        except (Exception, _Expired):
+            return
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        worker.join(seconds)
+    finally:
+        if worker.is_alive() and worker.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(_Expired))
+            worker.join(1.0)
+    return result[0] if result else default

@@ -1,0 +1,223 @@
+"""What a loss does far out, on either side.
+
+A limit is computed symbolically where sympy does so within a second, and in every case compared with 45-digit values at
+|z| = 10², 10⁴, …; a symbolic limit that the numbers contradict is not believed. Where there is no symbolic limit the
+numbers decide (and a finite limit is then a float).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+from gpo_analysis.losses.bounded import bounded
+from gpo_analysis.losses.exponentials import exponential_form
+from gpo_analysis.losses.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
+from gpo_analysis.losses.pieces import Piece, pieces_of
+from gpo_analysis.losses.signs import signs_on
+
+if TYPE_CHECKING:
+    from gpo_analysis.losses.margin_loss import MarginLoss
+
+_SECONDS = 1.0
+_FAR = (10, 10**2, 10**3, 10**4, 10**6, 10**8, 10**12)
+
+KINDS = {
+    "flat": "constant beyond a finite z",
+    "vanishing": "approaches a finite limit that it does not reach",
+    "sublinear": "grows without bound, slower than |z|",
+    "linear": "grows like |z|",
+    "polynomial": "grows like a power of |z| above 1",
+    "exponential": "grows like an exponential of |z|, or faster",
+    "unbounded_below": "falls to −∞",
+    "oscillating": "has no limit",
+    "unknown": "could not be worked out",
+}
+"""Every value of :attr:`Tail.kind`, with its meaning."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """One tail of a loss.
+
+    Attributes
+    ----------
+    kind : str
+        One of :data:`KINDS`.
+    limit : sympy.Expr
+        lim f, ±oo allowed; ``nan`` where there is none.
+    slope : sympy.Expr
+        lim f′, ±oo allowed; ``nan`` where there is none.
+    attained : bool
+        Whether the infimum of f over the tail is reached at a finite z: on a flat piece and where f rises outward it
+        is, on logistic's right tail it is not.
+    flat_from : sympy.Expr or None
+        z beyond which f is constant, None where it is not.
+    growth : sympy.Expr or None
+        The power of |z| for linear and polynomial tails; the rate c of e^{c|z|} for exponential ones (oo if faster);
+        for vanishing ones the rate of decay c of e^{−c|z|} towards the limit (0 if slower, oo if faster).
+    """
+
+    kind: str
+    limit: sympy.Expr
+    slope: sympy.Expr
+    attained: bool
+    flat_from: sympy.Expr | None = None
+    growth: sympy.Expr | None = None
+
+
+@dataclass(frozen=True)
+class Tails:
+    """Both tails of a loss: ``left`` for z → −∞, ``right`` for z → +∞."""
+
+    left: Tail
+    right: Tail
+
+
+def tails(loss: MarginLoss) -> Tails:
+    """Tails of a loss.
+
+    Examples
+    --------
+    >>> from gpo_analysis.losses import get_loss
+    >>> both = tails(get_loss("logistic"))
+    >>> both.left.kind, both.left.slope, both.right.kind, both.right.attained
+    ('linear', -1, 'vanishing', False)
+    >>> tails(get_loss("hinge")).right.flat_from
+    1
+    """
+    return tails_of(loss.expression, loss.symbol)
+
+
+@lru_cache(maxsize=1024)
+def tails_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Tails:
+    """:func:`tails` of a bare expression in one real symbol."""
+    cut = pieces_of(expression, symbol)
+    return Tails(_tail(cut[0], symbol, -1), _tail(cut[-1], symbol, 1))
+
+
+def _tail(piece: Piece, symbol: sympy.Symbol, side: int) -> Tail:
+    f = exponential_form(piece.expression)  # 1 − tanh z is 2/(e^{2z} + 1), which does not cancel
+    if symbol not in f.free_symbols or _is_zero(f.diff(symbol)):
+        value = f.subs(symbol, piece.inner_point())
+        start = piece.lower if side > 0 else piece.upper
+        return Tail("flat", value, sympy.S.Zero, True, start)
+    slope_expression = f.diff(symbol)
+    limit = limit_at_infinity(f, symbol, side)
+    slope = limit_at_infinity(slope_expression, symbol, side)
+    kind, growth = _kind(f, symbol, side, limit, slope)
+    return Tail(kind, limit, slope, _attained(slope_expression, symbol, piece, side, limit), None, growth)
+
+
+def _is_zero(expression: sympy.Expr) -> bool:
+    return expression == 0 or bounded(lambda: bool(sympy.simplify(expression) == 0), _SECONDS, False)
+
+
+def _kind(
+    f: sympy.Expr, symbol: sympy.Symbol, side: int, limit: sympy.Expr, slope: sympy.Expr
+) -> tuple[str, sympy.Expr | None]:
+    if limit is sympy.nan:
+        return ("oscillating" if f.has(sympy.sin, sympy.cos) else "unknown"), None
+    if limit == -sympy.oo:
+        return "unbounded_below", None
+    if limit != sympy.oo:
+        return "vanishing", _decay(f - limit, symbol, side)
+    if slope.is_finite and not slope.is_zero:
+        return "linear", sympy.S.One
+    rate = side * limit_at_infinity(f.diff(symbol) / f, symbol, side)
+    if rate is not sympy.nan and rate > 0:
+        return "exponential", rate
+    power = limit_at_infinity(symbol * f.diff(symbol) / f, symbol, side)
+    if power is sympy.nan:
+        return "unknown", None
+    if power == 1:
+        return "linear", power
+    return ("polynomial" if power > 1 else "sublinear"), power
+
+
+def _decay(gap: sympy.Expr, symbol: sympy.Symbol, side: int) -> sympy.Expr | None:
+    rate = -side * limit_at_infinity(gap.diff(symbol) / gap, symbol, side)
+    return None if rate is sympy.nan else rate
+
+
+def _attained(slope: sympy.Expr, symbol: sympy.Symbol, piece: Piece, side: int, limit: sympy.Expr) -> bool:
+    """The infimum over the tail is reached at a finite z unless f falls outward for ever."""
+    if limit == -sympy.oo:
+        return False
+    if limit == sympy.oo:
+        return True
+    found = signs_on(slope, symbol, piece.lower, piece.upper)
+    outward = found.signs[-1 if side > 0 else 0] if found is not None else _sampled_sign(slope, symbol, side)
+    return side * outward > 0
+
+
+def _sampled_sign(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> int:
+    try:
+        values = [jet_function(expression, symbol).at(side * x)[0] for x in _FAR[:4]]
+    except Unsupported:
+        return 0
+    seen = [value for value in values if not NUMBERS.isnan(value) and value != 0]
+    return 0 if not seen else (1 if seen[-1] > 0 else -1)
+
+
+@lru_cache(maxsize=4096)
+def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> sympy.Expr:
+    """lim of a smooth expression for z → ``side``·∞: exact where possible, ±oo allowed, nan where there is none.
+
+    Examples
+    --------
+    >>> import sympy
+    >>> z = sympy.Symbol("z", real=True)
+    >>> limit_at_infinity(sympy.log(1 + sympy.exp(z)) - z, z, 1)
+    0
+    """
+    if symbol not in expression.free_symbols:
+        return expression
+    numeric = _numeric_limit(expression, symbol, side)
+
+    def symbolic() -> sympy.Expr:
+        far = sympy.Dummy("s", positive=True)
+        return sympy.limit(exponential_form(expression).subs(symbol, side * far), far, sympy.oo)
+
+    exact: sympy.Expr = bounded(symbolic, _SECONDS, sympy.nan)
+    if not exact.is_number or exact.has(sympy.Limit, sympy.AccumBounds, sympy.zoo):
+        exact = sympy.nan
+    if exact is not sympy.nan and (numeric is None or _agree(exact, numeric)):
+        return exact
+    if numeric is None:
+        return sympy.nan
+    if NUMBERS.isinf(numeric):
+        return sympy.oo if numeric > 0 else -sympy.oo
+    nearest = sympy.Rational(NUMBERS.nstr(numeric, 12)).limit_denominator(1000)
+    return nearest if abs(number(nearest) - numeric) < 1e-9 else sympy.Float(NUMBERS.nstr(numeric, 15), 15)
+
+
+def _agree(exact: sympy.Expr, numeric: Any) -> bool:
+    value = number(exact)
+    if NUMBERS.isinf(value) or NUMBERS.isinf(numeric):
+        return bool(value == numeric)
+    return bool(abs(value - numeric) <= 1e-3 * (1 + abs(value)))
+
+
+def _numeric_limit(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> Any:
+    """What the values at |z| = 10 … 10¹² tend to; None where they do not say."""
+    try:
+        function: JetFunction = jet_function(expression, symbol)
+    except Unsupported:
+        return None
+    values: list[Any] = bounded(lambda: [function.at(side * x)[0] for x in _FAR], _SECONDS, [])
+    values = [value for value in values if not NUMBERS.isnan(value)]
+    if len(values) < 4:
+        return None
+    last, before, third = values[-1], values[-2], values[-3]
+    if NUMBERS.isinf(last):
+        return last
+    if abs(last - before) <= 1e-6 * (1 + abs(last)) and abs(before - third) <= 1e-3 * (1 + abs(last)):
+        return NUMBERS.mpf(0) if abs(last) < 1e-6 and abs(last) <= abs(third) else last
+    # log z rises by 9.2 from 10⁸ to 10¹²: what still moves by a constant factor of |z| is on its way to infinity
+    if abs(last - before) >= 0.9 * abs(before - third) and abs(last) > abs(before) > abs(third):
+        return NUMBERS.inf if last > 0 else NUMBERS.ninf
+    return None
