@@ -1,0 +1,264 @@
+"""Six losses at equal β, then at equal βκ: do the KL curves fall together, and where do they part?
+
+With κ = f″(0)/|f′(0)|, every link has z*(η) = (2η − 1)/κ near η = ½, so that the policies of all f agree at equal βκ,
+to leading order in the margin. Beyond it the link decides. κ z* is ½ logit η for logistic, Savage and
+exponential, so these three coincide exactly where logit η is a difference of scores (Bradley-Terry); it is 2η − 1 for
+squared and truncated quadratic, which coincide exactly where the squared loss fits every pair with |βρ| ≤ 1. On few
+labels a pair's η is 0 or 1 and the families part at every β. Hinge has κ = 0 and no second-order term: it is drawn over
+β itself, and does not come back to πref as preferences become indifferent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from experiments.framework import Check
+from gpo_analysis.divergences import kl_divergence
+from gpo_analysis.losses import get_loss
+from gpo_analysis.preferences import bradley_terry, mixture_of_annotators
+from gpo_analysis.tabular import PreferenceProblem, Solution
+
+CLAIM = "At equal βκ the KL of the variants agrees near indifference; it parts by tail family, and most on few labels."
+FIGURE = "variants"
+
+LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
+LOGIT_FAMILY = ("logistic", "exponential", "savage")
+WITH_CURVATURE = ("logistic", "squared", "exponential", "truncated_quadratic", "savage")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The problems and the grid.
+
+    Parameters
+    ----------
+    responses
+        Number of responses of the population problems; rewards are evenly spaced in [−scale, scale].
+    scales
+        Half ranges of the rewards of the Bradley-Terry problems; small is near indifference.
+    shown
+        The scale whose curves are drawn.
+    finite_responses
+        Number of responses of the problems with samples.
+    spread
+        Standard deviation of their rewards, which are normal.
+    comparisons
+        Sizes of the labelled samples.
+    samples
+        Number of problems, each with one sample of each size.
+    exponents
+        β is 2 to the powers of these, in steps of ½ from the first to the last.
+    seed
+        Seed of rewards and samples.
+    """
+
+    responses: int = 8
+    scales: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5, 2.0)
+    shown: float = 2.0
+    finite_responses: int = 30
+    spread: float = 0.5
+    comparisons: tuple[int, ...] = (200, 500, 1000, 3000, 10000, 100000)
+    samples: int = 8
+    exponents: tuple[int, int] = (-5, 4)
+    seed: int = 0
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(samples=40, comparisons=(200, 500, 1000, 3000, 10000, 30000, 100000, 1000000)),
+}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell a problem, all losses and β in it."""
+    first, last = config.exponents
+    grid = {"betas": [2.0 ** (k / 2) for k in range(2 * first, 2 * last + 1)]}
+    n, finite = config.responses, config.finite_responses
+    found: list[dict[str, Any]] = [{"kind": "bradley-terry", "n": n, "scale": s, **grid} for s in config.scales]
+    found.append({"kind": "annotators", "n": n, "scale": config.shown, **grid})
+    for index in range(config.samples):
+        for size in (0, *config.comparisons):  # 0: the population, as many labels as one likes
+            drawn = {"n": finite, "spread": config.spread, "comparisons": size, "seed": config.seed + index}
+            found.append({"kind": "sample", **drawn, **grid})
+    return found
+
+
+def problem_of(cell: dict[str, Any]) -> PreferenceProblem:
+    """Return the problem of a cell; πref and μ are uniform."""
+    n = cell["n"]
+    uniform = np.full(n, 1.0 / n)
+    if cell["kind"] == "sample":
+        rewards = np.random.default_rng(cell["seed"]).normal(0.0, cell["spread"], size=n)
+        whole = PreferenceProblem(bradley_terry(rewards), uniform, uniform)
+        if not cell["comparisons"]:
+            return whole
+        sample = whole.sample(cell["comparisons"], seed=cell["seed"])
+        return PreferenceProblem.from_comparisons(sample, reference=uniform)
+    rewards = np.linspace(-cell["scale"], cell["scale"], n)
+    preference = bradley_terry(rewards)
+    if cell["kind"] == "annotators":  # two groups that agree on half of the responses: not Bradley-Terry
+        other = np.where(np.arange(n) % 2 == 0, rewards, -rewards)
+        preference = mixture_of_annotators([preference, bradley_terry(2.0 * other)], [0.6, 0.4])
+    return PreferenceProblem(preference, uniform, uniform)
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """Solve every loss once and read every β off it: the optimal centred log-ratio is proportional to 1/β."""
+    problem = problem_of(cell)
+    rows = []
+    for name in LOSSES:
+        loss = get_loss(name)
+        slope, curvature = (float(loss.derivative(np.zeros(1), order=order)[0]) for order in (1, 2))
+        kappa = curvature / abs(slope)
+        solution = problem.solve(loss, 1.0)
+        answer, scores = _scores(solution)
+        for beta in cell["betas"]:
+            rows.append(
+                {
+                    "kind": cell["kind"],
+                    "scale": float(cell.get("scale", np.nan)),
+                    "comparisons": int(cell.get("comparisons", 0)),
+                    "seed": int(cell.get("seed", 0)),
+                    "loss": name,
+                    "beta": beta,
+                    "kappa": kappa,
+                    "strength": beta * kappa if kappa > 0 else beta,
+                    "kl": _kl(scores, beta, problem.reference),
+                    "largest_margin": _largest(solution),
+                    "answer": answer,
+                    "status": solution.status,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _scores(solution: Solution) -> tuple[str, NDArray[np.float64] | None]:
+    """Return the log-ratio at β = 1 and what it is: the optimum, the minimiser of least norm, or nothing."""
+    if solution.converged:
+        return "optimum", np.asarray(solution.log_ratio)
+    if solution.representative is None:
+        return "none", None
+    return "least norm", np.asarray(solution.representative)
+
+
+def _kl(scores: NDArray[np.float64] | None, beta: float, reference: NDArray[np.float64]) -> float:
+    """Return KL(π‖πref) in nats of π ∝ πref exp(scores/β)."""
+    if scores is None:
+        return float("nan")
+    log_policy = np.log(reference) + scores / beta
+    return float(kl_divergence(np.exp(log_policy - logsumexp(log_policy)), reference))
+
+
+def _largest(solution: Solution) -> float:
+    """Return the largest |βρ| of the fit."""
+    margins = np.abs(np.asarray(solution.margins))
+    return float(margins.max()) if margins.size and np.isfinite(margins).all() else float("nan")
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """Where equal βκ is exact, where the curves part, and what few labels do."""
+    bradley = table[table["kind"] == "bradley-terry"]
+    strong, weak = (bradley[bradley["scale"] == scale] for scale in (config.shown, min(config.scales)))
+    annotators = table[table["kind"] == "annotators"]
+    margin = {s: _margin(rows, "squared") for s, rows in bradley.groupby("scale")}
+    inside = [scale for scale, largest in margin.items() if largest <= 1.0]
+    outside = max(margin, key=lambda scale: margin[scale])
+    checks = [
+        Check.equal(
+            f"Bradley-Terry, equal βκ: KL of {', '.join(LOGIT_FAMILY)} (largest relative spread, every scale)",
+            0.0,
+            max(_spread(rows, LOGIT_FAMILY) for _, rows in bradley.groupby("scale")),
+            1e-6,
+        ),
+        Check.equal(
+            f"squared fits with |βρ| ≤ 1 (reward scales up to {max(inside):g}): truncated quadratic has the same KL",
+            0.0,
+            max(_spread(bradley[bradley["scale"] == scale], ("squared", "truncated_quadratic")) for scale in inside),
+            1e-6,
+        ),
+        Check.at_least(
+            f"squared fits with |βρ| up to {margin[outside]:.2f} (reward scale {outside:g}): the two part",
+            0.01,
+            _spread(bradley[bradley["scale"] == outside], ("squared", "truncated_quadratic")),
+        ),
+        Check.at_most(
+            f"near indifference (reward scale {min(config.scales):g}) all five with κ > 0 agree at equal βκ",
+            0.01,
+            _spread(weak, WITH_CURVATURE),
+        ),
+        Check.at_least(
+            f"far from it (reward scale {config.shown:g}) they do not", 0.5, _spread(strong, WITH_CURVATURE)
+        ),
+        Check.equal(
+            "near indifference, at equal β: KL(logistic)/KL(squared) is (κ_squared/κ_logistic)²",
+            4.0,
+            _ratio(weak, "logistic", "squared", by="beta"),
+            0.02,
+            relative=True,
+        ),
+        Check.at_least(
+            f"hinge (κ = 0, over β) does not come back to πref: KL over squared's, reward scale {min(config.scales):g}",
+            100.0,
+            _ratio(weak, "hinge", "squared", by="beta"),
+        ),
+        Check.at_least(
+            "two groups of annotators (not Bradley-Terry): logistic and exponential part at equal βκ",
+            0.01,
+            _spread(annotators, ("logistic", "exponential")),
+        ),
+    ]
+    samples = table[table["kind"] == "sample"]
+    few, many = min(config.comparisons), max(config.comparisons)
+    for other in ("squared", "exponential"):
+        low, high, limit = (
+            _ratio(samples[samples["comparisons"] == size], "logistic", other, by="strength") for size in (few, many, 0)
+        )
+        told = f"KL(logistic)/KL({other}) is {low:.3g}, {high:.3g} and, for the population, {limit:.3g}"
+        checks.append(
+            Check.at_least(
+                f"{few:,} comparisons part logistic and {other} further than {many:,} (log of KL ratio over its limit)",
+                5.0,
+                abs(np.log(low / limit)) / abs(np.log(high / limit)),
+                note=told,
+            )
+        )
+    return checks
+
+
+def at_equal(rows: pd.DataFrame, names: tuple[str, ...], by: str = "strength") -> pd.DataFrame:
+    """Return KL with a column a loss and a row for each strength (or β) that all of them have; medians over samples."""
+    wide = rows[rows["loss"].isin(names)].pivot_table(index=by, columns="loss", values="kl", aggfunc="median")
+    return wide[list(names)].dropna()
+
+
+def _spread(rows: pd.DataFrame, names: tuple[str, ...]) -> float:
+    """Return the largest relative difference of KL at equal strength."""
+    kl = at_equal(rows, names)
+    return float((kl.max(axis=1) / kl.min(axis=1) - 1.0).max())
+
+
+def _ratio(rows: pd.DataFrame, first: str, second: str, *, by: str) -> float:
+    """Return KL(first)/KL(second) at the largest strength (or β) that both have; the median over seeds."""
+    ratios = [kl[first].iloc[-1] / kl[second].iloc[-1] for kl in _by_seed(rows, (first, second), by)]
+    return float(np.median(ratios))
+
+
+def _by_seed(rows: pd.DataFrame, names: tuple[str, ...], by: str) -> list[pd.DataFrame]:
+    """Return `at_equal` for each sample on which all of these losses have an answer."""
+    found = [at_equal(group, names, by) for _, group in rows.groupby("seed") if set(names) <= set(_answered(group))]
+    return [kl for kl in found if len(kl)]
+
+
+def _answered(rows: pd.DataFrame) -> list[str]:
+    return list(rows.loc[rows["kl"].notna(), "loss"])
+
+
+def _margin(rows: pd.DataFrame, name: str) -> float:
+    """Return the largest |βρ| of a loss's fit; it does not depend on β."""
+    return float(rows.loc[rows["loss"] == name, "largest_margin"].max())

@@ -1,0 +1,98 @@
+"""Six losses at equal β and at equal βκ, and where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gpo_analysis.records import Record
+
+EXPERIMENTS = ("variants",)
+CURVED = ("logistic", "squared", "exponential", "truncated_quadratic", "savage")
+
+
+def caption(records: Mapping[str, Record]) -> str:
+    """Say what is drawn, with the settings."""
+    config = records["variants"].config
+    return f"""KL(π‖πref) of the exact optimum for six losses, settings ours; πref and μ uniform. (a) Eight responses
+    with Bradley-Terry preferences, rewards in [−{config["shown"]:g}, {config["shown"]:g}], at equal β. (b) The same at
+    equal βκ, κ = f″(0)/|f′(0)|: logistic, exponential and Savage fall on one curve exactly, squared and truncated quadratic
+    on lower ones; hinge has κ = 0 and is drawn over β itself, in grey. (c) KL relative to logistic's at βκ = 1 as
+    rewards shrink towards indifference: all five meet at 1, hinge (at β = 1) leaves. (d) Two groups of annotators who
+    disagree, not Bradley-Terry: the three part a little. (e) {config["comparisons"][0]:,} labelled comparisons of
+    {config["finite_responses"]} responses, median of {config["samples"]} samples. (f) KL relative to logistic's at
+    βκ = 1 over the number of labels, medians over samples on which both have an optimum; the bars at the right are the
+    population's."""
+
+
+def draw(records: Mapping[str, Record]) -> Figure:
+    """Draw six panels."""
+    config, table = records["variants"].config, records["variants"].table
+    bradley = table[table["kind"] == "bradley-terry"]
+    shown = bradley[bradley["scale"] == config["shown"]]
+    samples = table[table["kind"] == "sample"]
+    figure, ((a, b, c), (d, e, f)) = new_figure(2, 3, height=2.65)
+    _curves(a, shown, "beta")
+    _curves(b, shown, "strength")
+    _curves(d, table[table["kind"] == "annotators"], "strength")
+    _curves(e, samples[samples["comparisons"] == config["comparisons"][0]], "strength")
+    _relative(c, bradley, "scale", hinge=True)
+    _relative(f, samples[samples["comparisons"] > 0], "comparisons", hinge=False)
+    _limits(f, samples[samples["comparisons"] == 0], max(config["comparisons"]))
+    a.set_xlabel("β")
+    for ax in (b, d, e):
+        ax.set_xlabel("βκ  (hinge: β)")
+    c.set(xlabel="half range of rewards", ylabel="KL / logistic's, at βκ = 1", ylim=(0.0, 4.0))
+    c.annotate("hinge: off to ∞", (0.95, 3.6), color="#6E6E6E", fontsize=7.5, ha="right", va="top")
+    f.set(xlabel="labelled comparisons", ylabel="KL / logistic's, at βκ = 1")
+    titles = ("equal β", "equal βκ", "towards indifference", "disagreeing annotators", "few labels", "more labels")
+    for ax, letter, title in zip((a, b, c, d, e, f), "abcdef", titles, strict=True):
+        panel_label(ax, letter, title)
+    handles, labels = a.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _curves(ax: Axes, rows: pd.DataFrame, x: str) -> None:
+    """Draw KL over β or strength, medians over seeds; hinge in grey where it is out of place."""
+    for name, group in rows.groupby("loss", sort=False):
+        median = group.groupby(x)["kl"].median().dropna()
+        ax.plot(median.index, median, label=loss_label(str(name)), **_line(str(name), misplaced=x == "strength"))
+    ax.set(xscale="log", yscale="log", ylabel="KL(π‖πref)  [nats]")
+    ax.set_xlim(2.0**-4, 2.0**3)
+    ax.set_ylim(1.5e-3, 5.0)
+
+
+def _line(name: str, *, misplaced: bool) -> dict[str, Any]:
+    line = loss_style(name).line()
+    return {**line, "color": "#9A9A9A", "linewidth": 1.1} if misplaced and name == "hinge" else line
+
+
+def _ratio(rows: pd.DataFrame, x: str, name: str) -> pd.Series:
+    """Return KL over logistic's at strength 1: medians over the samples on which both have an answer."""
+    at_one = rows[rows["strength"] == 1.0]
+    kl = {loss: at_one[at_one["loss"] == loss].set_index([x, "seed"])["kl"] for loss in (name, "logistic")}
+    return (kl[name] / kl["logistic"]).dropna().groupby(level=0).median()
+
+
+def _relative(ax: Axes, rows: pd.DataFrame, x: str, *, hinge: bool) -> None:
+    """Draw KL over that of logistic."""
+    for name in (*CURVED, "hinge") if hinge else CURVED:
+        ratio = _ratio(rows, x, name)
+        ax.plot(ratio.index, ratio, **{**loss_style(name).points(), **_line(name, misplaced=True)})
+    ax.set(xscale="log")
+    ax.axhline(1.0, color=COLORS["grey"], linewidth=0.7, zorder=0)
+
+
+def _limits(ax: Axes, population: pd.DataFrame, last: float) -> None:
+    """Mark the population's ratios at the right."""
+    for name in CURVED:
+        ratio = float(_ratio(population, "comparisons", name).iloc[0])
+        ax.plot([last, 3.0 * last], [ratio, ratio], **loss_style(name).line(linewidth=2.4))
