@@ -118,4 +118,11 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             checks.append(Check.text(f"{name}: the order of the journals", order, computed, note=note))
         else:
             checks.append(Check.text(f"{name}: the order of the journals", order, ranked))
+    scaled = scores.mul(table.groupby("loss")["kappa"].first() / 0.5, axis="columns")
+    for names, relation in ((("exponential", "savage"), Check.at_most), (("squared",), Check.at_least)):
+        gap = float(scaled[list(names)].sub(scores["logistic"], axis="index").abs().max().max())
+        bound = 0.05 if relation == Check.at_most else 0.5
+        near = "nearly Bradley-Terry: " if relation == Check.at_most else "margins are large: "
+        claim = f"{near}{' and '.join(names)} against logistic at equal βκ (largest difference of scores)"
+        checks.append(relation(claim, bound, gap, note="the bound is ours"))
     return checks

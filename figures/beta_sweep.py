@@ -32,8 +32,8 @@ def caption(records: Mapping[str, Record]) -> str:
     optimum falls from −log πref(best) to ½ Var(r)/β² (dotted); thin lines are samples of labelled comparisons. (b)
     Share of the attainable win rate against πref that is gained. Grey at the left: collapsed, one response holds 95 %
     or more; hatched at the right: underfit, less than 10 % is gained. (c) The same policies as win rate against KL,
-    with best-of-n sampling from πref. {" and ".join(shares)} have no finite optimum at any β (some response won or lost all
-    its comparisons) and are not drawn."""
+    with best-of-n sampling from πref. {" and ".join(shares)} have no finite optimum at any β (some response won or
+    lost all its comparisons) and are not drawn."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

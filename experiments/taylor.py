@@ -1,0 +1,154 @@
+"""The Taylor series of f at 0: how well each order does, and the radius beyond which none does.
+
+The paper's regularizer is the second-order term of E f(βρ) (Tang et al. 2024, arXiv 2402.05749, section 3). Truncated
+after order N, the series errs by the remainder f(z) − T_N(z), computed here in 60-digit arithmetic so that nothing but
+the truncation shows. Within the radius of analyticity r the error falls with N, at first like |z|^(N+1); beyond it
+more orders make it worse (logistic and Savage, r = π), or change nothing, where a kink hides what lies behind (hinge
+and truncated quadratic, r = 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+import pandas as pd
+import sympy as sp
+
+from experiments.framework import Check
+from gpo_analysis.analysis import analyze, taylor
+from gpo_analysis.losses import MarginLoss, get_loss
+
+CLAIM = "Each order of the series helps up to the radius π, 1 or ∞ of the loss, and none helps beyond it."
+FIGURE = "taylor"
+
+LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
+RADII = dict(zip(LOSSES, (np.pi, np.inf, 1.0, np.inf, 1.0, np.pi), strict=True))
+DIGITS = 60
+
+
+@dataclass(frozen=True)
+class Config:
+    """Orders and margins.
+
+    Parameters
+    ----------
+    orders
+        Orders at which the series is cut.
+    low, high, points
+        |z| grid, evenly spaced in its logarithm; the error is the larger one of z and −z.
+    """
+
+    orders: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
+    low: float = 0.05
+    high: float = 20.0
+    points: int = 60
+
+
+PRESETS = {"quick": Config(), "paper": Config(points=240)}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell a loss and order."""
+    grid = {"low": config.low, "high": config.high, "points": config.points}
+    return [{"loss": name, "order": order, **grid} for name in LOSSES for order in config.orders]
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """Return the error of one order over |z|."""
+    loss = get_loss(cell["loss"])
+    size = np.geomspace(cell["low"], cell["high"], cell["points"])
+    error = remainder(loss, cell["order"], size)
+    return pd.DataFrame(
+        {
+            "loss": cell["loss"],
+            "order": cell["order"],
+            "size": size,
+            "error": error,
+            "value": np.maximum(np.abs(loss(size)), np.abs(loss(-size))),
+            "radius": float(analyze(loss).taylor_radius),
+        }
+    )
+
+
+def remainder(loss: MarginLoss, order: int, size: np.ndarray) -> np.ndarray:
+    """Return max(|f − T_N|(z), |f − T_N|(−z)) for each z of ``size``, in 60-digit arithmetic.
+
+    Parameters
+    ----------
+    loss
+        The loss.
+    order
+        N.
+    size
+        (m,) positive margins.
+    """
+    series = sp.Poly(taylor(loss, order), loss.symbol)
+    function = sp.lambdify(loss.symbol, loss.expression, "mpmath")
+    with mpmath.workdps(DIGITS):
+        coefficients = [
+            mpmath.mpf(c.p) / c.q if c.is_Rational else mpmath.mpf(sp.N(c, DIGITS)) for c in series.all_coeffs()
+        ]
+        errors = []
+        for z in map(mpmath.mpf, size.tolist()):
+            pair = [abs(function(x) - mpmath.polyval(coefficients, x)) for x in (z, -z)]
+            errors.append(float(max(pair)))
+    return np.array(errors)
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The radius, the order of the error near 0, more orders within the radius and beyond it."""
+    checks = []
+    for name in LOSSES:
+        rows = table[table["loss"] == name]
+        radius = RADII[name]
+        checks.append(Check.equal(f"{name}: radius", radius, float(rows["radius"].iloc[0]), 1e-12))
+        errors = rows.pivot_table(index="size", columns="order", values="error")
+        if name == "squared":
+            worst = float(errors[[order for order in config.orders if order >= 2]].max().max())
+            checks.append(Check.equal("squared: order 2 is exact (largest error)", 0.0, worst, 1e-30))
+            continue
+        inside, outside = errors[errors.index <= 0.6 * min(radius, 10.0)], errors[errors.index >= 1.2 * radius]
+        last, before = errors.columns[-1], errors.columns[-3]
+        if radius == 1.0:
+            kept = [order for order in config.orders if order >= (1 if name == "hinge" else 2)]
+            checks.append(
+                Check.equal(
+                    f"{name}: exact within the kink (largest error)", 0.0, float(inside[kept].max().max()), 1e-30
+                )
+            )
+            spread = float(outside[kept].max(axis=1).sub(outside[kept].min(axis=1)).max())
+            checks.append(Check.equal(f"{name}: beyond the kink no order changes the error", 0.0, spread, 1e-30))
+            checks.append(
+                Check.at_least(f"{name}: beyond the kink the error stays", 0.01, float(outside[kept].min().min()))
+            )
+            continue
+        checks.append(
+            Check.at_most(
+                f"{name}: order {last} over order {before} up to |z| = {0.6 * min(radius, 10.0):.3g} (largest ratio)",
+                0.01,
+                float((inside[last] / inside[before]).max()),
+            )
+        )
+        checks.append(
+            Check.equal(f"{name}: power of |z| in the error of order 2 near 0", _power(name), _slope(errors[2]), 0.1)
+        )
+        if len(outside):
+            grows = float((outside[last] / outside[before]).min())
+            checks.append(
+                Check.at_least(f"{name}: beyond 1.2 r, order {last} over order {before} (least ratio)", 10.0, grows)
+            )
+    return checks
+
+
+def _power(name: str) -> float:
+    """Return the power of the first term after order 2: logistic has no z³."""
+    return 4.0 if name == "logistic" else 3.0
+
+
+def _slope(errors: pd.Series) -> float:
+    """Return the slope of log error over log |z| between the two smallest |z|."""
+    (z0, e0), (z1, e1) = list(errors.items())[:2]
+    return float(np.log(e1 / e0) / np.log(z1 / z0))

@@ -1,0 +1,59 @@
+"""Error of the Taylor series of each loss by order, over the margin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpo_analysis.plotting import COLORS, loss_label, new_figure, panel_label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gpo_analysis.records import Record
+
+EXPERIMENTS = ("taylor",)
+CAPTION = """Error |f(z) − T_N(z)| of the Taylor series at 0 cut after order N, over the margin |z| = |βρ|; the larger
+one of z and −z, computed with 60 digits. The vertical line is the radius r on which the series equals f: within it more
+orders help, beyond it they make the error grow (logistic, Savage: r = π) or change nothing (hinge, truncated quadratic:
+the kink at 1). Squared is its own series from order 2 on; exponential has no radius. Orders whose error is 0 or below
+the frame are not seen."""
+
+
+def draw(records: Mapping[str, Record]) -> Figure:
+    """Draw a panel a loss."""
+    from matplotlib import colormaps
+
+    table = records["taylor"].table
+    orders = sorted(table["order"].unique())
+    colors = colormaps["viridis"](np.linspace(0.0, 0.88, len(orders)))
+    dashes = ("-", (0, (5, 2)), (0, (6, 2, 1.2, 2)), (0, (1.2, 1.6)), (0, (10, 3)), (0, (5, 1.8, 1.2, 1.8, 1.2, 1.8)))
+    figure, axes = new_figure(2, 3, height=2.5, sharex=True, sharey=True)
+    for ax, letter, (name, rows) in zip(axes.flat, "abcdef", table.groupby("loss", sort=False), strict=True):
+        for index, order in enumerate(orders):
+            curve = rows[(rows["order"] == order) & (rows["error"] > 1e-30)]
+            ax.plot(
+                curve["size"],
+                curve["error"],
+                color=colors[index],
+                linestyle=dashes[index % len(dashes)],
+                label=f"N = {order}",
+            )
+        radius = float(rows["radius"].iloc[0])
+        if np.isfinite(radius):
+            ax.axvline(radius, color=COLORS["black"], linewidth=0.9)
+            told = "r = π" if abs(radius - np.pi) < 1e-9 else f"r = {radius:g}"
+            ax.annotate(told, (radius, 2e-9), xytext=(3, 0), textcoords="offset points", fontsize=8)
+        else:
+            ax.annotate("r = ∞", (0.97, 0.05), xycoords="axes fraction", ha="right", fontsize=8)
+        panel_label(ax, letter, loss_label(str(name)))
+        ax.set(xscale="log", yscale="log", ylim=(1e-9, 1e7))
+    for ax in axes[1]:
+        ax.set_xlabel("margin $|z| = |βρ|$")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("error  $|f - T_N|$")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(orders))
+    return figure
