@@ -107,9 +107,11 @@ def starting_points(
         return [np.log(problem.reference) for problem in problems]
     start = np.array(initial, dtype=np.float64)
     wanted = problems[0].shape if features is None else features.shape[-1:]
-    if start.shape != wanted or not np.isfinite(start).all():
-        raise ValueError(f"initial must be finite, of shape {wanted}, got {initial!r:.200}")
-    return [start for _ in problems]
+    if start.shape == wanted:
+        start = np.broadcast_to(start, (len(problems), *wanted))
+    if start.shape != (len(problems), *wanted) or not np.isfinite(start).all():
+        raise ValueError(f"initial must be finite, of shape {wanted} or (runs, *{wanted}), got {initial!r:.200}")
+    return list(start)
 
 
 def check_resume(

@@ -1,0 +1,221 @@
+"""KL and the μ-weighted square loss during training, for μ = πref, μ = πθ and μ elsewhere.
+
+Tang et al. (arXiv 2402.05749) call the μ-weighted square loss ½E_μ[ρ²] the regularizer that offline losses have,
+related to KL(πθ‖πref) and distinct from it. Two parts, with a softmax policy; settings ours:
+
+- *learning*: preferences are fitted from πref on, along the exact gradient flow, and both regularizers watched. At the
+  start their ratio is known from the first direction d alone: ½E_μ[ρ²] / KL → 2 Var_μ(d) / Var_ref(d), which is 2 at
+  μ = πref and at μ = πθ. And along a path the work ∫ ∇½E_μ[ρ²]·dθ is the change of ½E_μ[ρ²] where μ is fixed, and twice
+  the change of KL where μ follows πθ.
+- *regularizing*: from policies away from πref the square loss alone is descended in small steps. With μ = πθ this is
+  descent of 2KL, so that KL only falls; with another μ it need not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import gpo_analysis as gpo
+from experiments.framework import Check
+from gpo_analysis.tabular import PreferenceProblem
+from gpo_analysis.tabular.dynamics import train, train_many
+from gpo_analysis.tabular.gradients import mu_squared_loss_gradient
+from gpo_analysis.tabular.trajectory import Trajectory
+
+CLAIM = (
+    "½E_μ[ρ²] follows 2KL in training while μ is πref or πθ; with μ elsewhere it does not, and KL may rise as it falls."
+)
+FIGURE = "kl-and-mu-square"
+
+EARLY = 1e-3
+"""Time, in units of 1/(β² f″(0)), at which the ratio at the start is read off."""
+
+BEHAVIORS = ("reference", "policy", "elsewhere")
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The synthetic problem and the flows followed on it.
+
+    Parameters
+    ----------
+    responses
+        Number of responses n; rewards are standard normal, preferences Bradley–Terry, πref Dirichlet(2).
+    losses
+        Losses of the learning part.
+    beta
+        β of the learning part, for all losses.
+    duration, records
+        Time of the learning flow, in units of 1/(β² f″(0)), and number of records along it.
+    starts
+        Random starting policies of the regularizing part.
+    spread
+        Standard deviation of their log-ratios before normalising, in nats.
+    regularizing_duration, learning_rate
+        Time of the regularizing descent, and the time of one of its steps.
+    seed
+        Of problem and starts.
+    """
+
+    responses: int = 8
+    losses: tuple[str, ...] = ("logistic", "squared")
+    beta: float = 0.5
+    duration: float = 50.0
+    records: int = 200
+    starts: int = 200
+    spread: float = 1.5
+    regularizing_duration: float = 30.0
+    learning_rate: float = 0.05
+    seed: int = 0
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        losses=("logistic", "squared", "exponential", "truncated_quadratic", "savage"), records=1600, starts=2000
+    ),
+}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell a loss and μ in the learning part, one a μ in the regularizing part."""
+    shared = {"responses": config.responses, "seed": config.seed}
+    learning = [
+        {
+            **shared, "part": "learning", "loss": loss, "behavior": behavior, "beta": config.beta,
+            "duration": config.duration, "records": config.records,
+        }
+        for loss in config.losses
+        for behavior in BEHAVIORS
+    ]  # fmt: skip
+    regularizing = [
+        {
+            **shared, "part": "regularizing", "behavior": behavior, "starts": config.starts, "spread": config.spread,
+            "duration": config.regularizing_duration, "learning_rate": config.learning_rate,
+        }
+        for behavior in BEHAVIORS
+    ]  # fmt: skip
+    return learning + regularizing
+
+
+def problem_of(responses: int, behavior: str, seed: int) -> PreferenceProblem:
+    """Bradley–Terry preferences; μ is πref, or 90 % on the two responses πref likes least."""
+    rng = np.random.default_rng(seed)
+    rewards, reference = rng.normal(size=responses), rng.dirichlet(np.full(responses, 2.0))
+    elsewhere = np.full(responses, 0.1 / (responses - 2))
+    elsewhere[np.argsort(reference)[:2]] = 0.45
+    return PreferenceProblem(gpo.bradley_terry(rewards), elsewhere if behavior == "elsewhere" else reference, reference)
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """A row a recorded time."""
+    return _learning(cell) if cell["part"] == "learning" else _regularizing(cell)
+
+
+def _learning(cell: dict[str, Any]) -> pd.DataFrame:
+    problem = problem_of(cell["responses"], cell["behavior"], cell["seed"])
+    on_policy = cell["behavior"] == "policy"
+    unit = 1.0 / (cell["beta"] ** 2 * float(gpo.get_loss(cell["loss"]).derivative(0.0, 2)))
+
+    def flow(duration: float, records: int) -> Trajectory:
+        return train(
+            problem, cell["loss"], cell["beta"], optimizer="flow", refresh_every=int(on_policy),
+            learning_rate=duration * unit / records, steps=records, keep=("policies", "logits", "gradients"),
+        )  # fmt: skip
+
+    trajectory, first = flow(cell["duration"], cell["records"]), flow(EARLY, 1)
+    table = trajectory.table[["time", "loss", "kl", "mu_squared_loss", "max_margin"]]
+    assert trajectory.gradients is not None
+    direction = trajectory.gradients[0]
+    mu = problem.reference if on_policy else problem.behavior
+    return table.assign(
+        time=table["time"] / unit, part="learning", objective=cell["loss"], behavior=cell["behavior"], start=0,
+        status=trajectory.status, work=_work(trajectory, problem, on_policy),
+        first_ratio=2 * _variance(direction, mu) / _variance(direction, problem.reference),
+        early_ratio=first.columns["mu_squared_loss"][-1] / first.columns["kl"][-1],
+    )  # fmt: skip
+
+
+def _variance(values: FloatArray, weights: FloatArray) -> float:
+    return float(weights @ (values - weights @ values) ** 2)
+
+
+def _work(trajectory: Trajectory, problem: PreferenceProblem, on_policy: bool) -> FloatArray:
+    """∫ ∇½E_μ[ρ²]·dθ along the records, by the trapezoidal rule."""
+    assert trajectory.logits is not None
+    assert trajectory.policies is not None
+    mu = trajectory.policies if on_policy else np.broadcast_to(problem.behavior, trajectory.policies.shape)
+    slope = mu_squared_loss_gradient(trajectory.logits, problem.reference, mu)
+    middle = 0.5 * (slope[1:] + slope[:-1])
+    return np.concatenate([[0.0], np.cumsum(np.sum(middle * np.diff(trajectory.logits, axis=0), axis=1))])
+
+
+def _regularizing(cell: dict[str, Any]) -> pd.DataFrame:
+    problem = problem_of(cell["responses"], cell["behavior"], cell["seed"])
+    square = gpo.parse_loss("z**2/2", name="square loss alone")
+    noise = np.random.default_rng([cell["seed"], 1]).normal(size=(cell["starts"], problem.n))
+    rate = cell["learning_rate"]
+    runs = train_many(
+        problem, square, [1.0] * cell["starts"], learning_rate=rate, steps=round(cell["duration"] / rate),
+        refresh_every=int(cell["behavior"] == "policy"), initial=np.log(problem.reference) + cell["spread"] * noise,
+        record_every=5,
+    )  # fmt: skip
+    tables = [
+        trajectory.table[["time", "loss", "kl", "mu_squared_loss", "max_margin"]].assign(
+            start=start, status=trajectory.status
+        )
+        for start, trajectory in enumerate(runs)
+    ]
+    return pd.concat(tables, ignore_index=True).assign(
+        part="regularizing",
+        objective="square loss alone",
+        behavior=cell["behavior"],
+        work=np.nan,
+        first_ratio=np.nan,
+        early_ratio=np.nan,
+    )
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The ratio at the start, the work along the path, and whether KL ever rises."""
+    checks = []
+    for (loss, behavior), rows in table[table["part"] == "learning"].groupby(["objective", "behavior"], sort=False):
+        last = rows.iloc[-1]
+        checks.append(
+            Check.equal(
+                f"{loss}, μ = {behavior}: ½E_μ[ρ²] / KL at the start", float(last["first_ratio"]),
+                float(last["early_ratio"]), 0.01, relative=True,
+                note=f"at the end of training {last['mu_squared_loss'] / last['kl']:.3g}, at KL {last['kl']:.3g}",
+            )
+        )  # fmt: skip
+        if behavior == "policy":
+            claim = f"{loss}, μ = πθ throughout: the work ∫∇½E_μ[ρ²]·dθ is 2 KL"
+            predicted = 2 * float(last["kl"])
+        else:
+            claim = f"{loss}, μ = {behavior}: the work ∫∇½E_μ[ρ²]·dθ is ½E_μ[ρ²]"
+            predicted = float(last["mu_squared_loss"])
+        checks.append(Check.equal(claim, predicted, float(last["work"]), 0.01, relative=True, note="trapezoidal rule"))
+    for behavior, rows in table[table["part"] == "regularizing"].groupby("behavior", sort=False):
+        risen = rise_of_kl(rows)
+        note = f"KL rises in {(risen > 1e-9).mean():.1%} of {len(risen)} starts; largest rise {risen.max():.3g} nats"
+        if behavior == "policy":
+            claim = "the square loss alone, μ = πθ: KL never rises"
+            checks.append(Check.at_most(claim, 0.0, float(risen.max()), 1e-9, note=note))
+        elif behavior == "reference":
+            claim = "the square loss alone, μ = πref: KL never rises"
+            checks.append(Check.at_most(claim, 0.0, float(risen.max()), 1e-9, note=f"expected, not proved; {note}"))
+        else:
+            claim = "the square loss alone, μ elsewhere: KL rises on the way from some start"
+            checks.append(Check.at_least(claim, 1e-6, float(risen.max()), note=note))
+    return checks
+
+
+def rise_of_kl(rows: pd.DataFrame) -> pd.Series:
+    """How far KL rises above its lowest value so far, for each start; a Series over starts."""
+    return rows.groupby("start")["kl"].apply(lambda kl: float((kl - kl.cummin()).max()))
