@@ -78,7 +78,8 @@ def _cannot_run(figure: FigureModule, records: Path) -> bool:
 
 
 def _report(options: argparse.Namespace) -> int:
-    rows = write_report(options.records, options.figures, options.out)
+    drawings = options.figures if options.figures is not None else options.out / "figures"
+    rows = write_report(options.records, drawings, options.out)
     if not rows:
         print(f"figures: no records in {options.records}; make them with: python -m experiments all", file=sys.stderr)
         return 1
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("names", nargs="+", metavar="NAME")
     everything = commands.add_parser("all", help="draw every figure")
     report = commands.add_parser("report", help="write report.md, report.html and report.json")
-    report.add_argument("--figures", type=Path, default=FIGURES, metavar="DIR", help=f"default: {FIGURES}")
+    report.add_argument("--figures", type=Path, metavar="DIR", help="default: figures in the --out folder")
     report.add_argument("--strict", action="store_true", help="exit with 1 if a claim does not hold")
     for command, default in ((draw, FIGURES), (everything, FIGURES), (report, REPORT)):
         command.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")

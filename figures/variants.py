@@ -26,10 +26,10 @@ def caption(records: Mapping[str, Record]) -> str:
     equal βκ, κ = f″(0)/|f′(0)|: logistic, exponential and Savage fall on one curve exactly, squared and truncated
     quadratic on lower ones; hinge has κ = 0 and is drawn over β itself, in grey. (c) KL relative to logistic's at
     βκ = 1 as rewards shrink towards indifference: all five meet at 1, hinge (at β = 1) leaves. (d) Two groups of
-    annotators who disagree, not Bradley-Terry: the three part a little. (e) {config["comparisons"][0]:,} labelled comparisons of
-    {config["finite_responses"]} responses, median of {config["samples"]} samples. (f) KL relative to logistic's at
-    βκ = 1 over the number of labels, medians over samples on which both have an optimum; the bars at the right are the
-    population's."""
+    annotators who disagree, not Bradley-Terry: the three part a little. (e) Few labels: {config["comparisons"][0]:,}
+    comparisons of {config["finite_responses"]} responses, median of {config["samples"]} samples. (f) KL relative to
+    logistic's at βκ = 1 over the number of labels, medians over samples on which both have an optimum; the bars at the
+    right are the population's."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

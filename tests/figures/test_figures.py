@@ -1,0 +1,272 @@
+"""The figure runner and the report: from records alone, whole or not at all, every verdict as the record has it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from figures.__main__ import main
+from figures.framework.drawing import find_figures
+from figures.framework.report import collect, to_markdown
+from gpo_analysis.records import Record, find_records, write_record
+from gpo_analysis.runs import RunStatus, write_catalogue, write_status
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CHECKS = [
+    {"claim": "equal |z*(η)|", "predicted": 1.0, "computed": 1.25, "tolerance": 0.1, "holds": False, "kind": "equal"},
+    {"claim": "at most_one", "predicted": 2.0, "computed": 1 / 3, "tolerance": 0.0, "holds": True, "kind": "at_most"},
+    {"claim": "words", "predicted": "a < b", "computed": "a < b", "tolerance": None, "holds": True, "kind": "text"},
+    {"claim": "untested", "predicted": 0.0, "computed": "not run", "tolerance": None, "holds": None, "note": "no GPU"},
+]
+
+
+def losses_record(checks: list[dict[str, object]] | None = None, code: str = "") -> Record:
+    rho = np.linspace(-1.0, 2.0, 31)
+    frames = [
+        pd.DataFrame({"loss": name, "rho": rho, "value": rho**2, "scaled": rho**2, "slope": -1.0, "curvature": 2.0})
+        for name in ("logistic", "squared", "hinge")
+    ]
+    meta = {
+        "claim": "A claim with a | bar and *stars*.",
+        "figure": "losses",
+        "preset": "quick",
+        "checks": CHECKS if checks is None else checks,
+        "git": {"commit": "0123456789abcdef", "dirty": True},
+        "device": {"processor": "An Abacus"},
+        "wall_seconds": 1.25,
+        "finished": "2030-01-01T00:00:00+00:00",
+        "code_hash": code,
+    }
+    return Record("losses", {"points": 31}, pd.concat(frames, ignore_index=True), meta)
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    out = tmp_path / "records"
+    write_record(losses_record(), out)
+    listed = [
+        {"name": "losses", "claim": "A claim with a | bar and *stars*.", "figure": "losses"},
+        {"name": "arguments", "claim": "Needs data.", "figure": "arguments"},
+        {"name": "never", "claim": "Nobody ran it.", "figure": "never"},
+    ]
+    write_catalogue(listed, out)
+    write_status(RunStatus("arguments", "quick", "not run", "no data folder given"), out)
+    return out
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    listed = {item["name"]: item["experiments"] for item in json.loads(capsys.readouterr().out)}
+    assert listed["losses"] == ["losses"]
+    assert main(["list"]) == 0
+    assert "losses" in capsys.readouterr().out
+
+
+def test_a_figure_is_written_as_png_and_pdf_with_its_caption(records: Path, tmp_path: Path) -> None:
+    out = tmp_path / "figures"
+    assert main(["draw", "losses", "--records", str(records), "--out", str(out)]) == 0
+    assert (out / "losses.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "losses.pdf").read_bytes().startswith(b"%PDF")
+    told = json.loads((out / "losses.json").read_text())
+    (folder,) = find_records(records, "losses")
+    assert told["sources"] == {"losses": folder.name}
+    assert (out / "losses.txt").read_text().strip() == told["caption"]
+    assert "\n" not in told["caption"]
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == [
+        f"losses.{kind}" for kind in ("json", "pdf", "png", "txt")
+    ]
+
+
+def test_the_same_record_gives_the_same_files(records: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert main(["draw", "losses", "--records", str(records), "--out", str(tmp_path / name)]) == 0
+    for kind in ("png", "pdf", "txt", "json"):
+        assert (tmp_path / "one" / f"losses.{kind}").read_bytes() == (tmp_path / "two" / f"losses.{kind}").read_bytes()
+
+
+def test_a_missing_record_says_which_experiment_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["draw", "losses", "--records", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert "python -m experiments run losses" in errors
+    assert len(errors.splitlines()) == 1
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_what_cannot_run_here_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_status(RunStatus("losses", "quick", "not run", "no data"), tmp_path)
+    assert main(["draw", "losses", "--records", str(tmp_path), "--out", str(tmp_path)]) == 0
+    assert "skipped" in capsys.readouterr().out
+
+
+def test_a_damaged_record_is_told(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder,) = find_records(records, "losses")
+    (folder / "table.parquet").write_bytes(b"")
+    assert main(["draw", "losses", "--records", str(records), "--out", str(tmp_path)]) == 1
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_an_unknown_figure_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["draw", "lossses"]) == 2
+    assert "did you mean 'losses'?" in capsys.readouterr().err
+    assert main(["draw", "qqqq"]) == 2
+    assert "accepted are" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["draw", "losses", "--records", str(records), "--out", str(tmp_path / "file")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def report(records: Path, tmp_path: Path, *more: str) -> tuple[int, Path]:
+    out = tmp_path / "report"
+    figures = out / "figures"
+    assert main(["draw", "losses", "--records", str(records), "--out", str(figures)]) == 0
+    return main(["report", "--records", str(records), "--out", str(out), *more]), out
+
+
+def test_report_json_has_every_claim_and_every_reason(records: Path, tmp_path: Path) -> None:
+    code, out = report(records, tmp_path)
+    assert code == 0
+    rows = json.loads((out / "report.json").read_text())
+    assert [(row["experiment"], row["claim"], row["holds"]) for row in rows] == [
+        *(("losses", check["claim"], check["holds"]) for check in CHECKS),
+        ("arguments", "Needs data.", None),
+        ("never", "Nobody ran it.", None),
+    ]
+    for row in rows:
+        assert {"experiment", "claim", "predicted", "computed", "tolerance", "holds"} <= set(row)
+        assert (row["holds"] is None) == ("why" in row)
+    assert rows[0]["computed"] == 1.25
+    assert rows[3]["why"] == "no GPU"
+    assert rows[4]["why"] == "not run: no data folder given"
+    assert "python -m experiments run never" in rows[5]["why"]
+
+
+class Page(HTMLParser):
+    """Collects the cells of the tables, the images and the ids of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.ids: list[str | None] = []
+        self.links: list[str | None] = []
+        self._open = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag in ("td", "th"):
+            self.cells.append("")
+            self._open = True
+        if tag == "img":
+            self.images.append(found)
+        if tag == "a":
+            self.links.append(found.get("href"))
+        if "id" in found:
+            self.ids.append(found["id"])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._open = False
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.cells[-1] += data
+
+
+def test_report_html_stands_alone_and_says_the_same(records: Path, tmp_path: Path) -> None:
+    _, out = report(records, tmp_path)
+    page = Page()
+    text = (out / "report.html").read_text()
+    page.feed(text)
+    (image,) = page.images
+    caption = json.loads((out / "figures" / "losses.json").read_text())["caption"]
+    assert image["alt"] == caption
+    data = str(image["src"]).removeprefix("data:image/png;base64,")
+    assert base64.b64decode(data) == (out / "figures" / "losses.png").read_bytes()
+    at = page.cells.index("equal |z*(η)|")
+    assert page.cells[at : at + 5] == ["equal |z*(η)|", "1", "1.25", "0.1", "does not hold"]
+    at = page.cells.index("at most_one")
+    assert page.cells[at : at + 5] == ["at most_one", "≤ 2", "0.333333", "0", "holds"]
+    assert "a < b" in page.cells
+    assert "A claim with a | bar and *stars*." in page.cells
+    assert {link.removeprefix("#") for link in page.links if link} <= set(page.ids)
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_report_says_where_each_record_comes_from(records: Path, tmp_path: Path) -> None:
+    _, out = report(records, tmp_path)
+    text = (out / "report.md").read_text()
+    for words in ("preset quick", "commit 0123456789 with uncommitted changes", "An Abacus", "1.2 s", "2030-01-01"):
+        assert words in text
+    assert "6 claims: 2 hold, 1 do not hold, 3 were not run" in text
+    assert "](<figures/losses.png>)" in text
+
+
+def test_report_says_when_the_figure_is_of_another_record(records: Path, tmp_path: Path) -> None:
+    _, out = report(records, tmp_path)
+    assert "another record" not in (out / "report.md").read_text()
+    newer = losses_record(code="newer")
+    write_record(newer, records)
+    write_status(RunStatus("losses", "quick", "complete", key=newer.key), records)
+    assert main(["report", "--records", str(records), "--out", str(out)]) == 0
+    assert "shows another record than the table" in (out / "report.md").read_text()
+
+
+def test_a_figure_that_is_not_drawn_is_said(records: Path, tmp_path: Path) -> None:
+    text = to_markdown(collect(records, tmp_path / "nothing"), "figures")
+    assert "python -m figures draw losses" in text
+
+
+def test_strict_fails_where_a_claim_does_not_hold(records: Path, tmp_path: Path) -> None:
+    assert report(records, tmp_path, "--strict")[0] == 1
+    good = losses_record([check for check in CHECKS if check["holds"] is not False], "good")
+    write_record(good, records)
+    write_status(RunStatus("losses", "quick", "complete", key=good.key), records)
+    assert report(records, tmp_path, "--strict")[0] == 0
+
+
+def test_a_report_of_nothing_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--records", str(tmp_path / "none"), "--out", str(tmp_path)]) == 1
+    assert "python -m experiments all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("figure", find_figures(), ids=lambda figure: figure.name)
+def test_every_figure_has_its_parts_and_reads_records_only(figure: object) -> None:
+    module = figure.load()  # type: ignore[attr-defined]
+    assert module.EXPERIMENTS
+    source = Path(str(module.__file__)).read_text()
+    imported = set(re.findall(r"^\s*(?:from|import) (gpo_analysis[\w.]*|experiments[\w.]*|llm[\w.]*)", source, re.M))
+    allowed = ("gpo_analysis.records", "gpo_analysis.runs", "gpo_analysis.plotting")
+    assert all(name.startswith(allowed) for name in imported), imported
+
+
+def test_the_command_as_a_user_calls_it(records: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "figures",
+        "draw",
+        "losses",
+        "--records",
+        str(records),
+        "--out",
+        str(tmp_path / "f"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "losses.png" in done.stdout

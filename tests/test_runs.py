@@ -1,0 +1,68 @@
+"""What is noted of runs, and how a reader of records copes where nothing is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gpo_analysis.records import Record, RecordError, write_record
+from gpo_analysis.runs import (
+    RunStatus,
+    latest_record,
+    read_catalogue,
+    read_status,
+    write_catalogue,
+    write_status,
+)
+
+
+def record(seed: int, **meta: object) -> Record:
+    return Record("demo", {"seed": seed}, pd.DataFrame({"x": [seed]}), meta)
+
+
+def test_status_round_trip_and_its_absence(tmp_path: Path) -> None:
+    assert read_status(tmp_path, "demo") is None
+    status = RunStatus("demo", "quick", "failed", "KeyError: 'x'", "Traceback …")
+    write_status(status, tmp_path)
+    assert read_status(tmp_path, "demo") == status
+    (tmp_path / ".status" / "demo.json").write_text('{"name": "demo"')
+    assert read_status(tmp_path, "demo") is None
+    (tmp_path / ".status" / "demo.json").write_text('{"name": "demo", "more": 1}')
+    assert read_status(tmp_path, "demo") is None
+
+
+def test_an_unknown_state_is_refused() -> None:
+    with pytest.raises(ValueError, match="status 'done'; accepted are complete"):
+        RunStatus("demo", "quick", "done")
+
+
+def test_the_latest_record_is_that_of_the_last_run_not_the_last_written(tmp_path: Path) -> None:
+    quick, paper = record(1), record(2)
+    for age, item in enumerate((quick, paper)):
+        folder = write_record(item, tmp_path)
+        os.utime(folder / "record.json", (age, age))
+    assert latest_record(tmp_path, "demo").config == {"seed": 2}
+    write_status(RunStatus("demo", "quick", "complete", key=quick.key), tmp_path)
+    assert latest_record(tmp_path, "demo").config == {"seed": 1}
+    write_status(RunStatus("demo", "quick", "interrupted", "stopped"), tmp_path)
+    assert latest_record(tmp_path, "demo").config == {"seed": 2}
+
+
+def test_a_missing_record_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"no record of experiment 'demo'.*python -m experiments run demo --out"):
+        latest_record(tmp_path, "demo")
+    write_status(RunStatus("demo", "quick", "not run", "no data given"), tmp_path)
+    with pytest.raises(RecordError, match="not run: no data given"):
+        latest_record(tmp_path, "demo")
+
+
+def test_the_catalogue_is_what_was_noted_or_else_what_lies_there(tmp_path: Path) -> None:
+    assert read_catalogue(tmp_path) == []
+    write_record(record(1, claim="c", figure="f"), tmp_path)
+    assert read_catalogue(tmp_path) == [{"name": "demo", "claim": "c", "figure": "f"}]
+    listed = [{"name": "other", "claim": "x", "figure": "y"}]
+    write_catalogue(listed, tmp_path)
+    assert read_catalogue(tmp_path) == listed
