@@ -1,0 +1,59 @@
+"""Checks: the verdict of every kind, at and beyond its edge."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import math
+
+import pytest
+
+from experiments.framework import Check, checks
+
+
+def test_doctests() -> None:
+    done = doctest.testmod(checks)
+    assert (done.failed, done.attempted > 0) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("check", "holds"),
+    [
+        (Check.equal("c", 1.0, 1.25, 0.25), True),
+        (Check.equal("c", 1.0, 1.2501, 0.25), False),
+        (Check.equal("c", 100.0, 101.0, 0.01, relative=True), True),
+        (Check.equal("c", 100.0, 101.1, 0.01, relative=True), False),
+        (Check.equal("c", -100.0, -101.0, 0.01, relative=True), True),
+        (Check.equal("c", 0.0, 1e-30, 0.01, relative=True), False),
+        (Check.equal("c", math.inf, math.inf, 0.0), True),
+        (Check.equal("c", math.inf, -math.inf, 1.0), False),
+        (Check.equal("c", 1.0, math.nan, 1.0), False),
+        (Check.at_most("c", 1.0, 1.0), True),
+        (Check.at_most("c", 1.0, 1.1, 0.05), False),
+        (Check.at_most("c", 1.0, math.nan), False),
+        (Check.at_least("c", 1.0, 1.0), True),
+        (Check.at_least("c", 1.0, 0.9, 0.05), False),
+        (Check.at_least("c", 1.0, math.nan), False),
+        (Check.between("c", 0.0, 1.0, 1.0), True),
+        (Check.between("c", 0.0, 1.0, 1.0 + 1e-9), False),
+        (Check.between("c", 0.0, 1.0, math.nan), False),
+        (Check.text("c", "a", "a"), True),
+        (Check.text("c", "a", "b"), False),
+        (Check.not_run("c", 1.0, "no GPU"), None),
+    ],
+)
+def test_verdicts(check: Check, holds: bool | None) -> None:
+    assert check.holds is holds
+    assert json.loads(json.dumps(check.to_json(), allow_nan=False))["holds"] is holds
+
+
+def test_what_json_cannot_hold_becomes_words() -> None:
+    told = Check.equal("c", math.inf, math.nan, 0.0).to_json()
+    assert (told["predicted"], told["computed"]) == ("inf", "nan")
+
+
+def test_a_claim_without_a_verdict_needs_a_reason() -> None:
+    with pytest.raises(ValueError, match="no verdict and no note"):
+        Check("c", 1.0, 1.0, None, None)
+    with pytest.raises(ValueError, match="kind 'near'; accepted are equal"):
+        Check("c", 1.0, 1.0, None, True, kind="near")
