@@ -200,7 +200,8 @@ def counterexample_family(
     ----------
     widths, places : array_like, shapes (W,) and (P,)
     starts : array_like, shape (S,), optional
-        First shifts; by default 121 from end to end of the modes' span, −6 to 6 in the default setting.
+        First shifts; by default 120 from end to end of the modes' span, −6 to 6 in the default setting: an even
+        number, so that none starts at rest on the axis of a symmetric landscape.
     reference : GaussianMixture, optional
         Over numbers; by default that of :func:`counterexample`.
     points : int
@@ -219,7 +220,7 @@ def counterexample_family(
     --------
     >>> found = counterexample_family([0.5, 3.0], [0.0], points=401)
     >>> found.minima[:, 0].tolist(), found.share_raised[:, 0].round(2).tolist()
-    ([3, 1], [0.23, 0.0])
+    ([3, 1], [0.25, 0.0])
     """
     ref = counterexample().reference if reference is None else reference
     if ref.event_shape != ():
@@ -228,7 +229,7 @@ def counterexample_family(
     if np.any(width_axis <= 0.0):
         raise ValueError(f"widths must be above zero, got {width_axis[width_axis <= 0.0][0]!s}")
     span = float(np.ptp(ref.means)) or 4.0 * float(ref.scales.max())
-    begin = np.linspace(-span, span, 121) if starts is None else _axis("starts", starts)
+    begin = np.linspace(-span, span, 120) if starts is None else _axis("starts", starts)
     reach = max(span, float(np.abs(begin).max())) + 2.0 * float(ref.scales.max())
     kl_at_start = Objectives.of(ref, ref, ref)("kl", begin).value
     shape = (len(width_axis), len(place_axis))

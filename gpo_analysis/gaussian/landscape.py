@@ -95,7 +95,7 @@ class Landscape:
         Returns
         -------
         ndarray, shape (S,)
-            NaN where the flow leaves the grid, the start itself where the slope is exactly zero.
+            NaN where the flow leaves the grid, the start itself where the slope is zero within its error.
 
         Raises
         ------

@@ -97,39 +97,46 @@ class LogRatio:
     owner: IntArray  # (T,) problem of each task
     weight: FloatArray  # (T,) weight of its component
 
-    def __call__(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """``a``, the size of its rounding error, and ``∂_c log π_c`` (P, N, p) at local points."""
+    def __call__(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """``a`` (P, N), the size of its rounding error, ``∂_c log π_c`` (P, N, p) and that of its own."""
         joint, points = self.policy.log_joint(z, task)
         log_policy = _log_sum_exp(joint, axis=0)
         log_reference = _log_sum_exp(self.reference.log_joint(z, task)[0], axis=0)
         rounding = 4.0 * EPSILON * (np.abs(log_policy) + np.abs(log_reference) + 1.0)
         if self.tangent is None:
-            slope = np.empty((*z.shape[:2], 0))
+            slope = size = np.empty((*z.shape[:2], 0))
         else:
-            slope = self._slope(np.exp(joint - log_policy), log_policy, points, task)
-        return log_policy - log_reference, rounding, slope
+            slope, size = self._slope(np.exp(joint - log_policy), log_policy, points, task)
+        # terms of both signs may cancel in the slope: its rounding is that of their absolute sum
+        return log_policy - log_reference, rounding, slope, rounding[..., None] * size
 
-    def _slope(self, posterior: FloatArray, log_policy: FloatArray, points: FloatArray, task: IntArray) -> FloatArray:
-        """``Σ_j r_j [w'_j / w_j + (y - m_j)·m'_j / s_j² + (|y - m_j|² / s_j² - d) s'_j / s_j]``, shape (P, N, p)."""
+    def _slope(
+        self, posterior: FloatArray, log_policy: FloatArray, points: FloatArray, task: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """``Σ_j r_j [w'_j / w_j + (y - m_j)·m'_j / s_j² + (|y - m_j|² / s_j² - d) s'_j / s_j]``, shape (P, N, p).
+
+        With it the same sum of absolute values.
+        """
         assert self.tangent is not None
         tangent = self.tangent
         problem = self.owner[task]
         rows = np.zeros_like(problem) if tangent.means.shape[0] == 1 else problem
         scales = self.stack.scales[np.zeros_like(problem) if self.stack.size == 1 else problem]
-        columns = []
+        columns, sizes = [], []
         for q in range(tangent.means.shape[3]):
             pull = np.swapaxes(tangent.means[rows, :, :, q] / scales[..., None], 0, 1)
-            column = (posterior * (points * pull[:, :, None, :]).sum(axis=-1)).sum(axis=0)
+            terms = posterior * (points * pull[:, :, None, :]).sum(axis=-1)
             if tangent.scales is not None:
                 stretch = _squares(points) - points.shape[-1]
-                column += (posterior * stretch * (tangent.scales[rows, :, q] / scales).T[:, :, None]).sum(axis=0)
+                terms += posterior * stretch * (tangent.scales[rows, :, q] / scales).T[:, :, None]
             if tangent.weights is not None:
                 # N_j / π itself, for a component may have weight zero here and not nearby; it may then overflow
                 log_density = self.policy.log_norm[task].T[:, :, None] - 0.5 * _squares(points) - log_policy
                 density = np.exp(np.minimum(log_density, 700.0))
-                column += (density * tangent.weights[rows, :, q].T[:, :, None]).sum(axis=0)
-            columns.append(column)
-        return np.stack(columns, axis=-1)
+                terms += density * tangent.weights[rows, :, q].T[:, :, None]
+            columns.append(terms.sum(axis=0))
+            sizes.append(np.abs(terms).sum(axis=0))
+        return np.stack(columns, axis=-1), np.stack(sizes, axis=-1)
 
 
 def _squares(points: FloatArray) -> FloatArray:

@@ -94,14 +94,19 @@ def flow_ends(both: Objectives, objective: Objective, minima: tuple[Minimum, ...
     """Which of all minima of one parameter, in order of ``c``, gradient flow from each start (S,) ends in.
 
     Flow runs down the slope, and the first place where the slope ends is the next minimum on that side. −1 where there
-    is none on that side, −2 where the slope at the start is exactly zero, so that nothing moves.
+    is none on that side, −2 where the slope at the start is zero within its error, so that nothing moves. A start
+    within a minimum's uncertainty is at that minimum, whatever sign rounding gives its slope.
     """
-    slope = both(objective, starts).gradient[:, 0]
+    v = both(objective, starts)
+    slope = np.where(np.abs(v.gradient[:, 0]) > v.gradient_error[:, 0], v.gradient[:, 0], 0.0)
     at = np.array([m.c for m in minima], dtype=np.float64)
     right = np.searchsorted(at, starts, side="left")
     left = np.searchsorted(at, starts, side="right") - 1
     right = np.where(right == at.size, -1, right)
-    return np.where(slope < 0.0, right, np.where(slope > 0.0, left, -2)).astype(np.int64)
+    ends = np.where(slope < 0.0, right, np.where(slope > 0.0, left, -2))
+    for i, minimum in enumerate(minima):
+        ends[np.abs(starts - at[i]) <= max(minimum.uncertainty, 1e-9)] = i
+    return ends.astype(np.int64)
 
 
 def minima_from_starts(both: Objectives, objective: Objective, starts: FloatArray) -> tuple[Minimum, ...]:

@@ -96,7 +96,7 @@ def _quadrature(
     offset = _rough_mean(log_ratio, n_problems, d)
 
     def evaluate(z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray]:
-        ratio, rounding, slope = log_ratio(z, task)
+        ratio, rounding, slope, slope_rounding = log_ratio(z, task)
         ratio = ratio - offset[log_ratio.owner[task]][:, None]
         square = np.einsum("pnd,pnd->pn", z, z)
         density = log_ratio.weight[task][:, None] * np.exp(-0.5 * square - 0.5 * d * _LOG_2PI)
@@ -105,8 +105,8 @@ def _quadrature(
         noise = [
             noise_of_ratio,
             *([(2.0 * np.abs(ratio)[..., None] + noise_of_ratio) * noise_of_ratio] if second else []),
-            4.0 * EPSILON * np.abs(slope),
-            noise_of_ratio * np.abs(slope),
+            slope_rounding,
+            noise_of_ratio * np.abs(slope) + np.abs(ratio)[..., None] * slope_rounding,
         ]
         return density[..., None] * np.concatenate(parts, -1), density[..., None] * np.concatenate(noise, -1)
 
