@@ -40,10 +40,10 @@ class FeatureSolution:
     kl, mu_squared_loss : float
         KL(π‖πref) in nats, ½E[ρ²] over the problem's pairs; NaN likewise.
     converged : bool
-        Whether w is the optimum, and its policy the only one.
+        Whether the policy is the answer: the only optimum, or for f not convex a stationary point.
     status : str
-        "optimum", "no finite optimum", "not unique", "unbounded below" or "stationary point" (f not convex), then a
-        colon and the reason.
+        "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point" (f not convex) or "not
+        converged", then a colon and the reason.
     representative : array, shape (d,), or None
         Where the minimum is reached but not at one policy: the minimiser of least norm of w.
     """
@@ -162,7 +162,7 @@ class _Fit:
             return self.among(*self.linear())
         v, reached = self.newton(np.zeros(self.rows.shape[1]))
         if not reached:
-            return self.without("no finite optimum: Newton's method stopped short of a minimum", self.value(v))
+            return self.without("not converged: Newton's method stopped short of the minimum", self.value(v))
         z = self.rows @ v
         return self.among(v, *shape.interval(z, 1e-9 * (1.0 + np.abs(z).max())))
 
@@ -197,9 +197,11 @@ class _Fit:
             while not self.value(v + length * step) <= value - 1e-4 * length * fall:
                 length *= 0.5
                 if length < 1e-12:
-                    return v, False
+                    return v, size <= 1e-8 * pull
             v = v + length * step
             value = self.value(v)
+            if value < -1e50:  # on its way to −∞; further on derivatives overflow
+                break
         return v, False
 
     def derivatives(self, v: FloatArray) -> tuple[FloatArray, FloatArray, float]:
@@ -259,13 +261,13 @@ class _Fit:
         """Pairs at ``away`` go to their limit; the infimum is that limit and the minimum over the others."""
         rest = self.rows[~away]
         infimum = self.at_zero() + float(self.weight[away].sum()) * self.shape.right_limit
-        if rest.size and np.abs(rest).max() > 0:
+        if np.abs(rest).max(initial=0.0) > 0:
             held = self.weight.copy()
             self.weight, rows, self.rows = self.weight[~away], self.rows, rest
             v, _ = self.newton(np.zeros(rest.shape[1]))
             infimum += float(self.weight @ self.loss(rest @ v))
             self.weight, self.rows = held, rows
-        elif rest.size:
+        else:
             infimum += float(self.weight[~away].sum()) * float(self.loss(np.zeros(())))
         count = int(away.sum())
         return self.without(
@@ -301,6 +303,6 @@ class _Fit:
             population_loss=value,
             kl=float(self.problem.shares() @ np.sum(policy * log_ratio, axis=1)),
             mu_squared_loss=float(0.5 * self.weight @ rho**2),
-            converged=kind == "optimum",
+            converged=True,
             status=f"{kind}: {reason}",
         )

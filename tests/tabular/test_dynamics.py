@@ -167,9 +167,9 @@ def test_flow_is_the_limit_of_small_steps() -> None:
 
 def test_flow_of_hinge_is_the_limit_of_small_steps_and_ends_at_the_optimum() -> None:
     problem = problem_of(4, seed=5)
-    flow = train(problem, "slic", 1.0, optimizer="flow", learning_rate=1.0, steps=60)
-    descent = train(problem, "slic", 1.0, learning_rate=1e-3, steps=60_000, record_every=1000)
-    np.testing.assert_allclose(flow.columns["kl"], descent.columns["kl"], atol=2e-3)
+    flow = train(problem, "slic", 1.0, optimizer="flow", learning_rate=1.0, steps=30)
+    descent = train(problem, "slic", 1.0, learning_rate=2e-3, steps=15_000, record_every=500)
+    np.testing.assert_allclose(flow.columns["kl"], descent.columns["kl"], atol=4e-3)
     assert (np.diff(flow.columns["loss"]) <= 1e-15).all()
     assert flow.finished
 
@@ -192,8 +192,8 @@ def test_flow_of_hinge_with_features_slides() -> None:
     problem = problem_of(4, seed=6)
     features = np.random.default_rng(0).normal(size=(4, 2))
     flow = train(problem, "slic", 1.0, optimizer="flow", learning_rate=1.0, steps=20, features=features)
-    descent = train(problem, "slic", 1.0, learning_rate=1e-3, steps=20_000, record_every=1000, features=features)
-    np.testing.assert_allclose(flow.columns["loss"], descent.columns["loss"], atol=2e-3)
+    descent = train(problem, "slic", 1.0, learning_rate=2e-3, steps=10_000, record_every=500, features=features)
+    np.testing.assert_allclose(flow.columns["loss"], descent.columns["loss"], atol=4e-3)
 
 
 def test_flow_refuses_other_jumps() -> None:

@@ -213,12 +213,61 @@ def test_nonconvex_loss_says_stationary_point() -> None:
     features = np.random.default_rng(0).normal(size=(5, 2))
     found = solve_features(problem, features, "savage", 1.0)
     assert found.status.startswith("stationary point: f is not convex")
+    assert found.converged
     pairs = problem.directed_pairs()
     rows = features[pairs.winner] - features[pairs.loser]
     slope = rows.T @ (pairs.weight * get_loss("savage").derivative(rows @ found.weights))
     np.testing.assert_allclose(slope, 0.0, atol=1e-12)
     separable = PreferenceProblem([[0.5, 1.0], [0.0, 0.5]])
     assert solve_features(separable, np.eye(2), "savage", 1.0).status.startswith("no finite optimum: descent")
+
+
+def test_nonconvex_and_unbounded() -> None:
+    two_sided = PreferenceProblem.from_comparisons(Comparisons([0, 1], [1, 0], [3.0, 1.0]))
+    assert solve_features(two_sided, np.eye(2), get_loss("lsif"), 1.0).status.startswith("stationary point")
+    one_sided = PreferenceProblem.from_comparisons(Comparisons([0], [1]))
+    found = solve_features(one_sided, np.eye(2), get_loss("lsif"), 1.0)
+    assert found.status.startswith("unbounded below: descent")
+    assert found.population_loss == -np.inf
+
+
+def test_a_straight_line_has_no_optimum_or_every_one() -> None:
+    line = parse_loss("1 - z")
+    tied = PreferenceProblem.from_comparisons(Comparisons([0, 1], [1, 0]))
+    found = solve_features(tied, np.eye(2), line, 1.0)
+    assert found.status.startswith("not unique")
+    assert found.population_loss == pytest.approx(1.0)
+    np.testing.assert_array_equal(found.representative, 0.0)
+    tilted = PreferenceProblem.from_comparisons(Comparisons([0, 1], [1, 0], [2.0, 1.0]))
+    assert solve_features(tilted, np.eye(2), line, 1.0).status.startswith("unbounded below")
+
+
+def test_pairs_of_equal_features_stay_where_they_are() -> None:
+    data = PreferenceProblem.from_comparisons(Comparisons([0, 1], [1, 2]))
+    found = solve_features(data, [[1.0], [0.0], [0.0]], "logistic", 1.0)  # b and c look alike, a wins for ever
+    assert found.status.startswith("no finite optimum: the features separate 1 of 2")
+    assert found.population_loss == pytest.approx(np.log(2) / 2)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_features_of_any_size(size: float) -> None:
+    problem = problem_of(5, seed=2)
+    features = np.random.default_rng(0).normal(size=(5, 2))
+    for loss in (*CONVEX, "savage"):
+        plain, scaled = (solve_features(problem, s * features, loss, 1.0) for s in (1.0, size))
+        assert plain.converged
+        assert scaled.converged
+        np.testing.assert_allclose(scaled.policy, plain.policy, rtol=1e-7)
+
+
+def test_weights_of_very_different_size() -> None:
+    counts = Comparisons([0, 1, 1, 2], [1, 0, 2, 1], [1.0, 1e-8, 1e-12, 3e-12])
+    problem = PreferenceProblem.from_comparisons(counts)
+    found = solve_features(problem, np.eye(3), "logistic", 1.0)
+    assert found.converged
+    h = found.log_ratio
+    assert h[0] - h[1] == pytest.approx(np.log(1e8), rel=1e-6)
+    assert h[1] - h[2] == pytest.approx(-np.log(3), rel=1e-3)
 
 
 def test_kinked_and_curved_is_refused() -> None:
