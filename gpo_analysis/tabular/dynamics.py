@@ -78,7 +78,7 @@ def train(
         Any of "policies", "logits", "gradients": arrays to keep at the recorded steps.
     resume : Trajectory, optional
         Continue this run, made with the same settings, up to ``steps``. What comes out has the bits of a run that was
-        never interrupted.
+        never interrupted; trajectories pickle, so that a long run can be made, and kept, in parts.
 
     Returns
     -------
