@@ -59,7 +59,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     middle.set(xscale="log", xlabel="β", ylabel="share of attainable win rate", ylim=(-0.03, 1.14))
     right.set(xlabel="KL(π‖πref)  [nats]", ylabel="win rate against πref")
     handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0][-1:]]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    columns = len(handles) if len(handles) <= 5 else 4
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.0, columnspacing=1.4)
     panel_label(left, "a", "distance")
     panel_label(middle, "b", "gain")
     panel_label(right, "c", "gain for distance")
