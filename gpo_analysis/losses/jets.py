@@ -32,6 +32,19 @@ class Unsupported(Exception):
     """The expression holds a function for which no recurrence is written."""
 
 
+class _Exact:
+    """Exact sympy numbers behind the few names by which the recurrences call an arithmetic."""
+
+    inf = sympy.oo
+    zero = sympy.S.Zero
+    pi = sympy.pi
+    exp, log, sqrt = sympy.exp, sympy.log, sympy.sqrt
+    sin, cos, sinh, tanh, atan, asinh = sympy.sin, sympy.cos, sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh
+    erf, erfc, lambertw = sympy.erf, sympy.erfc, sympy.LambertW
+    mpf = staticmethod(sympy.Integer)
+    re = staticmethod(lambda x: x)
+
+
 def _context(interval: bool) -> Any:
     context = mpmath.ctx_iv.MPIntervalContext() if interval else mpmath.MPContext()
     context.prec = PRECISION
@@ -40,6 +53,7 @@ def _context(interval: bool) -> Any:
 
 NUMBERS = _context(False)
 INTERVALS = _context(True)
+EXACT = _Exact()
 _WIDE = _context(False)
 _WIDE.prec = PRECISION + _GUARD
 
@@ -154,6 +168,10 @@ class JetFunction:
         except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.ComplexResult):
             return [NUMBERS.nan] * (order + 1)
 
+    def exactly_at_zero(self, order: int) -> Jet:
+        """Taylor coefficients c₀ … c_order at 0 as exact sympy numbers."""
+        return self._run(sympy.S.Zero, order, EXACT)
+
     def over(self, lower: Any, upper: Any, order: int = 0) -> Jet:
         """Enclosures of c₀ … c_order over [lower, upper], (-∞, ∞) where nothing is known."""
         try:
@@ -219,6 +237,8 @@ def _complement(total: sympy.Expr) -> tuple[str, sympy.Expr, sympy.Expr, sympy.E
 
 
 def _constant(node: sympy.Expr, context: Any) -> Any:
+    if context is EXACT:
+        return node
     if node.is_Rational:
         return context.mpf(int(node.p)) / int(node.q)
     if node.is_Float:
@@ -233,7 +253,7 @@ def _constant(node: sympy.Expr, context: Any) -> Any:
 
 def _widened(value: Any, context: Any) -> Any:
     """A number known to ``_WIDE`` precision, as one of ``context``: an interval that is sure to hold the true one."""
-    if context is not INTERVALS:
+    if context is NUMBERS:
         return context.mpmathify(value)
     slack = abs(value) * _WIDE.mpf(2) ** (-PRECISION)
     return context.mpf([value - slack, value + slack])
@@ -268,14 +288,19 @@ def _exponential(x: Any, context: Any) -> Any:
     return context.zero if real < -_HUGE else context.exp(x)
 
 
+def _tidy(value: Any) -> Any:
+    """Exact numbers are multiplied out, so that sums of them do not grow without bound."""
+    return sympy.radsimp(sympy.expand(value)) if isinstance(value, sympy.Expr) and not value.is_Rational else value
+
+
 def _multiply(a: Jet, b: Jet, zero: Any) -> Jet:
-    return [sum((a[j] * b[k - j] for j in range(k + 1)), zero) for k in range(len(a))]
+    return [_tidy(sum((a[j] * b[k - j] for j in range(k + 1)), zero)) for k in range(len(a))]
 
 
 def _divide(a: Jet, b: Jet, zero: Any) -> Jet:
     quotient: Jet = []
     for k in range(len(a)):
-        quotient.append((a[k] - sum((b[j] * quotient[k - j] for j in range(1, k + 1)), zero)) / b[0])
+        quotient.append(_tidy((a[k] - sum((b[j] * quotient[k - j] for j in range(1, k + 1)), zero)) / b[0]))
     return quotient
 
 
@@ -307,7 +332,7 @@ def _power(a: Jet, exponent: sympy.Expr, context: Any) -> Jet:
     jet = [context.sqrt(a[0]) if exponent == sympy.S.Half else _exponential(r * context.log(a[0]), context)]
     for k in range(1, len(a)):
         total = sum(((r * j - (k - j)) * a[j] * jet[k - j] for j in range(1, k + 1)), zero)
-        jet.append(total / (k * a[0]))
+        jet.append(_tidy(total / (k * a[0])))
     return jet
 
 

@@ -30,7 +30,7 @@ from gpo_analysis.losses.jets import INTERVALS, NUMBERS, JetFunction, Unsupporte
 from gpo_analysis.losses.tail_signs import tail_sign
 
 #: Seconds after which one expression is given up.
-PATIENCE = 3.0
+PATIENCE = 1.5
 MAX_BOXES = 6000
 MAX_POLYNOMIAL_DEGREE = 200
 _DIGITS = 40
@@ -97,7 +97,7 @@ def _signs(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.Expr)
     found: Signs | None = bounded(lambda: _algebraic(g, z, lower, upper), PATIENCE, None)
     if found is not None:
         return found
-    return bounded(lambda: _by_intervals(g, z, lower, upper), 2 * PATIENCE, None)
+    return bounded(lambda: _by_intervals(g, z, lower, upper), 1.2 * PATIENCE, None)
 
 
 def _constant_sign(g: sympy.Expr) -> Signs | None:

@@ -17,7 +17,7 @@ from gpo_analysis.losses.bounded import bounded
 from gpo_analysis.losses.exponentials import exponential_form
 from gpo_analysis.losses.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
 from gpo_analysis.losses.pieces import Piece, pieces_of
-from gpo_analysis.losses.signs import signs_on
+from gpo_analysis.losses.tail_signs import tail_sign
 
 if TYPE_CHECKING:
     from gpo_analysis.losses.margin_loss import MarginLoss
@@ -109,7 +109,7 @@ def _tail(piece: Piece, symbol: sympy.Symbol, side: int) -> Tail:
     limit = limit_at_infinity(f, symbol, side)
     slope = limit_at_infinity(slope_expression, symbol, side)
     kind, growth = _kind(f, symbol, side, limit, slope)
-    return Tail(kind, limit, slope, _attained(slope_expression, symbol, piece, side, limit), None, growth)
+    return Tail(kind, limit, slope, _attained(slope_expression, symbol, side, limit), None, growth)
 
 
 def _is_zero(expression: sympy.Expr) -> bool:
@@ -143,14 +143,14 @@ def _decay(gap: sympy.Expr, symbol: sympy.Symbol, side: int) -> sympy.Expr | Non
     return None if rate is sympy.nan else rate
 
 
-def _attained(slope: sympy.Expr, symbol: sympy.Symbol, piece: Piece, side: int, limit: sympy.Expr) -> bool:
+def _attained(slope: sympy.Expr, symbol: sympy.Symbol, side: int, limit: sympy.Expr) -> bool:
     """The infimum over the tail is reached at a finite z unless f falls outward for ever."""
     if limit == -sympy.oo:
         return False
     if limit == sympy.oo:
         return True
-    found = signs_on(slope, symbol, piece.lower, piece.upper)
-    outward = found.signs[-1 if side > 0 else 0] if found is not None else _sampled_sign(slope, symbol, side)
+    found: tuple[Any, int] | None = bounded(lambda: tail_sign(slope, symbol, side), _SECONDS, None)
+    outward = found[1] if found is not None else _sampled_sign(slope, symbol, side)
     return side * outward > 0
 
 

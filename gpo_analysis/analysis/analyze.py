@@ -1,0 +1,250 @@
+"""``analyze``: everything that follows from f alone, in one record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import sympy
+from numpy.typing import ArrayLike, NDArray
+
+from gpo_analysis.analysis import report
+from gpo_analysis.analysis.calibration import calibration
+from gpo_analysis.analysis.closed_forms import closed_bayes_risk, closed_link
+from gpo_analysis.analysis.conjugate import Conjugate, closed_conjugate
+from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
+from gpo_analysis.analysis.singularities import taylor_radius
+from gpo_analysis.analysis.taylor import derivative_at_zero, simplified, taylor, taylor_remainder_bound
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.convexity import convexity
+from gpo_analysis.losses.pieces import kinks
+from gpo_analysis.losses.tails import Tail, tails
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """What a deterministic preference (η = 1) drives the margin to.
+
+    Attributes
+    ----------
+    kind : str
+        "finite margin" (one minimiser of f, or the one of smallest \\|z\\|), "half line" (every z ≥ margin is one),
+        "infinity" (the infimum is approached far out only) or "unbounded below".
+    margin : sympy.Expr
+        z*(1): exact where it is a kink or the link has a closed form, a float otherwise, ±oo.
+    """
+
+    kind: str
+    margin: sympy.Expr
+
+
+@dataclass(frozen=True)
+class LossAnalysis:
+    """What follows from a margin loss f alone; see :func:`analyze`.
+
+    It prints as a table in a terminal and, with formulas, in Jupyter.
+
+    Attributes
+    ----------
+    name : str
+    expression : sympy.Expr
+        f in the real symbol z.
+    value, slope, curvature : sympy.Expr
+        f(0), f′(0), f″(0), exact; ``nan`` where f has no such derivative at 0 (a kink there).
+    curvature_ratio : sympy.Expr
+        κ = f″(0)/\\|f′(0)\\|: the strength of the regularization per unit of β (arXiv 2402.05749, §3); ``nan`` where
+        the slope is 0 or does not exist.
+    is_convex : bool or None
+        Decided exactly or by rigorous enclosures; None where neither settles it.
+    nonconvex_region : sympy.Set or None
+        Where f″ < 0, and the kinks at which the slope falls.
+    convexity_proof, calibration_proof : str
+        Why, in words.
+    is_calibrated : bool
+        Classification calibration (Bartlett, Jordan and McAuliffe 2006).
+    taylor_radius : sympy.Expr
+        The largest r such that the series at 0 equals f on \\|z\\| < r.
+    kinks : tuple of sympy.Expr
+        Where f is not smooth.
+    left_tail, right_tail : Tail
+        What f does for z → −∞ and z → ∞.
+    link : sympy.Expr or None
+        z*(η) for 0 < η < 1 in the symbol ``eta``, None where no closed form was found.
+    at_certainty : Certainty
+        What happens at η = 1.
+    bayes_risk : sympy.Expr or None
+        H(η) = min_z η f(z) + (1−η) f(−z) in the symbol ``eta``, None where no closed form was found.
+    conjugate : Conjugate
+        f*(s) = sup_z s z − f(z): closed form, domain, and a call for numbers.
+    """
+
+    name: str
+    expression: sympy.Expr
+    value: sympy.Expr
+    slope: sympy.Expr
+    curvature: sympy.Expr
+    curvature_ratio: sympy.Expr
+    is_convex: bool | None
+    nonconvex_region: sympy.Set | None
+    convexity_proof: str
+    is_calibrated: bool
+    calibration_proof: str
+    taylor_radius: sympy.Expr
+    kinks: tuple[sympy.Expr, ...]
+    left_tail: Tail
+    right_tail: Tail
+    link: sympy.Expr | None
+    at_certainty: Certainty
+    bayes_risk: sympy.Expr | None
+    conjugate: Conjugate
+    loss: MarginLoss = field(repr=False)
+
+    def optimal_margin(self, eta: ArrayLike) -> NDArray[np.float64]:
+        """z*(η), numerically: :func:`gpo_analysis.optimal_margin`."""
+        return optimal_margin(self.loss, eta)
+
+    def bayes_risk_at(self, eta: ArrayLike) -> NDArray[np.float64]:
+        """H(η), numerically: :func:`gpo_analysis.analysis.bayes_risk`."""
+        return bayes_risk(self.loss, eta)
+
+    def taylor(self, order: int = 4) -> sympy.Expr:
+        """The Taylor polynomial at 0: :func:`gpo_analysis.taylor`."""
+        return taylor(self.loss, order)
+
+    def taylor_remainder_bound(self, order: int, radius: float) -> float:
+        """What the polynomial leaves out: :func:`gpo_analysis.taylor_remainder_bound`."""
+        return taylor_remainder_bound(self.loss, order, radius)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values; exact values as ``{"exact": "1/4", "float": 0.25}``.
+
+        Infinite floats become null, their exact text stays ("oo").
+        """
+        return report.to_dict(self)
+
+    def to_json(self, **options: Any) -> str:
+        """:meth:`to_dict` as strict JSON; ``options`` go to :func:`json.dumps`."""
+        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, **options)
+
+    def __str__(self) -> str:
+        return report.as_text(self)
+
+    def __repr__(self) -> str:
+        return report.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return report.as_html(self)
+
+
+def analyze(loss: MarginLoss | str) -> LossAnalysis:
+    """What follows from a margin loss f alone.
+
+    Parameters
+    ----------
+    loss : MarginLoss or str
+        A loss, or the name of one in the catalogue.
+
+    Returns
+    -------
+    LossAnalysis
+
+    Raises
+    ------
+    ValueError
+        If there is no loss of that name, or f is not a finite real function on the whole line.
+
+    Notes
+    -----
+    Everything symbolic is bounded in time; what computer algebra does not find is None (a closed form) or found
+    numerically (the link, the Bayes risk and the conjugate remain available as functions).
+
+    Examples
+    --------
+    >>> import gpo_analysis as gpo
+    >>> a = gpo.analyze("savage")
+    >>> a.slope, a.curvature, a.curvature_ratio, a.taylor_radius
+    (-1/4, 1/8, 1/2, pi)
+    >>> a.is_convex, a.nonconvex_region, a.is_calibrated
+    (False, Interval.open(-oo, -log(2)), True)
+    >>> a.link, a.bayes_risk
+    (log(eta/(1 - eta)), -eta**2 + eta)
+    """
+    return _analyze(get_loss(loss))
+
+
+@lru_cache(maxsize=512)
+def _analyze(loss: MarginLoss) -> LossAnalysis:
+    shape, right = convexity(loss), calibration(loss)
+    both = tails(loss)
+    slope, curvature = derivative_at_zero(loss, 1), derivative_at_zero(loss, 2)
+    return LossAnalysis(
+        name=loss.name,
+        expression=loss.expression,
+        value=derivative_at_zero(loss, 0),
+        slope=slope,
+        curvature=curvature,
+        curvature_ratio=_ratio(slope, curvature),
+        is_convex=shape.is_convex,
+        nonconvex_region=shape.region,
+        convexity_proof=shape.proof,
+        is_calibrated=right.is_calibrated,
+        calibration_proof=right.proof,
+        taylor_radius=taylor_radius(loss),
+        kinks=kinks(loss),
+        left_tail=both.left,
+        right_tail=both.right,
+        link=closed_link(loss),
+        at_certainty=certainty(loss),
+        bayes_risk=closed_bayes_risk(loss),
+        conjugate=closed_conjugate(loss),
+        loss=loss,
+    )
+
+
+def _ratio(slope: sympy.Expr, curvature: sympy.Expr) -> sympy.Expr:
+    if sympy.nan in (slope, curvature) or slope == 0:
+        return sympy.nan
+    return simplified(curvature / sympy.Abs(slope))
+
+
+def certainty(loss: MarginLoss | str) -> Certainty:
+    """What a deterministic preference (η = 1) drives the margin to.
+
+    Examples
+    --------
+    >>> [certainty(name).kind for name in ("ipo", "slic", "dpo", "kliep")]
+    ['finite margin', 'half line', 'infinity', 'unbounded below']
+    """
+    loss = get_loss(loss)
+    z = float(optimal_margin(loss, 1.0))
+    both = tails(loss)
+    if np.isinf(z):
+        limit = (both.right if z > 0 else both.left).limit
+        kind = "unbounded below" if limit == -sympy.oo else "infinity"
+        return Certainty(kind, sympy.oo if z > 0 else -sympy.oo)
+    margin = _exact_margin(loss, z)
+    flat = both.right.flat_from
+    if flat is not None and float(flat) <= z + 1e-12 and _is_least(loss, both.right):
+        return Certainty("half line", margin)
+    return Certainty("finite margin", margin)
+
+
+def _is_least(loss: MarginLoss, tail: Tail) -> bool:
+    lowest = float(bayes_risk(loss, 1.0))
+    return abs(float(tail.limit) - lowest) <= 1e-12 * (1 + abs(lowest))
+
+
+def _exact_margin(loss: MarginLoss, z: float) -> sympy.Expr:
+    """The number that z stands for: a kink, the closed link at 1, a small fraction; else the float."""
+    for place in (*kinks(loss), sympy.Rational(z).limit_denominator(1000)):
+        if abs(float(place) - z) <= 4e-15 * (1 + abs(z)):
+            return place
+    link = closed_link(loss)
+    if link is not None:
+        value = link.subs(sympy.Symbol("eta", real=True), 1)
+        if value.is_finite and abs(float(value) - z) <= 1e-9 * (1 + abs(z)):
+            return value
+    return sympy.Float(z, 15)

@@ -1,0 +1,201 @@
+"""How an analysis shows itself: a table in a terminal, formulas in Jupyter, JSON for other programs."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+from gpo_analysis.losses.jets import NUMBERS, number
+
+if TYPE_CHECKING:
+    from gpo_analysis.analysis.analyze import LossAnalysis
+    from gpo_analysis.losses.tails import Tail
+
+_WIDTH = 100
+
+
+def exact(expression: sympy.Expr | None) -> dict[str, Any] | None:
+    """An exact constant as ``{"exact": "1/4", "float": 0.25}``; the float is null where it is not finite."""
+    if expression is None:
+        return None
+    value = as_float(expression)
+    return {"exact": str(expression), "float": value if math.isfinite(value) else None}
+
+
+def as_float(expression: sympy.Expr) -> float:
+    """A constant as a float; ±inf and NaN included."""
+    return math.nan if expression is sympy.nan else float(number(expression))
+
+
+def to_dict(a: LossAnalysis) -> dict[str, Any]:
+    """The fields of an analysis as JSON values, under their own names."""
+    region = a.nonconvex_region
+    return {
+        "name": a.name,
+        "expression": str(a.expression),
+        "value": exact(a.value),
+        "slope": exact(a.slope),
+        "curvature": exact(a.curvature),
+        "curvature_ratio": exact(a.curvature_ratio),
+        "is_convex": a.is_convex,
+        "nonconvex_region": None if region is None else {"exact": str(region), "intervals": _intervals(region)},
+        "convexity_proof": a.convexity_proof,
+        "is_calibrated": a.is_calibrated,
+        "calibration_proof": a.calibration_proof,
+        "taylor_radius": exact(a.taylor_radius),
+        "kinks": [exact(kink) for kink in a.kinks],
+        "left_tail": _tail(a.left_tail),
+        "right_tail": _tail(a.right_tail),
+        "link": None if a.link is None else str(a.link),
+        "at_certainty": {"kind": a.at_certainty.kind, "margin": exact(a.at_certainty.margin)},
+        "bayes_risk": None if a.bayes_risk is None else str(a.bayes_risk),
+        "conjugate": {
+            "expression": None if a.conjugate.expression is None else str(a.conjugate.expression),
+            "domain": None if a.conjugate.domain is None else str(a.conjugate.domain),
+        },
+    }
+
+
+def _intervals(region: sympy.Set) -> list[list[float | None]]:
+    """[[low, high], …] of a union of intervals and points, null for an infinite end."""
+    parts = region.args if isinstance(region, sympy.Union) else (region,)
+    found: list[list[float | None]] = []
+    for part in parts:
+        ends = [(x, x) for x in part] if isinstance(part, sympy.FiniteSet) else [(part.start, part.end)]
+        found += [[value if math.isfinite(value := as_float(x)) else None for x in pair] for pair in ends]
+    return found
+
+
+def _tail(tail: Tail) -> dict[str, Any]:
+    return {
+        "kind": tail.kind,
+        "limit": exact(tail.limit),
+        "slope": exact(tail.slope),
+        "attained": tail.attained,
+        "flat_from": exact(tail.flat_from),
+        "growth": exact(tail.growth),
+    }
+
+
+# ---- text -----------------------------------------------------------------------------------------------------------
+
+
+def _shown(expression: sympy.Expr | sympy.Set) -> str:
+    """A constant or set as text, long floats shortened, ∞ for oo."""
+    text = str(short_floats(expression)).replace("oo", "∞")
+    return text.replace("**", "^")
+
+
+def short_floats(expression: sympy.Basic) -> sympy.Basic:
+    """Floats of 40 digits to ten."""
+    return expression.xreplace({f: sympy.Float(f, 10) for f in expression.atoms(sympy.Float)})
+
+
+def _number(expression: sympy.Expr) -> str:
+    if expression is sympy.nan:
+        return "not defined"
+    text = _shown(expression)
+    if expression.is_Integer or expression.is_infinite or expression.is_Float:
+        return text
+    return f"{text} ≈ {NUMBERS.nstr(number(expression), 6)}"
+
+
+def _truth(value: bool | None) -> str:
+    return {True: "yes", False: "no", None: "not decided"}[value]
+
+
+def _tail_words(tail: Tail) -> str:
+    if tail.kind == "flat":
+        return f"flat at {_shown(tail.limit)}, from z = {_shown(tail.flat_from)} on"
+    words = {
+        "vanishing": f"tends to {_shown(tail.limit)}",
+        "unbounded_below": "falls to −∞",
+        "oscillating": "oscillates",
+        "unknown": "not worked out",
+    }.get(tail.kind, f"{tail.kind}, to {_shown(tail.limit)}")
+    return f"{words}; slope {'not known' if tail.slope is sympy.nan else _shown(tail.slope)}"
+
+
+def rows(a: LossAnalysis) -> list[tuple[str, str]]:
+    """(what, value) as text, in the order in which a table shows them."""
+    certain = a.at_certainty
+    region = "" if a.nonconvex_region is None else f"; f″ < 0 on {_shown(a.nonconvex_region)}"
+    conjugate = a.conjugate
+    domain = "" if conjugate.domain is None else f", s in {_shown(conjugate.domain)}"
+    return [
+        ("f(z)", _shown(a.expression)),
+        ("value f(0)", _number(a.value)),
+        ("slope f′(0)", _number(a.slope)),
+        ("curvature f″(0)", _number(a.curvature)),
+        ("κ = f″(0)/|f′(0)|", _number(a.curvature_ratio)),
+        ("convex", _truth(a.is_convex) + region),
+        ("  because", a.convexity_proof),
+        ("calibrated", _truth(a.is_calibrated)),
+        ("  because", a.calibration_proof),
+        ("Taylor radius", _number(a.taylor_radius)),
+        ("kinks", ", ".join(_shown(kink) for kink in a.kinks) or "none"),
+        ("left tail", _tail_words(a.left_tail)),
+        ("right tail", _tail_words(a.right_tail)),
+        ("link z*(η)", "numerical" if a.link is None else _shown(a.link)),
+        ("at η = 1", _certain_words(certain.kind, certain.margin)),
+        ("Bayes risk H(η)", "numerical" if a.bayes_risk is None else _shown(a.bayes_risk)),
+        ("conjugate f*(s)", ("numerical" if conjugate.expression is None else _shown(conjugate.expression)) + domain),
+    ]
+
+
+def _certain_words(kind: str, margin: sympy.Expr) -> str:
+    if kind == "finite margin":
+        return f"finite margin z = {_shown(margin)}"
+    if kind == "half line":
+        return f"half line: every z ≥ {_shown(margin)}"
+    return f"{kind}: z → {_shown(margin)}"
+
+
+def as_text(a: LossAnalysis) -> str:
+    """The table of a terminal."""
+    table = rows(a)
+    width = max(len(what) for what, _ in table)
+    lines = [a.name, "─" * max(len(a.name), width)]
+    for what, value in table:
+        lines.append(f"{what:<{width}}  {value}")
+    return "\n".join(lines)
+
+
+# ---- HTML -----------------------------------------------------------------------------------------------------------
+
+
+def latex(expression: sympy.Basic) -> str:
+    """LaTeX with ten digits in floats and log for the natural logarithm."""
+    return str(sympy.latex(short_floats(expression), ln_notation=False))
+
+
+def as_html(a: LossAnalysis) -> str:
+    """The table of a notebook, formulas set by MathJax."""
+    formulas: dict[str, sympy.Basic | None] = {
+        "f(z)": a.expression,
+        "value f(0)": a.value,
+        "slope f′(0)": a.slope,
+        "curvature f″(0)": a.curvature,
+        "κ = f″(0)/|f′(0)|": a.curvature_ratio,
+        "Taylor radius": a.taylor_radius,
+        "link z*(η)": a.link,
+        "Bayes risk H(η)": a.bayes_risk,
+    }
+    lines = []
+    for what, value in rows(a):
+        formula = formulas.get(what)
+        shown = html.escape(value)
+        if formula is not None and formula is not sympy.nan:
+            shown = f"$\\displaystyle {latex(formula)}$"
+        elif what.startswith("conjugate") and a.conjugate.expression is not None:
+            domain = "" if a.conjugate.domain is None else f",\\quad s \\in {latex(a.conjugate.domain)}"
+            shown = f"$\\displaystyle {latex(a.conjugate.expression)}{domain}$"
+        elif what == "convex" and a.nonconvex_region is not None:
+            shown = f"no; $f'' < 0$ on ${latex(a.nonconvex_region)}$"
+        lines.append(
+            f'<tr><th style="text-align:left">{html.escape(what)}</th><td style="text-align:left">{shown}</td></tr>'
+        )
+    return f"<table><caption>{html.escape(a.name)}</caption><tbody>{''.join(lines)}</tbody></table>"
