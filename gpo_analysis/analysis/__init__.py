@@ -5,9 +5,11 @@ logarithms throughout. η is the probability that the first response is preferre
 """
 
 from gpo_analysis.analysis.analyze import Certainty, LossAnalysis, analyze, certainty
+from gpo_analysis.analysis.beta_dictionary import BetaConversion, convert_beta, get_convention, list_conventions
 from gpo_analysis.analysis.calibration import Calibration, calibration
 from gpo_analysis.analysis.closed_forms import closed_bayes_risk, closed_link
 from gpo_analysis.analysis.conjugate import Conjugate, closed_conjugate, conjugate
+from gpo_analysis.analysis.conventions import BetaConvention
 from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.expansion import PopulationExpansion, population_expansion
 from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
@@ -15,6 +17,8 @@ from gpo_analysis.analysis.singularities import taylor_radius
 from gpo_analysis.analysis.taylor import taylor, taylor_remainder_bound
 
 __all__ = [
+    "BetaConvention",
+    "BetaConversion",
     "Calibration",
     "Certainty",
     "Conjugate",
@@ -28,7 +32,10 @@ __all__ = [
     "closed_conjugate",
     "closed_link",
     "conjugate",
+    "convert_beta",
     "equivalent_beta",
+    "get_convention",
+    "list_conventions",
     "optimal_margin",
     "population_expansion",
     "strength",
