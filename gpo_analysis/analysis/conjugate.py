@@ -16,6 +16,7 @@ from gpo_analysis.analysis.closed_forms import conjugate_on_pieces
 from gpo_analysis.analysis.minimise import end_value, minimiser, piecewise
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.convexity import convexity
+from gpo_analysis.losses.exponentials import exponential_form
 from gpo_analysis.losses.jets import number
 from gpo_analysis.losses.pieces import pieces
 from gpo_analysis.losses.tails import limit_at_infinity, tails
@@ -115,7 +116,7 @@ def _domain(loss: MarginLoss, low: sympy.Expr, high: sympy.Expr) -> sympy.Set:
     parts, z = (pieces(loss)[0], pieces(loss)[-1]), loss.symbol
     missing = []
     for end, part, side in zip((low, high), parts, (-1, 1), strict=True):
-        gap = sympy.oo if end.is_infinite else limit_at_infinity(part.expression - end * z, z, side)
+        gap = sympy.oo if end.is_infinite else limit_at_infinity(exponential_form(part.expression) - end * z, z, side)
         missing.append(not gap.is_finite)
     return sympy.Interval(low, high, *missing)
 

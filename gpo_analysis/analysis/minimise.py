@@ -8,8 +8,10 @@ over [−1000, 1000] brackets, at every kink, and at both ends of the line. What
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import sympy
@@ -17,8 +19,10 @@ from numpy.typing import NDArray
 
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses.convexity import convexity
+from gpo_analysis.losses.jets import NUMBERS, Unsupported, jet_function, number
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.pieces import Piece, pieces
+from gpo_analysis.losses.signs import signs_on
 from gpo_analysis.losses.tails import limit_at_infinity, tails
 
 Array = NDArray[np.float64]
@@ -26,20 +30,51 @@ Array = NDArray[np.float64]
 _FURTHEST = 1e300
 _CLOSE = 1e-12
 _CHUNK = 256
+_CORE = 30.0
+_TINY = 1e-140  # a weight so small that f′ at the minimiser may underflow
 
 
 def piecewise(loss: MarginLoss, z: Array, order: int, side: int = 1) -> Array:
     """The derivative of some order from the right (``side`` +1) or from the left (−1) of every z; any shape."""
     parts = pieces(loss)
     if len(parts) == 1:
-        return backend.evaluate(parts[0].expression, loss.symbol, order, z)
+        return _evaluated(parts[0].expression, loss.symbol, order, z)
     index = np.searchsorted(_kink_floats(loss), z, side="right" if side > 0 else "left")
     result = np.empty_like(z)
     for k, part in enumerate(parts):
         here = index == k
         if here.any():
-            result[here] = backend.evaluate(part.expression, loss.symbol, order, z[here])
+            result[here] = _evaluated(part.expression, loss.symbol, order, z[here])
     return result
+
+
+def _evaluated(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: Array) -> Array:
+    """A smooth piece in floats; where these would not do, in 45 digits by its jets, one point at a time."""
+    if not backend.needs_precision(expression, symbol, order):
+        return backend.evaluate(expression, symbol, order, z)
+    try:
+        function = jet_function(expression, symbol)
+    except Unsupported:
+        return backend.evaluate(expression, symbol, order, z)
+    result = np.empty_like(z)
+    inner = (abs(z) <= _CORE) & _is_sound_inside(expression, symbol, order)
+    if inner.any():
+        with np.errstate(all="ignore"):
+            result[inner] = backend.numpy_function(expression, symbol, order)(z[inner])
+    factor = math.factorial(order)
+    result[~inner] = [float(factor * function.at(float(x), order)[order]) for x in z[~inner]]
+    return result
+
+
+@lru_cache(maxsize=512)
+def _is_sound_inside(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> bool:
+    """Whether floats are good to 12 digits for |z| ≤ 30, though not everywhere."""
+    points = np.concatenate([np.linspace(-_CORE, _CORE, 41), np.linspace(-1.9, 1.9, 21)])
+    function = jet_function(expression, symbol)
+    exact = np.array([float(math.factorial(order) * function.at(float(x), order)[order]) for x in points])
+    with np.errstate(all="ignore"):
+        found = np.broadcast_to(backend.numpy_function(expression, symbol, order)(points), points.shape)
+    return bool(np.all(np.isnan(exact) | (abs(found - exact) <= 1e-12 * abs(exact) + 1e-290)))
 
 
 @lru_cache(maxsize=512)
@@ -119,6 +154,37 @@ def minimiser(loss: MarginLoss, p: Array, q: Array, s: Array) -> Array:
 # ---- convex f -----------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=512)
+def least_points(loss: MarginLoss) -> tuple[sympy.Expr, sympy.Expr] | None:
+    """Ends of the interval of minimisers of a convex f, exact where they have closed forms; None where not decided.
+
+    (oo, oo) or (-oo, -oo) where f falls for ever.
+    """
+    ends: list[sympy.Expr] = [-sympy.oo]
+    signs: list[int] = []
+    for part in pieces(loss):
+        found = signs_on(part.expression.diff(loss.symbol), loss.symbol, part.lower, part.upper)
+        if found is None:
+            return None
+        ends += [*found.zeros, part.upper]
+        signs += found.signs
+    falling = max((k + 1 for k, sign in enumerate(signs) if sign < 0), default=0)
+    rising = min((k for k, sign in enumerate(signs) if sign > 0), default=len(signs))
+    return ends[falling], ends[rising]
+
+
+def _one_sided(objective: _Objective, result: Array) -> Array:
+    """Where only one label occurs (q = 0 or p = 0, s = 0) the minimiser is that of f alone, or its mirror image."""
+    for weight, sign in ((objective.q, 1), (objective.p, -1)):
+        alone = (weight == 0) & (objective.s == 0)
+        if alone.any():
+            ends = least_points(objective.loss)
+            if ends is not None:
+                low, high = (float(number(end)) for end in ends)
+                result[alone] = sign * min(max(0.0, low), high)
+    return result
+
+
 def _convex(objective: _Objective) -> Array:
     zero = np.zeros_like(objective.p)
     result = zero.copy()
@@ -128,7 +194,7 @@ def _convex(objective: _Objective) -> Array:
         result[right] = _convex_right(objective.take(right))
     if left.any():
         result[left] = -_convex_right(objective.take(left).mirrored())
-    return result
+    return _one_sided(objective, result)
 
 
 def _convex_right(objective: _Objective) -> Array:
@@ -188,7 +254,7 @@ def _root(objective: _Objective, low: Array, high: Array) -> Array:
         step = step * 4
     z = np.where(np.isinf(high), np.inf, (low + high) / 2)
     active = np.isfinite(z)
-    for _ in range(200):
+    for iteration in range(300):
         if not active.any():
             break
         part, here = objective.take(active), z[active]
@@ -198,7 +264,8 @@ def _root(objective: _Objective, low: Array, high: Array) -> Array:
         high[active] = np.where(falling, high[active], here)
         with np.errstate(all="ignore"):
             trial = here - slope / part.curvature(here)
-        inside = (trial >= low[active]) & (trial <= high[active])
+        # every third step halves the bracket, whatever Newton does (it crawls towards a zero of high order)
+        inside = (trial >= low[active]) & (trial <= high[active]) & (iteration % 3 != 2)
         trial = np.where(inside, trial, (low[active] + high[active]) / 2)
         tolerance = 2e-16 * abs(here)
         done = (inside & (abs(trial - here) <= tolerance)) | (high[active] - low[active] <= tolerance)
@@ -285,7 +352,10 @@ def _global(objective: _Objective) -> Array:
         values = _weighted(p, f[None, :]) + _weighted(q, mirrored[None, :]) - s * grid[None, :]
     values = np.where(np.isnan(values), np.inf, values)
     inner = values[:, 1:-1]
-    row, column = np.nonzero((inner <= values[:, :-2]) & (inner <= values[:, 2:]) & np.isfinite(inner))
+    least = (inner <= values[:, :-2]) & (inner <= values[:, 2:]) & np.isfinite(inner)
+    # a stretch that is level on both sides is rounding or underflow; of one round 0 the middle is kept
+    least &= (inner < values[:, :-2]) | (inner < values[:, 2:]) | (grid[1:-1] == 0)
+    row, column = np.nonzero(least)
     column = column + 1
     places = _stationary(objective.take(row), grid[column - 1], grid[column], grid[column + 1])
     part = objective.take(row)
@@ -308,6 +378,10 @@ def _global(objective: _Objective) -> Array:
         lowest = np.fmin(left, right)
         beyond = np.isnan(result) | (lowest < best)
         side = np.where(right < left, np.inf, np.where(left < right, -np.inf, np.nan))
+    for k in np.flatnonzero(beyond & (np.minimum(objective.p, objective.q) < _TINY) & (objective.p * objective.q > 0)):
+        z = _precise(objective, int(k), float(lowest[k]))
+        if z is not None:
+            result[k], beyond[k] = z, False
     # both ends alike: the side of the larger weight, and of ±∞ the positive one
     lean = np.where(objective.p < objective.q, -np.inf, np.inf)
     return np.where(beyond, np.where(np.isnan(side), lean, side), result)
@@ -334,15 +408,49 @@ def _bisected(objective: _Objective, low: Array, high: Array) -> Array:
     """A zero of the slope between low (falling) and high (rising): Newton where it stays inside, else bisection."""
     low, high = low.copy(), high.copy()
     z = (low + high) / 2
-    for _ in range(120):
-        slope = objective.slope(z)
+    active = np.ones(z.shape, dtype=bool)
+    for iteration in range(300):
+        if not active.any():
+            break
+        part, here = objective.take(active), z[active]
+        slope = part.slope(here)
         falling = slope < 0
-        low, high = np.where(falling, z, low), np.where(falling, high, z)
+        low[active], high[active] = np.where(falling, here, low[active]), np.where(falling, high[active], here)
         with np.errstate(all="ignore"):
-            trial = z - slope / objective.curvature(z)
-        inside = (trial >= low) & (trial <= high)
-        trial = np.where(inside, trial, (low + high) / 2)
-        if np.all(abs(trial - z) <= 2e-16 * abs(z) + 1e-300):
-            return trial
-        z = trial
+            trial = here - slope / part.curvature(here)
+        inside = (trial >= low[active]) & (trial <= high[active]) & (iteration % 3 != 2)
+        trial = np.where(inside, trial, (low[active] + high[active]) / 2)
+        narrow = high[active] - low[active] <= 4e-16 * abs(here)
+        z[active] = trial
+        active[active] = ~((inside & (abs(trial - here) <= 2e-16 * abs(here))) | narrow)
     return z
+
+
+def _precise(objective: _Objective, k: int, end: float) -> float | None:
+    """The best stationary point of one objective in 45 digits without under- or overflow; None if an end is lower."""
+    loss = objective.loss
+    p, q, s = (NUMBERS.mpf(float(w[k])) for w in (objective.p, objective.q, objective.s))
+
+    def jet(z: Any) -> tuple[Any, Any]:
+        sides = []
+        for x in (z, -z):
+            part = next(part for part in pieces(loss) if number(part.lower) <= x <= number(part.upper))
+            sides.append(jet_function(part.expression, loss.symbol).at(x, 1))
+        return p * sides[0][0] + q * sides[1][0] - s * z, p * sides[0][1] - q * sides[1][1] - s
+
+    try:
+        marks = [NUMBERS.sinh(NUMBERS.mpf(j) / 20) for j in range(-152, 153)]
+        slopes = [jet(z)[1] for z in marks]
+    except Unsupported:
+        return None
+    best: tuple[Any, Any] | None = None
+    for low, high, before, after in zip(marks[:-1], marks[1:], slopes[:-1], slopes[1:], strict=True):
+        if not (before < 0 < after):
+            continue
+        for _ in range(120):
+            middle = (low + high) / 2
+            low, high = (middle, high) if jet(middle)[1] < 0 else (low, middle)
+        height = jet(low)[0]
+        if best is None or height < best[0]:
+            best = (height, low)
+    return float(best[1]) if best is not None and best[0] <= end * (1 + 1e-12 * (1 if end > 0 else -1)) else None

@@ -83,8 +83,13 @@ def _tail(tail: Tail) -> dict[str, Any]:
 # ---- text -----------------------------------------------------------------------------------------------------------
 
 
-def _shown(expression: sympy.Expr | sympy.Set) -> str:
+def _shown(expression: sympy.Basic) -> str:
     """A constant or set as text, long floats shortened, ∞ for oo."""
+    if isinstance(expression, sympy.Union):
+        return " ∪ ".join(_shown(part) for part in expression.args)
+    if isinstance(expression, sympy.Interval):
+        left, right = "(" if expression.left_open else "[", ")" if expression.right_open else "]"
+        return f"{left}{_shown(expression.start)}, {_shown(expression.end)}{right}"
     text = str(short_floats(expression)).replace("oo", "∞")
     return text.replace("**", "^")
 

@@ -39,6 +39,7 @@ class _Exact:
     zero = sympy.S.Zero
     pi = sympy.pi
     exp, log, sqrt = sympy.exp, sympy.log, sympy.sqrt
+    log1p = staticmethod(lambda x: sympy.log(1 + x))
     sin, cos, sinh, tanh, atan, asinh = sympy.sin, sympy.cos, sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh
     erf, erfc, lambertw = sympy.erf, sympy.erfc, sympy.LambertW
     mpf = staticmethod(sympy.Integer)
@@ -129,6 +130,8 @@ class JetFunction:
             return ("add", tuple(self._place(child) for child in node.args), None)
         if isinstance(node, sympy.Mul):
             return ("mul", tuple(self._place(child) for child in node.args), None)
+        if isinstance(node, sympy.log) and _is_one_plus(node.args[0]):
+            return ("log1p", (self._place(node.args[0] - 1),), None)  # log(1 + e^{−z}) keeps all digits for large z
         name = type(node).__name__
         if name not in _FUNCTIONS or len(node.args) != 1:
             raise Unsupported(f"no Taylor recurrence for {name}")
@@ -234,6 +237,10 @@ def _complement(total: sympy.Expr) -> tuple[str, sympy.Expr, sympy.Expr, sympy.E
             side = -u if coefficient == constant else u
             return "erfc" if isinstance(function, sympy.erf) else "one_minus_tanh", constant, side, rest
     return None
+
+
+def _is_one_plus(node: sympy.Expr) -> bool:
+    return bool(node.is_Add and node.as_coeff_Add()[0] == 1 and _complement(node) is None)
 
 
 def _constant(node: sympy.Expr, context: Any) -> Any:
@@ -366,6 +373,13 @@ def _log(a: Jet, context: Any) -> Jet:
     return _integrate(context.log(a[0]), lambda k: quotient[k], len(a) - 1)
 
 
+def _log1p(a: Jet, context: Any) -> Jet:
+    if context is INTERVALS and bounds(a[0])[0] <= -1:
+        raise ValueError("logarithm of what may be negative")
+    quotient = _divide(_slopes(a), [a[0] + 1, *a[1:-1]], context.mpf(0)) if len(a) > 1 else []
+    return _integrate(_monotone("log1p", a[0], context), lambda k: quotient[k], len(a) - 1)
+
+
 def _from_slope(name: str, slope: Callable[[Jet, Any], Jet]) -> Callable[[Jet, Any], Jet]:
     """A monotone function of a jet from its own derivative, as a function of the jet."""
 
@@ -449,6 +463,7 @@ def _lambert(a: Jet, context: Any) -> Jet:
 _FUNCTIONS: dict[str, Callable[[Jet, Any], Jet]] = {
     "exp": _exp,
     "log": _log,
+    "log1p": _log1p,
     "sinh": lambda a, context: _hyperbolic(a, context)[0],
     "cosh": lambda a, context: _hyperbolic(a, context)[1],
     "tanh": _from_slope("tanh", _sech_squared),

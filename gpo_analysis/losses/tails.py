@@ -22,7 +22,8 @@ from gpo_analysis.losses.tail_signs import tail_sign
 if TYPE_CHECKING:
     from gpo_analysis.losses.margin_loss import MarginLoss
 
-_SECONDS = 1.0
+_SECONDS = 0.7
+_GROWTH_SECONDS = 0.3  # for the rates of growth and decay, where a float does too
 _FAR = (10, 10**2, 10**3, 10**4, 10**6, 10**8, 10**12)
 
 KINDS = {
@@ -127,10 +128,10 @@ def _kind(
         return "vanishing", _decay(f - limit, symbol, side)
     if slope.is_finite and not slope.is_zero:
         return "linear", sympy.S.One
-    rate = side * limit_at_infinity(f.diff(symbol) / f, symbol, side)
+    rate = side * limit_at_infinity(f.diff(symbol) / f, symbol, side, _GROWTH_SECONDS)
     if rate is not sympy.nan and rate > 0:
         return "exponential", rate
-    power = limit_at_infinity(symbol * f.diff(symbol) / f, symbol, side)
+    power = limit_at_infinity(symbol * f.diff(symbol) / f, symbol, side, _GROWTH_SECONDS)
     if power is sympy.nan:
         return "unknown", None
     if power == 1:
@@ -139,7 +140,7 @@ def _kind(
 
 
 def _decay(gap: sympy.Expr, symbol: sympy.Symbol, side: int) -> sympy.Expr | None:
-    rate = -side * limit_at_infinity(gap.diff(symbol) / gap, symbol, side)
+    rate = -side * limit_at_infinity(gap.diff(symbol) / gap, symbol, side, _GROWTH_SECONDS)
     return None if rate is sympy.nan else rate
 
 
@@ -164,7 +165,7 @@ def _sampled_sign(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> in
 
 
 @lru_cache(maxsize=4096)
-def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> sympy.Expr:
+def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int, seconds: float = _SECONDS) -> sympy.Expr:
     """lim of a smooth expression for z → ``side``·∞: exact where possible, ±oo allowed, nan where there is none.
 
     Examples
@@ -182,7 +183,7 @@ def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -
         far = sympy.Dummy("s", positive=True)
         return sympy.limit(exponential_form(expression).subs(symbol, side * far), far, sympy.oo)
 
-    exact: sympy.Expr = bounded(symbolic, _SECONDS, sympy.nan)
+    exact: sympy.Expr = bounded(symbolic, seconds, sympy.nan)
     if not exact.is_number or exact.has(sympy.Limit, sympy.AccumBounds, sympy.zoo):
         exact = sympy.nan
     if exact is not sympy.nan and (numeric is None or _agree(exact, numeric)):
