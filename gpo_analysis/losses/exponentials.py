@@ -16,7 +16,11 @@ def exponential_form(expression: sympy.Expr) -> sympy.Expr:
     """sinh, cosh and tanh written out in exponentials."""
     expression = expression.replace(sympy.cosh, lambda u: (sympy.exp(u) + sympy.exp(-u)) / 2)
     expression = expression.replace(sympy.sinh, lambda u: (sympy.exp(u) - sympy.exp(-u)) / 2)
-    return expression.replace(sympy.tanh, lambda u: 1 - 2 / (sympy.exp(2 * u) + 1))
+    if not expression.has(sympy.tanh):
+        return expression
+    expression = expression.replace(sympy.tanh, lambda u: 1 - 2 / (sympy.exp(2 * u) + 1))
+    # log(1 + tanh u) → log(2 e^{2u}/(e^{2u} + 1)), where nothing cancels for u → −∞
+    return expression.replace(sympy.log, lambda u: sympy.log(sympy.together(u)))
 
 
 def exponential_base(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr | None:

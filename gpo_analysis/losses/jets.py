@@ -38,7 +38,7 @@ class _Exact:
     inf = sympy.oo
     zero = sympy.S.Zero
     pi = sympy.pi
-    exp, log, sqrt = sympy.exp, sympy.log, sympy.sqrt
+    exp, log, sqrt = sympy.exp, sympy.log, staticmethod(sympy.sqrt)
     log1p = staticmethod(lambda x: sympy.log(1 + x))
     sin, cos, sinh, tanh, atan, asinh = sympy.sin, sympy.cos, sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh
     erf, erfc, lambertw = sympy.erf, sympy.erfc, sympy.LambertW

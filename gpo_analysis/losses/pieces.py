@@ -87,6 +87,8 @@ def kinks(loss: MarginLoss) -> tuple[sympy.Expr, ...]:
 def pieces_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[Piece, ...]:
     """:func:`pieces` of a bare expression in one real symbol."""
     expression = exact_numbers(sympy.sympify(expression))
+    if expression.has(sympy.I):
+        raise ValueError(f"{expression} has no real value")
     cut = _split(Piece(-sympy.oo, sympy.oo, expression), symbol)
     joined: list[Piece] = []
     for piece in cut:
