@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gpo_analysis.analysis.margin import optimal_margin, risk_at
 from gpo_analysis.analysis.minimise import is_affine
 from gpo_analysis.losses.bounded import bounded
-from gpo_analysis.losses.exponentials import exponential_base, exponential_form, with_exponential
+from gpo_analysis.losses.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
 from gpo_analysis.losses.jets import number
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.pieces import Piece, pieces
@@ -83,7 +83,7 @@ def _solutions(equation: sympy.Expr, z: sympy.Symbol, parameter: sympy.Symbol) -
     found = bounded(lambda: _by_polynomial(equation, z), _SECONDS, None)
     if found is not None:
         return found
-    if equation.has(sympy.erf, sympy.erfc) or sympy.count_ops(equation) > 60:
+    if equation.has(sympy.erf, sympy.erfc) or sympy.count_ops(equation) > 60 or is_unwieldy(equation):
         return []
     solved: list[sympy.Expr] = bounded(lambda: list(sympy.solve(equation, z)), _SECONDS, [])
     return [x for x in solved if x.free_symbols <= {parameter}]

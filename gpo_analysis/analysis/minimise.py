@@ -31,7 +31,7 @@ _FURTHEST = 1e300
 _CLOSE = 1e-12
 _CHUNK = 256
 _CORE = 30.0
-_TINY = 1e-140  # a weight so small that f′ at the minimiser may underflow
+_TINY = 1e-14  # a weight so small that in floats the minimum is a plateau, or f′ underflows there
 
 
 def piecewise(loss: MarginLoss, z: Array, order: int, side: int = 1) -> Array:

@@ -7,7 +7,10 @@ after so many seconds; what asks for it must have something to fall back on.
 from __future__ import annotations
 
 import ctypes
+import gc
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -53,7 +56,20 @@ def bounded(function: Callable[[], Value], seconds: float, default: Value) -> Va
     try:
         worker.join(seconds)
     finally:
-        if worker.is_alive() and worker.ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(_Expired))
-            worker.join(1.0)
+        _stop(worker)
     return result[0] if result else default
+
+
+def _stop(worker: threading.Thread) -> None:
+    """Interrupt a thread until it ends, for five seconds at most (one long step inside C cannot be interrupted)."""
+    last = time.monotonic() + 5.0
+    enabled = gc.isenabled()
+    while worker.is_alive() and time.monotonic() < last:
+        # inside a callback of the garbage collector the exception would be swallowed and reported as a warning
+        gc.disable()
+        frame = sys._current_frames().get(worker.ident or 0)
+        if frame is None or all(frame.f_code is not getattr(call, "__code__", None) for call in gc.callbacks):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident or 0), ctypes.py_object(_Expired))
+        worker.join(0.05)
+        if enabled:
+            gc.enable()

@@ -6,10 +6,19 @@ import sympy
 
 from gpo_analysis.losses.jets import number
 
+LARGEST = 10**4
+#: Powers of t up to which polynomials in t = e^{cz} are worked with.
+MAX_POWER = 200
+
 
 def exact_numbers(expression: sympy.Expr) -> sympy.Expr:
     """Floats become the decimal fractions that they were written as: 0.05 is 1/20."""
     return expression.xreplace({f: sympy.Rational(str(f)) for f in expression.atoms(sympy.Float)})
+
+
+def is_unwieldy(expression: sympy.Expr) -> bool:
+    """Whether it holds numbers such as 3333333333/10¹⁰, of which computer algebra makes powers that fit nowhere."""
+    return any(max(abs(number_.p), number_.q) > LARGEST for number_ in expression.atoms(sympy.Rational))
 
 
 def exponential_form(expression: sympy.Expr) -> sympy.Expr:
@@ -24,7 +33,7 @@ def exponential_form(expression: sympy.Expr) -> sympy.Expr:
 
 
 def exponential_base(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr | None:
-    """c > 0 with every e^{az+b} of the expression a power of e^{cz}: the a/c are integers. None where there is no c."""
+    """c > 0 with every e^{az+b} of the expression a power of e^{cz}: the a/c are integers, of size ≤ 200; else None."""
     rates = set()
     for node in expression.atoms(sympy.exp):
         exponent = node.args[0]
@@ -42,6 +51,8 @@ def exponential_base(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr
         return None
     common = sympy.ilcm(1, *[ratio.q for ratio in ratios])
     step = sympy.igcd(0, *[int(ratio * common) for ratio in ratios])
+    if max(abs(ratio * common / step) for ratio in ratios) > MAX_POWER:
+        return None
     base = first * step / common
     return base if number(base) > 0 else -base
 

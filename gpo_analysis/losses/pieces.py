@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import sympy
 
 from gpo_analysis.losses.bounded import bounded
-from gpo_analysis.losses.exponentials import exact_numbers
+from gpo_analysis.losses.exponentials import exact_numbers, is_unwieldy
 from gpo_analysis.losses.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
 from gpo_analysis.losses.signs import signs_on, sort_numbers
 
@@ -153,6 +153,8 @@ def _resolve(piece: Piece, choice: sympy.Expr, symbol: sympy.Symbol) -> list[Pie
 
 def _closed_forms(decider: sympy.Expr, symbol: sympy.Symbol, zeros: list[sympy.Expr]) -> list[sympy.Expr]:
     """Zeros isolated as floats, replaced by closed forms (LambertW(1), say) where sympy's solve finds them."""
+    if is_unwieldy(decider):
+        return zeros
     solutions: list[sympy.Expr] = bounded(lambda: list(sympy.solve(decider, symbol)), 1.0, [])
     exact = [x for x in solutions if x.is_number and not NUMBERS.isnan(number(x))]
     return [next((x for x in exact if abs(number(x) - number(zero)) < NUMBERS.mpf(10) ** -30), zero) for zero in zeros]

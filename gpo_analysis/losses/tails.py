@@ -1,7 +1,7 @@
 """What a loss does far out, on either side.
 
 A limit is computed symbolically where sympy does so within a second, and in every case compared with 45-digit values at
-|z| = 10², 10⁴, …; a symbolic limit that the numbers contradict is not believed. Where there is no symbolic limit the
+|z| = 10³, 10⁶, …; a symbolic limit that the numbers contradict is not believed. Where there is no symbolic limit the
 numbers decide (and a finite limit is then a float).
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from gpo_analysis.losses.bounded import bounded
-from gpo_analysis.losses.exponentials import exponential_form
+from gpo_analysis.losses.exponentials import exponential_form, is_unwieldy
 from gpo_analysis.losses.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
 from gpo_analysis.losses.pieces import Piece, pieces_of
 from gpo_analysis.losses.tail_signs import tail_sign
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _SECONDS = 0.7
 _GROWTH_SECONDS = 0.3  # for the rates of growth and decay, where a float does too
-_FAR = (10, 10**2, 10**3, 10**4, 10**6, 10**8, 10**12)
+_FAR = tuple(10**k for k in (1, 3, 6, 9, 12, 15, 18))
+_ASKEW = tuple(7 * x + 3 for x in _FAR)
 
 KINDS = {
     "flat": "constant beyond a finite z",
@@ -178,6 +179,9 @@ def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int, s
     if symbol not in expression.free_symbols:
         return expression
     numeric = _numeric_limit(expression, symbol, side)
+    if is_unwieldy(expression):
+        total = _term_by_term(expression, symbol, side, seconds)
+        return total if total is not sympy.nan or numeric is None else _as_float(numeric)
 
     def symbolic() -> sympy.Expr:
         far = sympy.Dummy("s", positive=True)
@@ -191,9 +195,27 @@ def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int, s
     if numeric is None:
         return sympy.nan
     if NUMBERS.isinf(numeric):
-        return sympy.oo if numeric > 0 else -sympy.oo
+        return _as_float(numeric)
     nearest = sympy.Rational(NUMBERS.nstr(numeric, 12)).limit_denominator(1000)
-    return nearest if abs(number(nearest) - numeric) < 1e-9 else sympy.Float(NUMBERS.nstr(numeric, 15), 15)
+    return nearest if abs(number(nearest) - numeric) < 1e-9 else _as_float(numeric)
+
+
+def _as_float(numeric: Any) -> sympy.Expr:
+    if NUMBERS.isinf(numeric):
+        return sympy.oo if numeric > 0 else -sympy.oo
+    whole = sympy.Integer(int(NUMBERS.nint(numeric)))
+    return whole if abs(number(whole) - numeric) < 1e-14 else sympy.Float(NUMBERS.nstr(numeric, 15), 15)
+
+
+def _term_by_term(expression: sympy.Expr, symbol: sympy.Symbol, side: int, seconds: float) -> sympy.Expr:
+    """Σ cₖ gₖ by the limits of the gₖ, where these are not unwieldy themselves and do not pull apart; nan elsewhere."""
+    total = sympy.S.Zero
+    for term in sympy.Add.make_args(expression):
+        coefficient, rest = term.as_coeff_Mul()
+        if is_unwieldy(rest):
+            return sympy.nan
+        total += coefficient * limit_at_infinity(rest, symbol, side, seconds)
+    return total
 
 
 def _agree(exact: sympy.Expr, numeric: Any) -> bool:
@@ -204,21 +226,48 @@ def _agree(exact: sympy.Expr, numeric: Any) -> bool:
 
 
 def _numeric_limit(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> Any:
-    """What the values at |z| = 10 … 10¹² tend to; None where they do not say."""
+    """What the values at |z| = 10 … 10¹⁸ tend to; None where they do not say."""
     try:
         function: JetFunction = jet_function(expression, symbol)
     except Unsupported:
         return None
-    values: list[Any] = bounded(lambda: [function.at(side * x)[0] for x in _FAR], _SECONDS, [])
+    verdicts = [
+        bounded(lambda far=far: _trend([function.at(side * x)[0] for x in far]), _SECONDS, None)  # type: ignore[misc]
+        for far in (_FAR, _ASKEW)
+    ]
+    if None in verdicts:
+        return None
+    # two sequences, so that an oscillation is not taken for a trend
+    alike = verdicts[0] == verdicts[1] or abs(verdicts[0] - verdicts[1]) <= 1e-6 * (1 + abs(verdicts[0]))
+    return verdicts[0] if alike else None
+
+
+def _trend(values: list[Any]) -> Any:
+    """The tendency of a sequence, its last value left out where that is needed: digits run out at 10¹⁸ at times."""
+    found = _tendency(values)
+    return _tendency(values[:-1]) if found is None else found
+
+
+def _tendency(values: list[Any]) -> Any:
+    """What a sequence at points a thousand times apart tends to; None where it does not say."""
     values = [value for value in values if not NUMBERS.isnan(value)]
     if len(values) < 4:
         return None
-    last, before, third = values[-1], values[-2], values[-3]
+    last, before, third, fourth = values[-1], values[-2], values[-3], values[-4]
     if NUMBERS.isinf(last):
         return last
-    if abs(last - before) <= 1e-6 * (1 + abs(last)) and abs(before - third) <= 1e-3 * (1 + abs(last)):
-        return NUMBERS.mpf(0) if abs(last) < 1e-6 and abs(last) <= abs(third) else last
-    # log z rises by 9.2 from 10⁸ to 10¹²: what still moves by a constant factor of |z| is on its way to infinity
-    if abs(last - before) >= 0.9 * abs(before - third) and abs(last) > abs(before) > abs(third):
+    steps = third - fourth, before - third, last - before
+    if abs(steps[2]) <= 1e-8 * (1 + abs(last)) and abs(steps[1]) <= 1e-6 * (1 + abs(last)):
+        if abs(last) < 1e-6 and abs(last) <= abs(third):
+            return NUMBERS.mpf(0)
+        return before if abs(steps[1]) < abs(steps[2]) else last
+    # a power of |z| approaches its limit geometrically (Aitken)
+    if abs(steps[2]) <= 0.7 * abs(steps[1]) and abs(steps[1]) <= 0.7 * abs(steps[0]):
+        limits = [b - d * d / (d - c) for b, c, d in ((before, *steps[:2]), (last, *steps[1:]))]
+        if abs(limits[1] - limits[0]) <= 1e-6 * (1 + abs(limits[1])):
+            return NUMBERS.mpf(0) if abs(limits[1]) < 1e-9 else limits[1]
+        return None
+    # what moves on as fast as before (log z rises by 6.9 each time) is on its way to infinity
+    if abs(steps[2]) >= 0.9 * abs(steps[1]) and abs(last) > abs(before) > abs(third):
         return NUMBERS.inf if last > 0 else NUMBERS.ninf
     return None
