@@ -54,6 +54,14 @@ class Cell:
         """Whether every ordered pair has weight."""
         return len(self.weight) == self.n * (self.n - 1)
 
+    def dense(self) -> FloatArray:
+        """The weights as an (n, n) array."""
+        if self.matrix is not None:
+            return self.matrix
+        weights = np.zeros((self.n, self.n))
+        weights[self.winner, self.loser] = self.weight
+        return weights
+
     def within(self, labels: IntArray) -> NDArray[np.bool_]:
         """Which pairs stay inside one label, shape (k,)."""
         return np.asarray(labels[self.winner] == labels[self.loser])

@@ -76,6 +76,9 @@ def judge(cell: Cell, shape: LossShape) -> Verdict:
     if parted.any() and shape.left_limit == -np.inf:
         return Verdict("unbounded below", _one_sided(cell, parted, "f falls without bound for their losers"))
     if not shape.convex:
+        if parted.any() and shape.right_limit <= shape.least:
+            why = _one_sided(cell, parted, "f falls to its infimum there")
+            return Verdict("open", why, parted, shape.right_limit, shape.flat_from is not None)
         return Verdict("open")
     if np.inf in (right, left):
         return Verdict("optimum")

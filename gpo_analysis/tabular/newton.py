@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -143,7 +144,7 @@ class _Stack:
         hessian = -curvature
         diagonal = np.arange(g.shape[1])
         hessian[:, diagonal, diagonal] = curvature.sum(axis=2)
-        return terms.sum(axis=(1, 2)), gradient, hessian, np.abs(terms).sum(axis=(1, 2))
+        return _sum(terms), gradient, hessian, np.abs(terms).sum(axis=(1, 2))
 
     def _direction(self, hessian: FloatArray, gradient: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
         """Newton's step; along positive curvature only where the Hessian is singular or indefinite."""
@@ -167,9 +168,9 @@ class _Stack:
         for _ in range(60):
             trial = g[pending] + length[pending, None] * step[pending]
             d = trial[:, :, None] - trial[:, None, :]
-            new = _times(w[pending], self.loss(d)).sum(axis=(1, 2))
+            new = _sum(_times(w[pending], self.loss(d)))
             bound = value[pending] + DECREASE * length[pending] * slope[pending]
-            good = new <= bound
+            good = (new <= bound) & np.isfinite(new)
             close = new <= value[pending] + 1e-14 * noise[pending]
             unsure = np.flatnonzero(~good & close)
             if len(unsure):
@@ -265,6 +266,11 @@ def _curved_step(matrix: FloatArray, right: FloatArray, convex: bool) -> FloatAr
     """Step from an eigendecomposition: |λ| for λ, at least 1e-10 of the largest; off a saddle along its eigenvector."""
     if not np.isfinite(matrix).all():
         return right
+    if not convex:
+        try:
+            return np.asarray(cho_solve(cho_factor(matrix), right))
+        except np.linalg.LinAlgError:  # negative curvature
+            pass
     eigenvalues, vectors = np.linalg.eigh(matrix)
     bound = 1e-10 * max(np.abs(eigenvalues).max(), 1e-300)
     along = vectors.T @ right
@@ -273,3 +279,9 @@ def _curved_step(matrix: FloatArray, right: FloatArray, convex: bool) -> FloatAr
     if not convex and downhill.any() and np.abs(step).max() < 1e-6:
         step = step + np.where(downhill, 0.1, 0.0)
     return np.asarray(vectors @ step)
+
+
+def _sum(terms: FloatArray) -> FloatArray:
+    """Sum of each matrix; NaN, silently, where ∞ meets −∞ (far out under a loss unbounded below)."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(terms.sum(axis=(1, 2)))

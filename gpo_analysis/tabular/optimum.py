@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from .cells import Cell
 from .existence import Verdict, judge, listed
 from .faces import Intervals, fixed_blocks, least_norm
+from .kinks import minimise_kinked
 from .linear import solve_linear
 from .newton import minimise_stack
+from .nonconvex import descend
 from .shape import LossShape, shape_of
 from .sparse_newton import minimise_sparse
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Optimum", "optimise"]
 
 FloatArray = NDArray[np.float64]
+
+
+#: Losses with kinks and curvature are solved with dense matrices.
+KINKED_AT_MOST = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +78,11 @@ def optimise(cells: Sequence[Cell], loss: MarginLoss) -> list[Optimum]:
         if verdict.kind == "unbounded below":
             results[k] = Optimum(None, -np.inf, _status(verdict.kind, verdict.reason))
         elif verdict.kind == "open":
-            raise NotImplementedError
+            results[k] = _open(cell, loss, shape, verdict)
         elif shape.is_piecewise_linear:
             results[k] = _linear(cell, loss, shape, verdict)
+        elif shape.kinks:
+            results[k] = _kinked(cell, loss, shape, verdict)
         elif cell.matrix is not None:
             smooth.setdefault(cell.n, []).append(k)
         else:
@@ -123,6 +131,37 @@ def _linear(cell: Cell, loss: MarginLoss, shape: LossShape, verdict: Verdict) ->
         g, intervals = np.zeros(cell.n), Intervals(none, none, np.zeros(0), np.zeros(0))
     value = float(kept.weight @ loss(g[kept.winner] - g[kept.loser]))
     return _unique_or_not(cell, loss, shape, verdict, g, _total(cell, loss, verdict, value), intervals)
+
+
+def _kinked(cell: Cell, loss: MarginLoss, shape: LossShape, verdict: Verdict) -> Optimum:
+    kept = _kept(cell, verdict)
+    if cell.n > KINKED_AT_MOST:
+        return Optimum(
+            None,
+            np.nan,
+            f"not converged: losses with both kinks and curvature are solved for at most {KINKED_AT_MOST} responses, "
+            f"this problem has {cell.n}",
+        )
+    found = minimise_kinked(kept, loss, shape)
+    total = _total(cell, loss, verdict, found.value)
+    if not found.converged:
+        reason = "the slopes at the kinks do not balance"
+        return Optimum(None, total, f"not converged: {reason}", None, found.iterations)
+    if verdict.kind != "optimum":
+        return Optimum(None, total, _status(verdict.kind, verdict.reason), None, found.iterations)
+    done = _unique_or_not(cell, loss, shape, verdict, found.g, total, found.intervals)
+    return replace(done, iterations=found.iterations)
+
+
+def _open(cell: Cell, loss: MarginLoss, shape: LossShape, verdict: Verdict) -> Optimum:
+    """f is not known to be convex."""
+    found = descend(_kept(cell, verdict), loss, shape)
+    total = _total(cell, loss, verdict, found.value)
+    unsettled = found.value == -np.inf or (found.status.startswith("not converged") and verdict.attained)
+    if verdict.parted is None or unsettled:
+        return Optimum(found.g, total, found.status, found.representative, found.iterations, found.error)
+    kind = "not unique" if verdict.attained else "no finite optimum"
+    return Optimum(None, total, _status(kind, verdict.reason), None, found.iterations, found.error)
 
 
 def _kept(cell: Cell, verdict: Verdict) -> Cell:

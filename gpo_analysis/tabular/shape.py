@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import sympy
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ..losses import MarginLoss
+    from ..losses.pieces import Piece
 
 __all__ = ["LossShape", "shape_of"]
 
@@ -33,6 +36,8 @@ class LossShape:
         Places where f′ jumps, and by how much.
     straight : tuple of (float, float)
         Maximal intervals on which f is affine.
+    least : float
+        inf f; for f not known to be convex the least value on a grid and at the ends.
     """
 
     convex: bool
@@ -44,13 +49,14 @@ class LossShape:
     flat_until: float | None
     kinks: tuple[tuple[float, float], ...]
     straight: tuple[tuple[float, float], ...]
+    least: float = 0.0
 
     @property
     def is_piecewise_linear(self) -> bool:
         """Whether the straight pieces cover the real line."""
         if not self.straight or self.straight[0][0] != -np.inf or self.straight[-1][1] != np.inf:
             return False
-        return all(a[1] == b[0] for a, b in zip(self.straight, self.straight[1:], strict=False))
+        return all(a[1] == b[0] for a, b in pairwise(self.straight))
 
     @property
     def is_strictly_convex(self) -> bool:
@@ -68,16 +74,52 @@ class LossShape:
 
 @lru_cache(maxsize=512)
 def shape_of(loss: MarginLoss) -> LossShape:
-    inf = np.inf
-    known = {
-        "logistic": LossShape(True, -1, 0, inf, 0, None, None, (), ()),
-        "hinge": LossShape(True, -1, 0, inf, 0, 1.0, None, ((1.0, 1.0),), ((-inf, 1.0), (1.0, inf))),
-        "squared": LossShape(True, -inf, inf, inf, inf, None, None, (), ()),
-        "exponential": LossShape(True, -inf, 0, inf, 0, None, None, (), ()),
-        "truncated_quadratic": LossShape(True, -inf, 0, inf, 0, 1.0, None, (), ((1.0, inf),)),
-        "savage": LossShape(False, 0, 0, 1, 0, None, None, (), ()),
-        "robust_logistic": LossShape(True, -9 / 8, -1 / 8, inf, -inf, None, None, (), ()),
-        "kliep": LossShape(True, -inf, -1, inf, -inf, None, None, (), ()),
-        "lsif": LossShape(False, -inf, -inf, inf, -inf, None, None, (), ()),
-    }
-    return known[loss.name]
+    """The shape of a loss, from its exact pieces, tails and convexity."""
+    from ..losses.convexity import convexity
+    from ..losses.pieces import pieces
+    from ..losses.tails import tails
+
+    parts, ends = pieces(loss), tails(loss)
+    convex = convexity(loss).is_convex is True
+    left_limit, right_limit = _number(ends.left.limit), _number(ends.right.limit)
+    return LossShape(
+        convex=convex,
+        left_slope=_number(ends.left.slope),
+        right_slope=_number(ends.right.slope),
+        left_limit=left_limit,
+        right_limit=right_limit,
+        flat_from=None if ends.right.flat_from is None else float(ends.right.flat_from),
+        flat_until=None if ends.left.flat_from is None else float(ends.left.flat_from),
+        kinks=_kinks(parts, loss.symbol),
+        straight=_straight(parts, loss.symbol),
+        least=_least(loss, left_limit, right_limit),
+    )
+
+
+def _number(value: sympy.Expr) -> float:
+    """±∞ and NaN included."""
+    return float("nan") if value is sympy.nan else float(value)
+
+
+def _kinks(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:
+    """Where the slope jumps, and by how much."""
+    found = []
+    for left, right in pairwise(parts):
+        place = right.lower
+        slopes = [float(sympy.N(part.expression.diff(symbol).subs(symbol, place), 30)) for part in (left, right)]
+        jump = slopes[1] - slopes[0]
+        if abs(jump) > 1e-12 * (1 + abs(slopes[0])):
+            found.append((float(place), jump))
+    return tuple(found)
+
+
+def _straight(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:
+    """Pieces on which the slope is constant."""
+    return tuple(
+        (float(part.lower), float(part.upper)) for part in parts if sympy.simplify(part.expression.diff(symbol, 2)) == 0
+    )
+
+
+def _least(loss: MarginLoss, left: float, right: float) -> float:
+    grid = np.concatenate([np.sinh(np.linspace(-7.0, 7.0, 2001)), np.linspace(-10.0, 10.0, 4001)])
+    return float(np.nanmin([np.nanmin(loss(grid)), left, right]))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg, splu
+from scipy.sparse.linalg import LinearOperator, cg
 
+from ..preferences.laplacian import centred, solve_laplacian
 from .cells import Cell
 from .newton import ACCURACY, DECREASE, STEP
 
@@ -21,9 +22,9 @@ FloatArray = NDArray[np.float64]
 
 
 def minimise_sparse(
-    cell: Cell, loss: MarginLoss, parts: NDArray[np.int64], *, max_iterations: int = 1000
+    cell: Cell, loss: MarginLoss, parts: NDArray[np.int64], *, convex: bool = True, max_iterations: int = 1000
 ) -> tuple[FloatArray, float, float, bool, int]:
-    """Minimise ``F(g) = Σ_k w_k f(g_i − g_j)`` for convex, once differentiable f.
+    """Minimise ``F(g) = Σ_k w_k f(g_i − g_j)`` for once differentiable f.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def minimise_sparse(
     loss : MarginLoss
     parts : array of int, shape (n,)
         Labels of the components that the cell's pairs make.
+    convex : bool
+        If not, |f″| stands in for f″ wherever the Hessian has no positive curvature along the step.
 
     Returns
     -------
@@ -41,7 +44,7 @@ def minimise_sparse(
     converged : bool
     iterations : int
     """
-    system = _System(cell, loss, parts)
+    system = _System(cell, loss, parts, convex)
     g = np.zeros(cell.n)
     value, gradient, curvature, size = system.derivatives(g)
     last, stalled, error, iterations = np.inf, 0, np.inf, 0
@@ -51,7 +54,7 @@ def minimise_sparse(
         slope = float(gradient @ step)
         length = 1.0
         for _ in range(60):
-            trial = system.centred(g + length * step)
+            trial = centred(g + length * step, parts)
             new = system.derivatives(trial)
             enough = new[0] <= value + DECREASE * length * slope
             if enough or (new[0] <= value + 1e-14 * size and abs(new[1] @ step) <= 0.9 * abs(slope) + 1e-300):
@@ -73,18 +76,9 @@ def minimise_sparse(
 class _System:
     """Gradient and Hessian (a graph's Laplacian) of one sparse problem."""
 
-    def __init__(self, cell: Cell, loss: MarginLoss, parts: NDArray[np.int64]) -> None:
-        self.cell, self.loss, self.parts = cell, loss, parts
-        self.size = np.bincount(parts)
-        degree = np.bincount(np.concatenate([cell.winner, cell.loser]), np.tile(cell.weight, 2), cell.n)
-        order = np.lexsort((-degree, parts))
-        self.ground = order[np.unique(parts[order], return_index=True)[1]]
-        # Few pairs a response: a factor stays sparse. Many: conjugate gradients need few rounds.
-        self.factor_first = len(cell.weight) <= 6 * cell.n
-        self.cg_failed = False
-
-    def centred(self, g: FloatArray) -> FloatArray:
-        return np.asarray(g - (np.bincount(self.parts, weights=g) / self.size)[self.parts])
+    def __init__(self, cell: Cell, loss: MarginLoss, parts: NDArray[np.int64], convex: bool) -> None:
+        self.cell, self.loss, self.parts, self.convex = cell, loss, parts, convex
+        self.direct = False
 
     def divergence(self, flow: FloatArray) -> FloatArray:
         n = self.cell.n
@@ -102,34 +96,16 @@ class _System:
     def solve(self, curvature: FloatArray, right: FloatArray, tolerance: float) -> FloatArray:
         """Newton's step, centred within each component."""
         cell, n = self.cell, self.cell.n
-        off = sparse.coo_array((curvature, (cell.winner, cell.loser)), shape=(n, n)).tocsr()
-        off = off + off.T
-        diagonal: FloatArray = np.asarray(off.sum(axis=1), dtype=np.float64).ravel()
-        right = self.centred(right)
-        if not (self.factor_first or self.cg_failed) and (diagonal > 0).all():
-            inverse = 1 / diagonal
-            laplacian = LinearOperator((n, n), matvec=lambda x: diagonal * x - off @ x, dtype=np.float64)
-            scaling = LinearOperator((n, n), matvec=lambda x: inverse * x, dtype=np.float64)
-            step, failed = cg(laplacian, right, rtol=tolerance, maxiter=500, M=scaling)
-            if not failed and np.isfinite(step).all() and step @ right >= 0:
-                return self.centred(step)
-            self.cg_failed = True
-        held = diagonal.copy()
-        held[self.ground] = np.where(diagonal[self.ground] > 0, 2 * diagonal[self.ground], 1.0)
-        # Without curvature at a response (a straight piece of f) a small ridge keeps the step finite.
-        held = held + 1e-12 * max(float(held.max()), 1e-300) * (held <= 1e-14 * held.max())
-        scale = 1 / np.sqrt(held)
-        matrix = sparse.diags_array(scale) @ (sparse.diags_array(held) - off) @ sparse.diags_array(scale)
-        try:
-            step = scale * splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(
-                scale * right
-            )
-        except RuntimeError:  # exactly singular: some responses are held by straight pieces of f only
-            ridged = matrix + 1e-10 * sparse.eye_array(n)
-            step = scale * splu(ridged.tocsc()).solve(scale * right)
-        if not np.isfinite(step).all() or step @ right < 0:
-            step = scale * scale * right
-        return self.centred(step)
+        half = sparse.coo_array((curvature, (cell.winner, cell.loser)), shape=(n, n)).tocsr()
+        both = sparse.csr_array(half + half.T)
+        if not self.convex and (curvature < 0).any():
+            step = _positive_step(both, centred(right, self.parts), tolerance)
+            if step is not None:
+                return centred(step, self.parts)
+            both = abs(both)
+        step, iterated = solve_laplacian(both, right, self.parts, tolerance=tolerance, direct=self.direct)
+        self.direct = not iterated
+        return step
 
     def error(self, g: FloatArray, gradient: FloatArray, curvature: FloatArray) -> float:
         """The gradient's rest and its rounding, with random signs, carried through the Hessian."""
@@ -141,3 +117,18 @@ class _System:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, cell.n))
         sides = [gradient, size * signs[0], size * signs[1]]
         return max(float(np.abs(self.solve(curvature, side, 1e-6)).max()) for side in sides)
+
+
+def _positive_step(weights: sparse.csr_array, right: FloatArray, tolerance: float) -> FloatArray | None:
+    """Newton's step from a Laplacian with weights of either sign; None where conjugate gradients do not find one."""
+    degree: FloatArray = np.asarray(weights.sum(axis=1), dtype=np.float64).ravel()
+    loose = degree == 0
+    if (degree < 0).any() or right[loose].any():
+        return None
+    inverse = 1 / np.where(loose, 1.0, degree)
+    n = len(right)
+    laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - weights @ x, dtype=np.float64)
+    scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
+    step, failed = cg(laplacian, right, rtol=tolerance, atol=0.0, maxiter=300, M=scaling)
+    bent = float(step @ (degree * step - weights @ step))
+    return None if failed or not np.isfinite(step).all() or step @ right < 0 or bent < 0 else np.asarray(step)

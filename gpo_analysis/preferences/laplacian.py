@@ -1,0 +1,80 @@
+"""Linear systems in the Laplacian of a weighted graph: conjugate gradients, or a sparse factor where those do badly."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg, splu
+
+__all__ = ["centred", "solve_laplacian"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+#: Rounds of conjugate gradients before a factor is tried: graphs on which they need more are long and thin, and it is
+#: on those that a factor stays sparse.
+ROUNDS = 1000
+
+
+def centred(x: FloatArray, labels: IntArray) -> FloatArray:
+    """x with the mean of each component taken off, shape (n,)."""
+    return np.asarray(x - (np.bincount(labels, weights=x) / np.bincount(labels))[labels])
+
+
+def solve_laplacian(
+    weights: sparse.csr_array, right: FloatArray, labels: IntArray, *, tolerance: float = 1e-13, direct: bool = False
+) -> tuple[FloatArray, bool]:
+    """``x`` with ``L x = right`` and mean zero over each component, L the Laplacian of a graph.
+
+    Parameters
+    ----------
+    weights : sparse array, shape (n, n)
+        Symmetric, at least 0, nothing on the diagonal. May be 0 within a component: x is then near a least-norm answer.
+    right : array, shape (n,)
+        Its mean over each component is taken off first.
+    labels : array of int, shape (n,)
+        The components, numbered from 0.
+    tolerance : float
+        Of conjugate gradients, relative to the norm of `right`.
+    direct : bool
+        Whether to go straight to the factor.
+
+    Returns
+    -------
+    x : array, shape (n,)
+    iterated : bool
+        Whether conjugate gradients did it; where not, later calls for like weights may pass ``direct=True``.
+    """
+    n = len(right)
+    degree: FloatArray = np.asarray(weights.sum(axis=1), dtype=np.float64).ravel()
+    side = centred(right, labels)
+    loose = degree <= 0
+    if not direct and not side[loose].any():
+        inverse = 1 / np.where(loose, 1.0, degree)
+        laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - weights @ x, dtype=np.float64)
+        scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
+        x, failed = cg(laplacian, side, rtol=tolerance, atol=0.0, maxiter=ROUNDS, M=scaling)
+        if not failed and np.isfinite(x).all() and x @ side >= 0:
+            return centred(x, labels), True
+    return _by_factor(weights, degree, side, labels), False
+
+
+def _by_factor(weights: sparse.csr_array, degree: FloatArray, side: FloatArray, labels: IntArray) -> FloatArray:
+    """One node of each component is held by adding to its diagonal, which changes no difference of x."""
+    order = np.lexsort((-degree, labels))
+    grounds = order[np.unique(labels[order], return_index=True)[1]]
+    held = degree.copy()
+    held[grounds] = np.where(degree[grounds] > 0, 2 * degree[grounds], 1.0)
+    # A node without weight, though its component has some, would make the matrix singular.
+    held = held + 1e-12 * max(float(held.max()), 1e-300) * (held <= 1e-14 * held.max())
+    scale = 1 / np.sqrt(held)
+    scaling = sparse.diags_array(scale)
+    matrix = sparse.csc_array(scaling @ (sparse.diags_array(held) - weights) @ scaling)
+    try:
+        x = scale * splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(scale * side)
+    except RuntimeError:  # exactly singular: parts of a component that hang together by weights of 0
+        x = scale * splu(sparse.csc_array(matrix + 1e-10 * sparse.eye_array(len(side)))).solve(scale * side)
+    if not np.isfinite(x).all() or x @ side < 0:
+        x = scale * scale * side
+    return centred(np.asarray(x, dtype=np.float64), labels)
