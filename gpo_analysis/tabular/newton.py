@@ -30,6 +30,8 @@ STEP = 1e-11
 ACCURACY = 1e-6
 #: Armijo's constant.
 DECREASE = 1e-4
+#: Where f is not convex, a descent that comes this far out runs off to infinity and is left.
+ESCAPED = 300.0
 #: Elements of one (b, n, n) array worked on at a time.
 CHUNK = 2_000_000
 
@@ -123,6 +125,8 @@ class _Stack:
             stalled[active] = np.where(hidden, stalled[active] + 1, 0)
             last[active] = size
             done = ((size <= STEP * scale) & (length > 0.5)) | (stalled[active] >= 3) | (length == 0)
+            if not self.convex:
+                done |= _largest(g[active]) > ESCAPED
             active = active[~done]
             if not len(active):
                 break

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .cells import Cell
 from .existence import listed
 from .faces import components
-from .newton import Minima, minimise_stack
+from .newton import ESCAPED, Minima, minimise_stack
 from .shape import LossShape
 from .sparse_newton import minimise_sparse
 
@@ -38,8 +38,6 @@ ALL_SPLITS = 10
 STARTS = 6
 #: Above this many responses sparse comparisons get one descent only, above a tenth of it only three starts.
 DENSE_AT_MOST = 600
-#: β·log-ratios this large count as escaped.
-ESCAPED = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +81,9 @@ def descend(cell: Cell, loss: MarginLoss, shape: LossShape, seed: int = 0) -> De
         return _descend_sparse(cell, loss)
     weights = cell.dense()
     lowest = _pair_minima(cell, loss, shape)
-    starts = _starts(cell, seed)
-    stack = np.broadcast_to(weights, (len(starts), *weights.shape))
-    blocks = np.broadcast_to(cell.parts, (len(starts), cell.n))
-    found = minimise_stack(stack, loss, blocks, starts, convex=False, max_iterations=500)
+    found = _descents(cell, weights, loss, np.zeros((1, cell.n)))
+    if not (found.converged[0] and found.value[0] <= lowest + 1e-9 * abs(lowest) + 1e-15):
+        found = _descents(cell, weights, loss, _starts(cell, seed))
     size = np.abs(found.g).max(axis=1)
     if shape.least == -np.inf and np.any(found.value < -1e6 * (1 + abs(float(loss(0.0))))):
         reason = (
@@ -134,6 +131,12 @@ def _descend_sparse(cell: Cell, loss: MarginLoss) -> Descent:
 def _several_parts(cell: Cell) -> str:
     parts = int(cell.parts.max()) + 1
     return f"not unique: the comparison graph has {parts} components, between which nothing is compared"
+
+
+def _descents(cell: Cell, weights: FloatArray, loss: MarginLoss, starts: FloatArray) -> Minima:
+    stack = np.broadcast_to(weights, (len(starts), *weights.shape))
+    blocks = np.broadcast_to(cell.parts, (len(starts), cell.n))
+    return minimise_stack(stack, loss, blocks, starts, convex=False, max_iterations=500)
 
 
 def _described(cell: Cell, loss: MarginLoss, found: Minima, best: int, lowest: float) -> str:
