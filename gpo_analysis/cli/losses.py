@@ -39,7 +39,9 @@ def _row(loss: MarginLoss) -> dict[str, Any]:
     }
 
 
-ANALYZE_HELP = '\b\nExamples:\n  gpo analyze savage\n  gpo analyze "log(cosh(1-z))"\n  gpo analyze "max(0, 1-z)**3" --json'
+ANALYZE_HELP = (
+    '\b\nExamples:\n  gpo analyze savage\n  gpo analyze "log(cosh(1-z))"\n  gpo analyze "max(0, 1-z)**3" --json'
+)
 
 
 def loss_of(text: str) -> MarginLoss:

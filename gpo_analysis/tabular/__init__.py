@@ -5,15 +5,34 @@ Array conventions: n responses, m contexts (prompts). Preferences (n, n) or (m, 
 """
 
 from .comparisons import Comparisons
+from .dynamics import train, train_many
+from .features import FeatureSolution, solve_features
 from .fits import ComparisonFits, FitDifference, fit_comparisons
+from .gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
 from .grid import solve_grid
+from .nash import NashSolution, nash_policy
 from .pairs import DirectedPairs
 from .problem import PreferenceProblem
 from .reading import read_argument_votes, read_comparisons
+from .regularized import regularized_optimum
 from .solution import Solution
 from .solve import solve
+from .trajectory import TrainState, Trajectory
 
 __all__ = [
+    "FeatureSolution",
+    "solve_features",
+    "GradientIdentity",
+    "gradient_identity",
+    "kl_gradient",
+    "mu_squared_loss_gradient",
+    "NashSolution",
+    "nash_policy",
+    "regularized_optimum",
+    "TrainState",
+    "Trajectory",
+    "train",
+    "train_many",
     "ComparisonFits",
     "Comparisons",
     "DirectedPairs",

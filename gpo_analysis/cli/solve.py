@@ -1,0 +1,115 @@
+"""``gpo solve``: fit every loss to observed comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpo_analysis.cli.losses import loss_of
+from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure
+
+if TYPE_CHECKING:
+    from gpo_analysis.tabular import ComparisonFits, Comparisons
+
+SOLVE_HELP = """\b
+Examples:
+  gpo solve comparisons.csv
+  gpo solve comparisons.jsonl.gz --loss dpo --loss ipo --json
+  gpo solve --example journals --figure journals.png
+  gpo solve votes.jsonl.gz --votes arguments --json
+
+\b
+FILE is CSV with the columns winner,loser and optionally count or votes, or JSON lines
+with the same keys, plain or .gz."""
+
+
+@click.command(epilog=SOLVE_HELP)
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option("--example", type=click.Choice(["journals"]), help="Use a table that ships with the package.")
+@click.option("--loss", "losses", multiple=True, help="A loss by name or expression (again for more; default: six).")
+@click.option("--beta", default=1.0, show_default=True, help="β of the policies; scores are at β = 1 in any case.")
+@click.option(
+    "--votes",
+    type=click.Choice(["comparisons", "arguments"]),
+    default="comparisons",
+    show_default=True,
+    help="'arguments' reads annotators' votes on pairs of arguments (UKPConvArg1 as JSON lines), a fit a debate.",
+)
+@json_option
+@figure_option
+def solve(
+    file: Path | None,
+    example: str | None,
+    losses: tuple[str, ...],
+    beta: float,
+    votes: str,
+    as_json: bool,
+    figure: Path | None,
+) -> None:
+    """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
+    from gpo_analysis.datasets import load_journals
+    from gpo_analysis.tabular import fit_comparisons, read_argument_votes, read_comparisons
+
+    if (file is None) == (example is None):
+        raise ValueError("solve takes a FILE or --example journals, one of the two")
+    groups: dict[str, Comparisons]
+    if file is None:
+        groups = {"": load_journals()}
+    elif votes == "arguments":
+        groups = read_argument_votes(file, by_side=False)
+        if figure is not None:
+            raise ValueError("--figure draws one problem; --votes arguments makes one a debate")
+    else:
+        groups = {"": read_comparisons(file)}
+    chosen = [loss_of(name) for name in losses] or None
+    fits = {name: fit_comparisons(comparisons, chosen, beta) for name, comparisons in groups.items()}
+    if figure is not None:
+        _draw(fits[""], figure)
+    if as_json:
+        print_json(fits[""].to_dict() if "" in fits else {name: fit.to_dict() for name, fit in fits.items()})
+        return
+    for name, fit in fits.items():
+        if name:
+            click.echo(f"\n=== {name}")
+        _print(fit)
+
+
+def _print(fit: ComparisonFits) -> None:
+    click.echo(str(fit))
+    solved = {name: solution for name, solution in fit.solutions.items() if solution.converged}
+    if solved:
+        click.echo(f"\npolicies at β = {fit.beta:g}, uniform reference")
+        rows = [
+            {"item": item, **{name: float(solution.policy[i]) for name, solution in solved.items()}}
+            for i, item in enumerate(fit.items[:30])
+        ]
+        print_table(rows, index="item")
+    differences = [vars(d) for d in fit.differences if d.kendall_tau == d.kendall_tau]
+    if differences:
+        click.echo("\nhow the losses differ")
+        print_table(differences)
+
+
+def _draw(fit: ComparisonFits, path: Path) -> None:
+    import numpy as np
+
+    from gpo_analysis.plotting import figure_style, loss_label, loss_style, new_figure
+
+    solved = {name: solution for name, solution in fit.solutions.items() if solution.converged}
+    if not solved:
+        raise ValueError("nothing to draw: no loss has a unique finite optimum on these comparisons")
+    order = np.argsort(next(iter(solved.values())).scores)[-30:]
+    with figure_style():
+        figure, (left, right) = new_figure(1, 2, height=max(2.9, 0.25 * len(order) + 1.2), sharey=True)
+        for index, (name, solution) in enumerate(solved.items()):
+            rows = np.arange(len(order)) + 0.35 - 0.7 * (index + 0.5) / len(solved)
+            left.plot(solution.scores[order], rows, label=loss_label(name), **loss_style(name).points())
+            right.plot(solution.policy[order], rows, **loss_style(name).points())
+        left.set_yticks(range(len(order)), [fit.items[i] for i in order])
+        left.set_xlabel("score: log-ratio at β = 1, mean zero  [nats]")
+        right.set_xlabel(f"probability at β = {fit.beta:g}")
+        right.axvline(1.0 / len(fit.items), color="0.6", linewidth=0.8)
+        figure.legend(loc="outside lower center", ncols=3)
+        save_figure(figure, path)
