@@ -18,7 +18,7 @@ import pandas as pd
 import sympy as sp
 
 from experiments.framework import Check
-from gpo_analysis.analysis import analyze, taylor
+from gpo_analysis.analysis import analyze, taylor, taylor_remainder_bound
 from gpo_analysis.losses import MarginLoss, get_loss
 
 CLAIM = "Each order of the series helps up to the radius π, 1 or ∞ of the loss, and none helps beyond it."
@@ -27,6 +27,7 @@ FIGURE = "taylor"
 LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
 RADII = dict(zip(LOSSES, (np.pi, np.inf, 1.0, np.inf, 1.0, np.pi), strict=True))
 DIGITS = 60
+BOUNDED_ORDER, BOUNDED_POINTS = 2, 10
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
             "size": size,
             "error": error,
             "value": np.maximum(np.abs(loss(size)), np.abs(loss(-size))),
+            "bound": bounds(loss, cell["order"], size),
             "radius": float(analyze(loss).taylor_radius),
         }
     )
@@ -98,6 +100,15 @@ def remainder(loss: MarginLoss, order: int, size: np.ndarray) -> np.ndarray:
     return np.array(errors)
 
 
+def bounds(loss: MarginLoss, order: int, size: np.ndarray) -> np.ndarray:
+    """Return the bound on the error of order 2, that of the paper's regularizer, at some of ``size``; NaN elsewhere."""
+    found = np.full(len(size), np.nan)
+    if order == BOUNDED_ORDER:
+        for index in range(0, len(size), max(1, len(size) // BOUNDED_POINTS)):
+            found[index] = taylor_remainder_bound(loss, order, float(size[index]))
+    return found
+
+
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The radius, the order of the error near 0, more orders within the radius and beyond it."""
     checks = []
@@ -105,6 +116,9 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         rows = table[table["loss"] == name]
         radius = RADII[name]
         checks.append(Check.equal(f"{name}: radius", radius, float(rows["radius"].iloc[0]), 1e-12))
+        bounded = rows[rows["bound"].notna()]
+        excess = float((bounded["error"] - bounded["bound"]).max())
+        checks.append(Check.at_most(f"{name}: error of order 2 less its bound (largest)", 0.0, excess, 1e-12))
         errors = rows.pivot_table(index="size", columns="order", values="error")
         if name == "squared":
             worst = float(errors[[order for order in config.orders if order >= 2]].max().max())

@@ -22,7 +22,7 @@ EXPERIMENTS = ("beta-sweep",)
 def caption(records: Mapping[str, Record]) -> str:
     """Say what is drawn, with the sample's numbers."""
     table = _of(records, "sample")
-    sizes = sorted(table["comparisons"].unique())
+    sizes = sorted(int(size) for size in table["comparisons"].unique())
     shares = []
     for size in sizes:
         rows = table[table["comparisons"] == size]

@@ -18,8 +18,9 @@ EXPERIMENTS = ("taylor",)
 CAPTION = """Error |f(z) − T_N(z)| of the Taylor series at 0 cut after order N, over the margin |z| = |βρ|; the larger
 one of z and −z, computed with 60 digits. The vertical line is the radius r on which the series equals f: within it more
 orders help, beyond it they make the error grow (logistic, Savage: r = π) or change nothing (hinge, truncated quadratic:
-the kink at 1). Squared is its own series from order 2 on; exponential has no radius. Orders whose error is 0 or below
-the frame are not seen."""
+the kink at 1). Squared is its own series from order 2 on; exponential has no radius. Crosses: the
+library's bound on the error of N = 2, the order of the paper's regularizer. Orders whose error is 0 or below the frame
+are not seen."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -41,6 +42,10 @@ def draw(records: Mapping[str, Record]) -> Figure:
                 linestyle=dashes[index % len(dashes)],
                 label=f"N = {order}",
             )
+        bound = rows[rows["bound"] > 0]
+        ax.plot(
+            bound["size"], bound["bound"], linestyle="none", marker="x", color=COLORS["black"], label="bound, N = 2"
+        )
         radius = float(rows["radius"].iloc[0])
         if np.isfinite(radius):
             ax.axvline(radius, color=COLORS["black"], linewidth=0.9)
@@ -55,5 +60,5 @@ def draw(records: Mapping[str, Record]) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel("error  $|f - T_N|$")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(orders))
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, handlelength=4.0)
     return figure

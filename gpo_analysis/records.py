@@ -259,7 +259,8 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         text = (folder / META_FILE).read_bytes()
         table_bytes = (folder / TABLE_FILE).read_bytes()
     except OSError as error:
-        raise RecordError(f"no record in {folder}: {error.strerror or error} ({Path(error.filename).name})") from error
+        which = Path(error.filename).name if error.filename else "while reading"
+        raise RecordError(f"no record in {folder}: {error.strerror or error} ({which})") from error
     try:
         document = json.loads(text)
         found = document["format"]

@@ -210,6 +210,16 @@ def test_damage_is_told_in_one_line(tmp_path: Path, what: str, message: str) -> 
     assert isinstance(caught.value, ValueError)
 
 
+def test_a_disk_that_fails_while_reading_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    folder = write_record(make(), tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(RecordError, match="Input/output error"):
+        read_record(folder)
+
+
 def test_a_table_that_pyarrow_cannot_read_is_told_though_its_checksum_is_right(tmp_path: Path) -> None:
     folder = write_record(make(), tmp_path)
     document = json.loads((folder / "record.json").read_text())

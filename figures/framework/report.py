@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from figures.framework.drawing import Drawn, read_drawn
 from gpo_analysis.records import Record, RecordError, remove_stale, write_whole
-from gpo_analysis.runs import latest_record, read_catalogue, read_status
+from gpo_analysis.runs import RunStatus, latest_record, read_catalogue, read_status
 
 VERDICTS = {True: "holds", False: "does not hold", None: "not run"}
 _RELATION = {"at_most": "≤ ", "at_least": "≥ "}
@@ -85,11 +85,18 @@ def collect(records: Path, drawings: Path) -> list[Section]:
             why = ""
         except RecordError as error:
             record = None
-            why = f"{status.status}: {status.why}" if status is not None and status.why else str(error)
+            why = _why(status, str(error))
         rows = _rows(name, claim, record, why)
         drawn = read_drawn(drawings, figure) if record is not None else None
         sections.append(Section(name, claim, figure, record, why, drawn, rows))
     return sections
+
+
+def _why(status: RunStatus | None, otherwise: str) -> str:
+    """Return why there is no record: what the last run noted, or what reading it said."""
+    if status is None or not status.why:
+        return otherwise
+    return status.why if status.status == "not run" else f"{status.status}: {status.why}"
 
 
 def _rows(name: str, claim: str, record: Record | None, why: str) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ def small(name: str) -> Any:
     module = importlib.import_module(f"experiments.{name}")
     settings: dict[str, dict[str, Any]] = {
         "losses": {"points": 31},
-        "taylor": {"points": 16, "orders": (0, 1, 2, 4, 8, 16)},
+        "taylor": {"points": 16, "orders": (0, 1, 2, 8, 16, 32)},
         "beta_sweep": {"points": 12, "samples": 4},
         "variants": {"scales": (0.02, 0.6, 2.0), "samples": 3, "comparisons": (200, 100000), "exponents": (-1, 2)},
         "journals": {},
@@ -54,7 +54,7 @@ def scaled(column: str, factor: float, **where: Any) -> Callable[[pd.DataFrame],
             "taylor",
             [
                 scaled("radius", 2.0, loss="logistic"),
-                scaled("error", 1e30, loss="exponential", order=16),
+                scaled("error", 1e30, loss="exponential", order=32),
                 scaled("error", 0.0, loss="hinge"),
             ],
         ),

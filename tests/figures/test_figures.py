@@ -152,7 +152,7 @@ def test_report_json_has_every_claim_and_every_reason(records: Path, tmp_path: P
         assert (row["holds"] is None) == ("why" in row)
     assert rows[0]["computed"] == 1.25
     assert rows[3]["why"] == "no GPU"
-    assert rows[4]["why"] == "not run: no data folder given"
+    assert rows[4]["why"] == "no data folder given"
     assert "python -m experiments run never" in rows[5]["why"]
 
 

@@ -26,6 +26,7 @@ from gpo_analysis.plotting import (
     new_figure,
     plot_curve,
     plot_frontier,
+    plot_heatmap,
     plot_landscape,
     plot_loss,
     plot_losses,
@@ -120,6 +121,13 @@ def test_plot_preference(ax: Axes) -> None:
     np.testing.assert_array_equal(np.asarray(ax.images[0].get_array()), [[0.5, 0.9], [0.1, 0.5]])
 
 
+def test_plot_heatmap_writes_every_number_readably(ax: Axes) -> None:
+    plot_heatmap([[0.0, np.nan], [0.5, 1.0]], ["l", "r"], [1, 2], ax, value="share")
+    assert [text.get_text() for text in ax.texts] == ["0.00", "–", "0.50", "1.00"]
+    assert [text.get_color() for text in ax.texts] == ["white", "black", "white", "black"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2"]
+
+
 def test_plot_sweep_sorts_and_separates(ax: Axes) -> None:
     plot_sweep(SWEEP, "kl", ax)
     assert [line.get_label() for line in ax.lines] == ["logistic (DPO)", "squared (IPO)"]
@@ -159,6 +167,7 @@ def test_plot_trajectory(ax: Axes) -> None:
         (lambda: plot_policy({"a": [[1.0]]}), "shapes"),
         (lambda: plot_policy({"a": [0.5, 0.5]}, labels=["x"]), "1 labels for 2"),
         (lambda: plot_preference([[0.5, 0.5]]), r"\(1, 2\)"),
+        (lambda: plot_heatmap([[1.0]], [1, 2], [1]), r"\(1, 1\); accepted is \(1, 2\)"),
         (lambda: plot_sweep(SWEEP, "nothing"), "no column 'nothing'; the table has loss"),
         (lambda: plot_frontier(SWEEP.drop(columns="kl")), "no column 'kl'"),
         (lambda: plot_landscape([0.0, 0.0], [1.0, 1.0]), "increasing"),
