@@ -106,9 +106,9 @@ def mu_squared_loss(policy: Any, reference: Any, behavior: Any, **options: Any) 
 
     Examples
     --------
-    >>> round(mu_squared_loss([0.75, 0.25], [0.5, 0.5], [0.5, 0.5]), 6)
+    >>> round(float(mu_squared_loss([0.75, 0.25], [0.5, 0.5], [0.5, 0.5])), 6)
     0.301737
-    >>> round(0.5 * (0.5 * np.log(3.0) ** 2), 6)
+    >>> round(0.5 * (0.5 * float(np.log(3.0)) ** 2), 6)
     0.301737
     """
     if hasattr(policy, "mu_squared_loss_to"):

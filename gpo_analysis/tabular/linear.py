@@ -63,6 +63,8 @@ def solve_linear(
     kinks = np.array([z for z, _ in shape.kinks])
     jumps = np.array([s for _, s in shape.kinks])
     k, r = len(winner), len(kinks)
+    if r == 0:  # a straight line, under which wins and losses balance, or there would be no minimum
+        return np.zeros(n), Intervals(winner, loser, np.full(k, -np.inf), np.full(k, np.inf))
     w = weight / weight.max()
     pair = np.tile(np.arange(k), r)
     room = np.repeat(jumps, k) * w[pair]

@@ -109,7 +109,8 @@ class _Stack:
         g = g.copy()
         active = np.arange(b)
         last = np.full(b, np.inf)
-        stalled = np.zeros(b, dtype=np.int64)
+        stalled, idle = np.zeros(b, dtype=np.int64), np.zeros(b, dtype=np.int64)
+        lowest, shortest = np.full(b, np.inf), np.full(b, np.inf)
         iterations = np.zeros(b, dtype=np.int64)
         for _ in range(max_iterations):
             w, at = self.weights[active], g[active]
@@ -124,7 +125,17 @@ class _Stack:
             hidden = (np.abs(slope) <= 1e-13 * noise) & (size > 0.5 * last[active])
             stalled[active] = np.where(hidden, stalled[active] + 1, 0)
             last[active] = size
-            done = ((size <= STEP * scale) & (length > 0.5)) | (stalled[active] >= 3) | (length == 0)
+            # Neither F nor the step has got smaller for long: float64 cannot hold the answer.
+            ahead = (value < lowest[active] - 1e-10 * noise) | (size < 0.9 * shortest[active])
+            idle[active] = np.where(ahead, 0, idle[active] + 1)
+            lowest[active] = np.minimum(lowest[active], value)
+            shortest[active] = np.minimum(shortest[active], size)
+            done = (
+                ((size <= STEP * scale) & (length > 0.5))
+                | (stalled[active] >= 3)
+                | (length == 0)
+                | (idle[active] >= 40)
+            )
             if not self.convex:
                 done |= _largest(g[active]) > ESCAPED
             active = active[~done]
