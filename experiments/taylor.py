@@ -152,7 +152,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         if len(outside):
             grows = float((outside[last] / outside[before]).min())
             checks.append(
-                Check.at_least(f"{name}: beyond 1.2 r, order {last} over order {before} (least ratio)", 10.0, grows)
+                Check.at_least(f"{name}: beyond 1.2 r, order {last} over order {before} (least ratio)", 1.0, grows)
             )
     return checks
 

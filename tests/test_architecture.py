@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ PACKAGE = ROOT / "gpo_analysis"
 # who may import whom, within the package; what is not named here is free of this rule
 ARROWS = {
     "losses": set(),
-    "divergences": set(),
+    "divergences": {"preferences"},  # for what a distribution must be
     "preferences": set(),
     "statistics": set(),
     "records": {"provenance"},
@@ -26,10 +27,13 @@ ARROWS = {
 
 
 def imports(path: Path) -> set[str]:
-    """Every absolute name of a module imported anywhere in a file, relative imports resolved."""
+    """Every absolute name of a module that a file imports when it runs, relative imports resolved."""
     found = set()
     package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if id(node) in _type_only(tree):
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -37,6 +41,18 @@ def imports(path: Path) -> set[str]:
             module = ".".join(part for part in (base, node.module) if part)
             found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
     return found
+
+
+@lru_cache
+def _type_only(tree: ast.Module) -> frozenset[int]:
+    """Nodes under ``if TYPE_CHECKING:``, which never run."""
+    return frozenset(
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    )
 
 
 def sources(folder: str) -> list[Path]:
@@ -50,27 +66,10 @@ def test_arrows_within_the_library(path: Path) -> None:
     assert not outer & {"llm", "experiments", "figures", "tests"}
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if "torch" in outer:
-        assert part == "integrations" or path.name == "torch_backend.py" or _only_for_types(path)
+        assert part == "integrations" or path.name == "torch_backend.py"
     if part in ARROWS:
         inner = {name.split(".")[1] for name in found if name.startswith("gpo_analysis.")} - {"__version__"}
         assert inner - {part} <= ARROWS[part], f"{path} imports {inner - {part}}"
-
-
-def _only_for_types(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    guarded = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    named = [
-        node
-        for node in ast.walk(tree)
-        if (isinstance(node, ast.Import) and any(alias.name.startswith("torch") for alias in node.names))
-        or (isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "torch")
-    ]
-    return all(id(node) in guarded for node in named)
 
 
 @pytest.mark.parametrize("path", sources("figures"), ids=lambda path: str(path.relative_to(ROOT)))

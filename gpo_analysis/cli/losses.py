@@ -22,7 +22,9 @@ def losses(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    print_table([{**row, "aliases": ", ".join(row["aliases"]), "reference": None} for row in rows], index="name")
+    shown = [{**row, "aliases": ", ".join(row["aliases"])} for row in rows]
+    print_table([{key: value for key, value in row.items() if key != "reference"} for row in shown], index="name")
+    click.echo("\nsources: gpo losses --json")
 
 
 def _row(loss: MarginLoss) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,12 +53,10 @@ def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None =
     ValueError
         For bad preferences or weights, or where no pair is left.
     """
-    from ..tabular.comparisons import Comparisons
-
-    if isinstance(preference, Comparisons):
+    if hasattr(preference, "aggregated"):  # Comparisons, of a package that leans on this one
         if weights is not None:
             raise ValueError("observed comparisons bring their own weights, their counts: give no weights beside them")
-        return _from_comparisons(preference)
+        return _from_comparisons(cast("Comparisons", preference))
     matrix = check_preference(preference)
     if matrix.ndim != 2:
         raise ValueError(f"preference must have shape (n, n), got {matrix.shape}")

@@ -63,7 +63,7 @@ def solve_grid(
     >>> problem = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
     >>> table = solve_grid(problem, ["logistic", "squared"], [0.5, 1.0])
     >>> table[["loss", "beta", "kl"]].round(4).to_string(index=False).splitlines()[1].split()
-    ['logistic', '0.5', '0.4695']
+    ['logistic', '0.5', '0.4694']
     """
     import pandas as pd
 

@@ -59,7 +59,7 @@ class PreferenceProblem:
     >>> problem
     PreferenceProblem(3 responses)
     >>> pairs = problem.directed_pairs()
-    >>> len(pairs), round(pairs.weight.sum() + pairs.diagonal_mass, 12)
+    >>> len(pairs), round(float(pairs.weight.sum() + pairs.diagonal_mass), 12)
     (6, 1.0)
     """
 

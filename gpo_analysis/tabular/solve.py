@@ -51,7 +51,7 @@ def solve(
     >>> import gpo_analysis as gpo
     >>> problem = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
     >>> problem.solve("squared", 1.0).log_ratio.round(4)
-    array([ 0.2554, -0.3446])
+    array([ 0.2557, -0.3443])
     >>> sure = gpo.PreferenceProblem([[0.5, 1.0], [0.0, 0.5]])
     >>> sure.solve("logistic", 1.0).status.split(":")[0]
     'no finite optimum'
