@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,7 +54,7 @@ def loss_of(text: str) -> MarginLoss:
     try:
         return get_loss(text)
     except ValueError as unknown:
-        if text.replace("_", "").replace("-", "").isalpha() and text not in {"z", "pi", "e", "E"}:
+        if re.fullmatch(r"[A-Za-z][A-Za-z_ -]+", text) and not re.search(r"(?<![A-Za-z])z(?![A-Za-z])", text):
             raise ValueError(f"{unknown}; or an expression in z") from None
     return parse_loss(text)
 
