@@ -16,9 +16,9 @@ from ..divergences import kl_divergence
 from ..losses import PAPER_LOSSES, MarginLoss, get_loss
 from ..preferences.diagnostics import Diagnostics, diagnostics
 from ..preferences.validation import check_positive
+from .cells import cells_of
 from .comparisons import Comparisons
 from .optimum import optimise
-from .cells import cells_of
 from .problem import PreferenceProblem
 from .solution import Solution, as_json, solution_of
 
