@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -68,7 +68,7 @@ def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None
 
     widths, places = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]), np.array([0.0, 0.75, 1.5, 2.25, 3.0])
     found = counterexample_family(widths, places, reference=example.reference)
-    rows: list[dict[str, Any]] = found.table.to_dict("records")
+    rows = [{str(key): item for key, item in row.items()} for row in found.table.to_dict("records")]
     if figure is not None:
         from gpo_analysis.plotting import new_figure, plot_heatmap
 
