@@ -1,4 +1,4 @@
-"""Every loss of the catalogue against 50-digit arithmetic on the formula written down here, and its claims refuted or not."""
+"""Every loss of the catalogue against 50-digit arithmetic on the formula written down here; its claims put to the test."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.losses.compile import needs_precision
 
 GRID = np.array(
-    [-1000.0, -709.0, -100.0, -37.0, -36.0, -5.0, -1.0, -0.5, -1e-8, 0.0]
-    + [1e-8, 0.3, 1.0 - 1e-9, 1.0, 1.0 + 1e-9, 2.0, 5.0, 36.0, 37.0, 100.0, 709.0, 1000.0]
+    [-1000.0, -709.0, -100.0, -37.0, -36.0, -5.0, -1.0, -0.5, -1e-8, 0.0, 1e-8, 0.3]
+    + [1.0 - 1e-9, 1.0, 1.0 + 1e-9, 2.0, 5.0, 36.0, 37.0, 100.0, 709.0, 1000.0]
 )
 
 
@@ -108,7 +108,7 @@ def test_no_loss_of_the_catalogue_falls_back_to_slow_arithmetic(name: str) -> No
 
 @pytest.mark.parametrize("name", gpo.list_losses())
 def test_convexity_claim(name: str) -> None:
-    """Midpoint convexity over random triples refutes a false claim of convexity; a claim of the contrary needs one triple."""
+    """Midpoint convexity over random triples refutes a false claim; a claim of the contrary needs one triple."""
     loss = gpo.get_loss(name)
     rng = np.random.default_rng(0)
     a, b = rng.uniform(-8.0, 8.0, (2, 20_000))

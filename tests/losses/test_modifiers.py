@@ -31,7 +31,7 @@ def test_definitions(name: str, epsilon: float) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_robust_undoes_the_noise_it_is_made_for(name: str) -> None:
-    """E over a label flipped with probability ε of the robust loss is the clean loss (Natarajan et al. 2013, lemma 1)."""
+    """The expected robust loss under flips of probability ε is the clean loss (Natarajan et al. 2013, lemma 1)."""
     loss = loss_of(name)
     robust = loss.robust(0.2)
     np.testing.assert_allclose(0.8 * robust(Z) + 0.2 * robust(-Z), loss(Z), rtol=1e-10, atol=1e-10)
@@ -81,7 +81,7 @@ def test_bad_probability_and_edges() -> None:
     loss = gpo.get_loss("dpo")
     with pytest.raises(ValueError, match="probability must be a number in"):
         loss.soft_label(1.2)
-    with pytest.raises(ValueError, match="got 0.5"):
+    with pytest.raises(ValueError, match=r"got 0\.5"):
         loss.robust(0.5)
     assert loss.smoothed(sympy.Rational(1, 3)).expression.has(sympy.Rational(1, 3))
     np.testing.assert_allclose(loss.soft_label(0.0)(Z), loss(-Z))
