@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import mpmath
 import sympy
@@ -50,13 +50,13 @@ TYPED = [
 ]
 
 
-@lru_cache(maxsize=None)
+@cache
 def loss_of(text: str) -> MarginLoss:
     """A loss of the catalogue by its name, anything else as typed in."""
     return gpo.get_loss(text) if text in gpo.list_losses() else gpo.parse_loss(text)
 
 
-@lru_cache(maxsize=None)
+@cache
 def precise(loss: MarginLoss):
     """f in mpmath arithmetic, straight from the expression."""
     return sympy.lambdify(loss.symbol, loss.expression, "mpmath")

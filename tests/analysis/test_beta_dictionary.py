@@ -1,0 +1,226 @@
+"""The β dictionary: every convention's objective, written down here again, is what its record says it is."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpo_analysis as gpo
+from gpo_analysis.analysis import get_convention
+from gpo_analysis.analysis.conventions import exo_loss
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0.0, x)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.exp(-softplus(-x))
+
+
+def ipo(rho: np.ndarray, beta: float) -> np.ndarray:
+    return (rho - 1 / (2 * beta)) ** 2
+
+
+def dpo(rho: np.ndarray, beta: float) -> np.ndarray:
+    return softplus(-beta * rho)
+
+
+def hinge(rho: np.ndarray, beta: float) -> np.ndarray:
+    return np.maximum(0, 1 - beta * rho)
+
+
+def exo(rho: np.ndarray, beta: float) -> np.ndarray:
+    p, e = sigmoid(beta * rho), 1e-3
+    return p * (np.log(p) - math.log(1 - e)) + (1 - p) * (np.log(1 - p) - math.log(e))
+
+
+def discopop(rho: np.ndarray, beta: float) -> np.ndarray:
+    z = beta * rho
+    weight = sigmoid(z / 0.05)
+    return (1 - weight) * softplus(-z) + weight * np.exp(-z)
+
+
+# what each library or paper computes for one pair, in its own β
+OBJECTIVES = {
+    "trl:sigmoid": dpo,
+    "trl:hinge": hinge,
+    "trl:ipo": ipo,
+    "trl:robust": dpo,
+    "trl:exo_pair": exo,
+    "trl:discopop": discopop,
+    "openrlhf:dpo": dpo,
+    "openrlhf:ipo": ipo,
+    "torchtune:dpo": dpo,
+    "torchtune:rso": hinge,
+    "torchtune:ipo": ipo,
+    "llama-factory:sigmoid": dpo,
+    "llama-factory:hinge": hinge,
+    "llama-factory:ipo": ipo,
+    "axolotl:dpo": dpo,
+    "axolotl:ipo": ipo,
+    "dpo-reference:dpo": dpo,
+    "dpo-reference:ipo": ipo,
+    "ipo-paper:tau": ipo,
+    "arxiv:2405.08448": lambda rho, beta: (beta * rho - 0.5) ** 2,
+    "bandit:ipo": lambda rho, beta: (rho - beta) ** 2,
+}
+RHO = np.linspace(-3, 3, 41)
+
+
+def test_every_convention_is_here() -> None:
+    names = [item.name for item in gpo.list_conventions()]
+    assert len(set(names)) == len(names)
+    assert {name for name in names if not name.startswith("gpo:")} == set(OBJECTIVES)
+    assert {f"gpo:{name}" for name in gpo.list_losses()} <= set(names)
+    for item in gpo.list_conventions():
+        assert item.source
+        assert item.objective
+        assert json.loads(json.dumps(item.to_dict()))["name"] == item.name
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("beta", [0.05, 0.7, 3.0])
+def test_records_reproduce_the_objectives(name: str, beta: float) -> None:
+    item = get_convention(name)
+    rebuilt = item.loss_scale(beta) * item.margin_loss()(item.to_gpo(beta) * RHO)
+    np.testing.assert_allclose(rebuilt, OBJECTIVES[name](RHO, beta), rtol=1e-9, atol=1e-12)
+    assert item.from_gpo(item.to_gpo(beta)) == pytest.approx(beta, rel=1e-14)
+
+
+@pytest.mark.parametrize("source", [n for n in OBJECTIVES if OBJECTIVES[n] in (ipo,) or n[:6] in ("bandit", "arxiv:")])
+@pytest.mark.parametrize("target", ["gpo:ipo", "ipo-paper:tau", "arxiv:2405.08448", "bandit:ipo", "trl:ipo"])
+def test_conversion_within_one_f_keeps_the_objective(source: str, target: str) -> None:
+    found = gpo.convert_beta(0.3, source, target)
+    other = OBJECTIVES.get(target, lambda rho, beta: (beta * rho - 1) ** 2)
+    np.testing.assert_allclose(
+        OBJECTIVES[source](RHO, 0.3), found.loss_scale * other(RHO, found.value), rtol=1e-11, atol=1e-12
+    )
+    same_ratio = get_convention(source).ratio == get_convention(target).ratio
+    assert found.exact is same_ratio
+    told = any("difference of token means" in note for note in found.notes)
+    assert told is ("means" in (get_convention(source).ratio, get_convention(target).ratio))
+
+
+def test_the_papers_table() -> None:
+    assert gpo.convert_beta(0.1, "openrlhf:ipo", "gpo:ipo").value == 0.2
+    assert gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo").value == 0.2
+    assert gpo.convert_beta(0.1, "ipo-paper:tau", "gpo:squared").value == 0.2
+    assert gpo.convert_beta(0.1, "arxiv:2405.08448", "gpo:ipo").value == 0.2
+    assert gpo.convert_beta(0.1, "arxiv:2405.08448", "gpo:ipo").loss_scale == pytest.approx(0.25)
+    assert gpo.convert_beta(0.1, "bandit:ipo", "gpo:ipo").value == 10.0
+    assert gpo.convert_beta(0.1, "ipo-paper:tau", "gpo:ipo").loss_scale == pytest.approx(25.0)
+    assert gpo.convert_beta(0.1).value == 0.2
+
+
+def test_token_means() -> None:
+    length = 50.0
+    found = gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo", tokens=length)
+    means = RHO / length  # the same pair, its ρ averaged over tokens
+    np.testing.assert_allclose(ipo(means, 0.1), found.loss_scale * (found.value * RHO - 1) ** 2, rtol=1e-12)
+    back = gpo.convert_beta(found.value, "gpo:ipo", "trl:ipo", tokens=length)
+    assert back.value == pytest.approx(0.1)
+    assert back.loss_scale == pytest.approx(1 / found.loss_scale)
+    assert gpo.convert_beta(0.1, "openrlhf:ipo", "gpo:ipo", tokens=9).value == 0.2  # both on sums
+    assert not found.exact
+
+
+def test_between_losses_to_leading_order() -> None:
+    found = gpo.convert_beta(0.1, "gpo:dpo", "gpo:ipo")
+    assert (found.value, found.exact) == (0.05, False)
+    assert any("leading order" in note for note in found.notes)
+    trl = gpo.convert_beta(0.1, "trl:sigmoid", "openrlhf:ipo")
+    assert trl.value == pytest.approx(0.025)
+    assert gpo.convert_beta(0.1, "trl:sigmoid", "torchtune:dpo").exact
+    # the gradient at π = πref is the source's
+    step = 1e-6
+    source = (dpo(np.array([step]), 0.1) - dpo(np.array([-step]), 0.1)) / (2 * step)
+    target = (ipo(np.array([step]), trl.value) - ipo(np.array([-step]), trl.value)) / (2 * step)
+    assert float(source[0]) == pytest.approx(trl.loss_scale * float(target[0]), rel=1e-6)
+
+
+def test_label_smoothing() -> None:
+    # κ of the smoothed logistic is ½/(1 − 2ε)
+    found = gpo.convert_beta(0.1, "trl:sigmoid", "gpo:dpo", label_smoothing=0.2)
+    assert found.value == pytest.approx(0.1 / 0.6)
+    robust = gpo.convert_beta(0.1, "trl:robust", "gpo:dpo", label_smoothing=0.2)
+    assert robust.value == pytest.approx(0.1 * 0.6)
+    assert gpo.convert_beta(0.1, "trl:exo", "trl:exo_pair", label_smoothing=0.1).value != 0.1
+    with pytest.raises(ValueError, match="no label smoothing"):
+        gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo", label_smoothing=0.1)
+    for bad in (-0.1, 0.5, math.nan, True):
+        with pytest.raises(ValueError, match="label_smoothing"):
+            gpo.convert_beta(0.1, "trl:sigmoid", "gpo:ipo", label_smoothing=bad)
+
+
+def test_exo() -> None:
+    a = gpo.analyze(exo_loss(1e-3))
+    logit = math.log(0.999 / 0.001)
+    assert float(a.slope) == pytest.approx(-logit / 4, rel=1e-12)
+    assert float(a.curvature) == pytest.approx(0.25, rel=1e-12)
+    assert float(a.curvature_ratio) == pytest.approx(1 / logit, rel=1e-12)
+    with pytest.raises(ValueError, match="label_smoothing of EXO"):
+        exo_loss(0.5)
+
+
+@pytest.mark.parametrize("value", [0, -0.1, math.nan, math.inf, "x", None, True])
+def test_values_are_checked(value: object) -> None:
+    with pytest.raises(ValueError, match="beta must be a positive finite"):
+        gpo.convert_beta(value, "trl:ipo", "gpo:ipo")  # type: ignore[arg-type]
+    for source, target in (("trl:ipo", "gpo:ipo"), ("gpo:ipo", "gpo:ipo")):
+        with pytest.raises(ValueError, match="tokens must be a positive finite"):
+            gpo.convert_beta(0.1, source, target, tokens=value if value is not None else -3)  # type: ignore[arg-type]
+
+
+def test_unknown_names_have_the_nearest_known_one() -> None:
+    with pytest.raises(ValueError, match="did you mean 'trl:ipo'"):
+        gpo.convert_beta(0.1, "trl:ipa", "gpo:ipo")
+    with pytest.raises(ValueError, match="did you mean 'openrlhf:dpo'"):
+        gpo.convert_beta(0.1, "trl:ipo", "open-rlhf:dpo")
+    with pytest.raises(ValueError, match="unknown convention"):
+        gpo.convert_beta(0.1, 3, "gpo:ipo")  # type: ignore[arg-type]
+    assert get_convention("TRL:DPO").name == "trl:sigmoid"
+    assert get_convention("gpo:truncated-quadratic").name == "gpo:truncated_quadratic"
+    assert get_convention("llama_factory:ipo").name == "llama-factory:ipo"
+
+
+def test_losses_without_strength_are_refused_between_losses() -> None:
+    with pytest.raises(ValueError, match="no second-order term"):
+        gpo.convert_beta(0.1, "trl:hinge", "gpo:ipo")
+    assert gpo.convert_beta(0.1, "trl:hinge", "torchtune:rso").value == 0.1
+    assert gpo.convert_beta(0.1, "trl:discopop", "gpo:lrml").exact
+    with pytest.raises(ValueError, match="slope"):
+        gpo.convert_beta(0.1, "trl:discopop", "gpo:dpo")
+
+
+def test_shown_and_written() -> None:
+    found = gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo")
+    text = str(found)
+    assert text.startswith("trl:ipo 0.1  →  gpo:squared 0.2")
+    assert "tokens=T" in text
+    assert float(found) == 0.2
+    written = json.loads(json.dumps(found.to_dict()))
+    assert written["value"] == 0.2
+    assert written["notes"] == list(found.notes)
+    assert "exactly" in str(gpo.convert_beta(0.1, "openrlhf:ipo", "gpo:ipo"))
+
+
+@given(
+    value=st.floats(1e-5, 1e5), source=st.sampled_from(sorted(OBJECTIVES)), target=st.sampled_from(sorted(OBJECTIVES))
+)
+@settings(max_examples=60, deadline=None)
+def test_there_and_back(value: float, source: str, target: str) -> None:
+    unlike = get_convention(source).loss != get_convention(target).loss
+    if unlike and {get_convention(source).loss, get_convention(target).loss} & {"hinge", "lrml"}:
+        with pytest.raises(ValueError, match="κ"):
+            gpo.convert_beta(value, source, target)
+        return
+    there = gpo.convert_beta(value, source, target)
+    back = gpo.convert_beta(there.value, target, source)
+    assert back.value == pytest.approx(value, rel=1e-11)
+    assert back.loss_scale * there.loss_scale == pytest.approx(1.0, rel=1e-9)
