@@ -89,7 +89,7 @@ def _folder() -> Path:
 @functools.lru_cache(maxsize=len(FILES))
 def _read(path: Path) -> tuple[dict[str, Any], ...]:
     with gzip.open(path, "rt", encoding="utf-8") as stream:
-        return tuple(json.loads(line) for line in stream)
+        return tuple(json.loads(line) for line in stream if line.strip())
 
 
 def run(cell: dict[str, Any]) -> pd.DataFrame:

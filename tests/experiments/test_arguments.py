@@ -1,0 +1,99 @@
+"""The experiment on real votes, on votes made up for the purpose; and what it says where there are none."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import arguments
+from experiments.framework import NotRun
+
+CONFIG = arguments.Config(strengths=(0.5, 1.0))
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two sides of a debate in each file: eight arguments of known quality, five votes a pair."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "ukp_arguments"
+    folder.mkdir()
+    for name in arguments.FILES:
+        with gzip.open(folder / f"{name}.jsonl.gz", "wt", encoding="utf-8") as stream:
+            for side in ("yes", "no"):
+                for i in range(8):
+                    for j in range(i):
+                        won = int(rng.binomial(5, 1.0 / (1.0 + np.exp(-0.5 * (i - j)))))
+                        row = {"prompt": f"{name} {side}", "chosen_id": f"a{i}", "rejected_id": f"a{j}"}
+                        row |= {"votes_chosen": won, "votes_rejected": 5 - won, "votes_equal": 1}
+                        stream.write(json.dumps(row) + "\n")
+    monkeypatch.setenv("GPO_DATA", str(tmp_path))
+    arguments._read.cache_clear()
+    return folder
+
+
+def test_without_data_it_says_how_to_give_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPO_DATA", raising=False)
+    with pytest.raises(NotRun, match="--data or GPO_DATA"):
+        arguments.cells(CONFIG)
+    monkeypatch.setenv("GPO_DATA", str(tmp_path))
+    with pytest.raises(NotRun, match=r"train\.jsonl\.gz, .* not found in ukp_arguments/"):
+        arguments.cells(CONFIG)
+
+
+def test_cells_follow_the_data(data: Path) -> None:
+    before = arguments.cells(CONFIG)
+    assert len(before) == 6
+    assert not any(str(data) in json.dumps(cell) for cell in before)  # the place of the data is no part of the result
+    with gzip.open(data / "test.jsonl.gz", "at", encoding="utf-8") as stream:
+        stream.write("\n")
+    arguments._read.cache_clear()
+    changed = hashes(data) - {cell["sha256"] for cell in before}
+    assert len(changed) == 1
+
+
+def hashes(data: Path) -> set[str]:
+    import hashlib
+
+    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in data.iterdir()}
+
+
+def test_a_run_ranks_by_quality_and_its_checks_can_fail(data: Path) -> None:
+    table = pd.concat([arguments.run(cell) for cell in arguments.cells(CONFIG)], ignore_index=True)
+    assert set(table["loss"]) == set(arguments.LOSSES)
+    one = table[(table["strength"] == 1.0) & table["right"].notna()]
+    assert (one["right"] <= one["tested"]).all()
+    logistic = one[one["loss"] == "logistic"]
+    assert logistic["right"].sum() / logistic["tested"].sum() > 0.75
+    quality = [np.corrcoef(scores, range(8))[0, 1] for scores in logistic["scores"]]
+    assert min(quality) > 0.8
+    kl = table[table["loss"] == "squared"].pivot_table(index="prompt", columns="strength", values="kl")
+    assert (kl[0.5] > kl[1.0]).all()
+    checks = arguments.check(CONFIG, table)
+    assert next(check for check in checks if "diagnostics" in check.claim).holds
+    lost = arguments.check(CONFIG, table.assign(cycles=0))
+    assert any(check.holds is False for check in lost)
+
+
+def test_cyclic_triples_are_counted() -> None:
+    cycle = np.array([[0, 2, 0], [0, 0, 2], [2, 0, 0]], dtype=float)
+    assert arguments.cyclic_triples(cycle) == (1, 1)
+    assert arguments.cyclic_triples(cycle.T) == (1, 1)
+    assert arguments.cyclic_triples(np.triu(np.ones((4, 4)), 1)) == (4, 0)
+    assert arguments.cyclic_triples(np.ones((3, 3))) == (0, 0)
+
+
+def test_equal_scores_are_half_right() -> None:
+    table = np.array([[0, 3, 3], [2, 0, 5], [2, 0, 0]], dtype=float)
+    assert arguments.right_on(np.array([2.0, 1.0, 0.0]), table) == 3.0
+    assert arguments.right_on(np.array([0.0, 1.0, 2.0]), table) == 0.0
+    assert arguments.right_on(np.array([1.0, 1.0, 0.0]), table) == 2.5
+
+
+def test_undecided_votes_count_half() -> None:
+    row = {"chosen_id": "a", "rejected_id": "b", "votes_chosen": 3, "votes_rejected": 1, "votes_equal": 1}
+    np.testing.assert_array_equal(arguments.votes([row], {"a": 0, "b": 1}), [[0.0, 3.5], [1.5, 0.0]])
