@@ -39,7 +39,8 @@ class Verdict:
         "optimum" (a minimum exists), "no finite optimum", "unbounded below" or "open" (f is not known to be convex).
     reason : str
     parted : array of bool, shape (k,), or None
-        Pairs that go to infinity, or as far as f falls; the rest is solved without them.
+        Pairs that go to infinity, or as far as f falls; the rest is solved without them. None where there are none, or
+        where they cannot be told from the rest.
     limit : float
         f at the end to which those pairs go.
     attained : bool
@@ -67,18 +68,24 @@ def judge(cell: Cell, shape: LossShape) -> Verdict:
         limit = shape.right_limit if falls_right else shape.left_limit
         flat = shape.flat_from if falls_right else shape.flat_until
         if limit == -np.inf:
-            return Verdict("unbounded below", _one_sided(cell, parted, "f falls without bound there"))
+            return Verdict(
+                "unbounded below", _one_sided(cell, parted, "the loss falls without bound as those margins grow")
+            )
         if flat is not None:
             return Verdict("optimum", "", parted, limit, True)
-        return Verdict("no finite optimum", _one_sided(cell, parted, "f falls for ever there"), parted, limit, False)
+        why = "the loss falls for ever as those margins grow, and never reaches its infimum"
+        return Verdict("no finite optimum", _one_sided(cell, parted, why), parted, limit, False)
     if parted.any() and shape.right_limit == -np.inf:
-        return Verdict("unbounded below", _one_sided(cell, parted, "f falls without bound there"))
+        return Verdict(
+            "unbounded below", _one_sided(cell, parted, "the loss falls without bound as those margins grow")
+        )
     if parted.any() and shape.left_limit == -np.inf:
-        return Verdict("unbounded below", _one_sided(cell, parted, "f falls without bound for their losers"))
+        return Verdict("unbounded below", _one_sided(cell, parted, "the loss falls without bound as the losers rise"))
     if not shape.convex:
         if parted.any() and shape.right_limit <= shape.least:
-            why = _one_sided(cell, parted, "f falls to its infimum there")
-            return Verdict("open", why, parted, shape.right_limit, shape.flat_from is not None)
+            flat = shape.flat_from is not None
+            why = "any margin that is large enough will do" if flat else "the loss falls to its infimum as they grow"
+            return Verdict("open", _one_sided(cell, parted, why), parted, shape.right_limit, flat)
         return Verdict("open")
     if np.inf in (right, left):
         return Verdict("optimum")
@@ -142,9 +149,6 @@ def _by_program(cell: Cell, right: float, left: float) -> Verdict:
         "no finite optimum",
         f"raising {group} above the others changes the loss ever less: wins and losses are balanced exactly, given "
         f"f'(+∞) = {right:g} and f'(−∞) = {-left:g}",
-        np.ones(k, dtype=bool),
-        np.nan,
-        False,
     )
 
 
@@ -155,7 +159,7 @@ def _one_sided(cell: Cell, parted: NDArray[np.bool_], why: str) -> str:
     groups = int(cell.cycles.max()) + 1
     return (
         f"the preferences are separable: the responses fall into {groups} groups between which all wins go one way "
-        f"(e.g. {winner!r} over {loser!r}), so their margins grow without bound; {why}"
+        f"(e.g. {winner!r} over {loser!r}); {why}"
     )
 
 

@@ -40,6 +40,10 @@ STARTS = 6
 DENSE_AT_MOST = 600
 
 
+#: Negative curvature smaller than this, relative to the largest, may be rounding.
+FLAT = 1e-9
+
+
 @dataclass(frozen=True, eq=False)
 class Descent:
     """The outcome for one cell.
@@ -99,17 +103,20 @@ def descend(cell: Cell, loss: MarginLoss, shape: LossShape, seed: int = 0) -> De
     iterations = int(found.iterations.max())
     if at_infinity < finite - 1e-9 * _scale(np.array([finite])):
         reason = f"the lowest value found is only approached, as the log-ratios of {group} grow apart from the others"
+        if shape.is_flat_on_both_sides:
+            reason = f"the lowest value found is that of any policy which sets {group} far enough apart from the others"
         if np.isfinite(finite):
             reason += f"; the stationary points found, the lowest at E f = {_with_diagonal(cell, loss, finite):.6g}, are local"
-        return Descent(None, at_infinity, f"no finite optimum: {reason}", iterations, np.nan)
+        return Descent(None, at_infinity, f"{_far_out(shape)}: {reason}", iterations, np.nan)
     if escaping.min() < finite - 1e-9 * _scale(np.array([finite])):
-        reason = "the lowest descent did not come to rest"
         if size[int(np.argmin(escaping))] >= ESCAPED:
             reason = "the lowest descent runs off to infinity"
-            return Descent(None, float(escaping.min()), f"no finite optimum: {reason}", iterations, np.nan)
+            return Descent(None, float(escaping.min()), f"{_far_out(shape)}: {reason}", iterations, np.nan)
+        reason = "the lowest descent did not come to rest"
+        reason += ", as happens at kinks of a loss that is not convex" if shape.kinks else ""
         return Descent(None, float(escaping.min()), f"not converged: {reason}", iterations, np.nan)
     status, error = _described(cell, loss, found, best, lowest), float(found.error[best])
-    if cell.parts.max() > 0:
+    if status.startswith("not unique"):
         return Descent(None, finite, status, iterations, error, found.g[best])
     return Descent(found.g[best], finite, status, iterations, error)
 
@@ -126,6 +133,11 @@ def _descend_sparse(cell: Cell, loss: MarginLoss) -> Descent:
         return Descent(None, value, _several_parts(cell), iterations, error, g)
     reason = f"reached from π = πref; with {cell.n} responses its Hessian and other starts were not looked at"
     return Descent(g, value, f"stationary point: {reason}; f is not convex", iterations, error)
+
+
+def _far_out(shape: LossShape) -> str:
+    """Whether a value that f has far out is reached."""
+    return "not unique" if shape.is_flat_on_both_sides else "no finite optimum"
 
 
 def _several_parts(cell: Cell) -> str:
@@ -145,10 +157,11 @@ def _described(cell: Cell, loss: MarginLoss, found: Minima, best: int, lowest: f
     if cell.parts.max() > 0:
         return _several_parts(cell)
     curvature = _least_curvature(cell, loss, g)
-    kind = (
-        "a local minimum (least eigenvalue of the Hessian" if curvature > 0 else "a point with no positive curvature ("
-    )
-    kind = f"{kind} {curvature:.3g})"
+    bent = loss.derivative(g[cell.winner] - g[cell.loser], order=2) != 0
+    if components(cell.n, cell.winner[bent], cell.loser[bent], strong=False).max(initial=0) > 0:
+        return "not unique: the stationary point found lies on straight pieces of the loss, along which it can move"
+    what = "a local minimum" if curvature > -FLAT else "not a minimum"
+    kind = f"{what} (least eigenvalue of the Hessian {curvature:.3g} of the largest)"
     value = float(found.value[best])
     if value <= lowest + 1e-9 * abs(lowest) + 1e-15:
         return f"stationary point: {kind}, and the global one: every pair is at its own minimum"

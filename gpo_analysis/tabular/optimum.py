@@ -188,6 +188,8 @@ def _conclude(
 ) -> Optimum:
     """From the end of Newton's iteration to a verdict."""
     total = _total(cell, loss, verdict, value)
+    if verdict.kind == "no finite optimum" and verdict.parted is None:
+        return Optimum(None, total, _status(verdict.kind, verdict.reason), None, iterations, error)
     if not converged:
         reason = (
             f"Newton's iteration ended after {iterations} steps with an estimated error of {error:.1e} in β·log-ratio"

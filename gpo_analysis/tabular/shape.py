@@ -59,9 +59,9 @@ class LossShape:
         return all(a[1] == b[0] for a, b in pairwise(self.straight))
 
     @property
-    def is_strictly_convex(self) -> bool:
-        """Whether f is convex with no straight piece."""
-        return self.convex and not self.straight
+    def is_flat_on_both_sides(self) -> bool:
+        """Whether f is constant far out on either side, so that values at infinity are reached."""
+        return self.flat_from is not None and self.flat_until is not None
 
     def interval(self, z: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The largest interval round z on which f, without kinks, is affine; ``(z, z)`` where it is curved."""
@@ -80,12 +80,14 @@ def shape_of(loss: MarginLoss) -> LossShape:
     from ..losses.tails import tails
 
     parts, ends = pieces(loss), tails(loss)
-    convex = convexity(loss).is_convex is True
+    slopes = _number(ends.left.slope), _number(ends.right.slope)
+    # Existence is decided from the slopes far out; a loss without them is treated as one that is not convex.
+    convex = convexity(loss).is_convex is True and not np.isnan(slopes).any()
     left_limit, right_limit = _number(ends.left.limit), _number(ends.right.limit)
     return LossShape(
         convex=convex,
-        left_slope=_number(ends.left.slope),
-        right_slope=_number(ends.right.slope),
+        left_slope=slopes[0],
+        right_slope=slopes[1],
         left_limit=left_limit,
         right_limit=right_limit,
         flat_from=None if ends.right.flat_from is None else float(ends.right.flat_from),

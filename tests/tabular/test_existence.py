@@ -87,7 +87,10 @@ def test_robust_logistic_is_unbounded_where_one_side_wins_more_than_it_can_bear(
         assert found.status.startswith(kind)
     found = games(("a", "b", 9), ("b", "a", 1)).solve("robust_logistic", 1.0)
     assert found.status.startswith("no finite optimum: ")
+    assert "balanced exactly" in found.status
     assert_withheld(found)
+    # 9/10 of ℓ(z) − z/8 and 1/10 of ℓ(z) + z + z/8 add up to ℓ(z), whose infimum is 0.
+    assert found.population_loss == pytest.approx(0.0, abs=1e-9)
     # A clique that is level within and beats the outsider ten to one.
     clique = [("a", "b"), ("b", "a"), ("a", "c", 10), ("b", "c", 10), ("c", "a"), ("c", "b")]
     found = games(*clique).solve("robust_logistic", 1.0)

@@ -82,11 +82,23 @@ def test_lsif_falls_for_ever_on_long_cycles_only():
         assert cycle.solve("lsif", 1.0).status.startswith(kind)
 
 
-def test_flat_non_convex_loss_on_separable_data():
+def test_ramp_loss_is_flat_far_out_so_that_its_minima_are_not_unique():
     ramp = gpo.parse_loss("min(1, max(0, 1 - z))")
-    found = PreferenceProblem(gpo.deterministic([0.0, 1.0])).solve(ramp, 1.0)
-    assert not found.converged
-    assert found.status.startswith(("not unique", "not converged"))
+    sure = PreferenceProblem(gpo.deterministic([0.0, 1.0])).solve(ramp, 1.0)
+    assert sure.status.startswith("not unique: the preferences are separable")
+    assert sure.population_loss == pytest.approx(0.5), "two equal draws, f(0) = 1; the rest costs nothing"
+    noisy = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0])).solve(ramp, 1.0)
+    assert noisy.status.startswith("not unique")
+    assert np.isnan(noisy.policy).all()
+    cycle = PreferenceProblem(gpo.cyclic(5, 0.8)).solve(ramp, 1.0)
+    assert cycle.status.startswith("not unique")
+
+
+def test_descents_that_kinks_stop_are_not_believed():
+    loss = gpo.parse_loss("min(1, max(0, 1 - z)) + z**2/50")
+    found = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0])).solve(loss, 1.0)
+    assert found.status.startswith("not converged: the lowest descent did not come to rest, as happens at kinks")
+    assert np.isnan(found.policy).all()
 
 
 def test_large_sparse_problem_makes_one_descent(monkeypatch):
