@@ -62,7 +62,7 @@ class BetaConversion:
         return self.value
 
     def __str__(self) -> str:
-        how = "exactly" if self.exact else "to leading order or by approximation, see below"
+        how = "exactly" if self.exact else "not the same objective: see below"
         lines = [
             f"{self.source} {self.source_value:g}  →  {self.target} {self.value:.6g}   ({how})",
             f"GPO's β = {self.gpo_beta:.6g}; the target's loss times {self.loss_scale:.6g} has the source's gradient",

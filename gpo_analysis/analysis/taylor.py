@@ -22,8 +22,9 @@ from gpo_analysis.losses.jets import NUMBERS, Unsupported, bounds, jet_function,
 from gpo_analysis.losses.pieces import pieces
 
 MAX_ORDER = 60
-_SECONDS = 4.0
+_SECONDS = 1.5
 _BOXES = 600
+_DEPTH = 3
 
 
 @lru_cache(maxsize=2048)
@@ -180,12 +181,13 @@ def _largest(expression: sympy.Expr, symbol: sympy.Symbol, low: Any, high: Any, 
     function = jet_function(expression, symbol)
 
     def upper(a: Any, b: Any) -> Any:
-        jet = function.over(a, b, order + 1)
-        middle = (a + b) / 2
-        width = (b - a) / 2
-        slope = _magnitude(jet[order + 1]) * (order + 1)
-        centred = _magnitude(function.over(middle, middle, order)[order]) + slope * width
-        return min(_magnitude(jet[order]), centred)
+        middle, width = (a + b) / 2, (b - a) / 2
+        here, over = function.over(middle, middle, order + _DEPTH), function.over(a, b, order + _DEPTH)
+        # c_order at m + d is Σⱼ C(order + j, j) c_{order+j}(m) dʲ, its last term taken over the whole box
+        total = _magnitude(over[order + _DEPTH]) * math.comb(order + _DEPTH, _DEPTH) * width**_DEPTH
+        for k in range(_DEPTH):
+            total += _magnitude(here[order + k]) * math.comb(order + k, k) * width**k
+        return min(_magnitude(over[order]), total)
 
     count = 16
     edges = [low + (high - low) * k / count for k in range(count + 1)]
