@@ -139,9 +139,13 @@ def run_experiments(
             if plan.status == "running":
                 plan.status, plan.why = "interrupted", "stopped before its last cell; run it again to go on"
         raise Interrupted(done, total) from None
+    except Exception as error:  # the pool itself broke: a worker was killed, or could not be started
+        for plan in plans:
+            if plan.status == "running":
+                plan.fail(one_line(error), traceback.format_exc())
     finally:
         for plan in plans:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # a status that cannot be noted must not hide what happened
                 _write_status(plan)
     return plans
 
@@ -164,13 +168,19 @@ def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
         plan.fail(one_line(error), traceback.format_exc())
         return plan
     plan.inputs = record_key(cells, plan.code)
-    with suppress(RecordError):
-        plan.record = read_record(out / experiment.name / record_key(plan.config, plan.inputs))
-        plan.status = "complete"
+    if _found(plan):
         return plan
     plan.cells = [Cell(experiment.module_name, cell, out, file) for cell, file in zip(cells, files, strict=True)]
     plan.missing = [cell for cell in plan.cells if read_cell(cell.file) is None]
     return plan
+
+
+def _found(plan: Plan) -> bool:
+    """Take the record with this configuration and code, where there is one."""
+    with suppress(RecordError):
+        plan.record = read_record(plan.out / plan.name / record_key(plan.config, plan.inputs))
+        plan.status = "complete"
+    return plan.record is not None
 
 
 def _computed(cells: list[tuple[Plan, Cell]], jobs: int) -> Iterator[tuple[int, Failure | None]]:
@@ -224,6 +234,8 @@ def _finish(plan: Plan) -> None:
         kept = [read_cell(cell.file) for cell in plan.cells]
         tables = [item[0] for item in kept if item is not None]
         if len(tables) != len(plan.cells):
+            if _found(plan):  # another process was faster, and has cleared the cells away
+                return
             missing = len(plan.cells) - len(tables)
             raise OSError(f"{missing} finished cells cannot be read back from {plan.out / '.cells'}")
         table = join(tables)

@@ -37,13 +37,14 @@ class Section:
         if self.record is None:
             return f"Not run: {self.why}"
         meta = self.record.meta
+        older = f"The last run gave no record ({self.why}); this one is older. " if self.why else ""
         git = meta.get("git") or {}
         commit = str(git.get("commit"))[:10] if git.get("commit") else "no commit"
         changed = " with uncommitted changes" if git.get("dirty") else ""
         device = meta.get("device") or {}
         where = device.get("gpu") or device.get("processor") or "device unknown"
         return (
-            f"Record {self.record.name}/{self.record.key}: preset {meta.get('preset', 'unknown')}, "
+            f"{older}Record {self.record.name}/{self.record.key}: preset {meta.get('preset', 'unknown')}, "
             f"commit {commit}{changed}, {where}, {float(meta.get('wall_seconds', 0.0)):.1f} s of computing, "
             f"finished {meta.get('finished', 'at an unknown time')}."
         )
@@ -82,7 +83,8 @@ def collect(records: Path, drawings: Path) -> list[Section]:
         status = read_status(records, name)
         try:
             record: Record | None = latest_record(records, name)
-            why = ""
+            stale = status is not None and status.status != "complete"
+            why = _why(status, "") if stale else ""
         except RecordError as error:
             record = None
             why = _why(status, str(error))

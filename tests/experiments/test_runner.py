@@ -189,6 +189,18 @@ def test_one_that_fails_does_not_stop_the_others(project: Path, jobs: int) -> No
     assert [folder.parent.name for folder in find_records(project / "out")] == ["slow"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_worker_that_is_killed_is_told(project: Path) -> None:
+    """As the system does to a process that takes too much memory."""
+    killed = GOOD.replace("time.sleep(", "import os; os.kill(os.getpid(), 9 if cell['index'] == 4 else 0); time.sleep(")
+    add(project, "slow", killed)
+    done = run(project, "run", "slow", "--out", "out", "--jobs", 2, "--quiet")
+    assert done.returncode == 1
+    assert "TerminatedWorkerError" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert find_records(project / "out") == ()
+
+
 def test_only_not_run_is_no_failure(project: Path) -> None:
     add(project, "slow", GOOD.replace("return [{", "raise NotRun('no GPU')\n    return [{"))
     assert run(project, "all", "--out", "out").returncode == 0
@@ -279,6 +291,21 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(project: Path, jobs: int) ->
     assert list(project.glob("out/.cells/slow/*.cell"))
     assert find_records(project / "out") == ()
     assert run(project, "run", "slow", "--out", "out", "--quiet").returncode == 0
+
+
+def test_two_at_the_same_time_give_one_record(project: Path) -> None:
+    add(project, "slow", GOOD.replace("seconds: float = 0.0", "seconds: float = 0.05"))
+    line, settings = command(project, "run", "slow", "--out", "out", "--quiet")
+    for delay in (0.0, 0.2):
+        both = []
+        for _ in range(2):
+            both.append(subprocess.Popen(line, stdout=subprocess.PIPE, text=True, **settings))  # type: ignore[call-overload]
+            time.sleep(delay)
+        told = [running.communicate()[0] for running in both]
+        assert [running.returncode for running in both] == [0, 0], told
+        assert all("1 of 1 claims hold" in words for words in told)
+        assert len(table_of(project / "out")) == 24
+        shutil.rmtree(project / "out")
 
 
 def test_data_folder_reaches_the_experiment(project: Path) -> None:

@@ -227,6 +227,13 @@ def test_report_says_when_the_figure_is_of_another_record(records: Path, tmp_pat
     assert "shows another record than the table" in (out / "report.md").read_text()
 
 
+def test_report_says_when_the_last_run_failed(records: Path, tmp_path: Path) -> None:
+    write_status(RunStatus("losses", "quick", "failed", "KeyError: x"), records)
+    _, out = report(records, tmp_path)
+    text = (out / "report.md").read_text()
+    assert "The last run gave no record (failed: KeyError: x); this one is older" in text
+
+
 def test_a_figure_that_is_not_drawn_is_said(records: Path, tmp_path: Path) -> None:
     text = to_markdown(collect(records, tmp_path / "nothing"), "figures")
     assert "python -m figures draw losses" in text
