@@ -152,7 +152,9 @@ def test_a_face_inside_one_component():
 def test_truncated_quadratic_face_inside_one_component():
     # Two chains of three, with margins 96/100 each; the top of either beats the bottom of the other by far more than 1,
     # whichever chain is a little higher: the graph is strongly connected, and the chains can still slide.
-    chains = [pair for x in "xy" for i in (1, 2) for pair in ((f"{x}{i}", f"{x}{i + 1}", 49), (f"{x}{i + 1}", f"{x}{i}", 1))]
+    chains = [
+        pair for x in "xy" for i in (1, 2) for pair in ((f"{x}{i}", f"{x}{i + 1}", 49), (f"{x}{i + 1}", f"{x}{i}", 1))
+    ]
     problem = games(*chains, ("x1", "y3", 5), ("y1", "x3", 5))
     found = problem.solve("truncated_quadratic", 1.0)
     assert_withheld(found)

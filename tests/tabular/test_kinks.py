@@ -12,7 +12,10 @@ from gpo_analysis.tabular import Comparisons, PreferenceProblem, optimum
 
 LOSSES = {
     "elastic hinge": ("max(0, 1 - z) + z**2/10", lambda d: cp.pos(1 - d) + cp.square(d) / 10),
-    "two kinks": ("max(0, 1 - z) + abs(z) + (z - 1/2)**2/4", lambda d: cp.pos(1 - d) + cp.abs(d) + cp.square(d - 0.5) / 4),
+    "two kinks": (
+        "max(0, 1 - z) + abs(z) + (z - 1/2)**2/4",
+        lambda d: cp.pos(1 - d) + cp.abs(d) + cp.square(d - 0.5) / 4,
+    ),
     "exponential and kink": ("exp(-z) + max(0, z - 1/2)", lambda d: cp.exp(-d) + cp.pos(d - 0.5)),
     "flat, kink, curve": ("max(0, 1 - z)**2 + max(0, 1 - z)/2", lambda d: cp.square(cp.pos(1 - d)) + cp.pos(1 - d) / 2),
 }

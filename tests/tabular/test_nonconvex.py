@@ -33,8 +33,10 @@ def test_no_start_of_scipy_finds_less(name, seed):
     def objective(free):
         return problem.loss_at(np.concatenate([[0.0], free]), name, 1.0)
 
-    ends = [minimize(objective, 2 * rng.normal(size=3), method="Nelder-Mead", options={"fatol": 1e-13, "xatol": 1e-9})
-            for _ in range(8)]
+    ends = [
+        minimize(objective, 2 * rng.normal(size=3), method="Nelder-Mead", options={"fatol": 1e-13, "xatol": 1e-9})
+        for _ in range(8)
+    ]
     assert found.population_loss <= min(end.fun for end in ends) + 1e-9
     if found.converged:
         assert found.status.startswith("stationary point: a local minimum")
@@ -117,9 +119,7 @@ def test_large_sparse_problem_makes_one_descent(monkeypatch):
     rng = np.random.default_rng(1)
     for _ in range(3):
         assert problem.loss_at(found.log_ratio + 1e-2 * rng.normal(size=n), "savage", 1.0) > found.population_loss
-    two = Comparisons(
-        np.concatenate([games.winner, games.winner + n]), np.concatenate([games.loser, games.loser + n])
-    )
+    two = Comparisons(np.concatenate([games.winner, games.winner + n]), np.concatenate([games.loser, games.loser + n]))
     parts = PreferenceProblem.from_comparisons(two).solve("savage", 1.0)
     assert parts.status.startswith("not unique: the comparison graph has 2 components")
     assert parts.representative.shape == (2 * n,)

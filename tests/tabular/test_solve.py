@@ -86,7 +86,9 @@ def test_optimum_agrees_with_scipy(name):
     def objective(free):
         return expected_loss(problem, name, np.concatenate([[0.0], free]), beta)
 
-    start = minimize(objective, np.zeros(4), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-15, "maxiter": 9000})
+    start = minimize(
+        objective, np.zeros(4), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-15, "maxiter": 9000}
+    )
     other = minimize(objective, start.x, method="BFGS", options={"gtol": 1e-9})
     found = problem.solve(name, beta)
     assert found.population_loss <= min(start.fun, other.fun) * (1 + 1e-12)
@@ -219,7 +221,7 @@ def test_nearly_separable_preferences_reach_their_huge_margins(name, noise):
 
 
 def test_an_answer_beyond_floating_point_is_not_given():
-    # Truncated quadratic wants margins within 1e-30 of 1, which float64 cannot hold: F is right, the policy is withheld.
+    # Truncated quadratic wants margins within 1e-30 of 1, which float64 cannot hold: F is right, π is withheld.
     games = gpo.label_noise(gpo.deterministic([0.0, 1.0, 2.0, 3.0]), 1e-30)
     found = PreferenceProblem(games).solve("truncated_quadratic", 1.0)
     assert found.converged or np.isnan(found.policy).all()
