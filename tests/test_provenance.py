@@ -19,7 +19,7 @@ def tree(tmp_path: Path) -> Path:
     """A small project with a facade that loads lazily, as this one has."""
     checking = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lib.never import x\n"
     files = {
-        "lib/__init__.py": "import lazy_loader\n__getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)\n",
+        "lib/__init__.py": "import lazy_loader\n__getattr__, _, _ = lazy_loader.attach_stub(__name__, __file__)\n",
         "lib/__init__.pyi": "from .a import f as f\nfrom .b import g as g\nfrom . import plotting as plotting\n",
         "lib/a.py": "import numpy\ndef f():\n    from lib import deep\n    return deep.d()\n",
         "lib/b.py": "def g(): return 2\n",

@@ -1,4 +1,7 @@
-"""Many problems × losses × βs at once: one solve a problem and loss serves every β, and problems share the iterations."""
+"""Many problems × losses × βs at once.
+
+One solve a problem and loss serves every β, and problems share the iterations.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ Otherwise the end of a descent is called what it is, a stationary point, with th
 
 What can be *refuted* is a finite optimum. Send the responses of a set S up and away from the others: pairs across go
 to f's limits, pairs within are minimised again. If that value is below every stationary point found, the lowest value
-found is only approached at infinity, and this is said (Savage on a one-way cycle of five: 1.25 at π = πref, 1 in the limit).
+found is only approached at infinity, and this is said (Savage on a one-way cycle of five: 1.25 at π = πref, 1 in the
+limit).
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def descend(cell: Cell, loss: MarginLoss, shape: LossShape, seed: int = 0) -> De
         if shape.is_flat_on_both_sides:
             reason = f"the lowest value found is that of any policy which sets {group} far enough apart from the others"
         if np.isfinite(finite):
-            reason += f"; the stationary points found, the lowest at E f = {_with_diagonal(cell, loss, finite):.6g}, are local"
+            lowest = _with_diagonal(cell, loss, finite)
+            reason += f"; the stationary points found, the lowest at E f = {lowest:.6g}, are local"
         return Descent(None, at_infinity, f"{_far_out(shape)}: {reason}", iterations, np.nan)
     if escaping.min() < finite - 1e-9 * _scale(np.array([finite])):
         if size[int(np.argmin(escaping))] >= ESCAPED:
@@ -209,8 +211,11 @@ def _unordered(cell: Cell) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatA
 
 
 def _pair_minima(cell: Cell, loss: MarginLoss, shape: LossShape) -> float:
-    """``Σ min_z [w_ij f(z) + w_ji f(−z)]``: no policy is lower. Each by a grid, refined round its best point: good to 1e-9 of the pair's
-    weight, which is all that the comparison with a descent's value asks."""
+    """``Σ min_z [w_ij f(z) + w_ji f(−z)]``: no policy is lower.
+
+    Each by a grid, refined round its best point: good to 1e-9 of the pair's weight, which is all that the comparison
+    with a descent's value asks.
+    """
     _, _, forward, backward = _unordered(cell)
     return float(_least_of_pairs(loss, shape, forward, backward).sum())
 

@@ -43,8 +43,8 @@ def read_comparisons(path: str | Path) -> Comparisons:
     Raises
     ------
     ValueError
-        Naming file, line and what is accepted: for a missing column, a count that is negative or not a finite number, an
-        empty name, a winner equal to the loser, malformed CSV or JSON, a file without comparisons.
+        Naming file, line and what is accepted: for a missing column, a count that is negative or not a finite number,
+        an empty name, a winner equal to the loser, malformed CSV or JSON, a file without comparisons.
     OSError
         Where the file cannot be opened.
 
@@ -83,8 +83,8 @@ def read_argument_votes(path: str | Path, *, by_side: bool = True) -> dict[str, 
     Parameters
     ----------
     path : str or Path
-        A JSON-lines file, plain or .gz; or a folder, of which every ``*.jsonl`` and ``*.jsonl.gz`` is read. Records with
-        ``a_id, b_id, votes_a, votes_b`` (ties by gold label) are taken too.
+        A JSON-lines file, plain or .gz; or a folder, of which every ``*.jsonl`` and ``*.jsonl.gz`` is read. Records
+        with ``a_id, b_id, votes_a, votes_b`` (ties by gold label) are taken too.
     by_side : bool
         One problem a debate and side (from the line "Side: …" of the prompt), or one a debate. Only arguments of one
         side are ever compared, so a whole debate falls into at least as many components as it has sides.

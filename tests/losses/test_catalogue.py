@@ -1,4 +1,4 @@
-"""Every loss of the catalogue against 50-digit arithmetic on the formula written down here; its claims put to the test."""
+"""Every loss of the catalogue against 50-digit arithmetic on the formula written here; its claims put to the test."""
 
 from __future__ import annotations
 
@@ -16,8 +16,30 @@ from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.losses.compile import needs_precision
 
 GRID = np.array(
-    [-1000.0, -709.0, -100.0, -37.0, -36.0, -5.0, -1.0, -0.5, -1e-8, 0.0, 1e-8, 0.3]
-    + [1.0 - 1e-9, 1.0, 1.0 + 1e-9, 2.0, 5.0, 36.0, 37.0, 100.0, 709.0, 1000.0]
+    [
+        -1000.0,
+        -709.0,
+        -100.0,
+        -37.0,
+        -36.0,
+        -5.0,
+        -1.0,
+        -0.5,
+        -1e-8,
+        0.0,
+        1e-8,
+        0.3,
+        1.0 - 1e-9,
+        1.0,
+        1.0 + 1e-9,
+        2.0,
+        5.0,
+        36.0,
+        37.0,
+        100.0,
+        709.0,
+        1000.0,
+    ]
 )
 
 
