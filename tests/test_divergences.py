@@ -75,6 +75,12 @@ def test_mu_squared_loss_looks_at_the_support_of_mu_only():
         (lambda: gpo.mu_squared_loss([0.5, 0.5], [0.5, 0.5], [0.5, 0.6]), "behavior must sum to 1"),
         (lambda: gpo.mu_squared_loss([0.5, 0.5], [0.5, 0.5], [1.0]), "behavior and policy"),
         (lambda: gpo.mu_squared_loss([0.5, 0.5], [0.5, 0.5], [0.5, 0.5], tolerance=1), "options"),
+        (lambda: gpo.kl_divergence([0.5, 0.5], [1.0]), "^p and q must have one length n"),
+        (lambda: gpo.kl_divergence([NAN, 0.5], [0.5, 0.5]), r"p\[0\] is nan"),
+        (lambda: gpo.kl_divergence([0.5, 0.5], [0.5, 0.6]), "^q must sum to 1"),
+        (lambda: gpo.mu_squared_loss([0.5, 0.6], [0.5, 0.5], [0.5, 0.5]), "^policy must sum to 1"),
+        (lambda: gpo.mu_squared_loss([0.5, 0.5], [0.5, 0.6], [0.5, 0.5]), "^reference must sum to 1"),
+        (lambda: gpo.mu_squared_loss([0.5, 0.5], [1.0], [0.5, 0.5]), "^policy and reference must have one length"),
     ],
 )
 def test_bad_distributions_are_refused(call, message):
@@ -97,18 +103,18 @@ def test_mixtures_are_asked_for_their_own():
 
 
 FORMS = {
-    "reverse_kl": (lambda t: mpmath.log(t), reverse_kl),
-    "forward_kl": (lambda t: -1 / t, forward_kl),
-    "jensen_shannon": (lambda t: mpmath.log(2 * t / (1 + t)), jensen_shannon),
-    "alpha 1/2": (lambda t: (1 - t ** mpmath.mpf(-0.5)) / mpmath.mpf(0.5), alpha_link(0.5)),
-    "alpha 3": (lambda t: (1 - t ** mpmath.mpf(-3)) / 3, alpha_link(3.0)),
-    "chi_po": (lambda t: t + mpmath.log(t), chi_po),
+    "reverse_kl": (lambda t: mpmath.log(t), lambda: reverse_kl),
+    "forward_kl": (lambda t: -1 / t, lambda: forward_kl),
+    "jensen_shannon": (lambda t: mpmath.log(2 * t / (1 + t)), lambda: jensen_shannon),
+    "alpha 1/2": (lambda t: (1 - t ** mpmath.mpf(-0.5)) / mpmath.mpf(0.5), lambda: alpha_link(0.5)),
+    "alpha 3": (lambda t: (1 - t ** mpmath.mpf(-3)) / 3, lambda: alpha_link(3.0)),
+    "chi_po": (lambda t: t + mpmath.log(t), lambda: chi_po),
 }
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_links_their_derivatives_and_inverses(name):
-    form, link = FORMS[name]
+    form, link = FORMS[name][0], FORMS[name][1]()
     for t in (1e-8, 0.01, 0.5, 1.0, 3.0, 1e4):
         with mpmath.workdps(40):
             value, slope = float(form(mpmath.mpf(t))), float(mpmath.diff(form, mpmath.mpf(t)))
@@ -121,7 +127,7 @@ def test_links_their_derivatives_and_inverses(name):
 @pytest.mark.parametrize("name", FORMS)
 @given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-6, 0.1, 1.0, 30.0]))
 def test_policies_from_links_are_normalised_with_the_asked_for_differences(name, seed, scale):
-    link = FORMS[name][1]
+    link = FORMS[name][1]()
     rng = np.random.default_rng(seed)
     reference, u = rng.dirichlet(np.ones(4)), scale * rng.normal(size=4)
     reference = 0.9 * reference + 0.025
@@ -149,6 +155,10 @@ def test_links_by_name():
     assert get_link("kl") is reverse_kl
     assert get_link(forward_kl) is forward_kl
     assert get_link("alpha").alpha == 0.5
+    assert alpha_link(3.0).alpha == 3.0
+    assert alpha_link(3.0).name == "alpha"
+    assert "2309.16240" in alpha_link(3.0).source
+    assert alpha_link(3.0).formula == "(1 − t^(−α))/α"
     for link in LINKS.values():
         assert "arXiv" in link.source
         assert link.formula
@@ -163,8 +173,16 @@ def test_bad_alpha_is_refused(alpha):
 
 
 def test_bad_link_arguments_are_refused():
-    with pytest.raises(ValueError, match="ratios π/πref must be above 0"):
-        chi_po([1.0, 0.0])
+    with pytest.raises(ValueError, match=r"ratios π/πref must be above 0, got array\(\[-0.5\]\)"):
+        chi_po([1.0, -0.5, 0.0])
+    with pytest.raises(ValueError, match="^ratio"):
+        chi_po("much")
+    with pytest.raises(ValueError, match="^log-ratio"):
+        chi_po.of_log("much")
+    with pytest.raises(ValueError, match="^u must"):
+        chi_po.log_ratio("much", [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"reference\[1\] is 0"):
+        chi_po.log_ratio([0.0, 1.0], [1.0, 0.0])
     with pytest.raises(ValueError, match="u must be finite"):
         chi_po.log_ratio([0.0, np.inf], [0.5, 0.5])
     with pytest.raises(ValueError, match=r"reference must have shape \(2,\)"):

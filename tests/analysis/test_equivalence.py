@@ -153,6 +153,39 @@ def test_formulas_show() -> None:
     assert "3.40630" in str(gpo.population_expansion(loss_of("-log(erfc(-z/sqrt(2))/2)")))
 
 
+SERIES = {
+    "squared": (
+        "1 − 2 β E[ρ] + 2 β² ½E_μ[ρ²]   (exact: f is quadratic)",
+        r"1 - 2 \beta\,\mathbb{E}[\rho] + 2 \beta^{2}\cdot\tfrac{1}{2}\mathbb{E}_\mu[\rho^2]",
+    ),
+    "savage": (
+        "1/4 − β/4 E[ρ] + β²/8 ½E_μ[ρ²] + …   (the series equals f while |βρ| < pi)",
+        r"\frac{1}{4} - \frac{\beta}{4}\,\mathbb{E}[\rho] + \frac{\beta^{2}}{8}\cdot\tfrac{1}{2}\mathbb{E}_\mu[\rho^2] + \cdots",
+    ),
+    "exponential": (
+        "1 − β E[ρ] + β² ½E_μ[ρ²] + …   (the series equals f for every βρ)",
+        r"1 - \beta\,\mathbb{E}[\rho] + \beta^{2}\cdot\tfrac{1}{2}\mathbb{E}_\mu[\rho^2] + \cdots",
+    ),
+    "hinge": (
+        "1 − β E[ρ] + …   (no second-order term: f″(0) = 0; the series equals f while |βρ| < 1)",
+        r"1 - \beta\,\mathbb{E}[\rho] + \cdots",
+    ),
+    "-z": ("0 − β E[ρ]   (exact: f is linear)", r"0 - \beta\,\mathbb{E}[\rho]"),
+    "z-z**2": (
+        "0 + β E[ρ] − 2 β² ½E_μ[ρ²]   (exact: f is quadratic)",
+        r"0 + \beta\,\mathbb{E}[\rho] - 2 \beta^{2}\cdot\tfrac{1}{2}\mathbb{E}_\mu[\rho^2]",
+    ),
+    "abs(z)**3": ("0 + …   (no second-order term: f″(0) = 0; a kink at 0: the series reaches nowhere)", r"0 + \cdots"),
+}
+
+
+@pytest.mark.parametrize("text", SERIES)
+def test_the_whole_formula_as_text_and_latex(text: str) -> None:
+    found, (words, latex) = gpo.population_expansion(loss_of(text)), SERIES[text]
+    assert str(found) == "E f(βρ) = " + words
+    assert found.latex() == r"\mathbb{E} f(\beta\rho) = " + latex
+
+
 def test_kinks_at_zero_have_no_expansion() -> None:
     with pytest.raises(ValueError, match="not twice differentiable"):
         gpo.population_expansion(loss_of("log(1+exp(-z))+max(0,-z)/2"))
