@@ -175,11 +175,11 @@ def test_bad_alpha_is_refused(alpha):
 def test_bad_link_arguments_are_refused():
     with pytest.raises(ValueError, match=r"ratios π/πref must be above 0, got array\(\[-0.5\]\)"):
         chi_po([1.0, -0.5, 0.0])
-    with pytest.raises(ValueError, match="^ratio"):
+    with pytest.raises(ValueError, match=r"^ratio"):
         chi_po("much")
-    with pytest.raises(ValueError, match="^log-ratio"):
+    with pytest.raises(ValueError, match=r"^log-ratio"):
         chi_po.of_log("much")
-    with pytest.raises(ValueError, match="^u must"):
+    with pytest.raises(ValueError, match=r"^u must"):
         chi_po.log_ratio("much", [0.5, 0.5])
     with pytest.raises(ValueError, match=r"reference\[1\] is 0"):
         chi_po.log_ratio([0.0, 1.0], [1.0, 0.0])

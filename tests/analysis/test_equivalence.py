@@ -160,7 +160,8 @@ SERIES = {
     ),
     "savage": (
         "1/4 − β/4 E[ρ] + β²/8 ½E_μ[ρ²] + …   (the series equals f while |βρ| < pi)",
-        r"\frac{1}{4} - \frac{\beta}{4}\,\mathbb{E}[\rho] + \frac{\beta^{2}}{8}\cdot\tfrac{1}{2}\mathbb{E}_\mu[\rho^2] + \cdots",
+        r"\frac{1}{4} - \frac{\beta}{4}\,\mathbb{E}[\rho] + \frac{\beta^{2}}{8}"
+        r"\cdot\tfrac{1}{2}\mathbb{E}_\mu[\rho^2] + \cdots",
     ),
     "exponential": (
         "1 − β E[ρ] + β² ½E_μ[ρ²] + …   (the series equals f for every βρ)",
