@@ -127,7 +127,7 @@ def value_at(expression: sympy.Expr, symbol: sympy.Symbol, point: sympy.Expr, si
     if not value.has(sympy.nan, sympy.zoo, sympy.oo) and not NUMBERS.isnan(number(value)):
         return value
     direction = "+" if side > 0 else "-"
-    limit: sympy.Expr = bounded(lambda: sympy.limit(expression, symbol, point, direction), 1.0, sympy.nan)
+    limit: sympy.Expr = bounded(lambda: sympy.limit(expression, symbol, point, direction), 2.0, sympy.nan)
     return limit if limit.is_number and not limit.has(sympy.Limit, sympy.AccumBounds, sympy.zoo) else sympy.nan
 
 
@@ -175,7 +175,7 @@ def _counterexample(piece: Piece, symbol: sympy.Symbol) -> str | None:
                 return str(NUMBERS.nstr(x, 10))
         return None
 
-    return bounded(search, 2.0, None)
+    return bounded(search, 4.0, None)
 
 
 # ---- rules of composition ----------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def _closed_forms(decider: sympy.Expr, symbol: sympy.Symbol, zeros: list[sympy.E
     """Zeros isolated as floats, replaced by closed forms (LambertW(1), say) where sympy's solve finds them."""
     if is_unwieldy(decider):
         return zeros
-    solutions: list[sympy.Expr] = bounded(lambda: list(sympy.solve(decider, symbol)), 1.0, [])
+    solutions: list[sympy.Expr] = bounded(lambda: list(sympy.solve(decider, symbol)), 2.0, [])
     exact = [x for x in solutions if x.is_number and not NUMBERS.isnan(number(x))]
     return [next((x for x in exact if abs(number(x) - number(zero)) < NUMBERS.mpf(10) ** -30), zero) for zero in zeros]
 
@@ -204,7 +204,7 @@ def _same(left: sympy.Expr, right: sympy.Expr, symbol: sympy.Symbol) -> bool:
         values = []
     if any(not NUMBERS.isnan(value) and abs(value) > NUMBERS.mpf(10) ** -30 for value in values):
         return False
-    return bounded(lambda: bool(sympy.simplify(difference) == 0), 1.0, False)
+    return bounded(lambda: bool(sympy.simplify(difference) == 0), 2.0, False)
 
 
 def _require_real(piece: Piece, symbol: sympy.Symbol) -> None:

@@ -22,8 +22,8 @@ from gpo_analysis.losses.tail_signs import tail_sign
 if TYPE_CHECKING:
     from gpo_analysis.losses.margin_loss import MarginLoss
 
-_SECONDS = 0.7
-_GROWTH_SECONDS = 0.3  # for the rates of growth and decay, where a float does too
+_SECONDS = 2.0
+_GROWTH_SECONDS = 1.5  # for the rates of growth and decay, where a float does too
 _FAR = tuple(10**k for k in (1, 3, 6, 9, 12, 15, 18))
 _ASKEW = tuple(7 * x + 3 for x in _FAR)
 
