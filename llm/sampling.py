@@ -127,7 +127,7 @@ def gumbel_noise(keys: torch.Tensor, step: int, size: int) -> torch.Tensor:
     state = (state ^ _shifted(state, second)) * _signed(two)
     state = state ^ _shifted(state, third)
     uniform = (_shifted(state, 11).to(torch.float64) + 0.5) * 2.0**-53
-    return -torch.log(-torch.log(uniform).clamp(min=2.0**-54))  # the largest numbers round to 1
+    return -torch.log((-torch.log(uniform)).clamp(min=2.0**-54))  # the largest numbers round to 1
 
 
 def _signed(value: int) -> int:
