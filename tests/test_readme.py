@@ -1,0 +1,61 @@
+"""What the README says runs and exists."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.framework.discovery import find_experiments
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_python_runs_and_prints(block: str) -> None:
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec(compile(block, "README.md", "exec"), {})
+    assert len(shown.getvalue().splitlines()) >= block.count("print(")
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z]+)", README))))
+def test_make_targets_exist(target: str) -> None:
+    assert target in TARGETS
+
+
+def test_the_table_names_what_exists() -> None:
+    rows = [line.strip("| ").split(" | ") for line in README.splitlines() if line.startswith("| ")][1:]
+    rows = [row for row in rows if set("".join(row)) - set("-| ")]
+    experiments = {experiment.name for experiment in find_experiments()}
+    assert len(rows) >= 9
+    for claim, modules, names, tests in rows:
+        for path in re.findall(r"`([^`]+)`", modules + tests):
+            assert (ROOT / path).exists(), f"{claim}: {path}"
+        named = {name for name in re.findall(r"`([a-z0-9-]+)`", names) if not name.startswith("--")}
+        assert named <= experiments, f"{claim}: {sorted(named - experiments)}"
+        assert named, claim
+
+
+def test_linked_files_exist() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert len(links) >= 3
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_the_tree_names_what_exists() -> None:
+    tree = re.search(r"## The tree\n+```\n(.*?)```", README, re.DOTALL)
+    assert tree is not None
+    inside = False
+    for line in tree.group(1).splitlines():
+        for name in re.split(r"\s{2,}", line.strip(), maxsplit=1)[0].split():
+            base = ROOT / "gpo_analysis" if inside and line.startswith("  ") else ROOT
+            assert (base / name).exists(), name
+        inside = line.startswith("gpo_analysis") or (inside and line.startswith("  "))
