@@ -19,7 +19,7 @@ import numpy as np
 
 from llm.data.types import Example
 
-__all__ = ["SLOTS", "VALUES", "WorldConfig", "demonstration", "generate", "summary", "vocabulary"]
+__all__ = ["SLOTS", "VALUES", "WorldConfig", "demonstration", "demonstrations", "generate", "summary", "vocabulary"]
 
 VALUES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -71,9 +71,9 @@ class WorldConfig:
         Chance that a demonstration opens with empty words.
     """
 
-    distractors: int = 3
-    swap: float = 0.12
-    drop: float = 0.12
+    distractors: int = 2
+    swap: float = 0.1
+    drop: float = 0.08
     verbose: float = 0.3
 
     def __post_init__(self) -> None:
@@ -191,6 +191,17 @@ def demonstration(example: Example, *, seed: int, config: WorldConfig | None = N
         told[slot] = _wrong(example, slot, rng) if wrong else example.meta["facts"][slot]
     opening = [_VERBOSE[rng.integers(len(_VERBOSE))]] if rng.random() < config.verbose else []
     return " ".join([*opening, summary(told)])
+
+
+def demonstrations(
+    examples: Sequence[Example], *, seed: int, config: WorldConfig | None = None, copies: int = 1
+) -> list[Example]:
+    """Return the examples with careless targets, ``copies`` of each with noise of their own."""
+    return [
+        Example(example.prompt, demonstration(example, seed=seed * copies + copy, config=config), example.meta)
+        for example in examples
+        for copy in range(copies)
+    ]
 
 
 def _wrong(example: Example, slot: str, rng: np.random.Generator) -> str:
