@@ -6,10 +6,10 @@ included, and 0 on prompt and padding. Natural logarithms; sums are accumulated 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 
 def next_token_kl(policy_logits: torch.Tensor, reference_logits: torch.Tensor) -> torch.Tensor:
@@ -48,47 +48,81 @@ def next_token_kl(policy_logits: torch.Tensor, reference_logits: torch.Tensor) -
     return torch.where(torch.isneginf(p), torch.zeros_like(terms), terms).sum(-1)
 
 
+class Along(NamedTuple):
+    """What two models say along responses; each (b,), in nats.
+
+    Attributes
+    ----------
+    kl
+        Sum over the response's tokens of the exact KL between next-token distributions.
+    policy_logps, reference_logps
+        log πθ(y|x) and log πref(y|x): sums over the response's tokens.
+    """
+
+    kl: torch.Tensor
+    policy_logps: torch.Tensor
+    reference_logps: torch.Tensor
+
+
 @torch.no_grad()
-def sequence_kl(
-    policy: nn.Module,
-    reference: nn.Module,
+def compare_along(
+    policy: Callable[..., Any],
+    reference: Callable[..., Any],
     input_ids: torch.Tensor,
     attention_mask: torch.Tensor,
     mask: torch.Tensor,
     *,
     chunk: int = 4096,
-    **reference_arguments: Any,
-) -> torch.Tensor:
-    """Sum over a response's tokens of the exact full-vocabulary KL between next-token distributions.
+) -> Along:
+    """KL between next-token distributions, and log-probabilities, summed along given responses.
 
-    For responses sampled from πθ its mean is an unbiased estimate of KL(πθ‖πref) of the sequence distribution, of lower
-    variance than log πθ(y) − log πref(y) (used in arXiv 2405.08448). For other responses it is the token-level KL along
-    them, another number.
+    For responses sampled from πθ the mean of ``kl`` is an unbiased estimate of KL(πθ‖πref) of the sequence
+    distribution, of lower variance than log πθ(y) − log πref(y) (used in arXiv 2405.08448). For other responses it is
+    the token-level KL along them, another number.
 
     Parameters
     ----------
     policy, reference
-        Causal language models whose call returns ``.logits`` (b, t, v).
+        Causal language models: called with input_ids, attention_mask and use_cache they return ``.logits`` (b, t, v).
     input_ids, attention_mask, mask
-        (b, t) each; see the module's docstring.
+        (b, t) each; see the module's docstring. Padding may stand on either side.
     chunk
         Number of response positions whose distributions are in memory at once.
-    reference_arguments
-        Passed to the reference's call as well.
-
-    Returns
-    -------
-    Tensor
-        (b,) nats.
     """
     positions = mask[:, 1:].bool()
     inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
-    logits = policy(**inputs).logits[:, :-1][positions]
-    base = reference(**inputs, **reference_arguments).logits[:, :-1][positions]
-    pieces = [next_token_kl(a, b) for a, b in zip(logits.split(chunk), base.split(chunk), strict=True)]
+    inputs["position_ids"] = (attention_mask.cumsum(1) - 1).clamp(min=0)  # so that padding on the left shifts nothing
+    tokens = torch.split(input_ids[:, 1:][positions], chunk)
+    logits = policy(**inputs).logits[:, :-1][positions].split(chunk)
+    base = reference(**inputs).logits[:, :-1][positions].split(chunk)
     rows = positions.nonzero()[:, 0]
-    kl = torch.cat(pieces) if pieces else logits.new_zeros(0)
-    return torch.zeros(len(input_ids), dtype=kl.dtype, device=kl.device).index_add(0, rows, kl)
+
+    def summed(pieces: list[torch.Tensor]) -> torch.Tensor:
+        values = torch.cat(pieces)
+        return torch.zeros(len(input_ids), dtype=values.dtype, device=values.device).index_add(0, rows, values)
+
+    return Along(
+        summed([next_token_kl(a, b) for a, b in zip(logits, base, strict=True)]),
+        summed([_chosen(a, t) for a, t in zip(logits, tokens, strict=True)]),
+        summed([_chosen(b, t) for b, t in zip(base, tokens, strict=True)]),
+    )
+
+
+def sequence_kl(
+    policy: Callable[..., Any],
+    reference: Callable[..., Any],
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    chunk: int = 4096,
+) -> torch.Tensor:
+    """Return ``kl`` of `compare_along`: (b,) nats."""
+    return compare_along(policy, reference, input_ids, attention_mask, mask, chunk=chunk).kl
+
+
+def _chosen(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    return _wide(logits).log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
 
 
 def _wide(logits: torch.Tensor) -> torch.Tensor:

@@ -46,7 +46,7 @@ class _Table(torch.nn.Module):
 
 
 def test_sequence_kl_sums_over_the_response_and_nothing_else() -> None:
-    from gpo_analysis.integrations.sequences import sequence_kl
+    from gpo_analysis.integrations.sequences import compare_along, sequence_kl
 
     policy, reference = _Table(0), _Table(1)
     ids = torch.tensor([[0, 0, 3, 4, 5, 1], [2, 3, 4, 1, 0, 0]])
@@ -57,5 +57,10 @@ def test_sequence_kl_sums_over_the_response_and_nothing_else() -> None:
     for chunk in (1, 2, 100):
         found = sequence_kl(policy, reference, ids, torch.ones_like(ids), mask, chunk=chunk)
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    along = compare_along(policy, reference, ids, torch.ones_like(ids), mask)
+    logp = np.log(p)
+    np.testing.assert_allclose(
+        along.policy_logps.numpy(), [logp[3, 4] + logp[4, 5] + logp[5, 1], logp[3, 4] + logp[4, 1]], rtol=1e-12
+    )
     nothing = sequence_kl(policy, reference, ids, torch.ones_like(ids), torch.zeros_like(mask))
     assert nothing.tolist() == [0.0, 0.0]

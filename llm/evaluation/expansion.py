@@ -1,0 +1,77 @@
+"""How well the Taylor series of f predicts the gradient of a model in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from gpo_analysis.losses import MarginLoss
+from llm.evaluation.sequences import Ids, response_logps
+
+__all__ = ["compare_gradients"]
+
+ORDERS = (1, 2, 4)
+
+
+def compare_gradients(
+    model: Any,
+    prompts: Ids,
+    chosen: Ids,
+    rejected: Ids,
+    reference_logps: Any,
+    loss: MarginLoss,
+    beta: float,
+    *,
+    padding: int,
+    orders: Sequence[int] = ORDERS,
+) -> dict[str, float]:
+    """Cosine and relative error of the gradient of mean f(βρ) with that of its series to each order.
+
+    The gradient is mean_i f′(z_i) β ∇ρ_i (Tang et al., arXiv 2402.05749, eq. 5); the series to order k has
+    Σ_{j<k} f^(j+1)(0) z^j / j! in the place of f′. At order 2 that is the preference term and the μ-weighted square
+    loss. A zero gradient has cosine NaN, written as 0 with ``gradient_norm`` 0.
+
+    Parameters
+    ----------
+    model
+        A causal language model; its gradients are put back to None.
+    prompts, chosen, rejected
+        n token lists each, responses with their end token.
+    reference_logps
+        (n, 2) of πref.
+    loss, beta
+        f and β.
+
+    Returns
+    -------
+    dict
+        ``gradient_norm``; for each order k ``cosine_k`` and ``relative_error_k``, |g_k − g| / |g|.
+    """
+    logps = response_logps(model, [*prompts, *prompts], [*chosen, *rejected], padding=padding)
+    reference = torch.as_tensor(reference_logps, dtype=logps.dtype, device=logps.device)
+    rho = (logps[: len(prompts)] - reference[:, 0]) - (logps[len(prompts) :] - reference[:, 1])
+    z = (beta * rho).detach().double()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def gradient(weights: torch.Tensor) -> torch.Tensor:
+        parts = torch.autograd.grad(
+            (weights.to(rho) * rho).mean() * beta, parameters, retain_graph=True, allow_unused=True
+        )
+        return torch.cat([part.flatten().double() for part in parts if part is not None])
+
+    true = gradient(loss.derivative(z))
+    found = {"gradient_norm": float(true.norm())}
+    size = max(float(true.norm()), 1e-300)
+    at_zero = torch.zeros(1, dtype=torch.float64)
+    series, term = torch.zeros_like(z), torch.ones_like(z)
+    for order in range(1, max(orders) + 1):
+        series = series + float(loss.derivative(at_zero, order)) * term
+        term = term * z / order
+        if order in orders:
+            expanded = gradient(series)
+            product = float(true @ expanded) / (size * max(float(expanded.norm()), 1e-300))
+            found[f"cosine_{order}"] = product
+            found[f"relative_error_{order}"] = float((expanded - true).norm()) / size
+    return found
