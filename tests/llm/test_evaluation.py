@@ -183,7 +183,7 @@ def test_padding_changes_no_log_probability(models: tuple[Any, Any]) -> None:
     for i in range(3):
         alone = models[0](input_ids=torch.tensor([prompts[i] + responses[i]])).logits[0].log_softmax(-1).detach()
         expected = sum(float(alone[len(prompts[i]) - 1 + j, t]) for j, t in enumerate(responses[i]))
-        assert float(together[i]) == pytest.approx(expected, abs=1e-5)
+        assert together[i].item() == pytest.approx(expected, abs=1e-5)
     said = along(models[0], models[1], prompts, responses, padding=0, batch_size=2)
     np.testing.assert_allclose(said[:, 1], together.detach().numpy(), atol=1e-5)
     with pytest.raises(ValueError, match="response 1 has no token"):
