@@ -1,0 +1,68 @@
+"""``python -m llm``: run a study of language models, whole or stage by stage.
+
+Examples
+--------
+python -m llm run --preset cpu --out out/llm/cpu
+python -m llm pairs --preset cpu --out out/llm/cpu     (the stages up to pairs)
+python -m llm run --preset h200 --data data/arxiv_titles --out out/llm/titles
+accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/small
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+
+from llm.config import PRESETS
+from llm.stages import STAGES
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m llm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in ("run", *STAGES):
+        told = "every stage" if name == "run" else f"the stages up to '{name}'"
+        command = commands.add_parser(name, help=told)
+        command.add_argument("--preset", choices=[*PRESETS], default="cpu", help="sizes and grid (default: cpu)")
+        command.add_argument("--out", metavar="DIR", help="the study's folder (default: out/llm/PRESET)")
+        command.add_argument(
+            "--data", metavar="PATH", help="folder of train/validation/test .jsonl[.gz]; default: the generated world"
+        )
+        command.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
+        command.add_argument("--seed", type=int, help="seed of everything (default: the preset's)")
+        command.add_argument("--progress", action="store_true", help="show bars")
+        command.add_argument("--traceback", action="store_true", help="show where an error came from")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; an error is told in one line."""
+    given = _parser().parse_args(arguments)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
+    until = STAGES[-1] if given.command == "run" else given.command
+    out = given.out or os.path.join("out", "llm", given.preset)  # noqa: PTH118
+    try:
+        from llm.pipeline import run_study
+
+        run_study(
+            given.preset, out, until=until, data=given.data, progress=given.progress, device=given.device,
+            seed=given.seed, say=lambda line: print(line, flush=True),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if given.traceback:
+            raise
+        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

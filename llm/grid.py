@@ -1,0 +1,226 @@
+"""The grid of a study: its cells, trained in stacks by several processes, each evaluated at its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpo_analysis.losses import get_loss
+from gpo_analysis.records import plain, record_key, write_whole
+from llm.config import StudyConfig, beta_of
+from llm.data.types import Pair
+
+if TYPE_CHECKING:
+    from llm.stages import Study
+
+__all__ = ["GridCell", "evaluation_file", "grid_cells", "read_evaluations", "run_grid", "run_part", "stacks_of"]
+
+TEXTS = 64  # responses of a policy that are kept
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One policy of the grid.
+
+    Parameters
+    ----------
+    loss
+        Name of f.
+    beta, strength
+        β, and βκ (β itself where κ is 0).
+    seed
+        Of the order of the pairs.
+    arm
+        "fresh" or "reused".
+    """
+
+    loss: str
+    beta: float
+    strength: float
+    seed: int
+    arm: str
+
+    @property
+    def name(self) -> str:
+        """A name for files and messages.
+
+        Examples
+        --------
+        >>> GridCell("squared", 0.1, 0.1, 0, "fresh").name
+        'squared-0.1-s0-fresh'
+        """
+        return f"{self.loss}-{self.strength:g}-s{self.seed}-{self.arm}"
+
+
+def grid_cells(config: StudyConfig) -> list[GridCell]:
+    """Every cell of the grid.
+
+    Examples
+    --------
+    >>> from llm.config import preset
+    >>> [cell.name for cell in grid_cells(preset("tiny"))][:3]
+    ['logistic-0.1-s0-fresh', 'logistic-1-s0-fresh', 'hinge-0.1-s0-fresh']
+    """
+    grid = config.grid
+    made = []
+    for arm, losses, seeds in (
+        ("fresh", grid.losses, grid.seeds),
+        ("reused", grid.reused_losses, grid.seeds[:1]),
+    ):
+        made += [
+            GridCell(name, beta_of(get_loss(name), strength), strength, seed, arm)
+            for seed in seeds
+            for name in losses
+            for strength in grid.strengths
+        ]
+    return made
+
+
+def stacks_of(cells: Sequence[GridCell], size: int) -> list[list[GridCell]]:
+    """Stacks of at most ``size`` cells that see the same pairs in the same order (one arm, one seed).
+
+    Examples
+    --------
+    >>> from llm.config import preset
+    >>> [len(stack) for stack in stacks_of(grid_cells(preset("tiny")), 4)]
+    [4, 2]
+    """
+    groups: dict[tuple[str, int], list[GridCell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.arm, cell.seed), []).append(cell)
+    return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
+
+
+def evaluation_file(study: Study, cell: GridCell, step: int) -> Path:
+    """Where the evaluation of a cell after a step lies; its name changes with all it depends on."""
+    key = record_key({"cell": plain(cell), "training": plain(study.config.training), "study": study.key, "step": step})
+    return study.folder / "evaluations" / f"{cell.name}-{step:06d}-{key}.json"
+
+
+def read_evaluations(study: Study) -> list[dict[str, Any]]:
+    """Every evaluation of the grid that is there, in the order of cells and steps."""
+    found = []
+    for cell in grid_cells(study.config):
+        for step in study.config.training.evaluated_steps:
+            file = evaluation_file(study, cell, step)
+            if file.is_file():
+                found.append(json.loads(file.read_text(encoding="utf-8")))
+    return found
+
+
+def arm_pairs(study: Study, arm: str) -> list[Pair]:
+    """The pairs an arm is trained on: as many as the steps take, or one part in ``reused_epochs`` of them."""
+    training = study.config.training
+    needed = min(training.steps * training.batch_size, len(study.pairs))
+    return study.pairs[: needed if arm == "fresh" else max(1, needed // study.config.grid.reused_epochs)]
+
+
+def run_grid(study: Study) -> str:
+    """Train and evaluate what is missing; say how much there was to do."""
+    cells = grid_cells(study.config)
+    stacks = stacks_of(cells, study.config.training.stack)
+    missing = [stack for stack in stacks if not _done(study, stack)]
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    workers = min(study.config.training.workers, len(missing))
+    if size > 1:
+        run_part(study.config, study.folder, study.data, rank, size, study.progress)
+        _wait(study, stacks)
+    elif workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            parts = [
+                pool.submit(run_part, study.config, study.folder, study.data, k, workers, study.progress)
+                for k in range(workers)
+            ]
+            for part in parts:
+                part.result()
+    elif missing:
+        for stack in missing:
+            _run_stack(study, stack)
+    failed = [row["cell"]["loss"] for row in read_evaluations(study) if row["status"].startswith("nan")]
+    told = f"; stopped by NaN: {', '.join(failed)}" if failed else ""
+    return f"{len(cells)} cells in {len(stacks)} stacks, {len(missing)} stacks were missing{told}"
+
+
+def run_part(config: StudyConfig, folder: Path, data: Path | None, rank: int, size: int, progress: bool) -> None:
+    """Train and evaluate every ``size``-th missing stack from the ``rank``-th on: the work of one process."""
+    import torch
+
+    from llm.stages import Study
+
+    if size > 1 and config.device == "cpu":
+        torch.set_num_threads(1)
+    study = Study(config, folder, data, progress)
+    for stack in stacks_of(grid_cells(config), config.training.stack)[rank::size]:
+        if not _done(study, stack):
+            _run_stack(study, stack)
+
+
+def _done(study: Study, stack: Sequence[GridCell]) -> bool:
+    steps = study.config.training.evaluated_steps
+    return all(evaluation_file(study, cell, step).is_file() for cell in stack for step in steps)
+
+
+def _wait(study: Study, stacks: Sequence[Sequence[GridCell]], limit: float = 24 * 3600.0) -> None:
+    """Wait until the other ranks' stacks are there."""
+    start = time.monotonic()
+    while not all(_done(study, stack) for stack in stacks):
+        if time.monotonic() - start > limit:
+            raise TimeoutError("other ranks have not finished their stacks")
+        time.sleep(2.0)
+
+
+def _run_stack(study: Study, stack: list[GridCell]) -> None:
+    """Train a stack; evaluate its cells at the steps asked for, as they come by."""
+    from llm.train_stack import train_cells
+
+    steps = study.config.training.evaluated_steps
+
+    def on_checkpoint(index: int, step: int, model: Any) -> None:
+        cell = stack[index]
+        if step in steps and not evaluation_file(study, cell, step).is_file():
+            start = time.perf_counter()
+            _evaluate(study, cell, step, model, start)
+
+    statuses = train_cells(study, stack, on_checkpoint)
+    for cell, status in zip(stack, statuses, strict=True):
+        for step in steps:
+            if not evaluation_file(study, cell, step).is_file():
+                print(f"{cell.name}: {status}; no evaluation after step {step}", file=sys.stderr)
+                _write(study, cell, step, {"status": status, "row": {}, "rewards": [], "texts": [], "seconds": 0.0})
+
+
+def _evaluate(study: Study, cell: GridCell, step: int, model: Any, start: float) -> None:
+    from llm.evaluation.evaluate import evaluate
+
+    findings = evaluate(model, study.evaluation_set, get_loss(cell.loss), cell.beta)
+    last = step == study.config.training.evaluated_steps[-1]
+    _write(
+        study, cell, step,
+        {
+            "status": "ok", "row": {name: _number(value) for name, value in findings.row.items()},
+            "rewards": np.round(findings.rewards, 6).tolist() if last else [],
+            "texts": findings.texts[:TEXTS] if last else [], "seconds": time.perf_counter() - start,
+        },
+    )  # fmt: skip
+
+
+def _write(study: Study, cell: GridCell, step: int, content: dict[str, Any]) -> None:
+    document = {"cell": plain(cell), "name": cell.name, "step": step, **content}
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    write_whole(evaluation_file(study, cell, step), text.encode(), study.folder)
+
+
+def _number(value: Any) -> Any:
+    """JSON has no NaN: such a number is left out as None."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
