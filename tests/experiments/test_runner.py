@@ -278,6 +278,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(project: Path, jobs: int) ->
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
         **settings,  # type: ignore[call-overload]
     ) as running:
         while running.poll() is None and not list(project.glob("out/.cells/slow/*.cell")):
