@@ -56,7 +56,7 @@ class SentimentConfig:
     name: str = "sentiment"
     features: str = "words"
     buckets: int = 1 << 17
-    penalty: float = 1.0
+    penalty: float = 0.1
     positive: str = "positive"
     negative: str = "negative"
 
