@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from llm.stacked import Stack, replace_modules, share_frozen, stack_model
+from llm.stacked import Stack, replace_modules, share_frozen, stack_model, trained_value
 
 __all__ = ["StackedLora", "make_stack", "stack_adapters"]
 
@@ -57,7 +57,7 @@ def stack_adapters(model: Any, runs: int) -> Stack:
     stacked: dict[str, nn.Parameter] = {}
 
     def make(parameter: nn.Parameter) -> nn.Parameter:
-        value = parameter.detach()
+        value = trained_value(parameter)
         fresh = nn.Parameter(value.expand(runs, *value.shape).contiguous())
         stacked[names[id(parameter)]] = fresh
         return fresh

@@ -132,6 +132,12 @@ def share_frozen(model: nn.Module) -> dict[int, Any]:
     return {id(parameter): parameter for parameter in model.parameters() if not parameter.requires_grad}
 
 
+def trained_value(parameter: nn.Parameter) -> torch.Tensor:
+    """Return a parameter's value in float32 or wider: half precision would lose small steps."""
+    value = parameter.detach()
+    return value if value.dtype in (torch.float32, torch.float64) else value.float()
+
+
 def stack_model(model: Any, runs: int) -> Stack:
     """Stack R copies of a model, all of whose parameters train.
 
@@ -156,7 +162,7 @@ def stack_model(model: Any, runs: int) -> Stack:
 
     def make(parameter: nn.Parameter) -> nn.Parameter:
         if id(parameter) not in stacked:  # tied parameters are one
-            value = parameter.detach()
+            value = trained_value(parameter)
             stacked[id(parameter)] = nn.Parameter(value.expand(runs, *value.shape).contiguous())
         return stacked[id(parameter)]
 
