@@ -302,7 +302,7 @@ def _sampled(
         if not part.is_file():
             rows = _draw(model, tokenizer, examples, range(start, min(start + config.chunk, len(examples))), config)
             write_lines((asdict(row) for row in rows), part)
-        found += [_Drawn(**json.loads(line)) for line in part.read_text(encoding="utf-8").splitlines()]
+        found += [_Drawn(**json.loads(line)) for line in part.read_text(encoding="utf-8").split("\n") if line]
     return found
 
 

@@ -1,0 +1,190 @@
+"""Readers: every kind of fault is counted with its line or refused, plain and gzip alike."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm.data.filters import FilterConfig, within_tokens
+from llm.data.hub import hub_examples, hub_pairs
+from llm.data.readers import find_split, kind_of, read_labelled_file, read_pairs_file, read_summaries
+from llm.data.types import Example, Pair, Reward, read_examples, read_pairs, write_examples, write_pairs
+from llm.rewards.world import WorldReward
+
+SKIP = FilterConfig(max_prompt_words=4, max_response_words=2, refuse=())
+LINES = [
+    {"source": "one two three", "summary": "a b", "category": "m"},  # 1 kept
+    "",  # 2 nothing: passed over
+    {"source": "one two three", "summary": "a b"},  # 3 duplicate
+    {"source": "one two three four five", "summary": "a"},  # 4 over-long
+    {"source": "one", "summary": "a b c"},  # 5 over-long
+    {"source": "one", "summary": "   "},  # 6 empty
+    {"source": "one"},  # 7 malformed: no summary
+    {"source": 3, "summary": "a"},  # 8 malformed: not a text
+    ["source"],  # 9 malformed: not an object
+    '{"source": ',  # 10 malformed: not JSON
+    b"\xff{}",  # 11 malformed: not UTF-8
+    {"source": "ünï", "summary": "b"},  # 12 kept
+]
+
+
+def write(path: Path, lines: list[Any], *, packed: bool = False) -> Path:
+    data = b"\n".join(
+        line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode()
+        for line in lines
+    )
+    path.write_bytes(gzip.compress(data) if packed else data)
+    return path
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_fault_is_counted(tmp_path: Path, packed: bool) -> None:
+    path = write(tmp_path / "data.jsonl", LINES, packed=packed)  # gzip is told by content, not by name
+    examples, report = read_summaries(path, SKIP, template="{source} =>")
+    assert examples == [Example("one two three =>", "a b", {"category": "m"}), Example("ünï =>", "b")]
+    assert (report.read, report.kept) == (11, 2)
+    assert report.faults == {"malformed": 5, "empty": 1, "over_long": 2, "duplicate": 1}
+    assert report.lines == {"malformed": [7, 8, 9, 10, 11], "empty": [6], "over_long": [4, 5], "duplicate": [3]}
+    assert "2 of 11 records kept; 5 malformed (line 7, 8, 9, 10, 11)" in str(report)
+    assert report.read == report.kept + sum(report.faults.values())
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "words"),
+    [
+        ("duplicate", 3, "came before"),
+        ("over_long", 4, "more than 4 words"),
+        ("empty", 6, "empty"),
+        ("malformed", 7, "no summary"),
+    ],
+)
+def test_a_fault_can_be_refused_with_its_line(tmp_path: Path, fault: str, line: int, words: str) -> None:
+    path = write(tmp_path / "data.jsonl", LINES)
+    config = FilterConfig(max_prompt_words=4, max_response_words=2, refuse=(fault,))
+    with pytest.raises(ValueError, match=f"line {line}: .*{words}"):
+        read_summaries(path, config)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"), [("{", "not JSON"), (b"\xfe\xfe", "not UTF-8"), ("[1]", "a list instead"), ("{}", "no source")]
+)
+def test_malformed_lines_are_refused_unless_told_otherwise(tmp_path: Path, line: Any, words: str) -> None:
+    path = write(tmp_path / "data.jsonl", [LINES[0], line])
+    with pytest.raises(ValueError, match=f"data.jsonl, line 2: malformed: .*{words}"):
+        read_summaries(path)
+
+
+def test_missing_file_cut_gzip_and_unknown_keys(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.jsonl is no file"):
+        read_summaries(tmp_path / "nowhere.jsonl")
+    whole = write(
+        tmp_path / "whole.gz", [{"source": f"text {i} {i * i}", "summary": "a"} for i in range(5000)], packed=True
+    )
+    (tmp_path / "cut.gz").write_bytes(whole.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match=r"cut\.gz: the gzip data end badly after line \d+"):
+        read_summaries(tmp_path / "cut.gz")
+    strange = write(tmp_path / "strange.jsonl", [{"question": "a", "answer": "b"}])
+    with pytest.raises(ValueError, match=r"line 1: has the keys question, answer; accepted are \{source, summary\}"):
+        kind_of(strange)
+    with pytest.raises(ValueError, match="has no record"):
+        kind_of(write(tmp_path / "empty.jsonl", ["", " "]))
+    with pytest.raises(ValueError, match="template is 'x'"):
+        read_summaries(whole, template="x")
+    with pytest.raises(FileNotFoundError, match=r"neither test\.jsonl nor test\.jsonl\.gz"):
+        find_split(tmp_path, "test")
+
+
+def test_limit_ends_the_reading(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.jsonl", [{"source": f"s{i}", "summary": "a"} for i in range(9)] + ["{"])
+    examples, report = read_summaries(find_split(tmp_path, "train"), FilterConfig(limit=4))
+    assert [e.prompt.split("\n")[0] for e in examples] == ["s0", "s1", "s2", "s3"]
+    assert report.read == 4
+    assert kind_of(path) == "summaries"
+
+
+def test_pairs_with_votes_become_soft_labels(tmp_path: Path) -> None:
+    votes = {"votes_chosen": 3, "votes_rejected": 1, "votes_equal": 1}
+    rows = [
+        {"prompt": "p", "chosen": "a", "rejected": "b", **votes},
+        {"prompt": "p", "chosen": "a", "rejected": "c"},
+        {"prompt": "p", "chosen": "d", "rejected": "d"},
+    ]
+    path = write(tmp_path / "pairs.jsonl", rows)
+    assert kind_of(path) == "pairs"
+    pairs, report = read_pairs_file(path, FilterConfig(refuse=()), soft=True)
+    assert pairs == [Pair("p", "a", "b", p=0.7), Pair("p", "a", "c")]
+    assert report.faults["malformed"] == 1
+    hard, _ = read_pairs_file(path, FilterConfig(refuse=()))
+    assert [pair.p for pair in hard] == [1.0, 1.0]
+
+
+def test_labelled_texts(tmp_path: Path) -> None:
+    path = write(tmp_path / "texts.jsonl", [{"text": " good ", "label": "positive"}, {"text": "x", "label": None}])
+    assert kind_of(path) == "labelled"
+    texts, report = read_labelled_file(path, FilterConfig(refuse=()))
+    assert [(text.text, text.label) for text in texts] == [("good", "positive")]
+    assert report.lines["malformed"] == [2]
+
+
+def test_data_sets_go_through_the_same_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "train.jsonl", [{"article": "long text", "highlights": "short"}, {"article": "x", "highlights": ""}])
+    columns = {"source": "article", "summary": "highlights"}
+    examples, report = hub_examples(str(folder), columns=columns)
+    assert examples == [Example("long text\nTitle:", "short")]
+    assert report.lines["empty"] == [2]
+    with pytest.raises(ValueError, match="has no column source, summary; it has article, highlights"):
+        hub_examples(str(folder))
+    with pytest.raises(ValueError, match="has no column prompt, chosen, rejected"):
+        hub_pairs(str(folder))
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(ValueError, match="refuse has 'long'"):
+        FilterConfig(refuse=("long",))
+    with pytest.raises(ValueError, match="limit is 0"):
+        FilterConfig(limit=0)
+
+
+def test_examples_and_pairs_survive_the_disk(tmp_path: Path) -> None:
+    examples = [Example("p\nq", "täglich\u2028x", {"facts": {"a": "b"}, "n": [1, None]})]
+    write_examples(examples, tmp_path / "examples.jsonl")
+    assert read_examples(tmp_path / "examples.jsonl") == examples
+    pairs = [Pair("p", "a", "b", 0.1 + 0.2, -1e-300, 0.25), Pair("p", "a", "b")]
+    write_pairs(pairs, tmp_path / "pairs.jsonl")
+    assert read_pairs(tmp_path / "pairs.jsonl") == pairs
+    keys = {"prompt", "chosen", "rejected", "reward_chosen", "reward_rejected"}
+    assert keys <= set(json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0]))
+    write(tmp_path / "bad.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b", "p": 2.0}])
+    with pytest.raises(ValueError, match=r"bad\.jsonl, line 1: p is 2\.0"):
+        read_pairs(tmp_path / "bad.jsonl")
+    write(tmp_path / "other.jsonl", [{"prompt": "p"}, "{"])
+    with pytest.raises(ValueError, match="line 2: not JSON"):
+        read_pairs(tmp_path / "other.jsonl")
+
+
+@pytest.mark.parametrize(
+    "bad", [{"prompt": " "}, {"chosen": ""}, {"rejected": None}, {"p": -0.1}, {"reward_chosen": float("nan")}]
+)
+def test_pairs_refuse_what_the_loss_must_not_see(bad: dict[str, Any]) -> None:
+    good: dict[str, Any] = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    assert Pair(**good).p == 1.0
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} is"):
+        Pair(**(good | bad))
+    assert isinstance(WorldReward([]), Reward)
+
+
+def test_long_in_tokens(records: list[Example], word_tokenizer: Any) -> None:
+    lengths = [len(e.prompt.split()) for e in records]
+    most = sorted(lengths)[20]
+    kept, left = within_tokens(records, word_tokenizer, max_prompt=most, max_response=10)
+    assert kept == [e for e, n in zip(records, lengths, strict=True) if n <= most]
+    assert left == len(records) - len(kept) > 0
+    assert within_tokens(records, word_tokenizer, max_prompt=most, max_response=9) == ([], len(records))  # 9 + the end
