@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
         command.add_argument("--seed", type=int, help="seed of everything (default: the preset's)")
+        command.add_argument("--workers", type=int, help="processes of the sweep (default: the preset's)")
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         run_study(
             given.preset, out, until=until, data=given.data, progress=given.progress, device=given.device,
-            seed=given.seed, say=lambda line: print(line, flush=True),
+            seed=given.seed, workers=given.workers, say=lambda line: print(line, flush=True),
         )  # fmt: skip
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)

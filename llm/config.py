@@ -15,6 +15,7 @@ from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
 from llm.data.world import WorldConfig
 from llm.models import LlamaSize, LoraSettings
 from llm.pairs import LabelConfig, PairsConfig
+from llm.rewards.gold import GoldConfig
 from llm.sft import SftConfig
 from llm.tokenizers import TokenizerConfig
 
@@ -24,7 +25,6 @@ __all__ = [
     "EvaluationConfig",
     "GridConfig",
     "PolicyConfig",
-    "RewardConfig",
     "StudyConfig",
     "TrainingConfig",
     "beta_of",
@@ -41,7 +41,8 @@ class Counts:
     fine_tuning
         Examples of supervised fine-tuning.
     reward
-        Examples a reward model and its judge are trained on (data without a program as reward).
+        Examples the gold reward and its judges are trained on; the generated world's reward is a program and needs
+        them for its judge alone (0: no judge).
     pairs
         Prompts whose two samples are labelled and trained on.
     held_out
@@ -83,24 +84,6 @@ class PolicyConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     lora: LoraSettings | None = None
     pad_token: str | None = None
-
-
-@dataclass(frozen=True)
-class RewardConfig:
-    """The gold reward where it is a model (data without a program as reward): see `llm.rewards`.
-
-    Parameters
-    ----------
-    steps, batch_size, learning_rate
-        Of training the reward model, and a judge on other data.
-    size
-        Its transformer.
-    """
-
-    steps: int = 600
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    size: LlamaSize = field(default_factory=LlamaSize)
 
 
 @dataclass(frozen=True)
@@ -243,7 +226,7 @@ class StudyConfig:
     world: WorldConfig = field(default_factory=WorldConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     sft: SftConfig = field(default_factory=SftConfig)
-    reward: RewardConfig = field(default_factory=RewardConfig)
+    reward: GoldConfig = field(default_factory=GoldConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     grid: GridConfig = field(default_factory=GridConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -308,7 +291,6 @@ PRESETS: dict[str, StudyConfig] = {
             size=LlamaSize(hidden=384, layers=8, heads=6, positions=512), tokenizer=TokenizerConfig("bpe", 8192)
         ),
         sft=SftConfig(steps=4000, batch_size=64, learning_rate=1e-3, warmup=200, dtype="bfloat16", max_length=480),
-        reward=RewardConfig(steps=3000, batch_size=64, learning_rate=3e-4, size=LlamaSize(256, 4, 4, positions=512)),
         pairs=PairsConfig(max_new_tokens=48, labels=_WORLD_LABELS, batch_size=2048, seed=1),
         grid=GridConfig(
             strengths=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0), seeds=(0, 1, 2), reused_losses=("logistic", "squared")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,11 +22,23 @@ from gpo_analysis.losses import get_loss
 from gpo_analysis.records import plain, record_key, write_whole
 from llm.config import StudyConfig, beta_of
 from llm.data.types import Pair
+from llm.models import add_lora
+from llm.tokenizers import encode_prompts, encode_responses
 
 if TYPE_CHECKING:
     from llm.stages import Study
+    from llm.trainer import StackResult
 
-__all__ = ["GridCell", "evaluation_file", "grid_cells", "read_evaluations", "run_grid", "run_part", "stacks_of"]
+__all__ = [
+    "GridCell",
+    "evaluation_file",
+    "grid_cells",
+    "read_evaluations",
+    "run_grid",
+    "run_part",
+    "stacks_of",
+    "trace_file",
+]
 
 TEXTS = 64  # responses of a policy that are kept
 
@@ -104,7 +118,8 @@ def stacks_of(cells: Sequence[GridCell], size: int) -> list[list[GridCell]]:
 
 def evaluation_file(study: Study, cell: GridCell, step: int) -> Path:
     """Where the evaluation of a cell after a step lies; its name changes with all it depends on."""
-    key = record_key({"cell": plain(cell), "training": plain(study.config.training), "study": study.key, "step": step})
+    training = {**plain(study.config.training), "workers": None}  # how many work side by side decides no number
+    key = record_key({"cell": plain(cell), "training": training, "study": study.key, "step": step})
     return study.folder / "evaluations" / f"{cell.name}-{step:06d}-{key}.json"
 
 
@@ -168,7 +183,8 @@ def run_part(config: StudyConfig, folder: Path, data: Path | None, rank: int, si
 
 def _done(study: Study, stack: Sequence[GridCell]) -> bool:
     steps = study.config.training.evaluated_steps
-    return all(evaluation_file(study, cell, step).is_file() for cell in stack for step in steps)
+    evaluated = all(evaluation_file(study, cell, step).is_file() for cell in stack for step in steps)
+    return evaluated and trace_file(study, stack).is_file()
 
 
 def _wait(study: Study, stacks: Sequence[Sequence[GridCell]], limit: float = 24 * 3600.0) -> None:
@@ -182,22 +198,78 @@ def _wait(study: Study, stacks: Sequence[Sequence[GridCell]], limit: float = 24 
 
 def _run_stack(study: Study, stack: list[GridCell]) -> None:
     """Train a stack; evaluate its cells at the steps asked for, as they come by."""
-    from llm.train_stack import train_cells
-
     steps = study.config.training.evaluated_steps
 
     def on_checkpoint(index: int, step: int, model: Any) -> None:
         cell = stack[index]
-        if step in steps and not evaluation_file(study, cell, step).is_file():
-            start = time.perf_counter()
-            _evaluate(study, cell, step, model, start)
+        if not evaluation_file(study, cell, step).is_file():
+            _evaluate(study, cell, step, model.eval(), time.perf_counter())
 
-    statuses = train_cells(study, stack, on_checkpoint)
-    for cell, status in zip(stack, statuses, strict=True):
+    result = _train(study, stack, on_checkpoint)
+    _write_trace(study, stack, result)
+    for cell, status in zip(stack, result.statuses, strict=True):
         for step in steps:
             if not evaluation_file(study, cell, step).is_file():
                 print(f"{cell.name}: {status}; no evaluation after step {step}", file=sys.stderr)
                 _write(study, cell, step, {"status": status, "row": {}, "rewards": [], "texts": [], "seconds": 0.0})
+
+
+def _stack_key(study: Study, stack: Sequence[GridCell]) -> str:
+    training = {**plain(study.config.training), "workers": None}
+    return record_key({"cells": [plain(cell) for cell in stack], "training": training, "study": study.key})
+
+
+def _train(study: Study, stack: list[GridCell], on_checkpoint: Callable[[int, int, Any], None]) -> StackResult:
+    from llm.batches import TokenizedPairs
+    from llm.logprobs import reference_logprobs
+    from llm.trainer import SweepCell, TrainConfig, train_stack
+
+    training, pairs = study.config.training, arm_pairs(study, stack[0].arm)
+    tokenizer = study.tokenizer
+    rows = TokenizedPairs(
+        encode_prompts(tokenizer, [pair.prompt for pair in pairs]),
+        encode_responses(tokenizer, [pair.chosen for pair in pairs]),
+        encode_responses(tokenizer, [pair.rejected for pair in pairs]),
+        np.array([pair.p for pair in pairs]),
+    )
+    steps = training.evaluated_steps
+    config = TrainConfig(
+        steps=training.steps, batch_size=training.batch_size, accumulation=training.accumulation,
+        optimizer=training.optimizer, warmup=training.warmup, max_grad_norm=training.max_grad_norm,
+        checkpoint_every=math.gcd(*steps), evaluate_at=steps, dtype=training.dtype,
+    )  # fmt: skip
+    model = study.reference
+    if study.config.policy.lora is not None:
+        model = add_lora(copy.deepcopy(model), study.config.policy.lora, seed=study.config.seed)
+    return train_stack(
+        model, [SweepCell(cell.loss, cell.beta, cell.seed, training.learning_rate) for cell in stack], rows,
+        reference_logprobs(study.reference, rows, cache=study.folder / "reference"), config,
+        folder=study.folder / "stacks" / _stack_key(study, stack), device=study.config.device,
+        progress=study.progress, on_checkpoint=on_checkpoint,
+    )  # fmt: skip
+
+
+def trace_file(study: Study, stack: Sequence[GridCell]) -> Path:
+    """Where the losses and margins of a stack's steps lie."""
+    return study.folder / "traces" / f"{_stack_key(study, stack)}.parquet"
+
+
+def _write_trace(study: Study, stack: list[GridCell], result: StackResult) -> None:
+    import pandas as pd
+
+    from llm.trainer import TRACE
+
+    names = ["loss_value" if name == "loss" else name for name in TRACE]
+    parts = [
+        pd.DataFrame(result.trace[:, index], columns=names).assign(
+            name=cell.name, loss=cell.loss, strength=cell.strength, beta=cell.beta, seed=cell.seed, arm=cell.arm,
+            step=np.arange(1, len(result.trace) + 1),
+        )
+        for index, cell in enumerate(stack)
+    ]  # fmt: skip
+    buffer = io.BytesIO()
+    pd.concat(parts, ignore_index=True).to_parquet(buffer, engine="pyarrow", index=False)
+    write_whole(trace_file(study, stack), buffer.getvalue(), study.folder)
 
 
 def _evaluate(study: Study, cell: GridCell, step: int, model: Any, start: float) -> None:

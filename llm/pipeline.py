@@ -19,6 +19,7 @@ def open_study(
     *,
     data: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    workers: int | None = None,
     **overrides: object,
 ) -> Study:
     """Return a study in a folder, without running it.
@@ -31,6 +32,8 @@ def open_study(
         The study's folder.
     data
         Folder of JSON lines; None for the generated world.
+    workers
+        Processes of the sweep; None for the configuration's.
     overrides
         Fields of `StudyConfig` to replace: device, seed, …
 
@@ -45,6 +48,8 @@ def open_study(
     kept = {name: value for name, value in overrides.items() if value is not None}
     if kept:
         chosen = dataclasses.replace(chosen, **kept)  # type: ignore[arg-type]
+    if workers is not None:
+        chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, workers=workers))
     place = None if data is None else Path(data)
     if place is not None and not place.exists():
         raise FileNotFoundError(f"data {place} does not exist; give a folder with train.jsonl or train.jsonl.gz")

@@ -8,18 +8,17 @@ on it.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpo_analysis.records import canonical_json, write_whole
+from gpo_analysis.records import write_whole
 from llm.config import StudyConfig
 from llm.data.types import Example, Pair, Reward, write_pairs
 from llm.data.world import demonstration, generate, vocabulary
@@ -31,6 +30,9 @@ from llm.pairs import PairsConfig, make_pairs
 from llm.sampling import sample
 from llm.sft import fine_tune, measure_quality
 from llm.tokenizers import encode_prompts, encode_responses, fingerprint, train_tokenizer
+
+if TYPE_CHECKING:
+    from llm.rewards.gold import Learned
 
 __all__ = ["STAGES", "Splits", "Study"]
 
@@ -130,9 +132,9 @@ class Study:
             return made
 
         evaluation, held_out = part(counts.evaluation, 1), part(counts.held_out, 2)
-        pairs, shown = part(counts.pairs, 3), part(counts.fine_tuning, 4)
+        pairs, shown, judged = part(counts.pairs, 3), part(counts.fine_tuning, 4), part(counts.reward, 5)
         taught = [Example(e.prompt, demonstration(e, seed=seed, config=world), e.meta) for e in shown]
-        return Splits(taught, pairs, held_out, evaluation, report=f"{len(taken)} records generated")
+        return Splits(taught, pairs, held_out, evaluation, judged, report=f"{len(taken)} records generated")
 
     def _run_data(self) -> str:
         splits = self.splits
@@ -211,27 +213,31 @@ class Study:
             from llm.rewards.world import WorldReward
 
             return WorldReward([*self.splits.pairs, *self.splits.held_out, *self.splits.evaluation])
-        return self._learned[0]
+        assert self._learned is not None
+        return self._learned.gold
 
-    @cached_property
+    @property
     def judge(self) -> Reward | None:
         """A second reward, trained on other data, or None."""
-        return None if self.splits.kind == "world" else self._learned[1]
+        return None if self._learned is None else self._learned.judge
 
     @cached_property
-    def _learned(self) -> tuple[Reward, Reward | None]:
-        from llm.files import learn_rewards
+    def _learned(self) -> Learned | None:
+        from llm.files import learn_gold
 
-        gold, judge, report = learn_rewards(self)
+        learned = learn_gold(self) if self.splits.reward else None
+        report = {"gold": {"kind": "program", "accuracy": 1.0}} if learned is None else learned.report
         self.reports["reward"] = report
-        return gold, judge
+        return learned
 
     def _run_reward(self) -> str:
-        if self.splits.kind == "world":
-            self.reports["reward"] = {"kind": "program", "accuracy": 1.0}
-            return "a program: facts recalled − facts invented − 0.1 · words too many; exact"
-        _ = self.reward
-        return canonical_json(self.reports["reward"])[:300]
+        _ = self._learned
+        told = [
+            f"{name} {report['accuracy']:.1%} right on held-out comparisons"
+            for name, report in self.reports["reward"].items()
+            if isinstance(report, dict) and "accuracy" in report
+        ]
+        return ", ".join(told)
 
     def _pairs(self, name: str, examples: Sequence[Example], config: PairsConfig) -> list[Pair]:
         made, report = make_pairs(
@@ -335,8 +341,3 @@ class Study:
 
 
 _SHOWN = ("nats_per_token", "sampled_reward", "sampled_exact", "greedy_exact")
-
-
-def rank_and_size() -> tuple[int, int]:
-    """This process's place among those that a launcher (accelerate, torchrun) started; (0, 1) without one."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpo_analysis.provenance import device, git_state, versions
 from gpo_analysis.records import plain, write_whole
-from llm.grid import read_evaluations
+from llm.grid import grid_cells, read_evaluations, stacks_of, trace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,12 +57,26 @@ def write_tables(study: Study) -> str:
         for i, reward in enumerate(one["rewards"])
     ]  # fmt: skip
     _parquet(pd.DataFrame(samples), study.folder / "samples.parquet")
+    traces = [pd.read_parquet(file) for file in _trace_files(study)]
+    if traces:
+        thinned = pd.concat(traces, ignore_index=True)
+        _parquet(thinned[_kept_steps(thinned["step"])].reset_index(drop=True), study.folder / "trace.parquet")
     some = [{"prompt": e.prompt, "human": e.target} for e in study.splits.evaluation[:64]]
     write_whole(study.folder / "prompts.json", json.dumps(some, ensure_ascii=False).encode(), study.folder)
     document = run_document(study)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_whole(study.folder / "run.json", text.encode(), study.folder)
     return f"{len(table)} rows in sweep.parquet, {table['status'].ne('ok').sum()} without numbers; run.json"
+
+
+def _trace_files(study: Study) -> list[Path]:
+    stacks = stacks_of(grid_cells(study.config), study.config.training.stack)
+    return [file for stack in stacks if (file := trace_file(study, stack)).is_file()]
+
+
+def _kept_steps(step: pd.Series[int]) -> pd.Series[bool]:
+    """The first ten steps and then every fifth: enough to draw a curve."""
+    return (step <= 10) | (step % 5 == 0)
 
 
 def run_document(study: Study) -> dict[str, Any]:
