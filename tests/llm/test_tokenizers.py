@@ -63,7 +63,7 @@ def without_pad(tokenizer: Any, tmp_path: Path) -> Path:
 
 def test_no_pad_token_is_refused_with_a_way_out(tmp_path: Path, word_tokenizer: Any) -> None:
     place = without_pad(word_tokenizer, tmp_path)
-    with pytest.raises(ValueError, match="has no pad token; name one of its tokens by pad_token .*'<eos>' will do"):
+    with pytest.raises(ValueError, match=r"has no pad token; name one of its tokens by pad_token .*'<eos>' will do"):
         load_tokenizer(place)
     assert load_tokenizer(place, pad_token="<eos>").pad_token_id == word_tokenizer.eos_token_id
     with pytest.raises(ValueError, match="pad_token is 'nonsense', which tokenizer"):
@@ -84,7 +84,7 @@ def test_another_models_tokenizer_is_refused(word_tokenizer: Any) -> None:
     with pytest.raises(ValueError, match="not the one the model was trained with"):
         check_tokenizer(same_size, model)
     model.config.eos_token_id = 7
-    with pytest.raises(ValueError, match="end token of tokenizer .* is 1, the model's is 7"):
+    with pytest.raises(ValueError, match=r"end token of tokenizer .* is 1, the model's is 7"):
         check_tokenizer(word_tokenizer, model)
 
 
@@ -108,5 +108,5 @@ def test_empty_texts_are_refused(word_tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("bad", [{"kind": "char"}, {"kind": "bpe", "vocab_size": 200}, {"vocab_size": 2}])
 def test_bad_settings(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="kind is|vocab_size"):
+    with pytest.raises(ValueError, match=r"kind is|vocab_size"):
         TokenizerConfig(**bad)
