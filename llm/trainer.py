@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -33,7 +34,7 @@ from llm.stacked import Stack
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TRACE", "StackResult", "SweepCell", "TrainConfig", "train_stack"]
+__all__ = ["TRACE", "StackResult", "SweepCell", "TrainConfig", "time_steps", "trace_table", "train_stack"]
 
 #: What is kept of every step and cell, each a mean over the batch but for the norm of the gradient before clipping:
 #: the loss, ρ, ½ρ², the share of pairs with |z| > 1, log π/πref of chosen and rejected.
@@ -170,15 +171,16 @@ class StackResult:
 
     def table(self) -> pd.DataFrame:
         """Return the trace as a table with a row a step and cell."""
-        import pandas as pd
+        return trace_table(self.cells, self.statuses, self.trace)
 
-        steps, runs, _ = self.trace.shape
-        told = [
-            {**asdict(cell), "cell": cell.key, "status": status}
-            for cell, status in zip(self.cells, self.statuses, strict=True)
-        ]
-        head = pd.DataFrame([{"step": step + 1, **told[run]} for step in range(steps) for run in range(runs)])
-        return pd.concat([head, pd.DataFrame(self.trace.reshape(-1, len(TRACE)), columns=list(TRACE))], axis=1)
+
+def trace_table(cells: Sequence[SweepCell], statuses: Sequence[str], trace: NDArray[np.float64]) -> pd.DataFrame:
+    """Return a trace (steps, R, len(TRACE)) as a table with a row a step and cell."""
+    import pandas as pd
+
+    told = [{**asdict(cell), "cell": cell.key, "status": status} for cell, status in zip(cells, statuses, strict=True)]
+    head = pd.DataFrame([{"step": step + 1, **row} for step in range(len(trace)) for row in told])
+    return pd.concat([head, pd.DataFrame(trace.reshape(-1, len(TRACE)), columns=list(TRACE))], axis=1)
 
 
 def train_stack(
@@ -229,6 +231,43 @@ def train_stack(
     run.resume()
     run.train(progress, on_checkpoint)
     return StackResult(run.cells, tuple(run.statuses), run.trace.numpy(), run.stack)
+
+
+def time_steps(
+    base_model: Any,
+    cells: Sequence[SweepCell],
+    pairs: TokenizedPairs,
+    reference: NDArray[np.floating[Any]],
+    config: TrainConfig,
+    *,
+    folder: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    steps: int = 3,
+) -> tuple[list[float], int]:
+    """Seconds of each of some steps of a stack, after one that is not counted, and the peak memory on a GPU in bytes.
+
+    Parameters
+    ----------
+    base_model, cells, pairs, reference, config, device
+        As for `train_stack`.
+    folder
+        For what a cell that is stopped leaves; checkpoints are neither read nor written.
+    steps
+        Steps timed.
+    """
+    run = _Run(base_model, tuple(cells), pairs, np.asarray(reference), config, Path(folder), device)
+    run.trace = torch.full((steps + 1, *run.trace.shape[1:]), math.nan, dtype=torch.float64)
+    on_gpu = run.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(run.device)
+    times = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        run.take_step()
+        if on_gpu:
+            torch.cuda.synchronize(run.device)
+        times.append(time.perf_counter() - start)
+    return times[1:], torch.cuda.max_memory_allocated(run.device) if on_gpu else 0
 
 
 class _Run:
