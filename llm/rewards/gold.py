@@ -156,8 +156,9 @@ def learn_sentiment(
     mine, theirs = ([texts[at] for at in part] for part in np.array_split(order, 2))
     gold, told = train_sentiment(mine, held_out, config.sentiment, folder=place / "gold")
     judge, second = train_sentiment(theirs, held_out, config.sentiment_judge, folder=place / "judge")
-    some = [text.text for text in held_out]
-    same = float(np.mean((gold.score(some) > 0.0) == (judge.score(some) > 0.0))) if some else float("nan")
+    labels = (config.sentiment.positive, config.sentiment.negative)
+    some = [text.text for text in held_out if text.label in labels]
+    same = float(np.mean((gold.score(some) > 0.0) == (judge.score(some) > 0.0)))
     return Learned(gold, judge, None, {"gold": told, "judge": second, "same_sign_on_held_out": same})
 
 

@@ -86,7 +86,7 @@ class Encoder(nn.Module):
         self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
         self.token = nn.Linear(3 * width + 4, 2 * width)
         self.whole = nn.Linear(4 * width + 2, width)
-        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        nn.init.normal_(self.embedding.weight[1:], std=width**-0.5)
 
     def read(self, texts: Sequence[str], *, ends: bool) -> torch.Tensor:
         """Return (n, longest, 2) hashed words and beginnings, 0 where a text is over; ``ends`` marks both ends."""
@@ -110,9 +110,10 @@ class Encoder(nn.Module):
         scores = (self.query(hy) @ self.key(hx).transpose(1, 2)) * self.size.width**-0.5
         context = scores.masked_fill(~seen, -torch.inf).softmax(-1) @ hx
         tokens = torch.cat([hy, context, hy * context, self._matches(x, y)], -1)
-        tokens = nn.functional.gelu(self.token(tokens)) * there[..., None]
-        count = there.sum(1, keepdim=True)
-        pooled = [tokens.sum(1) / count, tokens.amax(1), torch.log(count), count / 10.0]
+        tokens, there = nn.functional.gelu(self.token(tokens)), there[..., None]
+        count = there.sum(1)
+        mean, most = (tokens * there).sum(1) / count, tokens.masked_fill(~there, -torch.inf).amax(1)
+        pooled = [mean, most, torch.log(count), count / 10.0]
         return nn.functional.gelu(self.whole(torch.cat(pooled, -1)))
 
     def _around(self, ids: torch.Tensor, layer: nn.Conv1d) -> torch.Tensor:
