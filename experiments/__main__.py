@@ -5,6 +5,7 @@ Examples
     python -m experiments list
     python -m experiments run losses taylor --preset quick
     python -m experiments all --jobs 2 --out out/records
+    python -m experiments all --preset paper --scheduler tcp://127.0.0.1:8786
 """
 
 from __future__ import annotations
@@ -37,7 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
         if options.data is not None:
             os.environ["GPO_DATA"] = str(options.data.resolve())
         plans = run_experiments(
-            chosen, preset=options.preset, out=options.out, jobs=options.jobs, progress=not options.quiet
+            chosen,
+            preset=options.preset,
+            out=options.out,
+            jobs=options.jobs,
+            scheduler=options.scheduler,
+            progress=not options.quiet,
         )
     except UnknownExperiment as error:
         print(f"experiments: {error}", file=sys.stderr)
@@ -95,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
     for command in (run, everything):
         command.add_argument("--preset", choices=("quick", "paper"), default="quick", help="default: quick")
         command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")
+        command.add_argument(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="compute on a Dask cluster: tcp://host:port, with workers started in a checkout of the same commit "
+            "(PYTHONPATH=. dask worker ADDRESS --nthreads 1), or 'local' for one of --jobs workers on this machine",
+        )
         command.add_argument(
             "--out", type=Path, default=Path("out/records"), metavar="DIR", help="default: out/records"
         )

@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import io
 import os
+import platform
 import signal
 import time
 import traceback
@@ -22,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpo_analysis.provenance import code_hash
 from gpo_analysis.records import record_key, write_whole
 
 SECONDS = b"seconds"
@@ -35,6 +37,7 @@ class Cell:
     arguments: dict[str, Any]
     out: Path
     file: Path
+    code: str  # hash of the code that is to run
 
 
 @dataclass(frozen=True)
@@ -60,16 +63,39 @@ def compute(cell: Cell, parent: int | None = None) -> Failure | None:
             os._exit(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        module = importlib.import_module(cell.module_name)
-        start = time.perf_counter()
-        table = module.run(dict(cell.arguments))
-        seconds = time.perf_counter() - start
-        if not isinstance(table, pd.DataFrame):
-            raise ValueError(f"run returned a {type(table).__name__}; accepted is a pandas DataFrame")
-        write_whole(cell.file, _to_bytes(table, seconds), cell.out)
+        keep(cell, result_of(cell))
     except Exception as error:  # told to the parent, which goes on with the others
         return Failure(one_line(error), traceback.format_exc())
     return None
+
+
+def compute_elsewhere(cell: Cell, environment: dict[str, str]) -> bytes | Failure:
+    """Run a cell on a machine that may not share our disk: the result comes back as the bytes to keep."""
+    try:
+        os.environ.update(environment)
+        if code_hash(cell.module_name) != cell.code:
+            raise RuntimeError(
+                f"the worker on {platform.node()} has other code of {cell.module_name}; start it from the same checkout"
+            )
+        return result_of(cell)
+    except Exception as error:
+        return Failure(one_line(error), traceback.format_exc())
+
+
+def result_of(cell: Cell) -> bytes:
+    """Run a cell and return its table, with the seconds it took, as the bytes of its file."""
+    module = importlib.import_module(cell.module_name)
+    start = time.perf_counter()
+    table = module.run(dict(cell.arguments))
+    seconds = time.perf_counter() - start
+    if not isinstance(table, pd.DataFrame):
+        raise ValueError(f"run returned a {type(table).__name__}; accepted is a pandas DataFrame")
+    return _to_bytes(table, seconds)
+
+
+def keep(cell: Cell, result: bytes) -> None:
+    """Write a cell's file, whole or not at all."""
+    write_whole(cell.file, result, cell.out)
 
 
 def read_cell(file: Path) -> tuple[pa.Table, float] | None:

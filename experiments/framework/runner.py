@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from experiments.framework.cells import Cell, Failure, cell_file, compute, forget, join, one_line, read_cell
+from experiments.framework.cells import Cell, cell_file, forget, join, one_line, read_cell
 from experiments.framework.checks import NotRun
 from experiments.framework.discovery import Experiment, find_experiments
+from experiments.framework.engines import LOCAL, computed, connected
 from gpo_analysis.provenance import code_hash, device, git_state, versions
 from gpo_analysis.records import (
     Record,
@@ -30,6 +29,9 @@ from gpo_analysis.records import (
     write_record,
 )
 from gpo_analysis.runs import RunStatus, write_catalogue, write_status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Interrupted(Exception):
@@ -73,6 +75,7 @@ def run_experiments(
     preset: str = "quick",
     out: Path,
     jobs: int = 1,
+    scheduler: str | None = None,
     progress: bool = True,
 ) -> list[Plan]:
     """Run experiments and write their records; what is there already is not computed again.
@@ -87,6 +90,8 @@ def run_experiments(
         Folder of the records.
     jobs
         Number of processes; 1 computes in this one.
+    scheduler
+        Address of a Dask scheduler whose workers compute instead, or ``local`` for a Dask cluster of `jobs` workers.
     progress
         Show a bar over cells, with the time left, on standard error.
 
@@ -99,7 +104,12 @@ def run_experiments(
     ------
     Interrupted
         On Ctrl-C; finished cells stay.
+    SchedulerError
+        Where the scheduler cannot be reached; nothing was begun.
     """
+    if scheduler is not None and scheduler != LOCAL:
+        with connected(scheduler):
+            pass  # at once, and not after the planning
     out.mkdir(parents=True, exist_ok=True)
     remove_stale(out)
     write_catalogue([item.describe() for item in find_experiments()], out)
@@ -123,7 +133,8 @@ def run_experiments(
     done = total - len(cells)
     try:
         with bar:
-            for index, failure in _computed(cells, jobs):
+            work = [cell for _, cell in cells]
+            for index, failure in computed(work, lambda index: cells[index][0].status == "failed", jobs, scheduler):
                 plan, cell = cells[index]
                 left[plan.name] -= 1
                 if failure is None:
@@ -170,7 +181,9 @@ def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
     plan.inputs = record_key(cells, plan.code)
     if _found(plan):
         return plan
-    plan.cells = [Cell(experiment.module_name, cell, out, file) for cell, file in zip(cells, files, strict=True)]
+    plan.cells = [
+        Cell(experiment.module_name, cell, out, file, plan.code) for cell, file in zip(cells, files, strict=True)
+    ]
     plan.missing = [cell for cell in plan.cells if read_cell(cell.file) is None]
     return plan
 
@@ -181,51 +194,6 @@ def _found(plan: Plan) -> bool:
         plan.record = read_record(plan.out / plan.name / record_key(plan.config, plan.inputs))
         plan.status = "complete"
     return plan.record is not None
-
-
-def _computed(cells: list[tuple[Plan, Cell]], jobs: int) -> Iterator[tuple[int, Failure | None]]:
-    """Yield index and failure of every cell as it is done; cells of an experiment that failed are skipped."""
-    if jobs == 1:
-        for index, (plan, cell) in enumerate(cells):
-            yield index, (None if plan.status == "failed" else compute(cell))
-        return
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky import get_reusable_executor
-
-    def tasks() -> Iterator[Any]:
-        for index, (plan, cell) in enumerate(cells):
-            if plan.status != "failed":
-                yield delayed(_numbered)(index, cell, os.getpid())
-            else:
-                skipped.append(index)
-
-    skipped: list[int] = []
-    try:
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            with _sigint_blocked():  # workers inherit it: Ctrl-C in a terminal reaches them too, and is for us alone
-                results = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks())
-            yield from results
-    except BaseException:
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)
-        raise
-    yield from ((index, None) for index in skipped)
-
-
-@contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back while processes are started (where the system can)."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _numbered(index: int, cell: Cell, parent: int) -> tuple[int, Failure | None]:
-    return index, compute(cell, parent)
 
 
 def _finish(plan: Plan) -> None:
@@ -241,12 +209,14 @@ def _finish(plan: Plan) -> None:
         table = join(tables)
         module = plan.experiment.load()
         checks = [check.to_json() for check in module.check(plan.config, table)]
+        summary = _summary(module, plan.config, table)
         meta = {
             "preset": plan.preset,
             "seed": getattr(plan.config, "seed", None),
             "claim": module.CLAIM,
             "figure": module.FIGURE,
             "checks": checks,
+            "summary": summary,
             "code_hash": plan.inputs,
             "versions": versions(),
             "git": git_state(Path(str(module.__file__)).parent),
@@ -260,6 +230,16 @@ def _finish(plan: Plan) -> None:
         forget(plan.cells)
     except Exception as error:
         plan.fail(one_line(error), traceback.format_exc())
+
+
+def _summary(module: ModuleType, config: Any, table: pd.DataFrame) -> str:
+    """Return the experiment's paragraph on what was found, as one line; empty where it has none."""
+    if not hasattr(module, "summary"):
+        return ""
+    text = module.summary(config, table)
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"summary returned {text!r}; accepted is a paragraph of text")
+    return " ".join(text.split())
 
 
 def _write_status(plan: Plan) -> None:

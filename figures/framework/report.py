@@ -32,6 +32,11 @@ class Section:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def summary(self) -> str:
+        """Return the paragraph on what was found, or nothing where the record has none."""
+        return str(self.record.meta.get("summary") or "") if self.record is not None else ""
+
+    @property
     def provenance(self) -> str:
         """Return one line: preset, commit, device and time of the record shown."""
         if self.record is None:
@@ -131,9 +136,11 @@ def to_markdown(sections: list[Section], drawings: str) -> str:
         "| :--- | :--- | :--- |",
     ]
     for section in sections:
-        lines.append(f"| [{section.name}](#{section.name}) | {_escaped(section.claim)} | {_summary(section)} |")
+        lines.append(f"| [{section.name}](#{section.name}) | {_escaped(section.claim)} | {_verdict(section)} |")
     for section in sections:
         lines += ["", f"## {section.name}", "", _escaped(section.claim), ""]
+        if section.summary:
+            lines += [f"**What was found.** {_escaped(section.summary)}", ""]
         lines += _figure_lines(section, drawings)
         lines += [_escaped(section.provenance), ""]
         if section.record is not None:
@@ -172,7 +179,7 @@ def _table_lines(section: Section) -> list[str]:
     return lines
 
 
-def _summary(section: Section) -> str:
+def _verdict(section: Section) -> str:
     if section.record is None:
         return f"not run: {_escaped(section.why)}"
     held = sum(row["holds"] is True for row in section.rows)

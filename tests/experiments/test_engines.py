@@ -1,0 +1,118 @@
+"""The same cells on a Dask cluster: real schedulers and workers, on this machine, some of them killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.framework.cells import Cell, Failure, compute_elsewhere, keep, read_cell
+from gpo_analysis.provenance import code_hash
+
+from .test_runner import GOOD, add, command, project, run, table_of
+
+__all__ = ["project"]
+
+pytest.importorskip("distributed")
+
+
+@contextmanager
+def dask_processes(folder: Path, workers: int) -> Iterator[str]:
+    """A scheduler and workers as a user starts them; yields the address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tcp://127.0.0.1:{port}"
+    _, settings = command(folder)
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **settings}
+    dask = [sys.executable, "-m", "dask"]
+    lines = [[*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-show"]]
+    lines += [[*dask, "worker", address, "--nthreads", "1", "--no-dashboard"]] * workers
+    settings["env"]["PYTHONPATH"] = f"{folder}{os.pathsep}{settings['env']['PYTHONPATH']}"  # type: ignore[index]
+    running = [subprocess.Popen(line, **silent) for line in lines]  # type: ignore[call-overload]
+    try:
+        yield address
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+
+
+def test_a_local_cluster_gives_the_same_table(project: Path) -> None:
+    assert run(project, "run", "slow", "--out", "plain").returncode == 0
+    done = run(project, "run", "slow", "--out", "out", "--scheduler", "local", "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    assert "8/8" in done.stderr
+    pd.testing.assert_frame_equal(table_of(project / "out"), table_of(project / "plain"))
+
+
+def test_a_worker_lost_in_the_middle_costs_its_cell_only(project: Path) -> None:
+    telling = GOOD.replace("time.sleep(", "import os; open('ran', 'a').write(f'{os.getpid()}\\n'); time.sleep(")
+    add(project, "slow", telling.replace("seconds: float = 0.0", "seconds: float = 0.3"))
+    assert run(project, "run", "slow", "--out", "plain").returncode == 0
+    ran = project / "ran"
+    ran.unlink()
+    with dask_processes(project, 2) as address:
+        line, settings = command(project, "run", "slow", "--out", "out", "--scheduler", address)
+        with subprocess.Popen(line, stderr=subprocess.PIPE, text=True, **settings) as running:  # type: ignore[call-overload]
+            while running.poll() is None and not list(project.glob("out/.cells/slow/*.cell")):
+                time.sleep(0.01)
+            victim = int(ran.read_text().split()[-1])
+            os.kill(victim, signal.SIGKILL)
+            _, errors = running.communicate()
+    assert running.returncode == 0, errors
+    pd.testing.assert_frame_equal(table_of(project / "out"), table_of(project / "plain"))
+    # again ran the cell under way, and at most the one before it, whose result may not have been fetched yet
+    assert 8 <= len(ran.read_text().split()) <= 10
+
+
+def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(project: Path) -> None:
+    add(project, "deadly", GOOD.replace("time.sleep(", "import os; cell['index'] == 3 and os._exit(9); time.sleep("))
+    done = run(project, "run", "deadly", "slow", "--out", "out", "--scheduler", "local", "--jobs", 2)
+    assert done.returncode == 1
+    assert "3 workers were lost on it" in done.stdout
+    assert '"index": 3' in done.stdout
+    assert "1 of 1 claims hold" in done.stdout
+    assert len(table_of(project / "out")) == 24
+
+
+def test_failures_on_a_cluster_are_told_as_elsewhere(project: Path) -> None:
+    add(project, "broken", GOOD.replace("rng = ", "1 / 0\n    rng = "))
+    done = run(project, "run", "broken", "--out", "out", "--scheduler", "local", "--jobs", 2)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stdout
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "ftp://127.0.0.1:8786"])
+def test_a_scheduler_that_is_not_there_is_told_in_one_line(project: Path, address: str) -> None:
+    done = run(project, "run", "slow", "--out", "out", "--scheduler", address)
+    assert done.returncode == 1
+    assert done.stderr.startswith("experiments: no Dask scheduler answers at")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (project / "out").exists()
+
+
+def test_other_code_is_refused_and_the_environment_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPO_DATA", "before")
+    module = "experiments.losses"
+    right = Cell(module, {"loss": "none such"}, tmp_path, tmp_path / "x.cell", code_hash(module))
+    wrong = Cell(module, {}, tmp_path, tmp_path / "y.cell", "0" * 16)
+    refused = compute_elsewhere(wrong, {"GPO_DATA": "there"})
+    assert isinstance(refused, Failure)
+    assert "has other code of experiments.losses" in refused.reason
+    assert os.environ["GPO_DATA"] == "there"
+    reached = compute_elsewhere(right, {})
+    assert isinstance(reached, Failure)
+    assert "other code" not in reached.reason
+    keep(right, b"not a table")
+    assert read_cell(right.file) is None
