@@ -70,7 +70,8 @@ def chosen_logprobs(
     elif hidden.dtype != weight.dtype:
         weight = weight.to(hidden.dtype)
     step = max(1, chunk_elements // (hidden.shape[0] * weight.shape[-2]))
-    result: torch.Tensor = _ChosenLogprobs.apply(hidden, weight, targets, step)
+    with torch.autocast(hidden.device.type, enabled=False):  # which would round the float32 logits
+        result: torch.Tensor = _ChosenLogprobs.apply(hidden, weight, targets, step)
     return result
 
 
@@ -92,7 +93,7 @@ class _ChosenLogprobs(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
         hidden, weight, targets, normalizers = ctx.saved_tensors
         wide = normalizers.dtype
-        grad_hidden = torch.empty_like(hidden)
+        grad_hidden = torch.empty_like(hidden)  # autocast is off here: it is the forward pass's alone
         grad_weight = torch.zeros(weight.shape, dtype=wide, device=weight.device) if ctx.needs_input_grad[1] else None
         for start in range(0, hidden.shape[1], ctx.step):
             part = slice(start, start + ctx.step)
@@ -112,10 +113,10 @@ def _logits(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """(R, n, v) logits in float32 or wider: a half-precision logit of 8 is off by up to 0.03."""
     runs = weight.transpose(-1, -2).expand(len(hidden), -1, -1)
     if hidden.dtype in (torch.float32, torch.float64):
-        return hidden @ runs
+        return torch.bmm(hidden, runs)
     if hidden.is_cuda:  # tensor cores with float32 results
         return torch.bmm(hidden, runs, out_dtype=torch.float32)
-    return hidden.float() @ runs.float()
+    return torch.bmm(hidden.float(), runs.float())
 
 
 def sum_segments(logps: torch.Tensor, batch: Batch) -> torch.Tensor:
