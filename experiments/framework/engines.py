@@ -103,8 +103,10 @@ def _on_cluster(
             client.submit(compute_elsewhere, cell, environment, pure=False): index for index, cell in enumerate(cells)
         }
         for future in as_completed(futures, loop=client.loop):
-            index = futures[future]
-            yield index, (None if future.cancelled() else _kept(cells[index], future))
+            index = futures.pop(future)
+            failure = None if future.cancelled() else _kept(cells[index], future)
+            future.release()  # kept here: were its worker lost later, Dask would compute it again
+            yield index, failure
             waiting = [other for other, k in futures.items() if not other.done() and given_up(k)]
             if waiting:
                 client.cancel(waiting)

@@ -138,6 +138,21 @@ def test_what_is_there_is_not_computed_again_until_the_code_or_the_configuration
     assert len(find_records(project / "out", "slow")) == 4
 
 
+def test_the_paragraph_on_what_was_found_is_kept_with_the_checks(project: Path) -> None:
+    add(project, "slow", GOOD + "\ndef summary(config, table):\n    return f'Of {len(table)} rows\\n  none.\\n'\n")
+    assert run(project, "run", "slow", "--out", "out").returncode == 0
+    (folder,) = find_records(project / "out", "slow")
+    assert read_record(folder).meta["summary"] == "Of 24 rows none."
+
+
+@pytest.mark.parametrize(("body", "words"), [("1 / 0", "ZeroDivisionError"), ("''", "summary returned ''"), ("3", "3")])
+def test_a_summary_that_fails_is_a_failure_of_the_experiment(project: Path, body: str, words: str) -> None:
+    add(project, "slow", GOOD + f"\ndef summary(config, table):\n    return {body}\n")
+    done = run(project, "run", "slow", "--out", "out")
+    assert (done.returncode, words in done.stdout) == (1, True)
+    assert find_records(project / "out") == ()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -40,6 +40,7 @@ def losses_record(checks: list[dict[str, object]] | None = None, code: str = "")
     meta = {
         "claim": "A claim with a | bar and *stars*.",
         "figure": "losses",
+        "summary": "What was *found*: 3 < 4.",
         "preset": "quick",
         "checks": CHECKS if checks is None else checks,
         "git": {"commit": "0123456789abcdef", "dirty": True},
@@ -206,6 +207,14 @@ def test_report_html_stands_alone_and_says_the_same(records: Path, tmp_path: Pat
     assert "A claim with a | bar and *stars*." in page.cells
     assert {link.removeprefix("#") for link in page.links if link} <= set(page.ids)
     assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_report_has_what_was_found_under_the_claim(records: Path, tmp_path: Path) -> None:
+    _, out = report(records, tmp_path)
+    assert "What was \\*found\\*: 3 \\< 4." in (out / "report.md").read_text()
+    page = (out / "report.html").read_text()
+    claim, found, figure = (page.rindex(words) for words in ("A claim with", "What was *found*: 3 &lt; 4.", "<img"))
+    assert claim < found < figure
 
 
 def test_report_says_where_each_record_comes_from(records: Path, tmp_path: Path) -> None:
