@@ -7,6 +7,7 @@ from its reference. Conventions as in :mod:`gpo_analysis.tabular`; this package 
 from .deviation import Deviation, chosen_slope, compared, deviation, link_log_ratio
 from .expansions import expanded_gradients, expansion_table, margin_quantiles, predicted_margins, share_beyond
 from .rates import (
+    ADAM_EDGE,
     EarlyPhase,
     LocalRates,
     adam_second_moments,
@@ -19,6 +20,7 @@ from .rates import (
 )
 
 __all__ = [
+    "ADAM_EDGE",
     "Deviation",
     "EarlyPhase",
     "LocalRates",
