@@ -1,6 +1,6 @@
 """Cells of a sweep spread over the processes that ``accelerate launch`` or ``torchrun`` started, a device each.
 
-    accelerate launch --num_processes 2 my_sweep.py
+    accelerate launch --multi_gpu --num_processes 2 my_sweep.py   (with device="cpu" it runs on processors as well)
     torchrun --nproc_per_node 2 my_sweep.py
 
 Each process trains its share of the stacks; no gradient is exchanged, since each cell is whole on one device. A model
