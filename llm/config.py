@@ -214,7 +214,7 @@ class StudyConfig:
     counts, world, policy, sft, reward, pairs, grid, training, evaluation
         The parts.
     max_prompt
-        Longest prompt in tokens; longer records are counted and left out.
+        Longest prompt in words, where records come from files; longer ones are counted and left out.
     seed
         Of everything.
     device
@@ -267,11 +267,25 @@ PRESETS: dict[str, StudyConfig] = {
     ),
     "cpu": StudyConfig(
         "cpu",
-        Counts(fine_tuning=16000, pairs=7200, held_out=512, evaluation=512),
+        Counts(fine_tuning=16000, pairs=6800, held_out=384, evaluation=512),
         policy=PolicyConfig(size=LlamaSize(hidden=64, layers=2, heads=4)),
         sft=SftConfig(steps=1000),
         pairs=PairsConfig(max_new_tokens=24, labels=_WORLD_LABELS, seed=1),
         grid=GridConfig(),
+        evaluation=EvaluationConfig(second_samples=192, gradient_pairs=48),
+    ),
+    "files": StudyConfig(
+        "files",
+        Counts(fine_tuning=12000, reward=6000, pairs=4800, held_out=256, evaluation=512),
+        policy=PolicyConfig(
+            size=LlamaSize(hidden=96, layers=2, heads=4), tokenizer=TokenizerConfig("bpe", 2048)
+        ),
+        sft=SftConfig(steps=1000, learning_rate=3e-3),
+        pairs=PairsConfig(max_new_tokens=24, keep_unfinished=True, labels=_WORLD_LABELS, seed=1),
+        grid=GridConfig(losses=("logistic", "squared", "hinge")),
+        training=TrainingConfig(steps=120, checkpoints=(1.0,)),
+        evaluation=EvaluationConfig(second_samples=128, gradient_pairs=48),
+        max_prompt=60,
     ),
     "small": StudyConfig(
         "small",
@@ -304,7 +318,8 @@ PRESETS: dict[str, StudyConfig] = {
         device="cuda",
     ),
 }  # fmt: skip
-"""``tiny`` is for tests; ``cpu`` takes minutes on two cores, ``small`` about an hour, ``h200`` a large GPU."""
+"""``tiny`` is for tests; ``cpu`` takes minutes on two cores, ``files`` too (with --data), ``small`` about an hour, ``h200``
+a large GPU."""
 
 
 def preset(name: str) -> StudyConfig:

@@ -14,6 +14,7 @@ from gpo_analysis.losses import MarginLoss
 __all__ = ["margins", "on_policy_mu_squared", "taylor_radius"]
 
 QUANTILES = (0.5, 0.9, 0.99)
+ORDERS = (1, 2, 4)
 
 
 @lru_cache(maxsize=64)
@@ -47,7 +48,8 @@ def margins(
     dict
         ``mu_squared_loss`` ½ mean ρ², ``mean_rho``, ``accuracy`` (share with ρ > 0, ties half), ``chosen_logp``,
         ``rejected_logp``, ``chosen_change``, ``rejected_change`` (against πref), ``beyond_taylor`` (share with |βρ|
-        at or beyond the Taylor radius), ``margin_q50`` … quantiles of |βρ|, ``held_out_loss``.
+        at or beyond the Taylor radius), ``margin_q50`` … quantiles of |βρ|, ``held_out_loss``, and
+        ``weight_error_1``, ``_2``, ``_4``: relative error, in root mean square over pairs, of f′(βρ) by its series.
 
     Examples
     --------
@@ -73,6 +75,12 @@ def margins(
         "beyond_taylor": float(np.mean(np.abs(z) >= taylor_radius(loss))),
         "held_out_loss": float(np.mean(soft * loss(z) + (1 - soft) * loss(-z))),
     }
+    true, series, term = loss.derivative(z), np.zeros_like(z), np.ones_like(z)
+    for order in range(1, max(ORDERS) + 1):
+        series, term = series + float(loss.derivative(np.zeros(1), order)[0]) * term, term * z / order
+        if order in ORDERS:
+            size = math.sqrt(float(np.mean(true**2)))
+            found[f"weight_error_{order}"] = math.sqrt(float(np.mean((series - true) ** 2))) / max(size, 1e-300)
     for q in QUANTILES:
         found[f"margin_q{round(100 * q)}"] = float(np.quantile(np.abs(z), q))
     return found

@@ -112,6 +112,10 @@ def test_margins_by_hand() -> None:
     assert 0 < found["beyond_taylor"] < 1
     assert found["chosen_change"] - found["rejected_change"] == pytest.approx(found["mean_rho"])
     assert found["margin_q50"] == pytest.approx(np.median(np.abs(z)))
+    weight = -1 / (1 + np.exp(z))  # f′ of the logistic loss; its series: −½ + z/4 − z³/48
+    for order, series in ((1, -0.5), (2, -0.5 + z / 4), (4, -0.5 + z / 4 - z**3 / 48)):
+        error = np.sqrt(np.mean((series - weight) ** 2) / np.mean(weight**2))
+        assert found[f"weight_error_{order}"] == pytest.approx(error, rel=1e-9)
     assert taylor_radius(gpo.get_loss("squared")) == np.inf
     with pytest.raises(ValueError, match=r"\(n, 2\) twice"):
         margins(policy[:, 0], reference[:, 0], loss, 1.0)

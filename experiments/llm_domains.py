@@ -1,0 +1,138 @@
+"""The same study on several domains: do best β and conclusions carry over?
+
+Tang et al. (arXiv 2402.05749) tune β on one task. Each domain is a study of its own (`experiments._llm`): the
+generated world, and where they were run abstracts → titles, dialogue or sentiment. Compared are the best βκ of each
+loss, the range of the losses' best win rates, the shares of β and f in the variance of win rates, and whether win rate
+falls at small β. Predicted for each: that best βκ is the same for all losses with κ > 0, to within one step of the grid.
+Settings ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments._llm import best_rows, last_rows, population_optimum, read_sweep, standard_error, study_cell
+from experiments.framework import Check, NotRun
+
+CLAIM = "Best β and the order of conclusions carry over between domains: β over f, one range of best win rates."
+FIGURE = "llm-domains"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which studies are compared.
+
+    Parameters
+    ----------
+    studies
+        Names of studies; those that were not run are left out, and the report says which. Two are needed.
+    prompts
+        Prompts of the population optimum.
+    """
+
+    studies: tuple[str, ...] = ("cpu", "titles", "sentiment", "dialogue")
+    prompts: int = 48
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(studies=("small", "small-titles", "small-sentiment", "small-dialogue"), prompts=256),
+}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell a study that is there."""
+    found = []
+    for study in config.studies:
+        try:
+            found.append(study_cell(study, prompts=config.prompts))
+        except NotRun:
+            continue
+    if len(found) < 2:
+        told = ", ".join(cell["study"] for cell in found) or "none"
+        raise NotRun(
+            f"needs two finished studies of {', '.join(config.studies)}, found {told}; run `python -m llm run --data "
+            "PATH --out FOLDER/NAME` and name FOLDER by GPO_LLM"
+        )
+    return found
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """Policies after their last step, with the population optimum's."""
+    rows = last_rows(read_sweep(cell["study"]))
+    columns = ["loss", "strength", "beta", "seed", "kl", "win_rate", "win_rate_low", "win_rate_high", "ties"]
+    columns += ["human_win_rate", "length_controlled_win_rate", "signature"]
+    measured = rows[columns].assign(kind="measured", study=cell["study"])
+    losses, strengths = list(dict.fromkeys(rows["loss"])), sorted(set(rows["strength"]))
+    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"])
+    return pd.concat([measured, predicted], ignore_index=True)
+
+
+def conclusions(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a study: best βκ by loss, range of best win rates, share of β over that of f, fall at small β."""
+    found = []
+    for study, rows in table[table["kind"] == "measured"].groupby("study", sort=False):
+        best = best_rows(rows).groupby("loss", sort=False)[["strength", "win_rate"]].mean()
+        square = rows.pivot_table(index="loss", columns="strength", values="win_rate")
+        by_beta = float(square.mean(axis=0).var(ddof=0))
+        by_loss = float(square.mean(axis=1).var(ddof=0))
+        fall = float((square.max(axis=1) - square[square.columns.min()]).mean())
+        compared = best.drop("hinge", errors="ignore")["strength"]
+        found.append(
+            {
+                "study": study, "best": best["win_rate"].max(),
+                "range": best["win_rate"].max() - best["win_rate"].min(),
+                "noise": float(standard_error(rows).mean()), "beta_over_f": by_beta / max(by_loss, 1e-12), "fall": fall,
+                "typical_strength": float(np.exp(np.log(compared).median())),
+                "spread": float(compared.max() / compared.min()),
+                "grid_step": float((square.columns[1:] / square.columns[:-1]).max()),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """For each domain: spread of the best βκ, β over f; between domains: the best βκ."""
+    found = conclusions(table)
+    checks = []
+    for row in found.itertuples():
+        checks.append(
+            Check.at_most(
+                f"{row.study}: largest over smallest best βκ of the losses with κ > 0, one step of the grid",
+                row.grid_step, row.spread, 1e-9, note=f"typical best βκ {row.typical_strength:.3g}",
+            )
+        )  # fmt: skip
+        checks.append(Check.at_least(f"{row.study}: variance of win rate by β over that by f", 1.0, row.beta_over_f))
+        allowance = 4.03 * row.noise
+        claim = f"{row.study}: range of the losses' best win rates: none but noise"
+        checks.append(Check.at_most(claim, 0.0, row.range, allowance))
+    ratio = float(found["typical_strength"].max() / found["typical_strength"].min())
+    checks.append(
+        Check.at_most(
+            "typical best βκ, largest over smallest domain: one step of the grid", float(found["grid_step"].max()),
+            ratio, 1e-9, note="another reward scale moves the best β: a prediction that may well fail",
+        )
+    )  # fmt: skip
+    return checks
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """Domains side by side."""
+    found = conclusions(table)
+    told = "; ".join(
+        f"{row.study}: best win rate {row.best:.3f}, losses' best within {row.range:.3f}, typical best βκ "
+        f"{row.typical_strength:.2g} (losses within a factor {row.spread:.2g}), β over f {row.beta_over_f:.1f}, "
+        f"fall at the "
+        f"smallest β {row.fall:.3f}"
+        for row in found.itertuples()
+    )
+    missing = [name for name in config.studies if name not in set(found["study"])]
+    left = f" Not run: {', '.join(missing)}." if missing else ""
+    agreed = bool((found["beta_over_f"] > 1).all())
+    return f"{len(found)} domains. {told}.{left} " + (
+        "β matters more than f in every one of them." if agreed else "β does not matter more than f in all of them."
+    )

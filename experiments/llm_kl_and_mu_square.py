@@ -1,0 +1,125 @@
+"""KL against ½E_μ[ρ²] along the training of language models, offline and on-policy: where do they part?
+
+For two independent responses ½E[ρ²] = Var(log πθ/πref) (Tang et al., arXiv 2402.05749, have the identity of gradients
+at μ = πθ; with the ½ and two i.i.d. responses it is ∇½E[ρ²] = 2∇KL), so that near πref both the offline (μ = πref) and
+the on-policy square are 2KL. The offline pairs have two different responses, which divides their square by the share of
+such pairs. Predicted away from πref: the population optimum's ½E_μ[ρ²]/(2KL) (`experiments._llm`). Settings ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments._llm import population_optimum, read_run, read_sweep, study_cell
+from experiments.framework import Check
+
+CLAIM = "½E_μ[ρ²] is 2KL near πref and is not away from it: offline and on-policy squares part as KL grows."
+FIGURE = "llm-kl-and-mu-square"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which study is read, and what is near.
+
+    Parameters
+    ----------
+    study
+        Name of a preset of `python -m llm`.
+    near
+        Largest KL, in nats, at which ½E_μ[ρ²] = 2KL is expected.
+    prompts
+        Prompts of the population optimum.
+    """
+
+    study: str = "cpu"
+    near: float = 0.05
+    prompts: int = 64
+
+
+PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256)}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell: the study is read whole."""
+    return [study_cell(config.study, prompts=config.prompts)]
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """Every checkpoint, and the population optimum."""
+    table = read_sweep(cell["study"])
+    report = read_run(cell["study"])["reports"]["pairs"]
+    distinct = report["pairs"] / (report["pairs"] + report["identical"])
+    columns = ["loss", "strength", "beta", "seed", "arm", "step", "kl", "kl_stderr", "mu_squared_loss"]
+    columns += ["mu_squared_loss_on_policy", "mu_squared_loss_on_policy_stderr", "win_rate", "signature"]
+    losses, strengths = list(dict.fromkeys(table["loss"])), sorted(set(table["strength"]))
+    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"])
+    measured = table[columns].assign(kind="measured", offline=table["mu_squared_loss"] * distinct)
+    return pd.concat([measured, predicted.assign(offline=predicted["mu_squared_loss"])], ignore_index=True)
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The ratio to 2KL near πref, and whether it is kept away from it."""
+    rows = table[table["kind"] == "measured"]
+    near = rows[rows["kl"] <= config.near]
+    checks = []
+    for name, column in (("offline", "offline"), ("on-policy", "mu_squared_loss_on_policy")):
+        claim = f"{name} ½E[ρ²] over 2KL while KL ≤ {config.near:g} (median)"
+        if len(near) < 3:
+            checks.append(Check.not_run(claim, 1.0, f"{len(near)} checkpoints are that near"))
+            continue
+        found = float(np.median(near[column] / (2 * near["kl"])))
+        checks.append(Check.equal(claim, 1.0, found, 0.2, note=f"{len(near)} checkpoints"))
+    far = rows[rows["kl"] >= 20 * config.near]
+    claim = f"offline over on-policy ½E[ρ²] where KL ≥ {20 * config.near:g}: they part (|log ratio|, median)"
+    if len(far) < 3:
+        checks.append(Check.not_run(claim, 0.0, f"{len(far)} checkpoints are that far"))
+    else:
+        apart = np.abs(np.log(far["offline"] / far["mu_squared_loss_on_policy"]))
+        checks.append(Check.at_least(claim, 0.25, float(np.median(apart)), note=f"{len(far)} checkpoints"))
+    pairs = discordant(rows)
+    checks.append(
+        Check.at_least(
+            "some policies order differently by KL and by the offline square (share of pairs)", 1e-9, pairs,
+            note="beyond twice the standard error of KL; 0 if one were a function of the other",
+        )
+    )  # fmt: skip
+    return checks
+
+
+def discordant(rows: pd.DataFrame) -> float:
+    """Share of pairs of checkpoints in which KL is the larger and the offline square the smaller by 10 % or more."""
+    kl, noise, square = (rows[name].to_numpy() for name in ("kl", "kl_stderr", "offline"))
+    above = kl[:, None] - kl[None, :] > 2 * np.hypot(noise[:, None], noise[None, :])
+    below = square[:, None] < 0.9 * square[None, :]
+    return float((above & below).sum() / max(1, above.sum()))
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """Ratios near and far, and the order of policies."""
+    rows = table[table["kind"] == "measured"]
+    parts = []
+    edges = [0.0, config.near, 10 * config.near, 40 * config.near, np.inf]
+    for low, high in itertools.pairwise(edges):
+        part = rows[(rows["kl"] > low) & (rows["kl"] <= high)]
+        if len(part):
+            offline, own = (
+                float(np.median(part[name] / (2 * part["kl"]))) for name in ("offline", "mu_squared_loss_on_policy")
+            )
+            parts.append(f"KL in ({low:g}, {high:g}]: offline {offline:.2f}, on-policy {own:.2f} ({len(part)})")
+    last = rows.loc[rows["kl"].idxmax()]
+    return (
+        f"Study {config.study}: {len(rows)} checkpoints. Median of ½E[ρ²] over 2KL, 1 to leading order: "
+        f"{'; '.join(parts)}. "
+        f"The policy farthest from πref ({last['loss']}, strength {last['strength']:g}, win rate "
+        f"{last['win_rate']:.3f}) has "
+        f"KL {last['kl']:.2f}, ½E_μ[ρ²] {last['mu_squared_loss']:.2f} on held-out pairs and "
+        f"{last['mu_squared_loss_on_policy']:.2f} on its own samples. In {discordant(rows):.1%} of the pairs of "
+        f"checkpoints "
+        "that differ in KL beyond noise the offline square orders them the other way. Near the reference the offline "
+        "square measures KL; farther out it is another quantity, and KL has to be measured on-policy."
+    )

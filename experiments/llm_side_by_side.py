@@ -1,0 +1,129 @@
+"""The losses at their best β, side by side: every pair of variants judged on the same prompts.
+
+Tang et al. (arXiv 2402.05749) report that variants reach about the same win rate once β is tuned. Each policy's
+response to a prompt is compared with each other policy's by the gold reward, a tie half; the best β is that of greatest
+win rate against πref, which favours whoever was luckiest: the matrix is on the same prompts, so an advantage of a few
+points is within what selection alone gives. Settings ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments._llm import best_rows, last_rows, read_samples, read_sweep, study_cell
+from experiments.framework import Check
+
+CLAIM = "At their best β no loss beats another by more than a few points, judged side by side on the same prompts."
+FIGURE = "llm-side-by-side"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which study is read, and what counts as equal.
+
+    Parameters
+    ----------
+    study
+        Name of a preset of `python -m llm`.
+    margin
+        Largest distance from ½ that "about the same" allows.
+    """
+
+    study: str = "cpu"
+    margin: float = 0.05
+
+
+PRESETS = {"quick": Config(), "paper": Config(study="small")}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell: the study is read whole."""
+    return [study_cell(config.study)]
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """A row an ordered pair of losses: win rate of the first over the second, over prompts and seeds."""
+    best = best_rows(last_rows(read_sweep(cell["study"])))
+    samples = read_samples(cell["study"]).set_index("name").sort_index()
+
+    def rewards(loss: str, seed: int) -> np.ndarray:
+        row = best[(best["loss"] == loss) & (best["seed"] == seed)].iloc[0]
+        name = f"{loss}-{row['strength']:g}-s{seed}-fresh"
+        return samples.loc[name].sort_values("prompt_index")["reward"].to_numpy()
+
+    losses, seeds = list(dict.fromkeys(best["loss"])), sorted(set(best["seed"]))
+    scored = {(loss, seed): rewards(loss, seed) for loss in losses for seed in seeds}
+    rows = []
+    for first, second in itertools.permutations(losses, 2):
+        differences = [scored[first, a] - scored[second, b] for a in seeds for b in seeds]
+        won = np.mean([(d > 0) + 0.5 * (d == 0) for d in differences], axis=0)
+        ties = float(np.mean([d == 0 for d in differences]))
+        half = 1.96 * won.std(ddof=1) / np.sqrt(len(won))
+        rows.append(
+            {
+                "first": first, "second": second, "win_rate": won.mean(), "low": won.mean() - half,
+                "high": won.mean() + half, "ties": ties, "prompts": len(won), "seeds": len(seeds),
+                "strength": float(best[best["loss"] == first]["strength"].iloc[0]),
+                "beta": float(best[best["loss"] == first]["beta"].iloc[0]),
+                "against_reference": float(best[best["loss"] == first]["win_rate"].mean()),
+                "kl": float(best[best["loss"] == first]["kl"].mean()),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The largest advantage, whether an interval excludes equality after correction, and an order without cycles."""
+    once = table[table["first"] < table["second"]]
+    gap = (once["win_rate"] - 0.5).abs()
+    worst = once.loc[gap.idxmax()]
+    told = f"{worst['first']} over {worst['second']}: {worst['win_rate']:.3f} [{worst['low']:.3f}, {worst['high']:.3f}]"
+    # Bonferroni over the pairs of losses
+    from scipy.stats import norm
+
+    z = float(norm.ppf(1 - 0.025 / len(once)))
+    width = (once["high"] - once["low"]) / 3.92
+    beyond = int(((gap / width.clip(lower=1e-12)) > z).sum())
+    return [
+        Check.at_most("largest distance of a side-by-side win rate from ½", config.margin, float(gap.max()), note=told),
+        Check.equal(
+            "pairs of losses told apart at 5 % after Bonferroni's correction", 0.0, float(beyond), 0.0,
+            note=f"of {len(once)}; {told}",
+        ),
+        Check.at_most(
+            "win rates of a pair and its reverse add up to 1", 0.0, _asymmetry(table), 1e-12,
+            note="an identity, held against the table",
+        ),
+    ]  # fmt: skip
+
+
+def _asymmetry(table: pd.DataFrame) -> float:
+    square = table.pivot(index="first", columns="second", values="win_rate")
+    return float((square + square.T - 1).abs().max().max())
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """Who beats whom at the best β."""
+    mean = table.groupby("first", sort=False).agg(
+        rate=("win_rate", "mean"), strength=("strength", "first"), beta=("beta", "first"), kl=("kl", "first")
+    )
+    told = ", ".join(f"{n} {r.rate:.3f} (β {r.beta:.2g}, KL {r.kl:.2f})" for n, r in mean.iterrows())
+    gap = (table["win_rate"] - 0.5).abs()
+    worst = table.loc[table["win_rate"].idxmax()]
+    return (
+        f"Study {config.study}: mean win rate of each loss at its best β over the five others, on "
+        f"{table['prompts'].iloc[0]} "
+        f"prompts and {table['seeds'].iloc[0]} seed(s): {told}. Ties: {table['ties'].mean():.1%}. The most "
+        f"one-sided pair is "
+        f"{worst['first']} over {worst['second']}, {worst['win_rate']:.3f} [{worst['low']:.3f}, {worst['high']:.3f}]. "
+        + (
+            f"No pair is farther than {config.margin:g} from even: once β is tuned, which f matters little here."
+            if gap.max() <= config.margin
+            else f"That is more than {config.margin:g} from even, so that f does matter here even at the best β."
+        )
+    )

@@ -1,0 +1,158 @@
+"""Shares of the variance of win rate and KL due to β, f and seed, on language models.
+
+Tang et al. (arXiv 2402.05749): β matters more than f. A balanced two-way layout (f × strength, seeds as replicates):
+the total sum of squares is the sum of those of strength, f, their interaction and the residual, which holds seeds.
+Predicted shares: those of the population optimum on the same grid (`experiments._llm`). Settings ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments._llm import last_rows, population_optimum, read_sweep, study_cell
+from experiments.framework import Check
+
+CLAIM = "β explains more of the variance of win rate and KL than f does, and seeds little, on language models too."
+FIGURE = "llm-variance"
+SOURCES = ("strength", "loss", "interaction", "seed")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which study is read.
+
+    Parameters
+    ----------
+    study
+        Name of a preset of `python -m llm`.
+    prompts
+        Prompts of the population optimum.
+    resamples, seed
+        Of the bootstrap over seeds, or over the noise of the measurements where there is one seed.
+    """
+
+    study: str = "cpu"
+    prompts: int = 64
+    resamples: int = 1000
+    seed: int = 0
+
+
+PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256)}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell: the study is read whole."""
+    return [study_cell(config.study, prompts=config.prompts, resamples=config.resamples, seed=config.seed)]
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """A row a source of variance and quantity, measured and predicted."""
+    rows = last_rows(read_sweep(cell["study"]))
+    losses, strengths = list(dict.fromkeys(rows["loss"])), sorted(set(rows["strength"]))
+    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"]).assign(seed=0)
+    rows = rows.assign(noise=(rows["win_rate_high"] - rows["win_rate_low"]) / 3.92, log_kl=np.log(rows["kl"]))
+    predicted = predicted.assign(log_kl=np.log(predicted["kl"]))
+    rng = np.random.default_rng(cell["seed"])
+    found = []
+    for quantity, noise in (("win_rate", rows["noise"]), ("log_kl", rows["kl_stderr"] / rows["kl"])):
+        measured, theory = shares(rows, quantity), shares(predicted, quantity)
+        draws = pd.DataFrame([_resampled(rows, quantity, noise, rng) for _ in range(cell["resamples"])])
+        for source in SOURCES:
+            low, high = draws[source].quantile([0.025, 0.975])
+            found.append(
+                {
+                    "quantity": quantity, "source": source, "measured": measured[source], "low": low, "high": high,
+                    "predicted": theory[source], "seeds": rows["seed"].nunique(), "policies": len(rows),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def shares(rows: pd.DataFrame, quantity: str) -> dict[str, float]:
+    """Shares of the sum of squares; ``seed`` is what is left within a cell.
+
+    Examples
+    --------
+    >>> grid = pd.DataFrame([(s, f, 0, s) for s in (1.0, 2.0) for f in "ab"], columns=["strength", "loss", "seed", "y"])
+    >>> shares(grid, "y")
+    {'strength': 1.0, 'loss': 0.0, 'interaction': 0.0, 'seed': 0.0}
+    """
+    square = rows.pivot_table(index="loss", columns="strength", values=quantity, aggfunc="mean")
+    means = square.to_numpy()
+    grand = np.nanmean(means)
+    by_loss = np.nanmean(means, axis=1, keepdims=True) - grand
+    by_strength = np.nanmean(means, axis=0, keepdims=True) - grand
+    mixed = means - grand - by_loss - by_strength
+    within = rows[quantity] - rows.groupby(["loss", "strength"])[quantity].transform("mean")
+    replicates = len(rows) / means.size
+    parts = {
+        "strength": replicates * means.shape[0] * float(np.sum(by_strength**2)),
+        "loss": replicates * means.shape[1] * float(np.sum(by_loss**2)),
+        "interaction": replicates * float(np.nansum(mixed**2)),
+        "seed": float((within**2).sum()),
+    }
+    total = sum(parts.values())
+    return {name: value / total if total > 0 else 0.0 for name, value in parts.items()}
+
+
+def _resampled(
+    rows: pd.DataFrame, quantity: str, noise: pd.Series[float], rng: np.random.Generator
+) -> dict[str, float]:
+    """Shares with seeds drawn again, and with fresh noise of measurement on top where there is one seed."""
+    seeds = sorted(set(rows["seed"]))
+    if len(seeds) == 1:
+        return shares(rows.assign(**{quantity: rows[quantity] + noise * rng.normal(size=len(rows))}), quantity)
+    drawn = rng.choice(seeds, size=len(seeds))
+    parts = [rows[rows["seed"] == seed].assign(seed=place) for place, seed in enumerate(drawn)]
+    return shares(pd.concat(parts, ignore_index=True), quantity)
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """β above f, in each quantity; shares add up; seeds little."""
+    checks = []
+    for quantity, rows in table.groupby("quantity", sort=False):
+        part = rows.set_index("source")
+        low, high = part.loc["strength", ["low", "high"]]
+        checks.append(
+            Check.at_least(
+                f"{quantity}: share of β over share of f", 1.0,
+                float(part.loc["strength", "measured"] / max(part.loc["loss", "measured"], 1e-12)),
+                note=f"share of β [{low:.3f}, {high:.3f}]; the optimum's ratio is "
+                f"{part.loc['strength', 'predicted'] / max(part.loc['loss', 'predicted'], 1e-12):.1f}",
+            )
+        )  # fmt: skip
+        claim = f"{quantity}: share of seeds"
+        if int(part["seeds"].iloc[0]) < 2:
+            checks.append(Check.not_run(claim, 0.0, "the study has one seed; the longer presets have three"))
+        else:
+            checks.append(Check.at_most(claim, 0.1, float(part.loc["seed", "measured"]), note="three seeds or more"))
+    return checks
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """Shares, in words."""
+    told = []
+    for quantity, rows in table.groupby("quantity", sort=False):
+        parts = ", ".join(
+            f"{row.source} {row.measured:.1%} [{row.low:.1%}, {row.high:.1%}] (optimum {row.predicted:.1%})"
+            for row in rows.itertuples()
+        )
+        told.append(f"{quantity.replace('_', ' ')}: {parts}")
+    first = table.set_index(["quantity", "source"])["measured"]
+    seeds = int(table["seeds"].iloc[0])
+    more = all(first[q, "strength"] > first[q, "loss"] for q in ("win_rate", "log_kl"))
+    return (
+        f"Study {config.study}, {table['policies'].iloc[0]} policies, {seeds} seed(s). Shares of the sum of squares: "
+        f"{'; '.join(told)}. "
+        + (
+            ""
+            if seeds > 1
+            else "With one seed nothing can be said of seeds, and the interaction holds their variance. "
+        )
+        + "How large β's share is depends on how wide a grid of β is drawn. "
+        + ("β matters more than f on this grid." if more else "β does not matter more than f in every quantity here.")
+    )
