@@ -72,8 +72,8 @@ class WorldConfig:
     """
 
     distractors: int = 2
-    swap: float = 0.1
-    drop: float = 0.08
+    swap: float = 0.08
+    drop: float = 0.06
     verbose: float = 0.3
 
     def __post_init__(self) -> None:
