@@ -6,6 +6,7 @@ from . import losses as losses
 from . import plotting as plotting
 from . import preferences as preferences
 from . import records as records
+from . import statistics as statistics
 from . import tabular as tabular
 from .analysis import LossAnalysis as LossAnalysis
 from .analysis import analyze as analyze

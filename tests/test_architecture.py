@@ -18,7 +18,7 @@ ARROWS = {
     "losses": set(),
     "divergences": {"preferences"},  # for what a distribution must be
     "preferences": set(),
-    "statistics": set(),
+    "statistics": {"losses", "preferences", "tabular"},
     "records": {"provenance"},
     "analysis": {"losses", "divergences", "preferences"},
     "tabular": {"losses", "divergences", "preferences"},
