@@ -47,3 +47,15 @@ def told(interval: tuple[float, float, float], digits: int = 3) -> str:
     """
     mean, low, high = (f"{x:.{digits}g}" for x in interval)
     return f"{mean} [{low}, {high}]"
+
+
+def geometric_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Geometric mean of positive values with Student's interval of their logarithms.
+
+    Examples
+    --------
+    >>> [round(x, 3) for x in geometric_interval([1.0, 4.0, 2.0])]
+    [2.0, 0.357, 11.19]
+    """
+    mean, low, high = np.exp(mean_interval(np.log(np.asarray(values, dtype=np.float64)), confidence))
+    return float(mean), float(low), float(high)
