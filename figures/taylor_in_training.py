@@ -1,0 +1,119 @@
+"""The expansion in the margin along training, the share beyond its radius, and the rule's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gpo_analysis.plotting import COLORS, cycle_style, loss_label, loss_style, new_figure, panel_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gpo_analysis.records import Record
+
+EXPERIMENTS = ("taylor-in-training",)
+REACHED = 0.999
+
+
+def caption(records: Mapping[str, Record]) -> str:
+    """The caption, with the record's settings and findings."""
+    config, table = records["taylor-in-training"].config, records["taylor-in-training"].table
+    rule = table[table["part"] == "rule"]
+    wrong = _wrong(rule, "both").mean()
+    return f"""Gradients of the expansions of order 1, 2 and 3 beside the true one, in training a softmax policy over
+    {config["responses"]} responses (Bradley–Terry, {config["seeds"]} problems; settings ours). (a) Relative error of
+    each order for logistic over the largest |βρ| of the policy, one line a problem; dotted, the radius π. It rises as a
+    power at first and without end as training comes to rest. (b) Error of order 2 over the norm of the first gradient,
+    one problem, all losses: zero for squared, and for truncated quadratic up to |βρ| = 1. (c) Cosine of order 2 with
+    the true gradient over the clock β²|f′(0)|t. (d) Quantiles of |βρ| over the radius of convergence on the same
+    path, logistic. (e) Share of the pairs beyond the radius over β: at the population optimum (lines) and after 3,000
+    steps of one learning rate (markers), means over problems. (f) Error rates of rules that say beforehand whether
+    |βρ| ever reaches the radius, with Wilson intervals; the rule from η, f and β²t is wrong in {wrong:.1%} of
+    {len(rule)} random problems."""
+
+
+def draw(records: Mapping[str, Record]) -> Figure:
+    """Four panels along training, one of shares, one of rules."""
+    table = records["taylor-in-training"].table
+    figure, axes = new_figure(2, 3, height=5.2)
+    path, shares, rule = (table[table["part"] == part] for part in ("path", "share", "rule"))
+    whole = path[(path["seed"] == 0) & ~path["fine"].astype(bool)]
+    _orders(axes.flat[0], path[path["loss"] == "logistic"])
+    panel_label(axes.flat[0], "a", "logistic, orders 1–3")
+    for letter, ax, (x, y) in zip(
+        "bc", axes.flat[1:3], (("largest", "scaled_error_2"), ("clock", "cosine_2")), strict=True
+    ):
+        for loss, run in whole.groupby("loss", sort=False):
+            # an exact expansion has error 0, which a logarithm cannot show
+            values = run[y].where(run[y].abs() > 1e-10)
+            ax.plot(run[x], values, **loss_style(str(loss)).line(label=loss_label(str(loss))))
+        ax.set_xscale("log")
+        panel_label(ax, letter, "order 2, all losses")
+    axes.flat[1].set(yscale="log", xlabel="largest |βρ|", ylabel="error / first gradient", ylim=(1e-6, 10))
+    axes.flat[2].set(xlabel="β²|f′(0)|t", ylabel="cosine", ylim=(-1.05, 1.05))
+    _quantiles(axes.flat[3], whole[whole["loss"] == "logistic"])
+    panel_label(axes.flat[3], "d", "margins, logistic")
+    _shares(axes.flat[4], shares)
+    panel_label(axes.flat[4], "e", "beyond the radius")
+    _rules(axes.flat[5], rule)
+    panel_label(axes.flat[5], "f", "rules")
+    handles, labels = axes.flat[2].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _orders(ax: Axes, rows: pd.DataFrame) -> None:
+    for k, order in enumerate((1, 2, 3)):
+        for n, (_, run) in enumerate(rows.groupby("seed")):
+            run = run[run["largest"] > 0].sort_values("clock")
+            style = cycle_style(k).line(label=f"order {order}" if n == 0 else None)
+            ax.plot(run["largest"], run[f"relative_error_{order}"], **{**style, "linewidth": 0.9})
+    ax.axvline(np.pi, color=COLORS["grey"], linestyle=":", linewidth=1.0)
+    ax.set(xscale="log", yscale="log", xlabel="largest |βρ|", ylabel="relative error", ylim=(1e-7, 1e4))
+    ax.legend(loc="upper left", handlelength=2.0)
+
+
+def _quantiles(ax: Axes, rows: pd.DataFrame) -> None:
+    for k, (column, label) in enumerate((("largest", "largest"), ("q90", "90 %"), ("median", "median"))):
+        ax.plot(rows["clock"], rows[column] / np.pi, **cycle_style(k).line(label=label))
+    ax.axhline(1.0, color=COLORS["grey"], linestyle=":", linewidth=1.0)
+    ax.set(xscale="log", xlabel="β²|f′(0)|t", ylabel="|βρ| / π")
+    ax.legend(loc="upper left", handlelength=2.0)
+
+
+def _shares(ax: Axes, rows: pd.DataFrame) -> None:
+    for loss, run in rows.groupby("loss", sort=False):
+        style, means = loss_style(str(loss)), run.groupby("beta")[["optimum", "trained_3000"]].mean()
+        ax.plot(means.index, means["optimum"], **style.line())
+        ax.plot(means.index, means["trained_3000"], style.marker, color=style.color, markerfacecolor="white")
+    ax.set(xscale="log", xlabel="β", ylabel="share of the pairs")
+
+
+def _wrong(rows: pd.DataFrame, name: str) -> pd.Series[bool]:
+    return (rows["largest"] >= REACHED) != (rows[name] >= REACHED)
+
+
+def _rules(ax: Axes, rows: pd.DataFrame) -> None:
+    names = {"both": "link and\nslope", "optimum": "optimum\nand slope", "link": "link\nalone", "slope": "slope\nalone"}
+    for k, (loss, group) in enumerate(rows.groupby("loss", sort=False)):
+        style, n = loss_style(str(loss)), len(group)
+        for place, name in enumerate(names):
+            share = float(_wrong(group, name).mean())
+            low, high = _wilson(share, n)
+            ax.errorbar(
+                place + 0.16 * (k - 1.5), share, [[max(share - low, 0.0)], [max(high - share, 0.0)]], fmt=style.marker,
+                color=style.color, markersize=3.5, elinewidth=1.0,
+            )  # fmt: skip
+    ax.set_xticks(range(len(names)), list(names.values()), fontsize=7)
+    ax.set(ylabel="error rate", ylim=(-0.02, 1.0))
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    z = 1.959964
+    middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return float((middle - half) / (1 + z**2 / n)), float((middle + half) / (1 + z**2 / n))
