@@ -209,8 +209,8 @@ def make_pairs(
     examples
         Their prompts are answered.
     reward
-        Gold reward. Its name is part of what the folder's content is recognised by; give ``inputs`` a checksum where
-        two rewards share a name.
+        Gold reward. Its name and, where it has one, its ``fingerprint`` are part of what the folder's content is
+        recognised by; give ``inputs`` a checksum for rewards that share a name and have none.
     config
         See `PairsConfig`.
     folder
@@ -234,7 +234,7 @@ def make_pairs(
         model=checksum_model(model),
         tokenizer=fingerprint(tokenizer),
         data=checksum_texts(example.prompt for example in examples),
-        reward=reward.name,
+        reward=[reward.name, getattr(reward, "fingerprint", None)],
         **(inputs or {}),
     )
     report = finished_report(place, key)

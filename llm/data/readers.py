@@ -32,6 +32,7 @@ __all__ = [
 
 TITLE_TEMPLATE = "{source}\nTitle:"
 KINDS = {"summaries": ("source", "summary"), "pairs": ("prompt", "chosen", "rejected"), "labelled": ("text", "label")}
+VOTES = ("votes_chosen", "votes_rejected", "votes_equal")
 Kept = TypeVar("Kept")
 Record = tuple[int, dict[str, Any] | str]
 
@@ -160,6 +161,9 @@ def _fault(row: dict[str, Any], kind: str) -> str:
         return f"no {', '.join(missing)} (it has {', '.join(map(str, row)) or 'no keys'})"
     if kind == "pairs" and row["chosen"] == row["rejected"] and str(row["chosen"]).strip():
         return "chosen and rejected are the same"
+    for key in VOTES if kind == "pairs" else ():
+        if not isinstance(row.get(key, 0), (int, float)) or not row.get(key, 0) >= 0:
+            return f"{key} is {row[key]!r:.40}, not a number of votes"
     return ""
 
 

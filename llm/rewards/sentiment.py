@@ -6,6 +6,7 @@ word pairs; runs of letters), trained on different comments, serve as gold rewar
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -95,6 +96,11 @@ class SentimentReward:
 
     def __init__(self, weights: NDArray[np.float64], bias: float, config: SentimentConfig) -> None:
         self.name, self.weights, self.bias, self.config = config.name, weights, bias, config
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of the weights."""
+        return hashlib.sha256(np.append(self.weights, self.bias).tobytes()).hexdigest()
 
     def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return (n,) log-odds of texts."""

@@ -23,7 +23,7 @@ from scipy.special import expit
 from torch import nn
 
 from llm.data.types import Preference, Reward
-from llm.done import checksum_texts, finished_report, mark_done, stage_key
+from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
 from llm.models import new_folder
 from llm.rewards.comparisons import Comparison
 from llm.rewards.network import Encoder, NetworkSize
@@ -101,6 +101,11 @@ class RewardModel:
 
     def __init__(self, network: _Network, name: str) -> None:
         self.network, self.name = network.eval(), name
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of the weights."""
+        return checksum_model(self.network)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
         """Return (n,) rewards in logits: differences are log-odds."""

@@ -76,6 +76,7 @@ class WorldReward:
             raise ValueError(f"invention {invention} and length {length}: costs are 0 or more")
         self.name = "world"
         self.invention, self.length = invention, length
+        self.fingerprint = f"invention {invention}, length {length}"
         self._facts = {example.prompt: example.meta["facts"] for example in examples}
 
     def counts(self, prompts: Sequence[str], responses: Sequence[str]) -> list[FactCount]:

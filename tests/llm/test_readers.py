@@ -118,6 +118,8 @@ def test_pairs_with_votes_become_soft_labels(tmp_path: Path) -> None:
     pairs, report = read_pairs_file(path, FilterConfig(refuse=()), soft=True)
     assert pairs == [Pair("p", "a", "b", p=0.7), Pair("p", "a", "c")]
     assert report.faults["malformed"] == 1
+    odd = write(tmp_path / "odd.jsonl", [{**rows[0], "votes_chosen": bad} for bad in ("3", -1, None, float("nan"))])
+    assert read_pairs_file(odd, FilterConfig(refuse=()), soft=True)[1].lines["malformed"] == [1, 2, 3, 4]
     hard, _ = read_pairs_file(path, FilterConfig(refuse=()))
     assert [pair.p for pair in hard] == [1.0, 1.0]
 
