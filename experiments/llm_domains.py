@@ -3,7 +3,7 @@
 Tang et al. (arXiv 2402.05749) tune β on one task. Each domain is a study of its own (`experiments._llm`): the
 generated world, and where they were run abstracts → titles, dialogue or sentiment. Compared are the best βκ of each
 loss, the range of the losses' best win rates, the shares of β and f in the variance of win rates, and whether win rate
-falls at small β. Predicted for each: that best βκ is the same for all losses with κ > 0, to within one step of the grid.
+generated world and, where run, abstracts → titles, dialogue or sentiment. Compared are the best βκ of each
 Settings ours.
 """
 

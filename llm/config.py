@@ -318,8 +318,8 @@ PRESETS: dict[str, StudyConfig] = {
         device="cuda",
     ),
 }  # fmt: skip
-"""``tiny`` is for tests; ``cpu`` takes minutes on two cores, ``files`` too (with --data), ``small`` about an hour, ``h200``
-a large GPU."""
+"""``tiny`` is for tests; ``cpu`` takes minutes on two cores, ``files`` too (with --data), ``small`` about an hour;
+``h200`` is for a large GPU."""
 
 
 def preset(name: str) -> StudyConfig:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import io
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ from gpo_analysis.losses import get_loss
 from gpo_analysis.records import plain, record_key, write_whole
 from llm.config import StudyConfig, beta_of
 from llm.data.types import Pair
+from llm.devices import place, wait_for_all
 from llm.models import add_lora
 from llm.tokenizers import encode_prompts, encode_responses
 
@@ -146,11 +147,12 @@ def run_grid(study: Study) -> str:
     cells = grid_cells(study.config)
     stacks = stacks_of(cells, study.config.training.stack)
     missing = [stack for stack in stacks if not _done(study, stack)]
-    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    where = place(study.config.device)
     workers = min(study.config.training.workers, len(missing))
-    if size > 1:
-        run_part(study.config, study.folder, study.data, rank, size, study.progress)
-        _wait(study, stacks)
+    if where.world > 1:
+        config = dataclasses.replace(study.config, device=str(where.device))
+        run_part(config, study.folder, study.data, where.rank, where.world, study.progress)
+        wait_for_all(where)
     elif workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             parts = [
@@ -185,15 +187,6 @@ def _done(study: Study, stack: Sequence[GridCell]) -> bool:
     steps = study.config.training.evaluated_steps
     evaluated = all(evaluation_file(study, cell, step).is_file() for cell in stack for step in steps)
     return evaluated and trace_file(study, stack).is_file()
-
-
-def _wait(study: Study, stacks: Sequence[Sequence[GridCell]], limit: float = 24 * 3600.0) -> None:
-    """Wait until the other ranks' stacks are there."""
-    start = time.monotonic()
-    while not all(_done(study, stack) for stack in stacks):
-        if time.monotonic() - start > limit:
-            raise TimeoutError("other ranks have not finished their stacks")
-        time.sleep(2.0)
 
 
 def _run_stack(study: Study, stack: list[GridCell]) -> None:

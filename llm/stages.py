@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,17 +83,6 @@ class Study:
     data: Path | None = None
     progress: bool = False
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the seconds of a stage to ``seconds.json``; what was only read adds next to nothing."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            seconds = self.seconds
-            seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
-            write_whole(self.folder / "seconds.json", json.dumps(seconds, indent=1).encode(), self.folder)
-
     @property
     def seconds(self) -> dict[str, float]:
         """Wall seconds spent in each stage so far, over all runs."""
@@ -105,14 +93,36 @@ class Study:
         return found
 
     def run(self, until: str = STAGES[-1], say: Callable[[str], None] = print) -> None:
-        """Run the stages up to ``until``."""
+        """Run the stages up to ``until``.
+
+        Where a launcher (accelerate, torchrun) started several processes, the first runs the stages, the others read
+        what it left, and all share the sweep.
+        """
+        from llm.devices import on_first, place
+
         if until not in STAGES:
             raise ValueError(f"stage {until!r}; accepted are {', '.join(STAGES)}")
         self.folder.mkdir(parents=True, exist_ok=True)
+        where = place(self.config.device)
         for stage in STAGES[: STAGES.index(until) + 1]:
-            with self.timed(stage):
-                told = getattr(self, f"_run_{stage}")()
-            say(f"{stage}: {told} ({self.seconds[stage]:.0f} s in all)")
+            act = getattr(self, f"_run_{stage}")
+            if stage == "sweep":
+                told = self._timed(stage, act, where.rank == 0)
+            else:
+                told = on_first(where, partial(self._timed, stage, act, True))
+            if where.rank == 0:
+                say(f"{stage}: {told} ({self.seconds[stage]:.0f} s in all)")
+
+    def _timed(self, stage: str, act: Callable[[], str], noted: bool) -> str:
+        """Run a stage and, where noted, add its seconds to ``seconds.json``; what was only read adds next to none."""
+        start = time.perf_counter()
+        try:
+            return act()
+        finally:
+            if noted:
+                seconds = self.seconds
+                seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
+                write_whole(self.folder / "seconds.json", json.dumps(seconds, indent=1).encode(), self.folder)
 
     # data
 
