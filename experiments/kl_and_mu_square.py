@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import gpo_analysis as gpo
+from experiments._seeds import share_interval
 from experiments.framework import Check
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.tabular.dynamics import train, train_many
@@ -219,3 +220,32 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 def rise_of_kl(rows: pd.DataFrame) -> pd.Series:
     """How far KL rises above its lowest value so far, for each start; a Series over starts."""
     return rows.groupby("start")["kl"].apply(lambda kl: float((kl - kl.cummin()).max()))
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """The ratio at the start and at the end, and how often KL rises when the square loss alone is descended."""
+    ends = table[table["part"] == "learning"].groupby(["behavior", "objective"], sort=False).last()
+    ratio = ends["mu_squared_loss"] / ends["kl"]
+    ratios = []
+    for behavior in BEHAVIORS:
+        first, last = ends.loc[behavior, "early_ratio"], ratio.loc[behavior]
+        ratios.append(f"μ = {behavior} {_range(first)} at the start and {_range(last)} at the end")
+    rises = []
+    for behavior, rows in table[table["part"] == "regularizing"].groupby("behavior", sort=False):
+        risen = rise_of_kl(rows)
+        share, low, high = share_interval(int((risen > 1e-9).sum()), len(risen))
+        rises.append(f"{behavior} {share:.1%} [{low:.1%}, {high:.1%}] (largest rise {max(risen.max(), 0.0):.2g} nats)")
+    return (
+        f"½E_μ[ρ²]/KL while learning, over the losses {', '.join(config.losses)}: {'; '.join(ratios)}; the value at "
+        "the start is 2 Var_μ(d)/Var_πref(d) of the first step d, as predicted, and what follows is not constant. "
+        f"Descending the square loss alone from {config.starts} random policies, the KL rises on the way for μ = "
+        f"{'; '.join(rises)} (95 % intervals over starts). That it never rises for μ = πref is found on these starts "
+        "and not proved. To remember: the μ-weighted square loss is a stand-in for 2KL while μ is the policy or its "
+        "reference; elsewhere its size and even its sign of change tell little of the KL."
+    )
+
+
+def _range(values: pd.Series) -> str:
+    """Return ``low to high``, or one number where they are the same."""
+    low, high = f"{values.min():.3g}", f"{values.max():.3g}"
+    return low if low == high else f"{low} to {high}"

@@ -75,3 +75,20 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         gap = float((rows["scaled"] - (rows["rho"] < 0)).min())
         checks.append(Check.at_least(f"{name}: f/f(0) is nowhere below the 0-1 loss", 0.0, gap, 1e-12))
     return checks
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """What the six curves have in common and where they part."""
+    first = table.groupby("loss", sort=False).first()
+    kappa = first["curvature"] / first["slope"].abs()
+    gap = float((table["scaled"] - (table["rho"] < 0)).min())
+    ends = table[table["rho"] == table["rho"].max()].set_index("loss")["scaled"]
+    strengths = ", ".join(f"{name} {value:g}" for name, value in kappa.items())
+    return (
+        f"On ρ in [{config.low:g}, {config.high:g}] every loss divided by f(0) passes through (0, 1) and stays above "
+        f"the 0-1 loss (smallest distance {gap:.3g}). Beyond that they have little in common: at ρ = {config.high:g} "
+        f"the scaled values run from {ends.min():.3g} ({ends.idxmin()}) to {ends.max():.3g} ({ends.idxmax()}), and "
+        f"the curvature per slope at zero, κ = f″(0)/|f′(0)|, is {strengths}. A loss with κ = 0 has no second-order "
+        f"term, and so no μ-weighted square regularizer, at all ({', '.join(kappa.index[kappa == 0])}). To remember: "
+        "one β is not one strength; at equal β the regularizers of these losses differ by the ratios of κ."
+    )

@@ -273,3 +273,26 @@ def _check_map(table: pd.DataFrame) -> list[Check]:
         ),
         Check.equal("μ as wide as 2 and more: local minima of ½E_μ[ρ²], most", 1.0, float(wide["minima"].max()), 0.0),
     ]  # fmt: skip
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """The remote minima, what descents do, and how special the setting is."""
+    minima = table[(table["part"] == "minimum") & (table["setting"] == "mode")]
+    loss, kl = (minima[minima["objective"] == name] for name in ("mu_squared_loss", "kl"))
+    remote = loss[loss["c"].abs() > 0.5 * float(np.diff(config.modes)[0])]
+    steps = table[(table["part"] == "descent") & (table["objective"] == "mu_squared_loss")].sort_values("step")
+    ends = steps.groupby("start")["kl"].agg(["first", "last"])
+    raised = ends[ends["last"] > ends["first"] + 1e-6]
+    grid = table[table["part"] == "map"]
+    share = grid["share_raised"]
+    wide = grid.loc[share > 0, "width"].max()
+    return (
+        f"With μ on the middle mode, ½E_μ[ρ²] of the mixture moved by c has {len(loss)} minima, the remote ones at "
+        f"|c| = {remote['c'].abs().max():.3f}, where it is {remote['mu_squared_loss'].max():.2g} while KL(π_c‖πref) "
+        f"is {remote['kl'].min():.3f} nats; the KL has {len(kl)}, at zero. Descending the square loss raised the KL "
+        f"from {len(raised)} of {len(ends)} starts. Over the map of μ's width and place the KL rises from some start "
+        f"in {(share > 0).mean():.0%} of {len(grid)} cells (up to width {wide:g}), but from at most {share.max():.0%} "
+        "of a cell's starts: the trap is real and most starts avoid it. It is gone for μ = πref, for one Gaussian, "
+        "and for μ wide enough to cover several modes. To remember: what the square loss does not see under μ it "
+        "does not regularize, whatever β."
+    )

@@ -166,3 +166,32 @@ def _slope(errors: pd.Series) -> float:
     """Return the slope of log error over log |z| between the two smallest |z|."""
     (z0, e0), (z1, e1) = list(errors.items())[:2]
     return float(np.log(e1 / e0) / np.log(z1 / z0))
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """How far order 2, the paper's regularizer, can be trusted, and what more orders do."""
+    second = table[table["order"] == 2]
+    good = second["error"] <= 0.1 * second["value"].clip(lower=1e-300)
+    reach = {name: _reach(rows["size"], good[rows.index]) for name, rows in second.groupby("loss", sort=False)}
+    last = max(config.orders)
+    beyond = []
+    for name in ("logistic", "savage"):
+        rows = table[(table["loss"] == name) & (table["size"] >= 1.2 * RADII[name])]
+        wide = rows.pivot_table(index="size", columns="order", values="error")
+        if len(wide):
+            beyond.append(f"{name} by at least {float((wide[last] / wide[2]).min()):.3g}")
+    told = ", ".join(f"{name} {size:.3g}" for name, size in reach.items())
+    return (
+        "The radius of each series is that of theory: π for logistic and Savage, 1 for hinge and truncated "
+        "quadratic, infinite for squared and exponential. Up to which |z| does order 2 err by less than a tenth of "
+        f"the larger of f(z) and f(−z) (grid up to {config.high:g})? {told}. Inside the radius each order helps; "
+        f"beyond 1.2 radii order {last} is worse than order 2 ({'; '.join(beyond) or 'not on this grid'}, in ratio of "
+        "errors), and for the two losses with a kink no order helps at all. To remember: the quadratic reading of a "
+        "loss is exact for squared, and for every other one holds only while |βρ| is about one."
+    )
+
+
+def _reach(size: pd.Series, good: pd.Series) -> float:
+    """Return the largest |z| up to which all is good."""
+    bad = size[~good]
+    return float(size[size < bad.min()].max()) if len(bad) else float(size.max())
