@@ -4,7 +4,7 @@ Softmax policies over n responses, Bradley–Terry preferences; settings ours. T
 ∂h/∂θ = I − 1πᵀ for h = log π/πref, margins are differences of θ − log πref, and the Hessian of the population loss is
 the Laplacian of the comparison graph with weights 2μ_iμ_j β² [η f″(z) + (1 − η) f″(−z)]. Worked out beforehand:
 
-- start: in the time s = β²|f′(0)|t every f moves alike, KL = ½s²Var_ref(d)/β², and the first thing of f that shows is κ;
+- start: in the time s = β²|f′(0)|t every f moves alike, KL = ½s²Var_ref(d)/β², and what shows of f first is κ;
 - end: gradient flow loses λ_min nats of distance a unit of time, descent −log max|1 − lr λ| a step, and the largest
   stable step is 2/λ_max. Under Bradley–Terry a pair weighs η(1−η) for logistic, 2√(η(1−η)) for exponential,
   2η²(1−η)² for Savage, 2 for squared: the surer the labels, the slower Savage, and squared never;
@@ -272,7 +272,8 @@ def _early(cell: dict[str, Any], problem: PreferenceProblem) -> list[dict[str, A
             bend = unit @ start.direction
             analysis = gpo.analyze(loss)
             rows.append(
-                {"loss": loss, "beta": beta, "kl_over_predicted": found.columns["kl"][1] / start.kl_coefficient / time**2,
+                {"loss": loss, "beta": beta,
+                 "kl_over_predicted": found.columns["kl"][1] / start.kl_coefficient / time**2,
                  "kappa": float(analysis.curvature / -analysis.slope),
                  "kappa_measured": float(-2 * (moved - s * start.direction) @ bend / (s**2 * bend @ bend))}
             )  # fmt: skip
@@ -359,7 +360,9 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     for loss, rows in descent.groupby("loss", sort=False):
         ratios = _ratios(rows[rows["measured"].notna()])
         settled = int(rows.loc[rows["fraction"].notna(), "measured"].notna().sum())
-        note = f"{len(ratios)} rates; mean over β, steps, seeds {told(mean_interval(ratios), 5)}; {settled} runs of descent"
+        note = (
+            f"{len(ratios)} rates, {settled} of descent; mean over β, steps, problems {told(mean_interval(ratios), 5)}"
+        )
         checks.append(
             Check.equal(
                 f"{loss}: local rate over the Hessian's (farthest from 1)", 1.0, _farthest(ratios), 0.05, note=note
@@ -367,6 +370,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         )
         for start, found in rows.dropna(subset=["start"]).groupby("start", sort=False):
             ratio = found["stable_over_predicted"]
+            place = "near the optimum" if start == "optimum" else "at πref"
             note = f"mean {told(mean_interval(ratio), 4)}; least {ratio.min():.3g}"
             if start == "reference":
                 note += (
@@ -375,7 +379,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             resolution = 16.0 ** (0.5**config.halvings) - 1 + (0.02 if start == "optimum" else 0.08)
             checks.append(
                 Check.equal(
-                    f"{loss}: largest stable step over 2/λ_max, from {'near the optimum' if start == 'optimum' else 'πref'} (farthest from 1)",
+                    f"{loss}: largest stable step over 2/λ_max, started {place} (farthest from 1)",
                     1.0,
                     _farthest(ratio),
                     resolution,
@@ -470,7 +474,8 @@ def _adam_checks(rows: pd.DataFrame, responses: int) -> list[Check]:
             "Adam: distance at the end over lr·√n/38 (largest, hinge left out)",
             2.0,
             float(floors.max()),
-            note=f"at the edge every coordinate swings by ±lr/38, whatever f, β and H; median {floors.median():.3g}, and {int((floors > 0.5).sum())} of {len(floors)} above ½: the swing takes long to build up, and first overshoots",
+            note=f"at the edge every coordinate swings by ±lr/38, whatever f, β and H; median {floors.median():.3g}, "
+            f"{int((floors > 0.5).sum())} of {len(floors)} above ½: the swing builds up slowly, and may overshoot",
         ),
         Check.equal(
             "Adam: runs that diverged",
@@ -492,7 +497,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     }
     worst = descent[descent["start"] == "reference"].groupby("loss")["stable_over_predicted"].mean()
     ratios = _ratios(descent)
-    edge = adam["edge"].dropna()
+    edge, diverged = adam["edge"].dropna(), int(adam["status"].str.startswith("diverged").sum())
+    power = floor_slopes(hinge[hinge["optimizer"] == "gd"])
     return (
         f"Over {config.seeds} random problems of {config.responses} responses the local rate of descent and flow is "
         f"{told(mean_interval(ratios), 4)} times the Hessian's prediction (worst {_farthest(ratios):.4g}). "
@@ -502,8 +508,9 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         + ", ".join(f"{worst[loss]:.2f} ({loss})" for loss in SMOOTH)
         + " times that. Hinge has no local rate: its flow arrives after "
         f"{arrivals(hinge[hinge['optimizer'] == 'flow'])} units of 1/β² and descent stays "
-        f"at a distance that grows as the step to the power {told(mean_interval(floor_slopes(hinge[hinge['optimizer'] == 'gd'])))}. "
-        f"Adam diverged in {int(adam['status'].str.startswith('diverged').sum())} of {len(adam)} runs; at the end of {config.edge_steps} steps lr·λ_max(P⁻¹H) is {edge.median():.2g} times 38 "
+        f"at a distance that grows as the step to the power {told(mean_interval(power))}. "
+        f"Adam diverged in {diverged} of {len(adam)} runs; at the end of {config.edge_steps} steps lr·λ_max(P⁻¹H) is "
+        f"{edge.median():.2g} times 38 "
         f"(median; quartiles {edge.quantile(0.25):.2g} to {edge.quantile(0.75):.2g}). "
         "To remember: β and f′(0) are a clock; what f decides is how slowly the surest pairs come to rest."
     )

@@ -10,7 +10,7 @@ Worked out beforehand:
   the expansion is not, radius or no radius;
 - margins at the population optimum do not depend on β, so neither does the share beyond the radius of convergence.
   After a fixed number of steps it does, and only through β² × learning rate × steps;
-- a rule for whether |βρ| ever reaches the radius r: no, if for every pair the lesser of |z*(η)| and β²|f′(0)|t|d_i − d_j|
+- a rule for whether |βρ| ever reaches the radius r: no, if every pair's lesser of |z*(η)| and β²|f′(0)|t|d_i − d_j|
   is below r (`predicted_margins`). Its parts alone, and the rule with the solved optimum for z*(η), stand beside it.
 """
 
@@ -30,9 +30,7 @@ from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.training import early_phase, expansion_table, predicted_margins, share_beyond
 
-CLAIM = (
-    "Training leaves the reach of the expansion when η and the clock β²|f′(0)|t say so; near rest no order is exact."
-)
+CLAIM = "Training leaves the reach of the expansion when η and the clock β²|f′(0)|t say so; near rest no order is near."
 FIGURE = "taylor-in-training"
 
 LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
@@ -104,7 +102,7 @@ def problem_of(responses: int, spread: float, seed: int) -> PreferenceProblem:
 
 
 def random_problem(responses: int, kind: str, rng: np.random.Generator) -> PreferenceProblem:
-    """A problem of one of KINDS: rewards of any spread; p(i ≻ j) uniform; or 2 to 60 labels a pair of the first kind."""
+    """A problem of one of KINDS: rewards of any spread; p(i ≻ j) uniform; or 2 to 60 labels a pair of that."""
     mu = rng.dirichlet(np.full(responses, 3.0))
     if kind == "any preference":
         upper = np.triu(rng.uniform(size=(responses, responses)), 1)
@@ -271,7 +269,10 @@ def _path_checks(path: pd.DataFrame) -> list[Check]:
                 )
             )
         last = path[(path["loss"] == loss) & ~path["fine"]].groupby("seed").last()
-        note = f"scaled by the first gradient it is {told(mean_interval(last['scaled_error_2']))}; largest |βρ| {told(mean_interval(last['largest']))}"
+        note = (
+            f"over the first gradient it is {told(mean_interval(last['scaled_error_2']))}; "
+            f"largest |βρ| {told(mean_interval(last['largest']))}"
+        )
         checks.append(
             Check.at_least(
                 f"{loss}: relative error of order 2 at the end (least over problems)",
@@ -307,7 +308,7 @@ def _share_checks(config: Config, shares: pd.DataFrame) -> list[Check]:
                 f"{loss}: the same after as many steps with β²·lr held (largest)", 0.0, float(held.max()), 1e-9
             ),
             Check.at_least(
-                f"{loss}: after 3,000 steps of one learning rate, spread over β as against half the share at the optimum (means)",
+                f"{loss}: after 3,000 steps of one rate, spread over β as against half the optimum's share (means)",
                 0.5 * float(rest.mean()),
                 float(trained.mean()),
                 note=told(mean_interval(trained)),
@@ -323,8 +324,8 @@ def _rule_checks(rule: pd.DataFrame) -> list[Check]:
         missed = int((found["reached"] & ~found["said"]).sum())
         others = "; ".join(f"{RULES[name]} {told(error_rate(rows, name))}" for name in RULES if name != "both")
         note = (
-            f"{told(error_rate(rows, 'both'))} of {len(rows)}, {found['reached'].mean():.0%} of which reach the radius, "
-            f"{missed} unforeseen; {others}"
+            f"{told(error_rate(rows, 'both'))} of {len(rows)}, {found['reached'].mean():.0%} of which reach the "
+            f"radius, {missed} unforeseen; {others}"
         )
         checks.append(Check.at_most(f"{loss}: error rate of the rule", 0.1, error_rate(rows, "both")[0], note=note))
         wrong = error_rate(rows, "optimum")
@@ -355,8 +356,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         + " of the true one. At the end of training, where the true gradient fades, its cosine with the truth is "
         + ", ".join(f"{told(cosines[f])} ({f})" for f in cosines)
         + ": the expansion describes the way, not the rest. For logistic "
-        f"{told(mean_interval(optimum))} of the pairs lie beyond π at the optimum, whatever β; after 3,000 steps of one "
-        f"learning rate {told(mean_interval(low))} do at β = {min(config.betas):g} and {told(mean_interval(high))} at "
+        f"{told(mean_interval(optimum))} of the pairs lie beyond π at the optimum, whatever β; after 3,000 steps of "
+        f"one learning rate {told(mean_interval(low))} do at β = {min(config.betas):g}, {told(mean_interval(high))} at "
         f"β = {max(config.betas):g}. Knowing η, f and β²t alone, the rule is wrong in {told(error_rate(rule, 'both'))} "
         f"of {len(rule)} random problems ({kinds}; worst for {worst.idxmax()}, {worst.max():.3g}); with the solved "
         f"optimum in place of the link in {told(error_rate(rule, 'optimum'))}, the link alone in "
