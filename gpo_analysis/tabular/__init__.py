@@ -8,6 +8,7 @@ from .comparisons import Comparisons
 from .dynamics import train, train_many
 from .features import FeatureSolution, solve_features
 from .fits import ComparisonFits, FitDifference, fit_comparisons
+from .frontier import Frontier, best_of_n, reward_frontier, win_rate, win_rate_frontier
 from .gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
 from .grid import solve_grid
 from .nash import NashSolution, nash_policy
@@ -22,6 +23,11 @@ from .trajectory import TrainState, Trajectory
 __all__ = [
     "FeatureSolution",
     "solve_features",
+    "Frontier",
+    "best_of_n",
+    "reward_frontier",
+    "win_rate",
+    "win_rate_frontier",
     "GradientIdentity",
     "gradient_identity",
     "kl_gradient",
