@@ -3,7 +3,8 @@
     accelerate launch --multi_gpu --num_processes 2 my_sweep.py   (with device="cpu" it runs on processors as well)
     torchrun --nproc_per_node 2 my_sweep.py
 
-Each process trains its share of the stacks; no gradient is exchanged, since each cell is whole on one device. A model
+On processors each takes the threads that OMP_NUM_THREADS says; torchrun sets it to 1 where it is not set. Each process
+trains its share of the stacks; no gradient is exchanged, since each cell is whole on one device. A model
 that does not fit one device is trained by `gpo_analysis.integrations.trl.GPOTrainer` with FSDP instead.
 """
 
@@ -58,7 +59,6 @@ def place(device: str | torch.device | None = None) -> Place:
         return Place(0, 1, kind)
     state = _state(kind.type == "cpu")
     if kind.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // state.num_processes))
         return Place(state.process_index, state.num_processes, kind)
     return Place(state.process_index, state.num_processes, torch.device("cuda", state.local_process_index))
 
@@ -98,6 +98,6 @@ def on_first(where: Place, act: Callable[[], Any]) -> Any:
 
 
 def _state(cpu: bool) -> Any:
-    from accelerate import PartialState
+    from accelerate import PartialState  # type: ignore[import-untyped]
 
     return PartialState(cpu=cpu)

@@ -71,7 +71,7 @@ def chosen_logprobs(
         weight = weight.to(hidden.dtype)
     step = max(1, chunk_elements // (hidden.shape[0] * weight.shape[-2]))
     with torch.autocast(hidden.device.type, enabled=False):  # which would round the float32 logits
-        result: torch.Tensor = _ChosenLogprobs.apply(hidden, weight, targets, step)
+        result: torch.Tensor = _ChosenLogprobs.apply(hidden, weight, targets, step)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -90,7 +90,7 @@ class _ChosenLogprobs(torch.autograd.Function):
         return torch.cat(logps, 1)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
         hidden, weight, targets, normalizers = ctx.saved_tensors
         wide = normalizers.dtype
         grad_hidden = torch.empty_like(hidden)  # autocast is off here: it is the forward pass's alone

@@ -56,7 +56,7 @@ def stack_adapters(model: Any, runs: int) -> Stack:
     names = {id(parameter): name for name, parameter in network.named_parameters() if parameter.requires_grad}
     stacked: dict[str, nn.Parameter] = {}
 
-    def make(parameter: nn.Parameter) -> nn.Parameter:
+    def make(parameter: Any) -> nn.Parameter:
         value = trained_value(parameter)
         fresh = nn.Parameter(value.expand(runs, *value.shape).contiguous())
         stacked[names[id(parameter)]] = fresh

@@ -30,7 +30,8 @@ def gradient_norms(gradients: Mapping[str, torch.Tensor]) -> torch.Tensor:
     [5.0, 1.0]
     """
     norms = [torch.linalg.vector_norm(value.flatten(1), dim=1, dtype=torch.float64) for value in gradients.values()]
-    return torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    whole: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return whole
 
 
 def clip_gradients(gradients: Mapping[str, torch.Tensor], norms: torch.Tensor, max_norm: float) -> None:
@@ -215,7 +216,8 @@ class Adafactor(StackedOptimizer):
 def _rms(value: torch.Tensor) -> torch.Tensor:
     """(R,) root mean square of each run's part."""
     flat = value.flatten(1)
-    return torch.linalg.vector_norm(flat, dim=1) / flat.shape[1] ** 0.5
+    norms: torch.Tensor = torch.linalg.vector_norm(flat, dim=1)
+    return norms / math.sqrt(flat.shape[1])
 
 
 def _like(per_run: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

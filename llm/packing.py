@@ -11,7 +11,7 @@ prompt's last one serving both responses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -51,8 +51,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device."""
-        parts = (self.input_ids, self.positions, self.visible, self.sources, self.targets, self.segments)
-        return Batch(*(part.to(device) for part in parts), self.pairs)
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "pairs"}
+        return Batch(**moved, pairs=self.pairs)
 
 
 def pack(pairs: TokenizedPairs) -> Batch:
@@ -102,10 +102,8 @@ def _batch(rows: list[tuple[list[int], list[tuple[int, list[int]]]]], pairs: int
     # padding sees what stands before it, so that its softmax is defined; nothing sees padding, which is last
     same = (owner[:, None, :] == owner[:, :, None]) | (owner[:, None, :] == -1) | (owner[:, :, None] == -2)
     visible = same & np.tril(np.ones((width, width), dtype=bool))
-    return Batch(
-        torch.from_numpy(ids),
-        torch.from_numpy(positions),
-        torch.from_numpy(visible[:, None]),
-        *(torch.from_numpy(np.concatenate(part).astype(np.int64)) for part in (sources, targets, segments)),
-        pairs,
-    )
+    joined = (torch.from_numpy(np.concatenate(part).astype(np.int64)) for part in (sources, targets, segments))
+    source, target, segment = joined
+    whole = (torch.from_numpy(part) for part in (ids, positions, visible[:, None]))
+    tokens, places, seen = whole
+    return Batch(tokens, places, seen, source, target, segment, pairs)

@@ -185,8 +185,8 @@ def replace_modules(root: nn.Module, make: Callable[[nn.Module], nn.Module | Non
             setattr(root, name, fresh)
 
 
-def _stacked(module: nn.Module, make: Callable[[nn.Parameter], nn.Parameter]) -> nn.Module | None:
-    def optional(parameter: nn.Parameter | None) -> nn.Parameter | None:
+def _stacked(module: nn.Module, make: Callable[[Any], nn.Parameter]) -> nn.Module | None:
+    def optional(parameter: Any) -> nn.Parameter | None:
         return None if parameter is None else make(parameter)
 
     if isinstance(module, nn.Linear):
@@ -194,9 +194,9 @@ def _stacked(module: nn.Module, make: Callable[[nn.Parameter], nn.Parameter]) ->
     if isinstance(module, nn.Embedding):
         return StackedEmbedding(make(module.weight))
     if isinstance(module, nn.LayerNorm):
-        if module.weight is None:
+        if not module.elementwise_affine:
             return None
         return StackedLayerNorm(make(module.weight), optional(module.bias), module.eps)
     if type(module).__name__.endswith("RMSNorm") and list(dict(module.named_parameters())) == ["weight"]:
-        return StackedNorm(make(module.weight), module)  # type: ignore[arg-type]
+        return StackedNorm(make(module.weight), module)
     return None

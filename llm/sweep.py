@@ -197,7 +197,7 @@ def train_sweep(
     stack_size
         Most cells trained together; measured where None.
     processes
-        Processes side by side on a CPU, with one thread each. They are spawned: the caller's module must be
+        Processes side by side on a CPU, which share its threads. They are spawned: the caller's module must be
         importable, its work behind ``if __name__ == "__main__":``, and ``on_checkpoint`` a function that pickles.
     on_checkpoint
         Called with the cell's index in ``cells``, the steps done and the cell's model, in the process that trains it.
@@ -311,7 +311,11 @@ def _plan(
             return int(plan["stack_size"])
     timings: list[StackTiming] = []
     if stack_size is None:
+        threads = torch.get_num_threads()
+        if workers > 1 and device.type == "cpu":  # each of them has its share of the processors
+            torch.set_num_threads(max(1, threads // workers))
         timings = measure_stack_size(base_model, cells, pairs, reference, config, device=device)
+        torch.set_num_threads(threads)
         best = min(timings, key=lambda timing: timing.seconds).size
         stack_size = min(best, math.ceil(len(cells) / workers))  # a stack for every worker
     plan_stacks(cells, stack_size)
@@ -338,8 +342,8 @@ def _train(shared: _Shared, stack: Sequence[SweepCell]) -> None:
 _in_worker: list[_Shared] = []
 
 
-def _start_worker(shared: _Shared) -> None:
-    torch.set_num_threads(1)
+def _start_worker(shared: _Shared, threads: int) -> None:
+    torch.set_num_threads(threads)
     _in_worker[:] = [shared]
 
 
@@ -351,8 +355,10 @@ def _side_by_side(shared: _Shared, stacks: Sequence[Sequence[SweepCell]], proces
     from tqdm import tqdm
 
     quiet = _Shared(**{**vars(shared), "progress": False})  # bars of several processes would overwrite each other
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker, initargs=(quiet,)) as pool:
+    context, threads = get_context("spawn"), max(1, torch.get_num_threads() // processes)
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_start_worker, initargs=(quiet, threads)
+    ) as pool:
         jobs = [pool.submit(_train_in_worker, stack) for stack in stacks]
         try:
             for job in tqdm(as_completed(jobs), total=len(jobs), disable=not shared.progress, unit="stack"):

@@ -373,7 +373,8 @@ class _Run:
         reference = self.reference[index]
         loss, rho, margin = self.objective(logprobs, reference, self.lengths[index], self.p[index])
         # a cell that was stopped keeps finite parameters; its loss is left out of the sum
-        (loss[self.alive].sum() / self.config.batch_size).backward()
+        total = loss[self.alive].sum() / self.config.batch_size
+        total.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             ratios = logprobs - reference
             parts = (loss, rho, 0.5 * rho**2, (margin.abs() > 1).to(rho), ratios[..., 0], ratios[..., 1])
@@ -396,7 +397,7 @@ class _Run:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        tensors = {f"parameter/{name}": value for name, value in self.stack.parameters.items()}
+        tensors: dict[str, torch.Tensor] = {f"parameter/{name}": value for name, value in self.stack.parameters.items()}
         tensors |= {f"moment/{name}": value for name, value in self.optimizer.state().items()}
         tensors["trace"] = self.trace[: self.step]
         meta = {"key": self.key, "statuses": self.statuses, "cells": [asdict(cell) for cell in self.cells]}

@@ -353,8 +353,10 @@ def test_a_cell_that_meets_nan_is_stopped_alone(tmp_path: Path) -> None:
     assert again.statuses == found.statuses
 
 
-def test_a_stack_of_stopped_cells_ends(tmp_path: Path) -> None:
-    found = train([SweepCell("exponential", 1e4, 0, 0.05)], TrainConfig(50, batch_size=6, optimizer="sgd"), tmp_path)
+def test_a_stack_of_stopped_cells_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = TrainConfig(50, batch_size=6, optimizer="sgd")
+    found = train([SweepCell("exponential", 1e4, 0, 0.05)], config, tmp_path, progress=True)
+    assert "stopped" in capsys.readouterr().err  # the bar says so
     assert found.statuses[0].startswith("nan at step")
     assert latest_checkpoint(tmp_path) is not None
 
