@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from llm.data.filters import fitting
 from llm.data.types import Example, Pair, Reward, read_pairs, write_lines, write_pairs
 from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
 from llm.sampling import sample
@@ -224,9 +225,9 @@ def make_pairs(
     Returns
     -------
     pairs, report
-        The report counts what was left out (identical, empty, unfinished, tied) and flipped, and says how often the
-        label agrees with the rewards, how large the gap is, and how many responses have, tokenised again, the tokens
-        they were sampled with.
+        The report counts what was left out (prompts too long for the model's positions; pairs that are identical,
+        empty, unfinished, tied) and flipped, and says how often the label agrees with the rewards, how large the gap
+        is, and how many responses have, tokenised again, the tokens they were sampled with.
     """
     place = Path(folder)
     key = stage_key(
@@ -241,9 +242,11 @@ def make_pairs(
     if report is not None:
         return read_pairs(place / FILE), report
     started = time.perf_counter()
+    examples, too_long = fitting(examples, model, tokenizer, config.max_new_tokens)
     rows = _sampled(model, tokenizer, examples, config, place, key, progress)
     sampled = time.perf_counter() - started
     pairs, report = _labelled(rows, reward, config)
+    report["too_long"] = too_long
     report["seconds_sampling"], report["seconds"] = sampled, time.perf_counter() - started
     if not pairs:
         raise ValueError(f"no pair is left of {len(rows)}: {report}")

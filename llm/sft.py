@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm.data.filters import fitting
 from llm.data.types import Example, Reward
 from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
 from llm.models import new_folder, save_model
@@ -190,7 +191,11 @@ def measure_quality(
     dict
         For "sampled" and "greedy": ``…_reward`` and its standard deviation ``…_reward_sd``, ``…_finished`` (share with
         an end token), ``…_tokens`` (mean length) and, for rewards that know it, ``…_exact``; and ``target_reward``.
+        Prompts that leave the model no room for a response are left out.
     """
+    examples, too_long = fitting(examples, model, tokenizer, max_new_tokens)
+    if not examples:
+        raise ValueError(f"no example of {too_long} leaves the model room for {max_new_tokens} new tokens")
     prompts = [example.prompt for example in examples]
     ids = encode_prompts(tokenizer, prompts)
     found = {"target_reward": float(np.mean(reward(prompts, [example.target for example in examples])))}

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm.data.types import Example
 
-__all__ = ["FAULTS", "FilterConfig", "ReadReport", "RecordFilter", "within_tokens"]
+__all__ = ["FAULTS", "FilterConfig", "ReadReport", "RecordFilter", "fitting", "within_tokens"]
 
 FAULTS = ("malformed", "empty", "over_long", "duplicate")
 _SHOWN = 5
@@ -143,17 +143,28 @@ class RecordFilter:
 
 
 def within_tokens(
-    examples: Sequence[Example], tokenizer: Any, *, max_prompt: int, max_response: int
+    examples: Sequence[Example], tokenizer: Any, *, max_prompt: int | None = None, max_response: int | None = None
 ) -> tuple[list[Example], int]:
-    """Return the examples whose prompt and target are short enough in tokens (the end token counted), and how many
-    are not."""
+    """Return the examples short enough in tokens, and how many are not.
+
+    Parameters
+    ----------
+    max_prompt, max_response
+        Most tokens of the prompt, and of the target with its end token; None for any number.
+    """
     from llm.tokenizers import encode_prompts, encode_responses
 
-    prompts = encode_prompts(tokenizer, [example.prompt for example in examples])
-    responses = encode_responses(tokenizer, [example.target for example in examples])
-    kept = [
-        example
-        for example, x, y in zip(examples, prompts, responses, strict=True)
-        if len(x) <= max_prompt and len(y) <= max_response
-    ]
+    kept = list(examples)
+    if max_prompt is not None:
+        ids = encode_prompts(tokenizer, [example.prompt for example in kept])
+        kept = [example for example, row in zip(kept, ids, strict=True) if len(row) <= max_prompt]
+    if max_response is not None:
+        ids = encode_responses(tokenizer, [example.target for example in kept])
+        kept = [example for example, row in zip(kept, ids, strict=True) if len(row) <= max_response]
     return kept, len(examples) - len(kept)
+
+
+def fitting(examples: Sequence[Example], model: Any, tokenizer: Any, max_new_tokens: int) -> tuple[list[Example], int]:
+    """Return the examples whose prompt leaves the model positions for a response, and how many do not."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return within_tokens(examples, tokenizer, max_prompt=None if positions is None else positions - max_new_tokens)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from llm.data.filters import fitting
 from llm.data.readers import Labelled
 from llm.data.types import Example, Pair, Preference, Reward, read_examples, write_examples
 from llm.data.world import WorldConfig, demonstration
@@ -105,7 +106,10 @@ def learn_titles(
         ``agreement`` of each judge with the gold reward on pairs of a sample and a sample of another seed (with a
         model) or on the held-out comparisons.
     """
-    place = Path(folder)
+    place, left_out = Path(folder), {}
+    if model is not None:
+        examples, left_out["train"] = fitting(examples, model, tokenizer, config.max_new_tokens)
+        held_out, left_out["held_out"] = fitting(held_out, model, tokenizer, config.max_new_tokens)
     mine, theirs = halves(examples, seed=config.seed)
 
     def compared(name: str, rows: Sequence[Example], number: int) -> list[Comparison]:
@@ -118,6 +122,7 @@ def learn_titles(
     )
     if model is None:
         return learned
+    learned = replace(learned, report=learned.report | {"too_long_for_the_model": left_out})
     first, second = (
         _samples(model, tokenizer, held_out, config, place / f"samples_{name}", number)
         for name, number in (("held_out", 2), ("second", 3))

@@ -182,6 +182,17 @@ def test_a_killed_run_draws_only_what_is_missing(
     assert make_pairs(tiny_model, word_tokenizer, records, gold, other, folder=tmp_path / "parts")[0] != whole
 
 
+def test_prompts_beyond_the_models_positions_are_counted(
+    tmp_path: Path, tiny_model: Any, word_tokenizer: Any, records: list[Example]
+) -> None:
+    long = Example(" ".join([records[0].prompt] * 4), "x", records[0].meta)
+    pairs, report = make_pairs(
+        tiny_model, word_tokenizer, [*records, long], WorldReward([*records, long]), CONFIG, folder=tmp_path
+    )
+    assert (report["too_long"], report["sampled"]) == (1, 40)
+    assert long.prompt not in {pair.prompt for pair in pairs}
+
+
 def test_nothing_left_is_said(tmp_path: Path, tiny_model: Any, word_tokenizer: Any, records: list[Example]) -> None:
     class Flat:
         name = "flat"
