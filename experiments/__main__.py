@@ -1,4 +1,4 @@
-"""``python -m experiments list | run NAME… | all``: run experiments and write their records.
+"""``python -m experiments list | run NAME… | all | keep NAME…``: run experiments and write their records.
 
 Examples
 --------
@@ -6,6 +6,7 @@ Examples
     python -m experiments run losses taylor --preset quick
     python -m experiments all --jobs 2 --out out/records
     python -m experiments all --preset paper --scheduler tcp://127.0.0.1:8786
+    python -m experiments keep variants --records out/paper --out results
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments  # noqa: E402
+from experiments.framework.results import RESULTS, TooLarge, keep_result  # noqa: E402
 from experiments.framework.runner import Interrupted, Plan, run_experiments  # noqa: E402
+from gpo_analysis.records import RecordError  # noqa: E402
 
 RECORDS = Path("out/records")
 
@@ -33,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "list":
         _list(options.json)
         return 0
+    if options.command == "keep":
+        return _keep(options)
     try:
         chosen = find_experiments() if options.command == "all" else get_experiments(options.names)
         if options.data is not None:
@@ -72,6 +77,26 @@ def _list(as_json: bool) -> None:
         print(f"{item['name']:<24} {item['claim']}")
 
 
+def _keep(options: argparse.Namespace) -> int:
+    """Copy latest records to the committed results; each that cannot be is told in a line."""
+    try:
+        chosen = get_experiments(options.names)
+    except UnknownExperiment as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return 2
+    code = 0
+    for experiment in chosen:
+        try:
+            record, folder = keep_result(experiment.name, options.records, options.out)
+        except (RecordError, TooLarge, OSError) as error:
+            print(f"experiments: {error}", file=sys.stderr)
+            code = 1
+            continue
+        dirty = ", made with uncommitted changes" if record.meta.get("git", {}).get("dirty") else ""
+        print(f"{experiment.name:<24} {folder} (preset {record.meta.get('preset')}{dirty})")
+    return code
+
+
 def _told(plan: Plan) -> str:
     """Return one line on what became of an experiment."""
     if plan.record is None:
@@ -98,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the named experiments")
     run.add_argument("names", nargs="+", metavar="NAME")
     everything = commands.add_parser("all", help="run every experiment")
+    kept = commands.add_parser("keep", help="copy the latest records of the named experiments to committed results")
+    kept.add_argument("names", nargs="+", metavar="NAME")
+    kept.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")
+    kept.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
     for command in (run, everything):
         command.add_argument("--preset", choices=("quick", "paper"), default="quick", help="default: quick")
         command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")

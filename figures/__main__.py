@@ -3,6 +3,7 @@
 Examples
 --------
     python -m figures draw losses --records out/records --out out/figures
+    python -m figures draw variants --committed --out docs/figures
     python -m figures all
     python -m figures report --records out/records --figures out/figures --out out
 """
@@ -15,11 +16,11 @@ import sys
 from pathlib import Path
 
 from figures.framework.drawing import FigureModule, UnknownFigure, draw_figure, find_figures, get_figures
-from figures.framework.report import write_report
-from gpo_analysis.records import RecordError
+from figures.framework.report import COMMITTED, write_report
+from gpo_analysis.records import RecordError, find_records
 from gpo_analysis.runs import read_status
 
-RECORDS, FIGURES, REPORT = Path("out/records"), Path("out/figures"), Path("out")
+RECORDS, FIGURES, REPORT, RESULTS = Path("out/records"), Path("out/figures"), Path("out"), Path("results")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,8 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _list(options.json)
         if options.command == "report":
             return _report(options)
-        chosen = find_figures() if options.command == "all" else get_figures(options.names)
-        return _draw(chosen, options)
+        if options.command == "all":
+            return _draw_all(options)
+        source = options.results if options.committed else options.records
+        return _draw(get_figures(options.names), source, options.out, committed=options.committed)
     except UnknownFigure as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
@@ -50,13 +53,24 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _draw(chosen: tuple[FigureModule, ...], options: argparse.Namespace) -> int:
+def _draw_all(options: argparse.Namespace) -> int:
+    """Draw every figure, and those there are committed results for once more, below ``committed``."""
+    code = _draw(find_figures(), options.records, options.out)
+    kept = tuple(
+        figure
+        for figure in find_figures()
+        if all(find_records(options.results, name) for name in figure.load().EXPERIMENTS)
+    )
+    return max(code, _draw(kept, options.results, options.out / COMMITTED, committed=True))
+
+
+def _draw(chosen: tuple[FigureModule, ...], records: Path, out: Path, *, committed: bool = False) -> int:
     code = 0
     for figure in chosen:
         try:
-            paths = draw_figure(figure, options.records, options.out)
+            paths = draw_figure(figure, records, out, committed=committed)
         except RecordError as error:
-            if _cannot_run(figure, options.records):  # said by the runner and in the report; no fault of this command
+            if _cannot_run(figure, records):  # said by the runner and in the report; no fault of this command
                 print(f"{figure.name:<24} skipped: {error}")
                 continue
             print(f"figures: {figure.name}: {error}", file=sys.stderr)
@@ -79,7 +93,7 @@ def _cannot_run(figure: FigureModule, records: Path) -> bool:
 
 def _report(options: argparse.Namespace) -> int:
     drawings = options.figures if options.figures is not None else options.out / "figures"
-    rows = write_report(options.records, drawings, options.out)
+    rows = write_report(options.records, drawings, options.out, options.results)
     if not rows:
         print(f"figures: no records in {options.records}; make them with: python -m experiments all", file=sys.stderr)
         return 1
@@ -99,12 +113,16 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="for other programs")
     draw = commands.add_parser("draw", help="draw the named figures")
     draw.add_argument("names", nargs="+", metavar="NAME")
+    draw.add_argument("--committed", action="store_true", help="from the committed results, and marked so")
     everything = commands.add_parser("all", help="draw every figure")
     report = commands.add_parser("report", help="write report.md, report.html and report.json")
     report.add_argument("--figures", type=Path, metavar="DIR", help="default: figures in the --out folder")
     report.add_argument("--strict", action="store_true", help="exit with 1 if a claim does not hold")
     for command, default in ((draw, FIGURES), (everything, FIGURES), (report, REPORT)):
         command.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")
+        command.add_argument(
+            "--results", type=Path, default=RESULTS, metavar="DIR", help=f"committed results (default: {RESULTS})"
+        )
         command.add_argument("--out", type=Path, default=default, metavar="DIR", help=f"default: {default}")
     return parser
 

@@ -64,11 +64,14 @@ class Drawn:
         What stands under it, and is its alternative text.
     sources
         Experiment -> key of the record it shows.
+    committed
+        Whether these are committed results rather than fresh records.
     """
 
     name: str
     caption: str
     sources: dict[str, str]
+    committed: bool = False
 
 
 def find_figures() -> tuple[FigureModule, ...]:
@@ -98,8 +101,10 @@ def get_figures(names: list[str]) -> tuple[FigureModule, ...]:
     return tuple({name: known[name.replace("_", "-")] for name in names}.values())
 
 
-def draw_figure(figure: FigureModule, records: Path, out: Path) -> list[Path]:
+def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bool = False) -> list[Path]:
     """Draw one figure and write ``<name>.png``, ``.pdf``, ``.txt`` (caption) and ``.json`` (caption and sources).
+
+    Where ``records`` are committed results, the image and its caption say so, with commit and device.
 
     Raises
     ------
@@ -112,9 +117,18 @@ def draw_figure(figure: FigureModule, records: Path, out: Path) -> list[Path]:
     found = {name: latest_record(records, name) for name in module.EXPERIMENTS}
     with figure_style():
         drawing = module.draw(found)
+        if committed:
+            _stamp(drawing, found)
         images = {kind: _rendered(drawing, kind) for kind in _FORMATS}
     caption = caption_of(module, found)
-    told = {"figure": figure.name, "caption": caption, "sources": {name: item.key for name, item in found.items()}}
+    if committed:
+        caption = f"{' '.join(origin(item.meta) for item in found.values())} {caption}"
+    told = {
+        "figure": figure.name,
+        "caption": caption,
+        "sources": {name: item.key for name, item in found.items()},
+        "committed": committed,
+    }
     files = {
         "txt": (caption + "\n").encode(),
         "json": (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
@@ -137,10 +151,51 @@ def read_drawn(out: Path, name: str) -> Drawn | None:
     """Return what the sidecar of a drawn figure says, or None where it was not drawn."""
     try:
         told = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-        drawn = Drawn(told["figure"], told["caption"], dict(told["sources"]))
+        drawn = Drawn(told["figure"], told["caption"], dict(told["sources"]), bool(told.get("committed", False)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return drawn if (out / f"{name}.png").is_file() else None
+
+
+def origin(meta: Mapping[str, Any]) -> str:
+    """Return what is to be said of a committed result: preset, commit, device, versions and time.
+
+    Examples
+    --------
+    >>> origin({"preset": "paper", "git": {"commit": "0123456789ab"}, "device": {"processor": "P"}, "finished": "now"})
+    'Committed result: preset paper, commit 0123456789, P, finished now.'
+    """
+    parts = [f"preset {meta.get('preset', 'unknown')}", commit_of(meta), device_of(meta)]
+    versions = meta.get("versions") or {}
+    told = ", ".join(f"{name} {versions[name]}" for name in ("python", "numpy", "scipy", "torch") if name in versions)
+    parts += [told] if told else []
+    return f"Committed result: {', '.join(parts)}, finished {meta.get('finished', 'at an unknown time')}."
+
+
+def commit_of(meta: Mapping[str, Any]) -> str:
+    """Return the commit of a record in words."""
+    git = meta.get("git") or {}
+    changed = " with uncommitted changes" if git.get("dirty") else ""
+    return f"commit {str(git['commit'])[:10]}{changed}" if git.get("commit") else "no commit"
+
+
+def device_of(meta: Mapping[str, Any]) -> str:
+    """Return the device of a record in words."""
+    device = meta.get("device") or {}
+    return str(device.get("gpu") or device.get("processor") or "device unknown")
+
+
+def _stamp(figure: Figure, records: Mapping[str, Record]) -> None:
+    """Write below the image that it shows committed results."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    commits = ", ".join(
+        sorted({f"{item.meta.get('preset', '?')}, {commit_of(item.meta)}" for item in records.values()})
+    )
+    figure.text(0.995, 0.0, f"committed result: {commits}", ha="right", va="bottom", fontsize=6, color="0.35")
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0.0, 0.04, 1.0, 0.96))  # room for the line
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from figures.framework.drawing import Drawn, read_drawn
-from gpo_analysis.records import Record, RecordError, remove_stale, write_whole
+from figures.framework.drawing import Drawn, commit_of, device_of, origin, read_drawn
+from gpo_analysis.records import Record, RecordError, find_records, remove_stale, write_whole
 from gpo_analysis.runs import RunStatus, latest_record, read_catalogue, read_status
 
+COMMITTED = "committed"
+"""Folder of the figures drawn from committed results, below that of the fresh ones."""
 VERDICTS = {True: "holds", False: "does not hold", None: "not run"}
 _RELATION = {"at_most": "≤ ", "at_least": "≥ "}
 _SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>|~"})
@@ -30,6 +32,8 @@ class Section:
     why: str = ""
     drawn: Drawn | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
+    committed: bool = False
+    kept: Section | None = None  # the committed result beside it
 
     @property
     def summary(self) -> str:
@@ -43,35 +47,35 @@ class Section:
             return f"Not run: {self.why}"
         meta = self.record.meta
         older = f"The last run gave no record ({self.why}); this one is older. " if self.why else ""
-        git = meta.get("git") or {}
-        commit = str(git.get("commit"))[:10] if git.get("commit") else "no commit"
-        changed = " with uncommitted changes" if git.get("dirty") else ""
-        device = meta.get("device") or {}
-        where = device.get("gpu") or device.get("processor") or "device unknown"
+        told = f"Record {self.record.name}/{self.record.key}"
+        seconds = f"{float(meta.get('wall_seconds', 0.0)):.1f} s of computing"
+        if self.committed:
+            return f"{origin(meta)} {told}, {seconds}."
         return (
-            f"{older}Record {self.record.name}/{self.record.key}: preset {meta.get('preset', 'unknown')}, "
-            f"commit {commit}{changed}, {where}, {float(meta.get('wall_seconds', 0.0)):.1f} s of computing, "
-            f"finished {meta.get('finished', 'at an unknown time')}."
+            f"{older}{told}: preset {meta.get('preset', 'unknown')}, {commit_of(meta)}, {device_of(meta)}, "
+            f"{seconds}, finished {meta.get('finished', 'at an unknown time')}."
         )
 
 
-def write_report(records: Path, drawings: Path, out: Path) -> list[dict[str, Any]]:
+def write_report(records: Path, drawings: Path, out: Path, results: Path | None = None) -> list[dict[str, Any]]:
     """Write ``report.md``, ``report.html`` and ``report.json`` to ``out``; return the rows of the last.
 
     Parameters
     ----------
     records, drawings
-        Folders of records and of drawn figures.
+        Folders of records and of drawn figures; those of committed results lie in ``committed`` below the figures.
     out
         Where to write; the HTML file holds its images, the Markdown file links to them.
+    results
+        Folder of committed results, each shown after the fresh one under a heading of its own; None for none.
 
     Raises
     ------
     OSError
         Where a file cannot be written.
     """
-    sections = collect(records, drawings)
-    rows = [row for section in sections for row in section.rows]
+    sections = collect(records, drawings, results)
+    rows = [row for section in sections for row in (*section.rows, *(section.kept.rows if section.kept else ()))]
     markdown = to_markdown(sections, Path(os.path.relpath(drawings, out)).as_posix())
     remove_stale(out)
     write_whole(out / "report.json", (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode(), out)
@@ -80,11 +84,16 @@ def write_report(records: Path, drawings: Path, out: Path) -> list[dict[str, Any
     return rows
 
 
-def collect(records: Path, drawings: Path) -> list[Section]:
-    """Read what there is of every experiment."""
+def collect(records: Path, drawings: Path, results: Path | None = None) -> list[Section]:
+    """Read what there is of every experiment, fresh and committed."""
+    listed = read_catalogue(records)
+    if results is not None:
+        names = {item["name"] for item in listed}
+        listed += [item for item in read_catalogue(results) if item["name"] not in names]
     sections = []
-    for item in read_catalogue(records):
+    for item in listed:
         name, claim, figure = item["name"], item["claim"], item["figure"]
+        kept = _kept(name, figure, drawings / COMMITTED, results) if results is not None else None
         status = read_status(records, name)
         try:
             record: Record | None = latest_record(records, name)
@@ -95,8 +104,20 @@ def collect(records: Path, drawings: Path) -> list[Section]:
             why = _why(status, str(error))
         rows = _rows(name, claim, record, why)
         drawn = read_drawn(drawings, figure) if record is not None else None
-        sections.append(Section(name, claim, figure, record, why, drawn, rows))
+        sections.append(Section(name, claim, figure, record, why, drawn, rows, kept=kept))
     return sections
+
+
+def _kept(name: str, figure: str, drawings: Path, results: Path) -> Section | None:
+    """Return the committed result of an experiment, or None where there is none."""
+    if not find_records(results, name):
+        return None
+    try:
+        record = latest_record(results, name)
+    except RecordError as error:
+        return Section(name, "", figure, None, f"the committed result is damaged: {error}", committed=True)
+    rows = [{**row, "source": "committed", "origin": origin(record.meta)} for row in _rows(name, "", record, "")]
+    return Section(name, "", figure, record, "", read_drawn(drawings, figure), rows, committed=True)
 
 
 def _why(status: RunStatus | None, otherwise: str) -> str:
@@ -124,13 +145,20 @@ def _rows(name: str, claim: str, record: Record | None, why: str) -> list[dict[s
 def to_markdown(sections: list[Section], drawings: str) -> str:
     """Return the report as Markdown; ``drawings`` is the figures' folder as links give it."""
     rows = [row for section in sections for row in section.rows]
+    kept = [row for section in sections if section.kept is not None for row in section.kept.rows]
     counts = {verdict: sum(row["holds"] is verdict for row in rows) for verdict in VERDICTS}
     lines = [
         "# Report",
         "",
         f"{len(rows)} claims: {counts[True]} hold, {counts[False]} do not hold, {counts[None]} were not run. "
         "Every number below was read from a record on disk; a claim's predicted value was worked out beforehand, "
-        "its computed value is what the experiment gave.",
+        "its computed value is what the experiment gave."
+        + (
+            f" Beside these stand {len(kept)} claims of committed results of longer runs, "
+            f"{sum(row['holds'] is True for row in kept)} of which hold; each is marked, and was not computed now."
+            if kept
+            else ""
+        ),
         "",
         "| experiment | claim | verdict |",
         "| :--- | :--- | :--- |",
@@ -139,13 +167,19 @@ def to_markdown(sections: list[Section], drawings: str) -> str:
         lines.append(f"| [{section.name}](#{section.name}) | {_escaped(section.claim)} | {_verdict(section)} |")
     for section in sections:
         lines += ["", f"## {section.name}", "", _escaped(section.claim), ""]
-        if section.summary:
-            lines += [f"**What was found.** {_escaped(section.summary)}", ""]
-        lines += _figure_lines(section, drawings)
-        lines += [_escaped(section.provenance), ""]
-        if section.record is not None:
-            lines += _table_lines(section)
+        lines += _section_lines(section, drawings)
+        if section.kept is not None:
+            lines += ["", f"### {section.name}: committed result", ""]
+            lines += _section_lines(section.kept, f"{drawings}/{COMMITTED}")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _section_lines(section: Section, drawings: str) -> list[str]:
+    """Return what was found, the figure, where it comes from, and the claims."""
+    lines = [f"**What was found.** {_escaped(section.summary)}", ""] if section.summary else []
+    lines += _figure_lines(section, drawings)
+    lines += [_escaped(section.provenance), ""]
+    return lines + (_table_lines(section) if section.record is not None else [])
 
 
 def _figure_lines(section: Section, drawings: str) -> list[str]:
@@ -153,7 +187,8 @@ def _figure_lines(section: Section, drawings: str) -> list[str]:
         return []
     if section.drawn is None:
         return [
-            f"*(figure {_escaped(section.figure)} is not drawn: python -m figures draw {_escaped(section.figure)})*",
+            f"*(figure {_escaped(section.figure)} is not drawn: python -m figures draw {_escaped(section.figure)}"
+            f"{' --committed' if section.committed else ''})*",
             "",
         ]
     caption = section.drawn.caption

@@ -286,3 +286,52 @@ def test_the_command_as_a_user_calls_it(records: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ})
     assert (done.returncode, done.stderr) == (0, "")
     assert "losses.png" in done.stdout
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Committed results of the experiment ``losses``."""
+    kept = losses_record(code="long run")
+    meta = {**kept.meta, "preset": "paper", "git": {"commit": "fedcba9876543210", "dirty": False}}
+    write_record(Record("losses", {"points": 31}, kept.table, meta), tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_committed_results_stand_apart_and_say_so(records: Path, results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    main(["all", "--records", str(records), "--results", str(results), "--out", str(out / "figures")])
+    assert main(["report", "--records", str(records), "--results", str(results), "--out", str(out)]) == 0
+    fresh, kept = (json.loads((out / "figures" / at / "losses.json").read_text()) for at in ("", "committed"))
+    assert (fresh["committed"], kept["committed"]) == (False, True)
+    assert kept["caption"].startswith("Committed result: preset paper, commit fedcba9876, An Abacus")
+    assert not fresh["caption"].startswith("Committed")
+    assert fresh["sources"] != kept["sources"]
+    images = [(out / "figures" / at / "losses.png").read_bytes() for at in ("", "committed")]
+    assert images[0] != images[1]  # the same numbers: the stamp is the difference
+    text = (out / "report.md").read_text()
+    first, second = text.split("### losses: committed result")
+    assert "preset quick" in first
+    assert "Committed result" not in first
+    assert "Committed result: preset paper, commit fedcba9876, An Abacus" in second
+    assert "](<figures/committed/losses.png>)" in second
+    assert "4 claims of committed results" in first
+    rows = json.loads((out / "report.json").read_text())
+    assert [row.get("source") for row in rows if row["experiment"] == "losses"] == [None] * 4 + ["committed"] * 4
+    page = Page()
+    page.feed((out / "report.html").read_text())
+    assert len(page.images) == 2
+
+
+def test_a_figure_can_be_drawn_from_committed_results_alone(results: Path, tmp_path: Path) -> None:
+    more = ["--results", str(results), "--records", str(tmp_path / "none"), "--out", str(tmp_path / "f")]
+    assert main(["draw", "losses", *more]) == 1
+    assert main(["draw", "losses", "--committed", *more]) == 0
+    assert (tmp_path / "f" / "losses.txt").read_text().startswith("Committed result: ")
+
+
+def test_a_damaged_committed_result_is_told_in_the_report(records: Path, results: Path, tmp_path: Path) -> None:
+    (folder,) = find_records(results, "losses")
+    (folder / "table.parquet").write_bytes(b"")
+    out = tmp_path / "report"
+    assert main(["report", "--records", str(records), "--results", str(results), "--out", str(out)]) == 0
+    assert "the committed result is damaged" in (out / "report.md").read_text()

@@ -1,0 +1,65 @@
+"""Committed results: one small whole record an experiment, and never a large one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.framework import results
+from experiments.framework.results import TooLarge, keep_result
+from gpo_analysis.records import Record, RecordError, find_records, read_record, write_record
+
+
+def made(out: Path, value: float, rows: int = 3, name: str = "demo") -> Record:
+    table = pd.DataFrame({"x": np.random.default_rng(0).normal(size=rows) + value})
+    record = Record(name, {"value": value}, table, {"preset": "paper"})
+    write_record(record, out)
+    return record
+
+
+def test_the_latest_record_takes_the_place_of_the_one_kept_before(tmp_path: Path) -> None:
+    for value in (1.0, 2.0):
+        record = made(tmp_path / f"records{value}", value)
+        kept, folder = keep_result("demo", tmp_path / f"records{value}", tmp_path / "results")
+        assert kept.key == record.key
+        assert find_records(tmp_path / "results", "demo") == (folder,)
+        pd.testing.assert_frame_equal(read_record(folder).table, record.table)
+    keep_result("demo", tmp_path / "records2.0", tmp_path / "results")
+    assert len(find_records(tmp_path / "results")) == 1
+
+
+def test_a_record_too_large_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
+    made(tmp_path / "small", 1.0)
+    _, folder = keep_result("demo", tmp_path / "small", tmp_path / "results")
+    made(tmp_path / "large", 2.0, rows=200_000)
+    with pytest.raises(TooLarge, match="at most 1,000,000 are committed"):
+        keep_result("demo", tmp_path / "large", tmp_path / "results")
+    assert find_records(tmp_path / "results") == (folder,)
+
+
+def test_all_together_have_a_limit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path / "records", 1.0, name="one")
+    made(tmp_path / "records", 1.0, name="two")
+    keep_result("one", tmp_path / "records", tmp_path / "results")
+    (folder,) = find_records(tmp_path / "results")
+    monkeypatch.setattr(results, "MOST_BYTES_IN_ALL", sum(f.stat().st_size for f in folder.iterdir()) + 10)
+    with pytest.raises(TooLarge, match="would hold"):
+        keep_result("two", tmp_path / "records", tmp_path / "results")
+    keep_result("one", tmp_path / "records", tmp_path / "results")
+
+
+def test_nothing_to_keep_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no record of experiment 'demo'"):
+        keep_result("demo", tmp_path, tmp_path / "results")
+
+
+def test_what_is_committed_in_this_project_is_whole_and_small() -> None:
+    root = Path(__file__).resolve().parents[2] / "results"
+    folders = find_records(root)
+    assert len({folder.parent.name for folder in folders}) == len(folders)
+    sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders if read_record(folder)]
+    assert max(sizes, default=0) <= results.MOST_BYTES
+    assert sum(sizes) <= results.MOST_BYTES_IN_ALL
