@@ -105,9 +105,8 @@ def ratios(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """KL over the logistic loss's at the same strength and seed, and the larger of the two scaled margins."""
     rows = table[(table["kind"] == kind) & table["loss"].isin(list(KAPPA))]
     keys = ["strength"] if kind == "predicted" else ["strength", "seed"]
-    base = rows[rows["loss"] == "logistic"].set_index(keys)
-    others = rows[rows["loss"] != "logistic"].set_index(keys)
-    joined = others.join(base, rsuffix="_logistic").reset_index()
+    base, others = rows[rows["loss"] == "logistic"], rows[rows["loss"] != "logistic"]
+    joined = others.merge(base, on=keys, suffixes=("", "_logistic"))
     scaled = joined["margin_q90"] * joined["loss"].map(KAPPA)
     largest = np.maximum(scaled, joined["margin_q90_logistic"] * KAPPA["logistic"])
     linear = joined["signature"].fillna("").str.contains("learning rate")

@@ -1,0 +1,273 @@
+"""A tiny study: what it leaves, that it resumes, and that errors are one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gpo_analysis as gpo
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from llm.__main__ import main  # noqa: E402
+from llm.config import PRESETS, GridConfig, TrainingConfig, beta_of, preset  # noqa: E402
+from llm.data.types import read_pairs  # noqa: E402
+from llm.files import read_examples_of, read_splits  # noqa: E402
+from llm.grid import evaluation_file, grid_cells, stacks_of  # noqa: E402
+from llm.pipeline import open_study, run_study  # noqa: E402
+from llm.stages import STAGES  # noqa: E402
+from llm.tables import COLUMNS  # noqa: E402
+
+TINY = dataclasses.replace(
+    preset("tiny"),
+    grid=GridConfig(losses=("logistic", "hinge"), strengths=(0.3, 3.0), reused_losses=("logistic",), reused_epochs=4),
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return run_study(TINY, tmp_path_factory.mktemp("study"), say=lambda line: None)
+
+
+def test_the_sweep_s_table_has_the_promised_columns(study: Any) -> None:
+    table = pd.read_parquet(study.folder / "sweep.parquet")
+    assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
+    assert set(table["step"]) == {3, 6}
+    assert len(table) == (4 + 2) * 2
+    assert table["status"].eq("ok").all()
+    assert table["kl"].gt(0).all()
+    assert table[["win_rate", "ties", "beyond_taylor"]].stack().between(0, 1).all()
+    assert (table["win_rate_low"] <= table["win_rate"]).all()
+    assert (table["win_rate"] <= table["win_rate_high"]).all()
+    # κ of the logistic loss is ½, of hinge 0: βκ, and β itself
+    fresh = table[table["arm"] == "fresh"].drop_duplicates(["loss", "beta"]).set_index("loss")["beta"]
+    assert sorted(fresh["logistic"]) == [0.6, 6.0]
+    assert sorted(fresh["hinge"]) == [0.3, 3.0]
+
+
+def test_pairs_and_run_json(study: Any) -> None:
+    pairs = read_pairs(study.folder / "pairs.jsonl")
+    first = json.loads((study.folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert {"prompt", "chosen", "rejected", "reward_chosen", "reward_rejected"} <= set(first)
+    rewards = np.array([[pair.reward_chosen, pair.reward_rejected] for pair in pairs], dtype=float)
+    assert np.mean(rewards[:, 0] >= rewards[:, 1]) > 0.6, "labels follow the reward, with noise"
+    document = json.loads((study.folder / "run.json").read_text(encoding="utf-8"))
+    assert {"config", "seeds", "versions", "device", "git", "seconds"} <= set(document)
+    assert set(document["seconds"]) == set(STAGES)
+    assert (
+        document["reports"]["sft"]["before"]["nats_per_token"] > document["reports"]["sft"]["after"]["nats_per_token"]
+    )
+
+
+def test_samples_agree_with_the_sweep(study: Any) -> None:
+    samples = pd.read_parquet(study.folder / "samples.parquet")
+    table = pd.read_parquet(study.folder / "sweep.parquet")
+    last = table[table["step"] == 6]
+    for row in last.itertuples():
+        name = f"{row.loss}-{row.strength:g}-s0-{row.arm}"
+        part = samples[samples["name"] == name]
+        assert len(part) == TINY.counts.evaluation
+        assert part["reward"].mean() == pytest.approx(row.reward_mean, abs=1e-6)
+
+
+def test_no_prompt_is_in_two_parts(study: Any) -> None:
+    splits = study.splits
+    parts = [splits.fine_tuning, splits.pairs, splits.held_out, splits.evaluation]
+    prompts = [example.prompt for part in parts for example in part]
+    assert len(set(prompts)) == len(prompts)
+    assert {pair.prompt for pair in study.held_out} <= {example.prompt for example in splits.held_out}
+
+
+def test_running_again_does_nothing_and_a_missing_part_is_made_again(study: Any) -> None:
+    before = pd.read_parquet(study.folder / "sweep.parquet")
+    cell = grid_cells(TINY)[0]
+    files = sorted((study.folder / "evaluations").iterdir())
+    stamps = {file: file.stat().st_mtime_ns for file in files}
+    gone = evaluation_file(study, cell, 6)
+    gone.unlink()
+    for folder in (study.folder / "stacks").iterdir():  # as if the run was killed before the stack's last checkpoint
+        for old in folder.glob("step-*6"):
+            for file in old.iterdir():
+                file.unlink()
+            old.rmdir()
+    time.sleep(0.01)
+    run_study(TINY, study.folder, say=lambda line: None)
+    after = pd.read_parquet(study.folder / "sweep.parquet")
+    pd.testing.assert_frame_equal(before, after, rtol=1e-5)
+    assert gone.is_file()
+    assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items() if file != gone)
+
+
+def test_stages_are_commands_and_stop_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["base", "--preset", "tiny", "--out", str(tmp_path / "s")]) == 0
+    told = capsys.readouterr().out
+    assert "base:" in told
+    assert "sft:" not in told
+    assert not (tmp_path / "s" / "sft").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--preset", "tiny", "--data", "/nowhere/at/all"], "does not exist"),
+        (["run", "--preset", "tiny", "--device", "cuda"], "GPU"),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main([*arguments, "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr().err.strip()
+    assert message in told
+    assert "\n" not in told
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="tiny, cpu"):
+        preset("huge")
+    with pytest.raises(ValueError, match="dppo"):
+        GridConfig(losses=("dppo",))
+    with pytest.raises(ValueError, match="strengths above 0"):
+        GridConfig(strengths=(0.0,))
+    with pytest.raises(ValueError, match=r"up to 1\.0"):
+        TrainingConfig(checkpoints=(0.5,))
+    with pytest.raises(ValueError, match="accepted are data, base"):
+        open_study("tiny", "unused").run("nothing")
+
+
+@pytest.mark.parametrize("name", [*PRESETS])
+def test_presets_are_sound(name: str) -> None:
+    config = preset(name)
+    cells = grid_cells(config)
+    assert len({cell.name for cell in cells}) == len(cells)
+    assert (
+        config.counts.pairs * config.pairs.pairs_per_prompt >= 0.7 * config.training.steps * config.training.batch_size
+    )
+    stacks = stacks_of(cells, config.training.stack)
+    assert sorted(cell.name for stack in stacks for cell in stack) == sorted(cell.name for cell in cells)
+    assert all(len({(cell.seed, cell.arm) for cell in stack}) == 1 for stack in stacks)
+    if name == "cpu":
+        assert len(cells) == 30
+    if name == "small":
+        assert len({cell.strength for cell in cells}) >= 6
+        assert {cell.seed for cell in cells} == {0, 1, 2}
+        assert {cell.arm for cell in cells} == {"fresh", "reused"}
+
+
+def test_equal_strength_is_equal_curvature() -> None:
+    for name in gpo.PAPER_LOSSES:
+        loss = gpo.get_loss(name)
+        beta = beta_of(loss, 0.37)
+        curvature, slope = (float(loss.derivative(np.zeros(1), order)[0]) for order in (2, 1))
+        if name == "hinge":
+            assert beta == 0.37
+        else:
+            assert math.isclose(beta * curvature / abs(slope), 0.37)
+
+
+def test_the_h200_preset_at_a_reduced_size(tmp_path: Path) -> None:
+    """Its optimiser, dtype, tokenizer and parts, with everything small; on CPU."""
+    from llm.models import LlamaSize
+    from llm.tokenizers import TokenizerConfig
+
+    full = preset("h200")
+    config = dataclasses.replace(
+        full, counts=TINY.counts, device="cpu",
+        policy=dataclasses.replace(
+            full.policy, size=LlamaSize(hidden=16, layers=1, heads=2), tokenizer=TokenizerConfig("bpe", 300)
+        ),
+        sft=dataclasses.replace(full.sft, steps=10, warmup=2, batch_size=8),
+        pairs=dataclasses.replace(full.pairs, max_new_tokens=8, keep_unfinished=True),
+        grid=GridConfig(losses=("squared",), strengths=(0.3,)),
+        training=dataclasses.replace(full.training, steps=2, warmup=1, batch_size=4, stack=2),
+        evaluation=TINY.evaluation,
+    )  # fmt: skip
+    study = run_study(config, tmp_path, say=lambda line: None)
+    table = pd.read_parquet(study.folder / "sweep.parquet")
+    assert table["status"].eq("ok").all()
+    assert table["kl"].notna().all()
+
+
+def _write(path: Path, rows: list[dict[str, Any]], *, packed: bool = False) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    if packed:
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+KINDS = {
+    "summaries": lambda i: {"source": f"text {i} speaks of boat {i}", "summary": f"boat {i}", "category": "c"},
+    "pairs": lambda i: {"prompt": f"question {i} ?", "chosen": f"yes {i}", "rejected": f"no {i} no"},
+    "labelled": lambda i: {
+        "text": f"word{i} was a very {'good' if i % 2 else 'bad'} day {i}",
+        "label": "positive" if i % 2 else "negative",
+    },
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_records_of_every_kind_are_dealt_out(tmp_path: Path, kind: str) -> None:
+    for number, split in enumerate(("train", "validation", "test")):
+        rows = [KINDS[kind](1000 * number + i) for i in range(120)]
+        _write(tmp_path / f"{split}.jsonl{'.gz' if number else ''}", rows, packed=bool(number))
+    counts = dataclasses.replace(TINY.counts, fine_tuning=40, reward=30, pairs=30, held_out=20, evaluation=10)
+    splits = read_splits(tmp_path, dataclasses.replace(TINY, counts=counts))
+    assert splits.kind == kind
+    sizes = [
+        len(part) for part in (splits.fine_tuning, splits.reward, splits.pairs, splits.held_out, splits.evaluation)
+    ]
+    assert sizes == [40, 30, 30, 20, 10]
+    prompts = [e.prompt for part in (splits.fine_tuning, splits.reward, splits.pairs) for e in part]
+    assert len(set(prompts)) == 100
+    assert "kept" in splits.report
+
+
+def test_a_missing_split_and_a_mixture_of_kinds_are_refused(tmp_path: Path) -> None:
+    _write(tmp_path / "train.jsonl", [KINDS["pairs"](i) for i in range(9)])
+    with pytest.raises(FileNotFoundError, match="validation"):
+        read_splits(tmp_path, TINY)
+    _write(tmp_path / "validation.jsonl", [KINDS["pairs"](i) for i in range(9)])
+    _write(tmp_path / "test.jsonl", [KINDS["summaries"](i) for i in range(9)])
+    with pytest.raises(ValueError, match="pairs and summaries"):
+        read_splits(tmp_path, TINY)
+    examples, report = read_examples_of(tmp_path / "train.jsonl", words=2)
+    assert examples == []
+    assert "over-long" in report
+
+
+def test_a_study_of_labelled_texts(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 260), ("validation", 60), ("test", 60)):
+        rows = []
+        for i in range(number):
+            good = bool(rng.random() < 0.5)
+            words = rng.choice(["fine", "lovely", "great"] if good else ["awful", "sad", "poor"], 3)
+            rows.append(
+                {"text": f"{split} note {i} says {' '.join(words)}", "label": "positive" if good else "negative"}
+            )
+        _write(data / f"{split}.jsonl", rows)
+    counts = dataclasses.replace(TINY.counts, fine_tuning=120, reward=80, pairs=60, held_out=40, evaluation=24)
+    grid = GridConfig(losses=("logistic",), strengths=(0.3,))
+    study = run_study(
+        dataclasses.replace(TINY, counts=counts, grid=grid), tmp_path / "out", data=data, say=lambda line: None
+    )
+    document = json.loads((study.folder / "run.json").read_text(encoding="utf-8"))
+    assert document["reports"]["reward"]["gold"]["accuracy"] > 0.9
+    table = pd.read_parquet(study.folder / "sweep.parquet")
+    assert "judge_win_rate" in table, "a judge trained on other texts stands beside the gold reward"
+    assert table["judge_win_rate"].between(0, 1).all()
