@@ -1,0 +1,342 @@
+"""How precisely each f estimates what it estimates: the sandwich covariance against repeated samples.
+
+From N labelled pairs each f's fit tends to its own population optimum with covariance A⁺BA⁺/N
+(`gpo_analysis.statistics.asymptotics`). Worked out beforehand: under Bradley–Terry preferences logistic reaches the
+Fisher information; losses whose link is a multiple of the logit estimate the same scores, with a larger variance; the
+others estimate their own projection, the same preferences seen through their own link. Where preferences are not
+Bradley–Terry the losses part in what they estimate. Label noise ε changes what every plain f estimates; smoothing f by
+ε on clean labels gives exactly the noisy limit, so smoothing noisy labels doubles the damage; the robust correction has
+the clean limit exactly, for more variance. Problem and sizes are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import gpo_analysis as gpo
+from experiments.framework import Check
+from gpo_analysis.statistics import Interval, asymptotics, sampled_fits, share_interval
+from gpo_analysis.tabular import PreferenceProblem
+
+CLAIM = (
+    "Under Bradley–Terry preferences logistic is efficient and logit-link losses estimate the same with more variance; "
+    "the others estimate their own projection; the robust correction undoes label noise, smoothing does not."
+)
+FIGURE = "statistical-efficiency"
+
+LOGIT = ("logistic", "exponential", "savage")
+LABELS = ("plain", "smoothed", "robust")
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The problem and the samples drawn from it.
+
+    Parameters
+    ----------
+    rewards
+        Rewards of the responses; μ is uniform.
+    minority
+        Share of annotators with the opposite order in the misspecified problem.
+    losses
+        Losses compared; hinge has no covariance and is only fitted.
+    sizes
+        Labelled pairs a sample.
+    noise
+        Share ε of flipped labels in the noise part.
+    noisy_sizes
+        Labelled pairs a sample there.
+    replications
+        Samples of every setting.
+    seed
+        Of the samples; the same ones for every loss.
+    """
+
+    rewards: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0)
+    minority: float = 0.2
+    losses: tuple[str, ...] = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
+    sizes: tuple[int, ...] = (60, 1000)
+    noise: float = 0.15
+    noisy_sizes: tuple[int, ...] = (60, 1000)
+    replications: int = 1000
+    seed: int = 0
+
+
+PRESETS = {
+    "quick": Config(),
+    "paper": Config(
+        losses=("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage", "cell"),
+        sizes=(30, 60, 250, 1000, 4000),
+        noisy_sizes=(30, 60, 250, 1000, 4000),
+    ),
+}
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell a setting, loss and size; Savage, slow since not convex, at the largest size of Bradley–Terry only."""
+    shared = {"rewards": list(config.rewards), "minority": config.minority, "seed": config.seed}
+    found = []
+    for setting in ("bradley-terry", "two groups"):
+        for loss in config.losses:
+            sizes = config.sizes[-1:] if loss == "savage" else config.sizes
+            if loss == "savage" and setting != "bradley-terry":
+                continue
+            found += [
+                {**shared, "setting": setting, "loss": loss, "size": size, "noise": 0.0, "kind": "plain",
+                 "replications": config.replications}
+                for size in sizes
+            ]  # fmt: skip
+    for loss in ("logistic", "squared"):
+        for kind in LABELS:
+            found += [
+                {**shared, "setting": "noise", "loss": loss, "size": size, "noise": config.noise, "kind": kind,
+                 "replications": config.replications}
+                for size in config.noisy_sizes
+            ]  # fmt: skip
+    return found
+
+
+def problem_of(setting: str, rewards: list[float], minority: float, noise: float) -> PreferenceProblem:
+    """Bradley–Terry preferences, two groups of annotators, or noisy Bradley–Terry labels; μ uniform."""
+    r = np.asarray(rewards)
+    preference = gpo.bradley_terry(r)
+    if setting == "two groups":
+        preference = gpo.mixture_of_annotators(
+            [gpo.bradley_terry(2 * r), gpo.bradley_terry(-r)], [1 - minority, minority]
+        )
+    if setting == "noise":
+        preference = gpo.label_noise(preference, noise)
+    return PreferenceProblem(preference)
+
+
+def loss_of(name: str, kind: str, noise: float) -> gpo.MarginLoss:
+    """The loss itself, smoothed, or corrected for noise."""
+    loss = gpo.get_loss(name)
+    return {"plain": lambda: loss, "smoothed": lambda: loss.smoothed(noise), "robust": lambda: loss.robust(noise)}[
+        kind
+    ]()
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """A row a response: limit and standard error predicted, mean and standard deviation over samples measured."""
+    problem = problem_of(cell["setting"], cell["rewards"], cell["minority"], cell["noise"])
+    loss = loss_of(cell["loss"], cell["kind"], cell["noise"])
+    fits = sampled_fits(problem, loss, cell["size"], cell["replications"], seed=cell["seed"])
+    columns = {
+        **{name: cell[name] for name in ("setting", "loss", "kind", "size", "replications")},
+        "response": range(problem.n),
+        "logit": np.asarray(cell["rewards"]) - np.mean(cell["rewards"]),
+        "kept": len(fits.g),
+        "lost": fits.lost,
+        **_predicted(problem, loss, cell),
+        **_measured(fits.g, cell),
+    }
+    return pd.DataFrame(columns)
+
+
+def _predicted(problem: PreferenceProblem, loss: gpo.MarginLoss, cell: dict[str, Any]) -> dict[str, Any]:
+    """Limit, standard errors, and N times the total variance on the logit scale; NaN for hinge, which has none."""
+    if cell["loss"] == "hinge":
+        return dict.fromkeys(("limit", "predicted_std", "predicted_trace", "predicted_signal"), np.nan)
+    theory = asymptotics(problem, loss)
+    return {
+        "limit": theory.g,
+        "predicted_std": theory.standard_errors(cell["size"]),
+        "predicted_trace": _scale(cell["loss"]) ** 2 * np.trace(theory.covariance),
+        "predicted_signal": _signal(theory.g, theory.covariance),
+    }
+
+
+def _measured(fits: FloatArray, cell: dict[str, Any]) -> dict[str, Any]:
+    """The same from repeated fits, shape (r, n), and their mean squared distance from the limit of clean labels."""
+    names = ("mean", "std", "signal", "trace", "trace_low", "trace_high", "squared_error")
+    if len(fits) < 10:
+        return dict.fromkeys(names, np.nan)
+    size, centre = cell["size"], fits.mean(axis=0)
+    found = {"mean": centre, "std": fits.std(axis=0, ddof=1)}
+    if cell["loss"] == "hinge":
+        return found | dict.fromkeys(names[2:], np.nan)
+    spread = _scale(cell["loss"]) ** 2 * size * np.sum((fits - centre) ** 2, axis=1)
+    trace, error = float(spread.sum() / (len(fits) - 1)), float(spread.std(ddof=1) / np.sqrt(len(fits)))
+    clean = asymptotics(problem_of("bradley-terry", cell["rewards"], cell["minority"], 0.0), cell["loss"]).g
+    return found | {
+        "signal": _signal(centre, size * np.cov(fits.T)),
+        "trace": trace,
+        "trace_low": trace - 1.96 * error,
+        "trace_high": trace + 1.96 * error,
+        "squared_error": float(np.mean(np.sum((fits - clean) ** 2, axis=1))),
+    }
+
+
+def _signal(mean: FloatArray, covariance: FloatArray) -> float:
+    """Squared signal to noise of the difference of two responses, mean over pairs."""
+    first, second = np.triu_indices(len(mean), 1)
+    variance = np.diag(covariance)[first] + np.diag(covariance)[second] - 2 * covariance[first, second]
+    return float(np.mean((mean[first] - mean[second]) ** 2 / variance))
+
+
+@lru_cache
+def _scale(name: str) -> float:
+    """2κ of the plain loss; a robust or smoothed one is compared on the scale of the loss it corrects."""
+    loss = gpo.get_loss(name)
+    return float(2 * loss.derivative(0.0, 2) / -loss.derivative(0.0, 1))
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """Limits, variances, efficiencies, and what noise does."""
+    largest = max(config.sizes)
+    checks = _limits(table, largest)
+    rows = _one_row_a_cell(table)
+    for setting in ("bradley-terry", "two groups"):
+        part = rows[(rows["setting"] == setting) & (rows["size"] == largest) & (rows["loss"] != "hinge")]
+        for _, item in part.iterrows():
+            loss = item["loss"]
+            margin = 2 * (item["trace_high"] - item["trace"])
+            checks.append(
+                Check.equal(
+                    f"{setting}, {loss}: N × total variance on the logit scale, {largest:,} pairs",
+                    float(item["predicted_trace"]), float(item["trace"]),
+                    float(margin + 0.1 * item["predicted_trace"]),
+                    note=f"95 % interval [{item['trace_low']:.4g}, {item['trace_high']:.4g}]; tolerance: twice its "
+                    "half width and a tenth for the finite sample",
+                )
+            )  # fmt: skip
+    checks += _efficiencies(rows, largest) + _noise(rows, config) + _separable(rows, config)
+    return checks
+
+
+def _one_row_a_cell(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["response"] == 0]
+
+
+def _limits(table: pd.DataFrame, largest: int) -> list[Check]:
+    """Means over samples against population optima, in standard errors; and who estimates the scores."""
+    checks = []
+    rows = table[(table["size"] == largest) & (table["setting"] == "bradley-terry") & table["limit"].notna()]
+    for loss, part in rows.groupby("loss", sort=False):
+        scale = _scale(str(loss))
+        gap = float(np.abs(scale * part["limit"] - part["logit"]).max())
+        if loss in LOGIT:
+            checks.append(Check.equal(f"Bradley–Terry, {loss}: 2κg are the rewards (largest gap)", 0.0, gap, 1e-6))
+        else:
+            checks.append(Check.at_least(f"Bradley–Terry, {loss}: 2κg are not the rewards (largest gap)", 0.05, gap))
+    return checks
+
+
+def _efficiencies(rows: pd.DataFrame, largest: int) -> list[Check]:
+    """Against logistic: variances where the same is estimated, signal to noise where it is not."""
+    checks = []
+    part = rows[(rows["size"] == largest) & (rows["setting"] == "bradley-terry")].set_index("loss")
+    logistic = part.loc["logistic"]
+    for loss, own in part.iterrows():
+        if loss in ("logistic", "hinge"):
+            continue
+        # the same samples, so the ratio is steadier than either variance: an upper bound of its error
+        half = float(np.hypot(logistic["trace_high"] / logistic["trace"] - 1, own["trace_high"] / own["trace"] - 1))
+        if loss in LOGIT:
+            what, ratio = "efficiency, by variance,", lambda row, kind: logistic[f"{kind}trace"] / row[f"{kind}trace"]
+        else:
+            what, ratio = "squared signal to noise", lambda row, kind: row[f"{kind}signal"] / logistic[f"{kind}signal"]
+        measured = float(ratio(own, ""))
+        checks.append(
+            Check.equal(
+                f"Bradley–Terry: {what} of {loss} relative to logistic, {largest:,} pairs",
+                float(ratio(own, "predicted_")), measured, measured * half + 0.02,
+                note=f"95 % interval at most [{measured * (1 - half):.3f}, {measured * (1 + half):.3f}]",
+            )
+        )  # fmt: skip
+    return checks
+
+
+def _noise(rows: pd.DataFrame, config: Config) -> list[Check]:
+    """What ε does to the limit, and what repairs it."""
+    checks = []
+    size = max(config.noisy_sizes)
+    for loss in ("logistic", "squared"):
+        noisy = problem_of("noise", list(config.rewards), config.minority, config.noise)
+        clean = problem_of("bradley-terry", list(config.rewards), config.minority, 0.0)
+        limits = {kind: asymptotics(noisy, loss_of(loss, kind, config.noise)).g for kind in LABELS}
+        target = asymptotics(clean, loss).g
+        checks.append(
+            Check.equal(
+                f"{loss}: the robust correction has the limit of clean labels (largest gap)", 0.0,
+                float(np.abs(limits["robust"] - target).max()), 1e-6,
+            )
+        )  # fmt: skip
+        damage = {kind: float(np.linalg.norm(limits[kind] - target)) for kind in LABELS}
+        checks.append(
+            Check.at_least(
+                f"{loss}: smoothing noisy labels moves the limit further away than doing nothing (ratio of distances)",
+                1.0, damage["smoothed"] / damage["plain"],
+            )
+        )  # fmt: skip
+        part = rows[(rows["setting"] == "noise") & (rows["loss"] == loss) & (rows["size"] == size)].set_index("kind")
+        best = str(part["squared_error"].idxmin())
+        checks.append(
+            Check.text(
+                f"{loss}: with {size:,} noisy pairs the fit nearest to the clean limit", "robust", best,
+                note="; ".join(f"{kind} {part.loc[kind, 'squared_error']:.3g}" for kind in LABELS),
+            )
+        )  # fmt: skip
+    return checks
+
+
+def _separable(rows: pd.DataFrame, config: Config) -> list[Check]:
+    """Samples without a finite optimum: losses with vanishing tails have them, squared never (a connected graph)."""
+    smallest = min(config.sizes)
+    part = rows[(rows["setting"] == "bradley-terry") & (rows["size"] == smallest)].set_index("loss")
+    logistic, exponential, squared = (_lost(part.loc[loss]) for loss in ("logistic", "exponential", "squared"))
+    return [
+        Check.equal(
+            f"{smallest} pairs: share of samples without a finite fit, exponential's against logistic's",
+            logistic.value, exponential.value, 0.0, note=f"logistic {logistic}",
+        ),
+        Check.equal(
+            f"{smallest} pairs: share of samples without a unique squared fit", 0.0, squared.value, 0.0,
+            note="every response was compared in each sample",
+        ),
+    ]  # fmt: skip
+
+
+def _lost(row: pd.Series[Any]) -> Interval:
+    return share_interval(int(row["lost"]), int(row["replications"]))
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """What was found."""
+    rows = _one_row_a_cell(table)
+    largest, smallest = max(config.sizes), min(config.sizes)
+    fair = rows[rows["setting"] == "bradley-terry"]
+    part, small = (fair[fair["size"] == size].set_index("loss") for size in (largest, smallest))
+    logistic = part.loc["logistic"]
+    told = " and ".join(
+        f"{logistic['trace'] / part.loc[loss, 'trace']:.3f} for {loss} (predicted "
+        f"{logistic['predicted_trace'] / part.loc[loss, 'predicted_trace']:.3f})"
+        for loss in LOGIT[1:]
+    )
+    swollen = small.loc["logistic", "trace"] / small.loc["logistic", "predicted_trace"]
+    noisy = rows[(rows["setting"] == "noise") & (rows["loss"] == "logistic")]
+    errors = noisy.pivot(index="size", columns="kind", values="squared_error")
+    words = "; ".join(
+        f"{size:,} pairs: plain {e['plain']:.3g}, smoothed {e['smoothed']:.3g}, robust {e['robust']:.3g}"
+        for size, e in errors.iterrows()
+    )
+    return f"""The sandwich covariance predicts the spread of {config.replications:,} refits with {largest:,} labelled
+    pairs for every f that has one; hinge has none, and {_lost(part.loc["hinge"]).value:.1%} of its samples have no
+    unique fit. Under Bradley–Terry preferences logistic, exponential and Savage estimate the same rewards, with
+    efficiencies relative to logistic of {told}; squared and truncated quadratic estimate their own projection, which
+    is no reward, and tell responses apart with {part.loc["squared", "signal"] / logistic["signal"]:.3f} of logistic's
+    squared signal to noise (predicted {part.loc["squared", "predicted_signal"] / logistic["predicted_signal"]:.3f}).
+    With {smallest} pairs {_lost(small.loc["logistic"])} of the samples have no finite logistic fit, and the variance of
+    the others is {swollen:.2f} times the asymptotic one. With {config.noise:.0%} of the labels flipped the mean squared
+    distance of the logistic fit from the limit of clean labels is, by number of pairs: {words}. The robust correction
+    removes the bias and pays in variance, so it pays only with data; smoothing noisy labels adds to the bias. To
+    remember: f decides what is estimated far more than how precisely, and where all estimate the same none beats DPO's
+    logistic."""

@@ -1,0 +1,134 @@
+"""Precision of fits: predicted by the sandwich covariance, measured over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gpo_analysis.records import Record
+
+EXPERIMENTS = ("statistical-efficiency",)
+GREY = "#6E6E6E"
+KINDS = {"plain": "plain", "smoothed": "smoothed by ε", "robust": "robust correction"}
+
+
+def caption(records: Mapping[str, Record]) -> str:
+    """The caption, with the record's settings."""
+    config = records["statistical-efficiency"].config
+    largest, smallest = max(config["sizes"]), min(config["sizes"])
+    return f"""Fits of each f to {config["replications"]:,} samples of labelled pairs of {len(config["rewards"])}
+    responses; settings ours. (a) What is estimated under Bradley–Terry preferences: 2κ times the fitted βh, mean over
+    samples of {largest:,} pairs, against the reward; on the grey line it is the reward. (b) Standard deviation of each
+    response's fit over samples against the sandwich prediction; hollow: {smallest} pairs, full: {largest:,}. (c)
+    Variance of logistic's fit over that of the others that estimate the same rewards: predicted (lines) and measured
+    (points) with an upper bound of the 95 % interval; hinge has no
+    such variance. (d) {config["noise"]:.0%} of the labels flipped: mean squared
+    distance of logistic's fit from the limit of clean labels; dotted: the bias alone."""
+
+
+def draw(records: Mapping[str, Record]) -> Figure:
+    """Estimand, spread, efficiency, noise."""
+    record = records["statistical-efficiency"]
+    table, largest = record.table, max(record.config["sizes"])
+    figure, axes = new_figure(2, 2, height=2.6)
+    _estimand(axes[0, 0], table[(table["setting"] == "bradley-terry") & (table["size"] == largest)])
+    panel_label(axes[0, 0], "a", "what is estimated")
+    _spread(axes[0, 1], table[table["setting"] == "bradley-terry"], largest)
+    panel_label(axes[0, 1], "b", "how precisely")
+    _efficiency(axes[1, 0], table[(table["setting"] == "bradley-terry") & (table["response"] == 0)], largest)
+    panel_label(axes[1, 0], "c", "against logistic")
+    _noise(axes[1, 1], table[(table["setting"] == "noise") & (table["loss"] == "logistic")])
+    panel_label(axes[1, 1], "d", "noisy labels")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _scales(table: pd.DataFrame) -> dict[str, float]:
+    """2κ of each loss, from the record: N × variance on the logit scale over the variance itself."""
+    found = {}
+    for loss, rows in table[table["predicted_trace"].notna()].groupby("loss", sort=False):
+        one = rows[rows["size"] == rows["size"].max()]
+        total = float((one["predicted_std"] ** 2).sum() * one["size"].iloc[0])
+        found[str(loss)] = float(np.sqrt(one["predicted_trace"].iloc[0] / total))
+    return found
+
+
+def _estimand(ax: Axes, rows: pd.DataFrame) -> None:
+    ends = np.array([rows["logit"].min(), rows["logit"].max()]) * 1.1
+    ax.plot(ends, ends, color=GREY, linewidth=0.9, zorder=0)
+    for loss, scale in _scales(rows).items():
+        part = rows[rows["loss"] == loss]
+        ax.plot(part["logit"], scale * part["mean"], **loss_style(loss).points(label=loss_label(loss)))
+    ax.set_xlabel("reward, centred")
+    ax.set_ylabel("2κ × fitted βh")
+
+
+def _spread(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    rows = rows[rows["predicted_std"].notna()]
+    ends = np.array([rows["predicted_std"].min() * 0.8, rows["predicted_std"].max() * 1.3])
+    ax.plot(ends, ends, color=GREY, linewidth=0.9, zorder=0)
+    for (loss, size), part in rows[rows["size"].isin([largest, rows["size"].min()])].groupby(["loss", "size"]):
+        style = loss_style(str(loss))
+        face = style.color if size == largest else "white"
+        ax.plot(
+            part["predicted_std"], part["std"], linestyle="none", marker=style.marker, markersize=4.5,
+            color=style.color, markerfacecolor=face,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("standard error predicted")
+    ax.set_ylabel("standard deviation\nover samples")
+
+
+def _efficiency(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
+    rows = rows[rows["size"] == largest].set_index("loss")
+    logistic = rows.loc["logistic"]
+    losses = [loss for loss in rows.index if loss in ("exponential", "savage")]
+    for place, loss in enumerate(losses):
+        own, style = rows.loc[loss], loss_style(loss)
+        measured = logistic["trace"] / own["trace"]
+        half = measured * np.hypot(logistic["trace_high"] / logistic["trace"] - 1, own["trace_high"] / own["trace"] - 1)
+        predicted = logistic["predicted_trace"] / own["predicted_trace"]
+        ax.plot([predicted] * 2, [place - 0.3, place + 0.3], color=style.color, linewidth=1.6)
+        ax.errorbar(measured, place, xerr=half, marker=style.marker, color=style.color, capsize=3)
+    ax.axvline(1.0, color=GREY, linewidth=0.9, zorder=0)
+    ax.set_yticks(range(len(losses)), [loss_label(loss) for loss in losses])
+    ax.set_ylim(len(losses) - 0.4, -0.6)
+    ax.set_xlabel("efficiency relative to logistic")
+
+
+def _noise(ax: Axes, rows: pd.DataFrame) -> None:
+    for k, (kind, label) in enumerate(KINDS.items()):
+        part = rows[rows["kind"] == kind]
+        one = part[part["response"] == 0].sort_values("size")
+        style = cycle_style(k)
+        ax.plot(one["size"], one["squared_error"], **style.points(label=label))
+        bias = _bias(part, rows)
+        if bias > 1e-9:
+            ax.axhline(bias, color=style.color, linestyle=":", linewidth=1.0)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("labelled pairs")
+    ax.set_ylabel("squared error")
+    ax.legend()
+
+
+def _bias(part: pd.DataFrame, rows: pd.DataFrame) -> float:
+    """Squared distance of a kind's limit from the robust one, which is that of clean labels."""
+    own = part[part["size"] == part["size"].max()]["limit"].to_numpy()
+    clean = rows[(rows["kind"] == "robust") & (rows["size"] == rows["size"].max())]["limit"].to_numpy()
+    return float(np.sum((own - clean) ** 2))
