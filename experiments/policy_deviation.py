@@ -9,7 +9,7 @@ Bradley–Terry preferences; μ reaches part of the responses only; settings our
 - *features* (π ∝ πref exp(Φw)): what nobody compared moves with φ·w. The slope at zero alone, w ∝ Φᵀ(wins − losses),
   says which responses gain and whether mass leaks off the support at the start, for every f and β alike;
 - *chosen*: log π of the chosen starts at β|f′(0)| ⟨Φᵀ(W − πref), Φᵀ(W − L)⟩, with W and L the winners' and losers'
-  distributions (`chosen_slope`): it cannot fall at the start where μ = πref, and falls where πref's mass is elsewhere.
+  distributions (`chosen_slope`): it cannot fall at the start where μ = πref; it may where πref's mass is elsewhere.
   The sign is that of likelihood displacement (Razin et al., arXiv 2410.08847), without a word about f.
 """
 
@@ -405,7 +405,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         + ", ".join(f"{told(sizes[loss])} ({loss})" for loss in LOSSES)
         + " nats; z*(η)/β gives it exactly for logistic, squared, exponential and Savage. Free logits leave what "
         "nobody compared alone but for the normaliser; linear features do not: off the support the largest log-ratio "
-        f"is {told(off)} of that on it, its order follows the slope f′(0) in part (rank correlation "
+        f"is {told(off)} of that on it; its order follows the slope f′(0) in part (rank correlation "
         f"{told(ranks)}), and so does the sign of the early leak ({told(early)} of the runs; at the end "
         f"{told(sign_agreement(features, 'final_leak'))}). With μ away from πref the chosen end less likely "
         "in "

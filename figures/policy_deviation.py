@@ -36,7 +36,7 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Two panels of sizes, one of leaks, one of the chosen."""
     table = records["policy-deviation"].table
-    figure, axes = new_figure(2, 2, height=5.4)
+    figure, axes = new_figure(2, 2, height=2.9)
     tabular, features, chosen = (table[table["part"] == part] for part in ("tabular", "features", "chosen"))
     tabular = tabular[~_flag(tabular["uniform"])]
     _sizes(axes.flat[0], tabular, "predicted_largest_on", tabular, "largest_on")
@@ -75,6 +75,7 @@ def _leaks(ax: Axes, rows: pd.DataFrame) -> None:
         ax.plot(run["predicted_leak"], run["early_leak"], style.marker, color=style.color, markersize=3, alpha=0.6)
     for line in (ax.axhline, ax.axvline):
         line(0.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
+    ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel="predicted from the slope, per unit of the clock", ylabel="change of mass")
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("speed-and-dynamics",)
+SHORT = {"truncated_quadratic": "trunc. quad.", "savage": "Savage"}
 
 
 def caption(records: Mapping[str, Record]) -> str:
@@ -37,7 +38,7 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels over steps, one of rates, one of stability."""
     table = records["speed-and-dynamics"].table
-    figure, axes = new_figure(2, 3, height=5.2)
+    figure, axes = new_figure(2, 3, height=2.7)
     progress = table[table["part"] == "progress"]
     shown = (
         ("same clock", "kl", "KL(πθ‖πref)  [nats]", "KL, one clock"),
@@ -64,7 +65,7 @@ def _over_steps(ax: Axes, rows: pd.DataFrame, column: str) -> None:
         ax.plot(run["step"], run[column].clip(lower=1e-9), **style.line(label=loss_label(str(loss))))
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_ylim(bottom=1e-4 if column == "kl" else 1e-8)
+    ax.set_ylim(bottom=5e-3 if column == "kl" else 1e-8)
     ax.set_xlabel("step")
 
 
@@ -96,6 +97,6 @@ def _stability(ax: Axes, table: pd.DataFrame) -> None:
         edges = adam.loc[adam["loss"] == loss, "edge"]
         ax.plot([place + 0.22] * len(edges), edges, "_", color=COLORS["grey"], markersize=6)
     ax.axhline(1.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
-    ax.set_xticks(range(len(losses)), [str(loss).replace("_", "\n")[:11] for loss in losses], rotation=60, fontsize=7)
+    ax.set_xticks(range(len(losses)), [SHORT.get(str(loss), str(loss)) for loss in losses], rotation=60, fontsize=7)
     ax.set_ylim(0.4, 1.6)
     ax.set_ylabel("found / predicted")

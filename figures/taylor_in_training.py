@@ -32,7 +32,8 @@ def caption(records: Mapping[str, Record]) -> str:
     one problem, all losses: zero for squared, and for truncated quadratic up to |βρ| = 1. (c) Cosine of order 2 with
     the true gradient over the clock β²|f′(0)|t. (d) Quantiles of |βρ| over the radius of convergence on the same
     path, logistic. (e) Share of the pairs beyond the radius over β: at the population optimum (lines) and after 3,000
-    steps of one learning rate (markers), means over problems. (f) Error rates of rules that say beforehand whether
+    steps of one learning rate (markers), means over problems (hinge's margins come to rest at its kink, and descent
+    rattles across it). (f) Error rates of rules that say beforehand whether
     |βρ| ever reaches the radius, with Wilson intervals; the rule from η, f and β²t is wrong in {wrong:.1%} of
     {len(rule)} random problems."""
 
@@ -40,7 +41,7 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels along training, one of shares, one of rules."""
     table = records["taylor-in-training"].table
-    figure, axes = new_figure(2, 3, height=5.2)
+    figure, axes = new_figure(2, 3, height=2.7)
     path, shares, rule = (table[table["part"] == part] for part in ("path", "share", "rule"))
     whole = path[(path["seed"] == 0) & ~path["fine"].astype(bool)]
     _orders(axes.flat[0], path[path["loss"] == "logistic"])
@@ -54,7 +55,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
             ax.plot(run[x], values, **loss_style(str(loss)).line(label=loss_label(str(loss))))
         ax.set_xscale("log")
         panel_label(ax, letter, "order 2, all losses")
-    axes.flat[1].set(yscale="log", xlabel="largest |βρ|", ylabel="error / first gradient", ylim=(1e-6, 10))
+    axes.flat[1].set(
+        yscale="log", xlabel="largest |βρ|", ylabel="error / first gradient", ylim=(1e-6, 10), xlim=(0.05, 20)
+    )
     axes.flat[2].set(xlabel="β²|f′(0)|t", ylabel="cosine", ylim=(-1.05, 1.05))
     _quantiles(axes.flat[3], whole[whole["loss"] == "logistic"])
     panel_label(axes.flat[3], "d", "margins, logistic")
