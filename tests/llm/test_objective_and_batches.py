@@ -311,6 +311,21 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
+def test_a_write_that_the_system_cuts_off_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    """Not a patched call: files above 4 KiB are refused by the system while they are written."""
+    resource = pytest.importorskip("resource")
+    first = save_checkpoint({"x": torch.ones(10)}, tmp_path, 1, {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match=r"step 2 not written .*step-00000001 is intact"):
+            save_checkpoint({"x": torch.ones(10_000)}, tmp_path, 2, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert torch.equal(load_checkpoint(first)[0]["x"], torch.ones(10))
+
+
 def test_half_a_checkpoint_is_none(tmp_path: Path) -> None:
     whole = save_checkpoint({"x": torch.ones(300)}, tmp_path, 1, {})
     (tmp_path / ".writing-00000002").mkdir()  # a process was killed here
