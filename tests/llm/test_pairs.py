@@ -209,5 +209,5 @@ def test_arms_have_the_same_number_of_steps() -> None:
     arms = reuse_arms(pairs, steps=16, batch_size=4, epochs=4)
     assert {name: len(arm) for name, arm in arms.items()} == {"fresh": 64, "reused": 16}
     assert arms["reused"] == arms["fresh"][:16]
-    with pytest.raises(ValueError, match="accepted are 80 pairs"):
+    with pytest.raises(ValueError, match="a fresh arm needs 80 pairs"):
         reuse_arms(pairs, steps=20, batch_size=4, epochs=4)
