@@ -9,7 +9,7 @@ Bradley–Terry preferences; μ reaches part of the responses only; settings our
 - *features* (π ∝ πref exp(Φw)): what nobody compared moves with φ·w. The slope at zero alone, w ∝ Φᵀ(wins − losses),
   says which responses gain and whether mass leaks off the support at the start, for every f and β alike;
 - *chosen*: log π of the chosen starts at β|f′(0)| ⟨Φᵀ(W − πref), Φᵀ(W − L)⟩, with W and L the winners' and losers'
-  distributions (`chosen_slope`): it cannot fall at the start where μ = πref; it may where πref's mass is elsewhere.
+  distributions (`chosen_slope`): it cannot fall at first where μ = πref, but for equal draws; it may where πref's mass is elsewhere.
   The sign is that of likelihood displacement (Razin et al., arXiv 2410.08847), without a word about f.
 """
 
@@ -400,6 +400,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     away = chosen[~chosen["matched"].astype(bool)]
     falls = {loss: fallen(rows) for loss, rows in away.groupby("loss", sort=False)}
     early = sign_agreement(features, "early_leak")
+    rising = share_interval(int((away["early_slope"] > 0).sum()), len(away))
     return (
         f"At β = {beta:g} the largest |log π/πref| on μ's support is "
         + ", ".join(f"{told(sizes[loss])} ({loss})" for loss in LOSSES)
@@ -410,7 +411,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"{told(sign_agreement(features, 'final_leak'))}). With μ away from πref the chosen end less likely "
         "in "
         + ", ".join(f"{told(falls[loss])} ({loss})" for loss in LOSSES)
-        + f" of the runs, although {told(share_interval(int((away['early_slope'] > 0).sum()), len(away)))} of them start "
+        + f" of the runs, although {told(rising)} of them start "
         "by rising: the first slope does not say how it ends, z*(η)/β does. To "
         "remember: f and β say how far, the features and where πref has its mass say where to."
     )
