@@ -22,6 +22,7 @@ from scipy import stats
 
 import gpo_analysis as gpo
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.tabular import Comparisons, PreferenceProblem
 from gpo_analysis.tabular.dynamics import train_many
@@ -69,20 +70,16 @@ PRESETS = {"quick": Config(), "paper": Config(taus=(0.1, 0.25, 0.5, 1.0, 2.0, 5.
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a data set and method; its runs over τ and seeds are stacked."""
-    return [
-        {
-            "dataset": dataset,
-            "method": method,
-            "taus": list(config.taus),
-            "learning_rate": config.learning_rate,
-            "steps": config.steps,
-            "batch_size": config.batch_size,
-            "seeds": config.seeds,
-            "record_every": config.record_every,
-        }
-        for dataset in DATASETS
-        for method in ("dpo", "ipo")
-    ]
+    return grid(
+        dataset=list(DATASETS),
+        method=("dpo", "ipo"),
+        taus=[config.taus],
+        learning_rate=config.learning_rate,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        seeds=config.seeds,
+        record_every=config.record_every,
+    )
 
 
 def problem_of(dataset: str) -> PreferenceProblem:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 from gpo_analysis.datasets import PUBLISHED_JOURNAL_ABILITIES, load_journals
 from gpo_analysis.losses import get_loss
 from gpo_analysis.tabular import PreferenceProblem
@@ -44,7 +45,7 @@ PRESETS = {"quick": Config(), "paper": Config()}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss, one for the published numbers."""
-    return [{"loss": name, "iterations": config.iterations} for name in (*LOSSES, "published")]
+    return grid(loss=(*LOSSES, "published"), iterations=config.iterations)
 
 
 def run(cell: dict[str, Any]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import gpo_analysis as gpo
 from experiments._seeds import share_interval
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.tabular.dynamics import train, train_many
 from gpo_analysis.tabular.gradients import mu_squared_loss_gradient
@@ -87,21 +88,14 @@ PRESETS = {
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss and μ in the learning part, one a μ in the regularizing part."""
     shared = {"responses": config.responses, "seed": config.seed}
-    learning = [
-        {
-            **shared, "part": "learning", "loss": loss, "behavior": behavior, "beta": config.beta,
-            "duration": config.duration, "records": config.records,
-        }
-        for loss in config.losses
-        for behavior in BEHAVIORS
-    ]  # fmt: skip
-    regularizing = [
-        {
-            **shared, "part": "regularizing", "behavior": behavior, "starts": config.starts, "spread": config.spread,
-            "duration": config.regularizing_duration, "learning_rate": config.learning_rate,
-        }
-        for behavior in BEHAVIORS
-    ]  # fmt: skip
+    learning = grid(
+        **shared, part="learning", loss=config.losses, behavior=BEHAVIORS, beta=config.beta,
+        duration=config.duration, records=config.records,
+    )  # fmt: skip
+    regularizing = grid(
+        **shared, part="regularizing", behavior=BEHAVIORS, starts=config.starts, spread=config.spread,
+        duration=config.regularizing_duration, learning_rate=config.learning_rate,
+    )  # fmt: skip
     return learning + regularizing
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 import gpo_analysis as gpo
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 
 CLAIM = "All six losses are upper bounds of the 0-1 loss through (0, 1) once scaled, with the slopes of Table 1."
 FIGURE = "losses"
@@ -45,7 +46,7 @@ PRESETS = {"quick": Config(), "paper": Config(points=1201)}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss."""
-    return [{"loss": name, "low": config.low, "high": config.high, "points": config.points} for name in LOSSES]
+    return grid(loss=LOSSES, low=config.low, high=config.high, points=config.points)
 
 
 def run(cell: dict[str, Any]) -> pd.DataFrame:

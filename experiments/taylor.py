@@ -18,6 +18,7 @@ import pandas as pd
 import sympy as sp
 
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 from gpo_analysis.analysis import analyze, taylor, taylor_remainder_bound
 from gpo_analysis.losses import MarginLoss, get_loss
 
@@ -53,8 +54,7 @@ PRESETS = {"quick": Config(), "paper": Config(points=240)}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss and order."""
-    grid = {"low": config.low, "high": config.high, "points": config.points}
-    return [{"loss": name, "order": order, **grid} for name in LOSSES for order in config.orders]
+    return grid(loss=LOSSES, order=config.orders, low=config.low, high=config.high, points=config.points)
 
 
 def run(cell: dict[str, Any]) -> pd.DataFrame:

@@ -98,7 +98,10 @@ def read_catalogue(out: str | os.PathLike[str]) -> list[dict[str, str]]:
         pass
     found = []
     for name in sorted({folder.parent.name for folder in find_records(out)}):
-        meta = latest_record(out, name).meta
+        try:
+            meta = latest_record(out, name).meta
+        except RecordError:  # whoever reads the record itself is told
+            meta = {}
         found.append({"name": name, "claim": str(meta.get("claim", "")), "figure": str(meta.get("figure", ""))})
     return found
 

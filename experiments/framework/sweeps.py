@@ -1,0 +1,55 @@
+"""Sweeps declared as data: named axes whose product is the cells of an experiment."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from gpo_analysis.records import plain
+
+
+def grid(**axes: Any) -> list[dict[str, Any]]:
+    """Return a cell for every combination of the axes, the last axis fastest.
+
+    Parameters
+    ----------
+    axes
+        Name -> its values, as a list, tuple, range or array; or one value (a number, a string, a dictionary) that all
+        cells share. A shared list is given as an axis of one value: ``betas=[[0.1, 1.0]]``.
+
+    Raises
+    ------
+    ValueError
+        For an axis without values, with a value twice, or with values that JSON does not have.
+
+    Examples
+    --------
+    >>> grid(loss=("dpo", "ipo"), seed=range(2), steps=10)[1:3]
+    [{'loss': 'dpo', 'seed': 1, 'steps': 10}, {'loss': 'ipo', 'seed': 0, 'steps': 10}]
+    """
+    values = {name: _values(name, axis) for name, axis in axes.items()}
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+def axes_of(cells: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the names that vary over the cells, with how many values each takes.
+
+    Examples
+    --------
+    >>> axes_of(grid(loss=("dpo", "ipo"), seed=range(3), steps=10))
+    {'loss': 2, 'seed': 3}
+    """
+    names = dict.fromkeys(name for cell in cells for name in cell)
+    counts = {name: len({repr(cell[name]) for cell in cells if name in cell}) for name in names}
+    return {name: count for name, count in counts.items() if count > 1}
+
+
+def _values(name: str, axis: Any) -> list[Any]:
+    several = isinstance(axis, (list, tuple, range)) or (hasattr(axis, "tolist") and getattr(axis, "ndim", 0) > 0)
+    values: list[Any] = plain(list(axis) if several else [axis], name)
+    if not values:
+        raise ValueError(f"axis {name!r} has no values")
+    if len({repr(value) for value in values}) != len(values):
+        raise ValueError(f"axis {name!r} has a value twice: {values}")
+    return values
