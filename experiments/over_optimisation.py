@@ -80,7 +80,7 @@ class Config:
     steps: int = 400
     records: int = 10
     step_size: float = 0.1
-    seeds: int = 8
+    seeds: int = 6
     seed: int = 0
 
 
@@ -219,7 +219,8 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     grid = float(np.log2(config.strengths[1] / config.strengths[0]))
     policies = table[table["kind"] != "frontier of win rate"]
     over = [
-        Check.at_most(f"no policy is above the frontier of {told_of}", 0.0, float((rows[name] - rows[edge]).max()), 2e-3,
+        Check.at_most(f"no policy is above the frontier of {told_of}", 0.0, float((rows[name] - rows[edge]).max()),
+                      2e-3,
                       note="the frontier is interpolated from below")
         for told_of, name, edge, rows in (
             ("mean gold reward", "gold", "reward_frontier", policies),

@@ -11,6 +11,7 @@ from .fits import ComparisonFits, FitDifference, fit_comparisons
 from .frontier import Frontier, best_of_n, reward_frontier, win_rate, win_rate_frontier
 from .gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
 from .grid import solve_grid
+from .mismatch import RegularizerMismatch, chi_squared, regularizer_mismatch
 from .nash import NashSolution, nash_policy
 from .pairs import DirectedPairs
 from .problem import PreferenceProblem
@@ -23,6 +24,9 @@ from .trajectory import TrainState, Trajectory
 __all__ = [
     "FeatureSolution",
     "solve_features",
+    "RegularizerMismatch",
+    "chi_squared",
+    "regularizer_mismatch",
     "Frontier",
     "best_of_n",
     "reward_frontier",
