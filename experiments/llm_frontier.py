@@ -146,11 +146,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     winner = tops["win_rate"].idxmax()
     top, others = tops.loc[winner], tops["win_rate"].drop(winner)
     at = [(level, spread(predicted, level)[0], *spread(measured, level)) for level in config.levels]
-    told_at = [
-        f"{found:.3f} at KL {k:g} ({n} losses; optimum {theory:.3f})"
-        for k, theory, found, n in at
-        if np.isfinite(found)
-    ]
+    reached = [one for one in at if np.isfinite(one[2])]
+    told_at = [f"{found:.3f} at KL {k:g} ({n} losses; optimum {theory:.3f})" for k, theory, found, n in reached]
     ranges = "; ".join(told_at).replace("nan", "out of its range") or "no KL is reached by two of them"
     excess = best_of_n_excess(table)
     words = measured["signature"].str.split("; ").explode().value_counts()
