@@ -336,13 +336,12 @@ def _rule_checks(rule: pd.DataFrame) -> list[Check]:
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found, with intervals."""
     path, shares, rule = _parts(table)
-    half = path[~path["fine"]].assign(near=lambda t: t["largest"].between(0.8, 1.2))
-    early = half[half["near"]].groupby(["loss", "seed"])[["relative_error_2", "cosine_2"]].mean()
-    errors = {
-        loss: mean_interval(early.loc[loss, "relative_error_2"]) for loss in ("logistic", "exponential", "savage")
-    }
-    last = path[~path["fine"]].groupby(["loss", "seed"]).last()
-    cosines = {loss: mean_interval(last.loc[loss, "cosine_2"]) for loss in errors}
+    whole = path[~path["fine"]]
+    near = whole[whole["largest"].between(0.8, 1.2)]
+    errors, cosines = {}, {}
+    for loss in ("logistic", "exponential", "savage"):
+        errors[loss] = mean_interval(near[near["loss"] == loss].groupby("seed")["relative_error_2"].mean())
+        cosines[loss] = mean_interval(whole[whole["loss"] == loss].groupby("seed")["cosine_2"].last())
     optimum = shares[shares["loss"] == "logistic"].groupby("seed")["optimum"].first()
     low, high = (
         shares[(shares["loss"] == "logistic") & (shares["beta"] == beta)]["trained_3000"]
