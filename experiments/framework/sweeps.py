@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Sequence
 from typing import Any
-
-from gpo_analysis.records import plain
 
 
 def grid(**axes: Any) -> list[dict[str, Any]]:
@@ -47,9 +46,19 @@ def axes_of(cells: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 def _values(name: str, axis: Any) -> list[Any]:
     several = isinstance(axis, (list, tuple, range)) or (hasattr(axis, "tolist") and getattr(axis, "ndim", 0) > 0)
-    values: list[Any] = plain(list(axis) if several else [axis], name)
+    try:  # through JSON, as cells are kept: tuples become lists, numpy's numbers Python's
+        text = json.dumps(list(axis) if several else [axis], allow_nan=False, default=_plain)
+    except ValueError as error:
+        raise ValueError(f"axis {name!r}: {error}; accepted are values that JSON has") from None
+    values: list[Any] = json.loads(text)
     if not values:
         raise ValueError(f"axis {name!r} has no values")
     if len({repr(value) for value in values}) != len(values):
         raise ValueError(f"axis {name!r} has a value twice: {values}")
     return values
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return value.tolist()
+    raise ValueError(f"a {type(value).__name__}")

@@ -35,8 +35,8 @@ def test_lists_and_dictionaries_can_be_values() -> None:
     [
         ({"seed": ()}, "'seed' has no values"),
         ({"beta": (1.0, 1.0)}, "value twice"),
-        ({"beta": (1.0, float("nan"))}, "beta\\[1\\] is nan"),
-        ({"loss": [object()]}, "is a object"),
+        ({"beta": (1.0, float("nan"))}, "'beta': .*accepted are values that JSON has"),
+        ({"loss": [object()]}, "'loss': a object"),
     ],
 )
 def test_bad_axes_are_refused(axes: dict[str, object], words: str) -> None:
