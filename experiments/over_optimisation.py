@@ -14,6 +14,10 @@ Predicted before running:
 - the best β lies at one value of βκ (of β for hinge no prediction), hence ratio 1 to logistic's on that scale, as far
   as the leading order in the margin goes; exactly so for exponential and Savage where Bradley–Terry holds;
 - no policy is above its frontier, and best-of-n by the gold reward is below it.
+
+A first run with 64 responses, a fifth of the reward's variance unexplained and 6 worlds left the fall undecided
+(logistic, 100 pairs: 0.077, interval from −0.11 to 0.26): the arg max of the scores was often the best response. The
+settings here have more responses, less explained, and more worlds.
 """
 
 from __future__ import annotations
@@ -71,16 +75,16 @@ class Config:
         Of all of them.
     """
 
-    responses: int = 64
+    responses: int = 96
     features: int = 16
-    unexplained: float = 0.2
+    unexplained: float = 0.4
     spread: float = 1.0
-    pairs: tuple[int, ...] = (100, 1_000, 10_000, 100_000)
+    pairs: tuple[int, ...] = (100, 1_000, 100_000)
     strengths: tuple[float, ...] = tuple(float(x) for x in np.geomspace(0.005, 8.0, 17).round(6))
     steps: int = 400
     records: int = 10
     step_size: float = 0.1
-    seeds: int = 6
+    seeds: int = 8
     seed: int = 0
 
 

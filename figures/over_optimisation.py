@@ -26,7 +26,8 @@ def caption(records: Mapping[str, Record]) -> str:
     config = records[NAME].config
     return f"""Over-optimisation of a gold reward known exactly; settings ours: {config["responses"]} responses, a
     policy πref exp(Φw) of {config["features"]} features, labels Bradley–Terry in the gold reward. (a), (b) One world of
-    {config["seeds"]}: mean gold reward and win rate against πref over √KL(πθ‖πref), at the end of training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
+    {config["seeds"]}: mean gold reward and win rate against πref over √KL(πθ‖πref), at the end of
+    training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
     the most any policy has at that KL, a frontier of its own in each panel. Grey dots: best-of-n by the gold reward.
     (c) Mean gold reward over training at the smallest β, {min(config["pairs"]):,} pairs, mean over worlds. (d) The best
     value of βκ (of β for hinge) against the number of pairs, geometric mean over worlds."""
@@ -35,7 +36,7 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels."""
     table = records[NAME].table
-    figure, axes = new_figure(2, 2, height=5.6)
+    figure, axes = new_figure(2, 2, height=2.9)
     (first, second), (third, fourth) = axes
     _against_kl(first, table, "gold", "frontier of reward", "mean gold reward  (0 at πref)")
     panel_label(first, "a", "gold reward")

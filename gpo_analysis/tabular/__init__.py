@@ -11,6 +11,7 @@ from .fits import ComparisonFits, FitDifference, fit_comparisons
 from .frontier import Frontier, best_of_n, reward_frontier, win_rate, win_rate_frontier
 from .gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
 from .grid import solve_grid
+from .links import LinkFlow, link_flow, link_gradient, off_support_mass
 from .mismatch import RegularizerMismatch, chi_squared, regularizer_mismatch
 from .nash import NashSolution, nash_policy
 from .pairs import DirectedPairs
@@ -24,6 +25,10 @@ from .trajectory import TrainState, Trajectory
 __all__ = [
     "FeatureSolution",
     "solve_features",
+    "LinkFlow",
+    "link_flow",
+    "link_gradient",
+    "off_support_mass",
     "RegularizerMismatch",
     "chi_squared",
     "regularizer_mismatch",
