@@ -85,6 +85,35 @@ def test_claims_hold_and_can_fail(name: str, tampers: list[Callable[[pd.DataFram
         assert any(check.holds is False for check in module.check(config, tamper(table)))
 
 
+@pytest.mark.parametrize(
+    ("name", "tamper", "words"),
+    [
+        ("losses", scaled("curvature", 2.0, loss="logistic"), ("κ = f″(0)/|f′(0)|, is logistic 0.5", "logistic 1")),
+        ("taylor", scaled("error", 0.0, loss="logistic", order=2), ("logistic 2.", "logistic 20")),
+        (
+            "beta_sweep",
+            scaled("kl", np.nan, comparisons=60),
+            ("% [5%, 70%] of the samples of 60", "100% [51%, 100%] of the samples of 60"),
+        ),
+        ("variants", scaled("kl", 2.0, kind="sample", loss="logistic"), ("the population 1.", "the population 2.")),
+        ("journals", scaled("score", 2.0, loss="logistic"), ("abilities to 0.0004", "abilities to 3")),
+    ],
+)
+def test_the_paragraph_says_what_the_table_holds(
+    name: str, tamper: Callable[[pd.DataFrame], pd.DataFrame], words: tuple[str, str]
+) -> None:
+    config = small(name)
+    module, table = table_of(name, config)
+    for found, (present, absent) in (
+        (module.summary(config, table), words),
+        (module.summary(config, tamper(table)), words[::-1]),
+    ):
+        assert present in found
+        assert absent not in found
+        assert "nan" not in found.replace("Gaussian", "")
+        assert "To remember: " in found
+
+
 def test_cells_are_reproducible_and_seeds_matter() -> None:
     module = importlib.import_module("experiments.variants")
     cells = [cell for cell in module.cells(small("variants")) if cell.get("comparisons") == 200]
