@@ -10,7 +10,7 @@ Bradley–Terry preferences; μ reaches part of the responses only; settings our
   says which responses gain and whether mass leaks off the support at the start, for every f and β alike;
 - *chosen*: log π of the chosen starts at β|f′(0)| ⟨Φᵀ(W − πref), Φᵀ(W − L)⟩, with W and L the winners' and losers'
   distributions (`chosen_slope`): it cannot fall at first where μ = πref (equal draws apart), and may where
-  πref's mass is elsewhere. The sign is that of likelihood displacement (Razin et al., arXiv 2410.08847), without a word about f.
+  πref's mass is elsewhere: likelihood displacement (Razin et al., arXiv 2410.08847), whatever f is.
 """
 
 from __future__ import annotations

@@ -123,7 +123,8 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
 def distance(logits: FloatArray, goal: FloatArray) -> FloatArray:
     """Euclidean distance of logits (…, n) from a goal (n,), both up to a constant."""
     gap = logits - goal
-    return np.asarray(np.linalg.norm(gap - gap.mean(axis=-1, keepdims=True), axis=-1))
+    with np.errstate(over="ignore"):  # a run that diverges is far away: infinitely, where a float holds no more
+        return np.asarray(np.linalg.norm(gap - gap.mean(axis=-1, keepdims=True), axis=-1))
 
 
 def fitted_rate(clock: FloatArray, far: FloatArray) -> float:
