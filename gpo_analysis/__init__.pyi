@@ -11,10 +11,12 @@ from . import tabular as tabular
 from .analysis import LossAnalysis as LossAnalysis
 from .analysis import analyze as analyze
 from .analysis import convert_beta as convert_beta
+from .analysis import design_loss as design_loss
 from .analysis import equivalent_beta as equivalent_beta
 from .analysis import list_conventions as list_conventions
 from .analysis import optimal_margin as optimal_margin
 from .analysis import population_expansion as population_expansion
+from .analysis import prove_design as prove_design
 from .analysis import taylor as taylor
 from .analysis import taylor_remainder_bound as taylor_remainder_bound
 from .datasets import load_journals as load_journals

@@ -10,6 +10,7 @@ from gpo_analysis.analysis.calibration import Calibration, calibration
 from gpo_analysis.analysis.closed_forms import closed_bayes_risk, closed_link
 from gpo_analysis.analysis.conjugate import Conjugate, closed_conjugate, conjugate
 from gpo_analysis.analysis.conventions import BetaConvention
+from gpo_analysis.analysis.design import DesignProof, IncompatibleWishesError, design_loss, prove_design
 from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.expansion import PopulationExpansion, population_expansion
 from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
@@ -22,6 +23,8 @@ __all__ = [
     "Calibration",
     "Certainty",
     "Conjugate",
+    "DesignProof",
+    "IncompatibleWishesError",
     "LossAnalysis",
     "PopulationExpansion",
     "analyze",
@@ -33,11 +36,13 @@ __all__ = [
     "closed_link",
     "conjugate",
     "convert_beta",
+    "design_loss",
     "equivalent_beta",
     "get_convention",
     "list_conventions",
     "optimal_margin",
     "population_expansion",
+    "prove_design",
     "strength",
     "taylor",
     "taylor_radius",
