@@ -1,0 +1,140 @@
+"""Shares of variance due to β and f, and where equal strength makes the losses alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gpo_analysis.records import Record
+
+EXPERIMENTS = ("beta-or-f",)
+EXACT = 0
+
+
+def caption(records: Mapping[str, Record]) -> str:
+    """The caption, with the record's settings."""
+    config = records["beta-or-f"].config
+    few = min(count for count in config["labels"] if count != EXACT)
+    return f"""Exact optima over {config["responses"]} responses for every f, β, kind of preference, number of labels a
+    pair and {config["seeds"]} seeds; settings ours. (a) Share of the variance of the win rate against πref, over β from
+    {config["low"]:g} to {config["high"]:g} equal for all f, that is due to β (full) and to f (dashed), with 95 %
+    bootstrap intervals over seeds. (b) What is due to f, alone and together with β: grids equal in β (full) against
+    equal in βκ (dashed). (c), (d) Mean win rate over βκ (hinge: over β) with strong Bradley–Terry preferences, for
+    exact shares and for {few} label{"s" if few > 1 else ""} a pair. (e) f's part of what f and β explain, for ranges of
+    β about the best one, exact shares: above the grey line f explains more than β."""
+
+
+def draw(records: Mapping[str, Record]) -> Figure:
+    """Shares, curves, and the range of β."""
+    record = records["beta-or-f"]
+    table, config = record.table, record.config
+    outcomes, explained = table[table["part"] == "outcome"], table[table["part"] == "share"]
+    explained = explained[explained["outcome"] == "win_rate"]
+    figure, axes = new_figure(2, 3, height=2.7)
+    _shares(axes[0, 0], explained, config)
+    panel_label(axes[0, 0], "a", "β and f")
+    _of_f(axes[0, 1], explained, config)
+    panel_label(axes[0, 1], "b", "f, equal β or βκ")
+    few = min(count for count in config["labels"] if count != EXACT)
+    for letter, ax, labels, title in (
+        ("c", axes[0, 2], EXACT, "strong, exact"),
+        ("d", axes[1, 2], few, "strong, few labels"),
+    ):
+        _curves(ax, outcomes[(outcomes["problem"] == "strong") & (outcomes["labels"] == labels)])
+        panel_label(ax, letter, title)
+    _ranges(axes[1, 0], explained, config)
+    panel_label(axes[1, 0], "e", "range of β")
+    _legend(axes[1, 1], axes[0, 2], config)
+    return figure
+
+
+def _places(config: Mapping[str, object]) -> list[int]:
+    """Numbers of labels in their order, exact shares last."""
+    counts = [int(count) for count in config["labels"]]  # type: ignore[attr-defined]
+    return sorted(count for count in counts if count != EXACT) + [count for count in counts if count == EXACT]
+
+
+def _axis(ax: Axes, config: Mapping[str, object]) -> None:
+    places = _places(config)
+    ax.set_xticks(range(len(places)), ["∞" if count == EXACT else str(count) for count in places])
+    ax.set_xlabel("labels a pair")
+
+
+def _shares(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
+    whole = rows[rows["low"].notna() & (rows["scale"] == "beta")]
+    for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
+        for effect, dash in (("beta", "-"), ("f", "--")):
+            part = whole[(whole["problem"] == problem) & (whole["effect"] == effect)].set_index("labels")
+            part = part.loc[_places(config)]
+            style = cycle_style(k)
+            ax.errorbar(
+                np.arange(len(part)) + 0.06 * (k - 1.5), part["share"],
+                yerr=[part["share"] - part["low"], part["high"] - part["share"]], color=style.color, linestyle=dash,
+                marker=style.marker, markersize=3.5, capsize=2, linewidth=1.2,
+            )  # fmt: skip
+    ax.set_ylim(0, 1)
+    ax.set_ylabel("share of variance")
+    _axis(ax, config)
+
+
+def _of_f(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
+    whole = rows[rows["low"].notna() & rows["effect"].isin(["f", "f:beta"])]
+    for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
+        for scale, dash in (("beta", "-"), ("strength", "--")):
+            part = whole[(whole["problem"] == problem) & (whole["scale"] == scale)].groupby("labels")["share"].sum()
+            style = cycle_style(k)
+            ax.plot(
+                range(len(part)), part.loc[_places(config)], color=style.color, linestyle=dash, marker=style.marker,
+                markersize=3.5, linewidth=1.2,
+            )  # fmt: skip
+    ax.set_yscale("log")
+    ax.set_ylabel("share of f and f × β")
+    _axis(ax, config)
+
+
+def _curves(ax: Axes, rows: pd.DataFrame) -> None:
+    rows = rows[rows["scale"] == "strength"]
+    for loss, part in rows.groupby("loss", sort=False):
+        mean = part.groupby("grid")["win_rate"].mean()
+        if mean.notna().all():
+            ax.plot(mean.index, mean, **loss_style(str(loss)).line(label=loss_label(str(loss))))
+    ax.set_xscale("log")
+    ax.set_xlabel("βκ  (hinge: β)")
+    ax.set_ylabel("win rate against πref")
+
+
+def _ranges(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
+    rows = rows[(rows["scale"] == "beta") & (rows["labels"] == EXACT)]
+    for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
+        wide = rows[rows["problem"] == problem].pivot_table(
+            index="decades", columns="effect", values="share", aggfunc="first"
+        )
+        ax.plot(wide.index, wide["f"] / (wide["f"] + wide["beta"]), **cycle_style(k).points(markersize=3.5))
+    ax.axhline(0.5, color="#6E6E6E", linewidth=0.9, zorder=0)
+    ax.set_ylim(0, 1)
+    ax.set_xlabel("range of β  [decades]")
+    ax.set_ylabel("f / (f + β)")
+
+
+def _legend(ax: Axes, curves: Axes, config: Mapping[str, object]) -> None:
+    """Problems and losses, in a panel of their own."""
+    from matplotlib.lines import Line2D
+
+    ax.axis("off")
+    problems = [
+        Line2D([], [], color=cycle_style(k).color, marker=cycle_style(k).marker, markersize=3.5, label=str(problem))
+        for k, problem in enumerate(config["problems"])  # type: ignore[arg-type]
+    ]
+    first = ax.legend(handles=problems, title="preferences (a, b, e)", loc="upper left", bbox_to_anchor=(-0.15, 1.02))
+    ax.add_artist(first)
+    handles, labels = curves.get_legend_handles_labels()
+    ax.legend(handles, labels, title="losses (c, d)", loc="lower left", bbox_to_anchor=(-0.15, -0.25))
