@@ -12,8 +12,8 @@ import pytest
 
 SMALL: dict[str, dict[str, Any]] = {
     "speed_and_dynamics": {
-        "responses": 5, "betas": (0.5,), "fractions": (0.5,), "adam_rates": (0.1,), "adam_steps": 400,
-        "edge_steps": 6000, "halvings": 4, "seeds": 1,
+        "responses": 5, "betas": (0.5,), "fractions": (0.5,), "adam_rates": (0.1,), "adam_steps": 100,
+        "edge_steps": 600, "halvings": 4, "seeds": 1,
     },
     "taylor_in_training": {
         "responses": 5, "betas": (0.1, 1.0), "steps": 200, "seeds": 2, "problems": 6, "sizes": (4,),
