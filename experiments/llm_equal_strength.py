@@ -107,7 +107,7 @@ def ratios(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     keys = ["strength"] if kind == "predicted" else ["strength", "seed"]
     base, others = rows[rows["loss"] == "logistic"], rows[rows["loss"] != "logistic"]
     joined = others.merge(base, on=keys, suffixes=("", "_logistic"))
-    scaled = joined["margin_q90"] * joined["loss"].map(KAPPA)
+    scaled = joined["margin_q90"] * joined["loss"].astype(object).map(KAPPA).astype(float)
     largest = np.maximum(scaled, joined["margin_q90_logistic"] * KAPPA["logistic"])
     linear = joined["signature"].fillna("").str.contains("learning rate")
     return joined.assign(ratio=joined["kl"] / joined["kl_logistic"], scaled_margin=largest, linear=linear)

@@ -37,11 +37,11 @@ class Config:
 
     study: str = "cpu"
     prompts: int = 64
-    resamples: int = 1000
+    resamples: int = 200
     seed: int = 0
 
 
-PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256)}
+PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256, resamples=1000)}
 
 
 def cells(config: Config) -> list[dict[str, Any]]:

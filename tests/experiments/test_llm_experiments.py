@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,10 @@ def _ran(name: str, **change: Any) -> tuple[Any, Any, pd.DataFrame]:
     fields = {field.name for field in dataclasses.fields(config)}
     wanted = {"study": "one", "prompts": 4, "resamples": 50, "studies": ("one", "two", "three"), **change}
     config = dataclasses.replace(config, **{key: value for key, value in wanted.items() if key in fields})
-    return module, config, pd.concat([module.run(cell) for cell in module.cells(config)], ignore_index=True)
+    table = pd.concat([module.run(cell) for cell in module.cells(config)], ignore_index=True)
+    kept = io.BytesIO()
+    table.to_parquet(kept, index=False)  # as the record does: texts come back as another type
+    return module, config, pd.read_parquet(kept)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "domains"])
