@@ -1,7 +1,7 @@
 """What the experiments on language models share: reading a study, and what the theory predicts for it.
 
 A study is a folder that ``python -m llm run --preset NAME --out FOLDER/NAME`` wrote; FOLDER is named by GPO_LLM, or is
-``out/llm``; a study that is not there is looked for in ``results/llm``, where finished long ones are kept.
+``out/llm``.
 
 The prediction is the population optimum: each prompt is a problem of its own, whose responses are the samples of πref
 that the study drew, merged by reward (under Bradley–Terry responses of equal reward have equal log-ratio), with
@@ -33,10 +33,9 @@ SPREAD = 1.959964  # half the width of a 95 % interval, in standard errors
 
 def study_folder(study: str) -> Path:
     """The folder of a study; NotRun says how to make it."""
-    places = [Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / study, ROOT / "results" / "llm" / study]
-    for place in places:
-        if all((place / name).is_file() for name in FILES):
-            return place
+    place = Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / study
+    if all((place / name).is_file() for name in FILES):
+        return place
     raise NotRun(
         f"no finished study {study!r}; run `python -m llm run --preset {study} --out FOLDER/{study}` and name FOLDER "
         "by GPO_LLM (default out/llm)"
