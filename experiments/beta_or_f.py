@@ -114,17 +114,46 @@ def preference_of(kind: str, rewards: FloatArray) -> FloatArray:
 
 
 def run(cell: dict[str, Any]) -> pd.DataFrame:
-    """Outcomes, a row a seed, f, scale and grid point; shares of variance, a row a scale, outcome, range and effect."""
-    outcomes = _outcome_rows(cell)
-    shared = {"problem": cell["problem"], "labels": cell["labels"]}
-    tables = [outcomes.assign(part="outcome", **shared)]
+    """Three parts: ``curve``, means over seeds, a row a f, scale and grid point; ``spread``, how far losses part;
+    ``share``, shares of variance, a row a scale, outcome, range and effect.
+    """
+    outcomes = outcomes_of(cell)
+    tables = [_curve_rows(outcomes).assign(part="curve"), _spread_rows(outcomes).assign(part="spread")]
     for scale, rows in outcomes.groupby("scale", sort=False):
         for outcome in OUTCOMES:
-            tables.append(_share_rows(rows, outcome, cell).assign(part="share", scale=scale, outcome=outcome, **shared))
-    return pd.concat(tables, ignore_index=True)
+            tables.append(_share_rows(rows, outcome, cell).assign(part="share", scale=scale, outcome=outcome))
+    return pd.concat(tables, ignore_index=True).assign(problem=cell["problem"], labels=cell["labels"])
 
 
-def _outcome_rows(cell: dict[str, Any]) -> pd.DataFrame:
+def _curve_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds; NaN where a seed has no policy, whose number is ``lost``."""
+    grouped = outcomes.groupby(["loss", "scale", "point", "grid", "beta"], sort=False)
+    means = grouped[["win_rate", "gold", "kl"]].agg(lambda values: values.mean(skipna=False))
+    return means.assign(lost=grouped["win_rate"].agg(lambda values: int(values.isna().sum()))).reset_index()
+
+
+def _spread_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Largest difference of win rate between losses at equal strength and seed, for groups of losses."""
+    equal = outcomes[outcomes["scale"] == "strength"]
+    squared = equal[equal["loss"] == "squared"]
+    inside = squared.loc[squared["max_margin"] <= 1, "seed"].unique()
+    near = equal[equal["seed"].isin(inside)]
+    found = [
+        ("logit", spread(equal, LOGIT), equal["seed"].nunique()),
+        ("logistic and squared", spread(equal, ("logistic", "squared")), equal["seed"].nunique()),
+        ("within 1", spread(near, ("squared", "truncated_quadratic")), len(inside)),
+    ]
+    return pd.DataFrame(found, columns=["group", "spread", "seeds"])
+
+
+def spread(rows: pd.DataFrame, losses: tuple[str, ...]) -> float:
+    """Largest difference of win rate between losses at the same point and seed; NaN without rows."""
+    grouped = rows[rows["loss"].isin(losses)].groupby(["seed", "point"])["win_rate"]
+    return float((grouped.max() - grouped.min()).max())
+
+
+def outcomes_of(cell: dict[str, Any]) -> pd.DataFrame:
+    """A row a seed, f, scale and grid point."""
     truths = [_truth(cell, k) for k in range(cell["seeds"])]
     problems = [_observed(cell, k, preference, reference) for k, (preference, reference, _) in enumerate(truths)]
     flat = [part for problem in problems for part in cells_of(problem)]
@@ -263,35 +292,28 @@ def equal_range(rows: pd.DataFrame) -> float:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where equal strength is exact, what β and f explain, and where f counts."""
-    outcomes, explained = table[table["part"] == "outcome"], table[table["part"] == "share"]
-    return _collapse(outcomes) + _shares(config, explained) + _narrow(explained)
+    explained = table[table["part"] == "share"]
+    return _collapse(config, table[table["part"] == "spread"]) + _shares(config, explained) + _narrow(explained)
 
 
-def spread(rows: pd.DataFrame, losses: tuple[str, ...]) -> float:
-    """Largest difference of win rate between losses at the same point and seed."""
-    grouped = rows[rows["loss"].isin(losses)].groupby(["seed", "point"])["win_rate"]
-    return float((grouped.max() - grouped.min()).max())
-
-
-def _collapse(outcomes: pd.DataFrame) -> list[Check]:
-    equal = outcomes[(outcomes["scale"] == "strength") & (outcomes["labels"] == EXACT)]
+def _collapse(config: Config, spreads: pd.DataFrame) -> list[Check]:
+    exact = spreads[spreads["labels"] == EXACT].set_index(["problem", "group"])
     checks = [
         Check.equal(
             f"{kind} Bradley–Terry, exact shares, equal βκ: logistic, exponential and Savage have one win rate "
-            "(largest difference)", 0.0, spread(equal[equal["problem"] == kind], LOGIT), 1e-6,
+            "(largest difference)", 0.0, float(exact.loc[(kind, "logit"), "spread"]), 1e-6,
         )
         for kind in ("weak", "strong")
     ]  # fmt: skip
-    inside = equal[(equal["loss"] == "squared") & (equal["max_margin"] <= 1)][["problem", "seed"]].drop_duplicates()
-    both = equal.merge(inside, on=["problem", "seed"])
+    inside = exact.xs("within 1", level="group")
     checks.append(
         Check.equal(
             "squared's margins within 1: truncated quadratic has the same win rate (largest difference)", 0.0,
-            max(spread(rows, ("squared", "truncated_quadratic")) for _, rows in both.groupby("problem")), 1e-9,
-            note=f"{len(inside)} of {len(equal[['problem', 'seed']].drop_duplicates())} problems are of this kind",
+            float(inside["spread"].max()), 1e-9,
+            note=f"{int(inside['seeds'].sum())} of {config.seeds * len(inside)} problems are of this kind",
         )
     )  # fmt: skip
-    differs, near = (spread(equal[equal["problem"] == kind], ("logistic", "squared")) for kind in ("strong", "weak"))
+    differs, near = (float(exact.loc[(kind, "logistic and squared"), "spread"]) for kind in ("strong", "weak"))
     checks.append(
         Check.at_least(
             "logistic and squared at equal βκ part further with strong preferences than with weak ones (ratio of the "
@@ -374,16 +396,15 @@ def _labels(count: int) -> str:
     return "exact shares" if count == EXACT else f"{count} label{'s' if count > 1 else ''} a pair"
 
 
-def best_of_each(outcomes: pd.DataFrame) -> pd.DataFrame:
+def best_of_each(curves: pd.DataFrame) -> pd.DataFrame:
     """The win rate of every f at its best β, on the curve of means over seeds; a row a problem and number of labels."""
-    rows = outcomes[outcomes["scale"] == "beta"]
-    mean = rows.groupby(["problem", "labels", "loss", "point"], sort=False)["win_rate"].mean()
-    return mean.groupby(["problem", "labels", "loss"], sort=False).max().unstack("loss")
+    rows = curves[curves["scale"] == "beta"]
+    return rows.groupby(["problem", "labels", "loss"], sort=False)["win_rate"].max().unstack("loss")
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found."""
-    outcomes, explained = table[table["part"] == "outcome"], table[table["part"] == "share"]
+    curves, explained = table[table["part"] == "curve"], table[table["part"] == "share"]
     found, few = whole(explained).xs("win_rate", level="outcome"), fewest(config)
 
     def told(kind: str, count: int, scale: str, effect: str) -> Interval:
@@ -393,10 +414,10 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     def mean(scale: str, effect: str) -> float:
         return 100 * float(found.xs((scale, effect), level=("scale", "effect"))["share"].mean())
 
-    best = best_of_each(outcomes).xs(EXACT, level="labels")
+    best = best_of_each(curves).xs(EXACT, level="labels")
     gap = best.max(axis=1) - best.min(axis=1)
     ranges = ranges_of(explained)
-    lost = sorted({str(name) for name, rows in outcomes.groupby("loss") if rows["win_rate"].isna().any()})
+    lost = sorted({str(name) for name, rows in curves.groupby("loss") if rows["lost"].any()})
     absent = f" ({', '.join(lost)} left out where some sample has no finite optimum)" if lost else ""
     return f"""Over three decades β explains on average {mean("beta", "beta"):.0f} % of the variance of the win rate
     within a setting, f {mean("beta", "f"):.1f} % and their interaction {mean("beta", "f:beta"):.1f} %, the rest being

@@ -37,7 +37,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Shares, curves, and the range of β."""
     record = records["beta-or-f"]
     table, config = record.table, record.config
-    outcomes, explained = table[table["part"] == "outcome"], table[table["part"] == "share"]
+    curves, explained = table[table["part"] == "curve"], table[table["part"] == "share"]
     explained = explained[explained["outcome"] == "win_rate"]
     figure, axes = new_figure(2, 3, height=2.7)
     _shares(axes[0, 0], explained, config)
@@ -49,7 +49,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         ("c", axes[0, 2], EXACT, "strong, exact"),
         ("d", axes[1, 2], few, "strong, few labels"),
     ):
-        _curves(ax, outcomes[(outcomes["problem"] == "strong") & (outcomes["labels"] == labels)])
+        _curves(ax, curves[(curves["problem"] == "strong") & (curves["labels"] == labels)])
         panel_label(ax, letter, title)
     _ranges(axes[1, 0], explained, config)
     panel_label(axes[1, 0], "e", "range of β")
@@ -104,9 +104,8 @@ def _of_f(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
 def _curves(ax: Axes, rows: pd.DataFrame) -> None:
     rows = rows[rows["scale"] == "strength"]
     for loss, part in rows.groupby("loss", sort=False):
-        mean = part.groupby("grid")["win_rate"].mean()
-        if mean.notna().all():
-            ax.plot(mean.index, mean, **loss_style(str(loss)).line(label=loss_label(str(loss))))
+        if part["win_rate"].notna().all():
+            ax.plot(part["grid"], part["win_rate"], **loss_style(str(loss)).line(label=loss_label(str(loss))))
     ax.set_xscale("log")
     ax.set_xlabel("βκ  (hinge: β)")
     ax.set_ylabel("win rate against πref")
