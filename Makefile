@@ -1,5 +1,6 @@
 # make reproduce   results, figures and report of the quick preset, in out/
 # make test        the tests
+# make paper       the testbed's long settings, kept in results/ (up to two hours)
 # Each does its own set-up in $(VENV), with the versions of constraints.txt.
 
 PYTHON ?= python3
@@ -9,6 +10,9 @@ PRESET ?= quick
 JOBS   ?= 2
 COVERAGE ?=
 BIN    := $(VENV)/bin
+STUDY  := $(if $(filter paper,$(PRESET)),small,cpu)
+TESTBED := speed-and-dynamics taylor-in-training not-bradley-terry beta-or-f over-optimisation policy-deviation \
+  online-and-offline statistical-efficiency links-and-divergences loss-to-order own-data
 
 # one thread a process: JOBS says how many processors are used, and sums are taken in the same order everywhere
 export OMP_NUM_THREADS := 1
@@ -17,7 +21,7 @@ export MKL_NUM_THREADS := 1
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce test coverage lint notebooks clean
+.PHONY: help reproduce paper test coverage lint notebooks clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,7 +32,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed-run: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[experiments]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[experiments,llm]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
@@ -36,9 +40,14 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.installed-run
 
 reproduce: $(VENV)/.installed-run
-	$(BIN)/python -m experiments all --preset $(PRESET) --jobs $(JOBS) --out $(OUT)/records
+	$(BIN)/python -m llm run --preset $(STUDY) --out $(OUT)/llm/$(STUDY)
+	GPO_LLM=$(OUT)/llm $(BIN)/python -m experiments all --preset $(PRESET) --jobs $(JOBS) --out $(OUT)/records
 	$(BIN)/python -m figures all --records $(OUT)/records --out $(OUT)/figures
 	$(BIN)/python -m figures report --records $(OUT)/records --out $(OUT)
+
+paper: $(VENV)/.installed-run
+	$(BIN)/python -m experiments run $(TESTBED) --preset paper --jobs $(JOBS) --out $(OUT)/paper
+	$(BIN)/python -m experiments keep $(TESTBED) --records $(OUT)/paper --out results
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(COVERAGE)
