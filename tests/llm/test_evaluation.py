@@ -233,6 +233,7 @@ def test_the_gradient_is_that_of_the_loss_and_its_series_closes_in(models: tuple
     logps = [response_logps(policy, prompts, side, padding=0) for side in (chosen, rejected)]
     rho = (logps[0] - base[:, 0]) - (logps[1] - base[:, 1])
     loss(0.05 * rho).mean().backward()
+    rho = rho.detach()
     norm = torch.cat([p.grad.flatten() for p in policy.parameters()]).norm()
     policy.zero_grad()
     assert found["gradient_norm"] == pytest.approx(float(norm), rel=1e-4)
