@@ -373,10 +373,13 @@ def _chosen_checks(rows: pd.DataFrame) -> list[Check]:
             "chosen, μ elsewhere, free logits: the end has the sign of Σ W log π/πref at z*(η)/β (share of runs)",
             0.9,
             hits / len(told_rest),
-            note=told(share_interval(hits, len(told_rest))),
+            note=f"{told(share_interval(hits, len(told_rest)))}; added once the first slope had failed as a predictor",
         ),
         Check.at_least(
-            "chosen, μ elsewhere: share ending lower, features less free logits", 0.0, linear - free, note=note
+            "chosen, μ elsewhere: share ending lower, features less free logits",
+            0.0,
+            linear - free,
+            note=f"{note}; seen in a first run",
         ),
     ]
     return checks
@@ -412,6 +415,6 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         "in "
         + ", ".join(f"{told(falls[loss])} ({loss})" for loss in LOSSES)
         + f" of the runs, although {told(rising)} of them start "
-        "by rising: the first slope does not say how it ends, z*(η)/β does. To "
+        "by rising: the first slope does not say how it ends; for free logits z*(η)/β does. To "
         "remember: f and β say how far, the features and where πref has its mass say where to."
     )
