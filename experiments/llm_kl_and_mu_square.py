@@ -112,14 +112,20 @@ def summary(config: Config, table: pd.DataFrame) -> str:
             )
             parts.append(f"KL in ({low:g}, {high:g}]: offline {offline:.2f}, on-policy {own:.2f} ({len(part)})")
     last = rows.loc[rows["kl"].idxmax()]
+    far = rows[rows["kl"] >= 20 * config.near]
+    apart = (
+        float(np.exp(np.abs(np.log(far["offline"] / far["mu_squared_loss_on_policy"])).median())) if len(far) else 1.0
+    )
+    double = rows["offline"] / (2 * rows["kl"])
     return (
         f"Study {config.study}: {len(rows)} checkpoints. Median of ½E[ρ²] over 2KL, 1 to leading order: "
-        f"{'; '.join(parts)}. "
-        f"The policy farthest from πref ({last['loss']}, strength {last['strength']:g}, win rate "
-        f"{last['win_rate']:.3f}) has "
-        f"KL {last['kl']:.2f}, ½E_μ[ρ²] {last['mu_squared_loss']:.2f} on held-out pairs and "
-        f"{last['mu_squared_loss_on_policy']:.2f} on its own samples. In {discordant(rows):.1%} of the pairs of "
-        f"checkpoints "
-        "that differ in KL beyond noise the offline square orders them the other way. Near the reference the offline "
-        "square measures KL; farther out it is another quantity, and KL has to be measured on-policy."
+        f"{'; '.join(parts)}. The policy farthest from πref ({last['loss']}, strength {last['strength']:g}, win rate "
+        f"{last['win_rate']:.3f}) has KL {last['kl']:.2f}, ½E_μ[ρ²] {last['mu_squared_loss']:.2f} on held-out "
+        f"pairs and "
+        f"{last['mu_squared_loss_on_policy']:.2f} on its own samples. Where KL ≥ {20 * config.near:g} the two "
+        f"squares differ "
+        f"by a factor of {apart:.2f} (median of {len(far)}); in {discordant(rows):.1%} of the pairs of checkpoints "
+        f"that "
+        "differ in KL beyond noise the offline square orders them the other way. Over the whole training the offline "
+        f"square is {double.min():.2f} to {double.max():.2f} times 2KL."
     )

@@ -62,7 +62,8 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
         measured, theory = shares(rows, quantity), shares(predicted, quantity)
         draws = pd.DataFrame([_resampled(rows, quantity, noise, rng) for _ in range(cell["resamples"])])
         for source in SOURCES:
-            low, high = draws[source].quantile([0.025, 0.975])
+            # basic bootstrap: noise upon noise shifts the draws as far as noise shifted the estimate
+            high, low = (2 * measured[source] - draws[source].quantile([0.025, 0.975])).clip(0.0, 1.0)
             found.append(
                 {
                     "quantity": quantity, "source": source, "measured": measured[source], "low": low, "high": high,

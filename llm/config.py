@@ -278,14 +278,14 @@ PRESETS: dict[str, StudyConfig] = {
         "files",
         Counts(fine_tuning=12000, reward=6000, pairs=4800, held_out=256, evaluation=512),
         policy=PolicyConfig(
-            size=LlamaSize(hidden=96, layers=2, heads=4), tokenizer=TokenizerConfig("bpe", 2048)
+            size=LlamaSize(hidden=96, layers=2, heads=4, positions=384), tokenizer=TokenizerConfig("bpe", 2048)
         ),
         sft=SftConfig(steps=1000, learning_rate=3e-3),
         pairs=PairsConfig(max_new_tokens=24, keep_unfinished=True, labels=_WORLD_LABELS, seed=1),
         grid=GridConfig(losses=("logistic", "squared", "hinge")),
         training=TrainingConfig(steps=120, checkpoints=(1.0,)),
         evaluation=EvaluationConfig(second_samples=128, gradient_pairs=48),
-        max_prompt=60,
+        max_prompt=100,
     ),
     "small": StudyConfig(
         "small",
@@ -302,9 +302,9 @@ PRESETS: dict[str, StudyConfig] = {
         "h200",
         Counts(fine_tuning=80000, reward=16000, pairs=80000, held_out=2048, evaluation=2048),
         policy=PolicyConfig(
-            size=LlamaSize(hidden=384, layers=8, heads=6, positions=512), tokenizer=TokenizerConfig("bpe", 8192)
+            size=LlamaSize(hidden=384, layers=8, heads=6, positions=640), tokenizer=TokenizerConfig("bpe", 8192)
         ),
-        sft=SftConfig(steps=4000, batch_size=64, learning_rate=1e-3, warmup=200, dtype="bfloat16", max_length=480),
+        sft=SftConfig(steps=4000, batch_size=64, learning_rate=1e-3, warmup=200, dtype="bfloat16", max_length=640),
         pairs=PairsConfig(max_new_tokens=48, labels=_WORLD_LABELS, batch_size=2048, seed=1),
         grid=GridConfig(
             strengths=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0), seeds=(0, 1, 2), reused_losses=("logistic", "squared")
@@ -314,7 +314,7 @@ PRESETS: dict[str, StudyConfig] = {
             checkpoints=(0.1, 0.25, 0.5, 1.0), stack=18, workers=1, dtype="bfloat16",
         ),
         evaluation=EvaluationConfig(samples=8, second_samples=1024, gradient_pairs=256, batch_size=4096),
-        max_prompt=400,
+        max_prompt=320,
         device="cuda",
     ),
 }  # fmt: skip

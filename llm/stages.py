@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ __all__ = ["STAGES", "Splits", "Study"]
 
 STAGES = ("data", "base", "sft", "reward", "pairs", "baseline", "sweep", "tables")
 """In the order they run; each asks for those before it."""
+
+PARTS = ("fine_tuning", "pairs", "held_out", "evaluation", "reward")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,27 @@ class Study:
 
     @cached_property
     def splits(self) -> Splits:
-        """The records, generated or read."""
+        """The records whose prompt and response fit the model's positions; those that do not are counted."""
+        if self.raw.kind == "world":
+            return self.raw
+        from llm.data.filters import within_tokens
+
+        model, tokenizer = self.base
+        room = int(getattr(model.config, "max_position_embeddings", 1 << 20)) - self.longest
+        parts, left = {}, 0
+        for name in PARTS:
+            parts[name], dropped = within_tokens(
+                getattr(self.raw, name), tokenizer, max_prompt=room, max_response=self.longest
+            )
+            left += dropped
+            if not parts[name] and getattr(self.raw, name):
+                raise ValueError(f"no record of {name} has a prompt of {room} tokens or less and a response that fits")
+        self.reports["left_out_by_tokens"] = left
+        return replace(self.raw, **parts)
+
+    @cached_property
+    def raw(self) -> Splits:
+        """The records as they were generated or read."""
         if self.data is not None:
             from llm.files import read_splits
 
@@ -147,7 +169,7 @@ class Study:
         return Splits(taught, pairs, held_out, evaluation, judged, report=f"{len(taken)} records generated")
 
     def _run_data(self) -> str:
-        splits = self.splits
+        splits = self.raw
         sizes = {name: len(getattr(splits, name)) for name in ("fine_tuning", "pairs", "held_out", "evaluation")}
         return splits.report + "; " + ", ".join(f"{number} for {name}" for name, number in sizes.items())
 
@@ -159,11 +181,11 @@ class Study:
         policy, place = self.config.policy, self.folder / "base"
         if policy.source is not None:
             return load_model(policy.source, pad_token=policy.pad_token, device=self.config.device)
-        texts = checksum_texts(self.splits.fine_tuning)
+        texts = checksum_texts(self.raw.fine_tuning)
         key = stage_key({"policy": policy, "seed": self.config.seed}, data=texts)
         if finished_report(place, key) is None:
-            words = [" ".join(vocabulary())] if self.splits.kind == "world" else []
-            shown = [text for e in self.splits.fine_tuning for text in (e.prompt, e.target)]
+            words = [" ".join(vocabulary())] if self.raw.kind == "world" else []
+            shown = [text for e in self.raw.fine_tuning for text in (e.prompt, e.target)]
             tokenizer = train_tokenizer([*shown, *words], policy.tokenizer)
             save_model(small_llama(policy.size, tokenizer, seed=self.config.seed), tokenizer, place)
             mark_done(place, key, {"vocabulary": len(tokenizer)})
@@ -265,8 +287,6 @@ class Study:
     @cached_property
     def held_out(self) -> list[Pair]:
         """Labelled pairs nothing is trained on."""
-        from dataclasses import replace
-
         config = replace(self.config.pairs, seed=self.config.pairs.seed + 1, pairs_per_prompt=1)
         return self._pairs("held_out", self.splits.held_out, config)
 
