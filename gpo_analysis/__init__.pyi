@@ -1,3 +1,4 @@
+from . import advice as advice
 from . import analysis as analysis
 from . import datasets as datasets
 from . import divergences as divergences
@@ -8,6 +9,12 @@ from . import preferences as preferences
 from . import records as records
 from . import statistics as statistics
 from . import tabular as tabular
+from .advice import TrainingLog as TrainingLog
+from .advice import bootstrap_scores as bootstrap_scores
+from .advice import choose_loss as choose_loss
+from .advice import diagnose as diagnose
+from .advice import read_training_log as read_training_log
+from .advice import recommend_beta as recommend_beta
 from .analysis import LossAnalysis as LossAnalysis
 from .analysis import analyze as analyze
 from .analysis import convert_beta as convert_beta

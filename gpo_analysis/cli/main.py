@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 import gpo_analysis
+from gpo_analysis.cli.advice import diagnose, recommend_beta
 from gpo_analysis.cli.beta import beta
 from gpo_analysis.cli.gaussians import gaussians
 from gpo_analysis.cli.losses import analyze, losses
@@ -20,6 +21,8 @@ Examples:
   gpo analyze "log(cosh(1-z))"
   gpo beta 0.1 --from trl:ipo --to gpo:ipo
   gpo solve comparisons.csv
+  gpo recommend-beta comparisons.csv --kl 0.5
+  gpo diagnose log.csv --loss dpo --beta 0.1
   gpo gaussians --figure landscape.png"""
 
 
@@ -29,7 +32,7 @@ def gpo() -> None:
     """What does an offline preference-optimisation loss do to a policy, and why?"""
 
 
-for command in (losses, analyze, beta, solve, gaussians):
+for command in (losses, analyze, beta, solve, recommend_beta, diagnose, gaussians):
     gpo.add_command(command)
 
 

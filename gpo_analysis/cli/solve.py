@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,8 @@ from gpo_analysis.cli.losses import loss_of
 from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure
 
 if TYPE_CHECKING:
+    from gpo_analysis.advice import LossChoice, ScoreIntervals
+    from gpo_analysis.losses import MarginLoss
     from gpo_analysis.tabular import ComparisonFits, Comparisons
 
 SOLVE_HELP = """\b
@@ -19,6 +22,7 @@ Examples:
   gpo solve comparisons.jsonl.gz --loss dpo --loss ipo --json
   gpo solve --example journals --figure journals.png
   gpo solve votes.jsonl.gz --votes arguments --json
+  gpo solve comparisons.csv --bootstrap 500 --held-out 5
 
 \b
 FILE is CSV with the columns winner,loser and optionally count or votes, or JSON lines
@@ -37,6 +41,12 @@ with the same keys, plain or .gz."""
     show_default=True,
     help="'arguments' reads annotators' votes on pairs of arguments (UKPConvArg1 as JSON lines), a fit a debate.",
 )
+@click.option("--bootstrap", default=0, metavar="N", help="Intervals of the scores from N resamples of the labels.")
+@click.option(
+    "--held-out", default=0, metavar="FOLDS", help="Choose a loss by likelihood and accuracy on held-out labels."
+)
+@click.option("--smoothing", default=0.0, show_default=True, help="ε of the fits of --held-out, below 0.5.")
+@click.option("--seed", default=0, show_default=True, help="Of --bootstrap and --held-out.")
 @json_option
 @figure_option
 def solve(
@@ -45,6 +55,10 @@ def solve(
     losses: tuple[str, ...],
     beta: float,
     votes: str,
+    bootstrap: int,
+    held_out: int,
+    smoothing: float,
+    seed: int,
     as_json: bool,
     figure: Path | None,
 ) -> None:
@@ -67,13 +81,72 @@ def solve(
     fits = {name: fit_comparisons(comparisons, chosen, beta) for name, comparisons in groups.items()}
     if figure is not None:
         _draw(fits[""], figure)
+    if bootstrap < 0 or seed < 0:
+        raise ValueError(f"--bootstrap and --seed must be at least 0, got {bootstrap} and {seed}")
+    more = {name: _Extras.of(c, chosen, bootstrap, held_out, smoothing, seed) for name, c in groups.items()}
     if as_json:
-        print_json(fits[""].to_dict() if "" in fits else {name: fit.to_dict() for name, fit in fits.items()})
+        told = {name: more[name].added_to(fit.to_dict()) for name, fit in fits.items()}
+        print_json(told.get("", told))
         return
     for name, fit in fits.items():
         if name:
             click.echo(f"\n=== {name}")
         _print(fit)
+        more[name].show()
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """What --bootstrap and --held-out add to a fit."""
+
+    intervals: list[ScoreIntervals]
+    choice: LossChoice | None
+
+    @classmethod
+    def of(
+        cls,
+        comparisons: Comparisons,
+        losses: list[MarginLoss] | None,
+        bootstrap: int,
+        held_out: int,
+        smoothing: float,
+        seed: int,
+    ) -> _Extras:
+        from gpo_analysis.advice import bootstrap_scores, choose_loss
+        from gpo_analysis.losses import PAPER_LOSSES, get_loss
+
+        functions = losses or [get_loss(name) for name in PAPER_LOSSES]
+        intervals = (
+            [bootstrap_scores(comparisons, f, resamples=bootstrap, seed=seed) for f in functions] if bootstrap else []
+        )
+        choice = (
+            choose_loss(comparisons, functions, folds=held_out, smoothing=smoothing, seed=seed) if held_out else None
+        )
+        return cls(intervals, choice)
+
+    def added_to(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Further keys: fits[loss]["bootstrap"] and "held_out"."""
+        for found in self.intervals:
+            told["fits"][found.loss]["bootstrap"] = found.to_dict()
+        return told if self.choice is None else {**told, "held_out": self.choice.to_dict()}
+
+    def show(self) -> None:
+        """Print them as tables."""
+        for found in self.intervals:
+            if found.lost == found.resamples:
+                click.echo(f"\n{found.loss}: no resample has a finite, unique fit")
+                continue
+            click.echo(
+                f"\n{found.loss}: {found.confidence:.0%} intervals, {found.lost} of {found.resamples} resamples lost"
+            )
+            columns = ("scores", "low", "high", "standard_error", "first_share")
+            rows = [
+                {"item": item, **{name: float(getattr(found, name)[i]) for name in columns}}
+                for i, item in enumerate(found.items[:30])
+            ]
+            print_table(rows, index="item")
+        if self.choice is not None:
+            click.echo(f"\n{self.choice}")
 
 
 def _print(fit: ComparisonFits) -> None:
