@@ -172,7 +172,9 @@ def choose_loss(
     rows = _rows(functions, judged, split, weights.reshape(-1, split.size), confidence)
     able = [row for row in rows if not row.lost]
     chosen = max(able, key=lambda row: row.log_likelihood.value).loss if able else None
-    as_good = tuple(row.loss for row in able if row.behind_best.low <= 0)
+    as_good = tuple(
+        row.loss for row in able if row.behind_best.low <= 1e-6
+    )  # nats; fits that agree to rounding are not told apart
     return LossChoice(chosen, as_good, rows, int(folds), int(counts.sum()))
 
 

@@ -1,0 +1,72 @@
+"""recommend-beta, diagnose and solve's intervals, in a process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .test_cli import as_json, gpo
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> str:
+    path = tmp_path / "labels.csv"
+    path.write_text("winner,loser,count\na,b,70\nb,a,30\nb,c,60\nc,b,40\n")
+    return str(path)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    path = tmp_path / "log.csv"
+    rows = "\n".join(f"{-10 - k},{-14 - k},-9,-9" for k in range(20))
+    path.write_text(f"policy_chosen,policy_rejected,reference_chosen,reference_rejected\n{rows}\n")
+    return str(path)
+
+
+def test_recommend_beta(labels: str) -> None:
+    found = as_json("recommend-beta", labels, "--kl", "0.1", "--resamples", "20", "--loss", "dpo", "--loss", "ipo")
+    rows = {row["loss"]: row for row in found["recommendations"]}
+    assert rows["logistic"]["kl"] == pytest.approx(0.1)
+    assert rows["squared"]["low"] < rows["squared"]["beta"] < rows["squared"]["high"]
+
+
+def test_diagnose(log: str) -> None:
+    found = as_json("diagnose", log, "--beta", "0.1", "--loss", "dpo")
+    assert found["rho_quantiles"]["0.5"] == pytest.approx(4.0)
+    assert found["chosen_falling"]["value"] == 1.0
+    assert "less likely" in gpo("diagnose", log, "--beta", "0.1").stdout
+
+
+def test_solve_only_adds_keys(labels: str) -> None:
+    plain = as_json("solve", labels, "--loss", "dpo")
+    more = as_json("solve", labels, "--loss", "dpo", "--bootstrap", "30", "--held-out", "3")
+    intervals = more["fits"]["logistic"].pop("bootstrap")
+    assert intervals["low"][0] < plain["fits"]["logistic"]["scores"][0] < intervals["high"][0]
+    assert more.pop("held_out")["chosen"] == "logistic"
+    assert more == plain
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("recommend-beta", "{labels}"), 2, "--kl or --margin"),
+        (("recommend-beta", "{labels}", "--kl", "-1"), 2, "-1"),
+        (("recommend-beta", "missing.csv", "--kl", "1"), 1, "missing.csv"),
+        (("diagnose", "{log}"), 2, "--beta"),
+        (("diagnose", "{labels}", "--beta", "1"), 2, "missing policy_chosen"),
+        (("diagnose", "{log}", "--beta", "0"), 2, "beta"),
+        (("solve", "{labels}", "--held-out", "1"), 2, "folds"),
+        (("solve", "{labels}", "--bootstrap", "-1"), 2, "--bootstrap"),
+    ],
+)
+def test_errors_are_one_line(arguments: tuple[str, ...], code: int, words: str, labels: str, log: str) -> None:
+    done = gpo(*(argument.format(labels=labels, log=log) for argument in arguments))
+    assert done.returncode == code
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["recommend-beta", "diagnose"])
+def test_help_has_examples(verb: str) -> None:
+    assert "Examples:" in gpo(verb, "--help").stdout
