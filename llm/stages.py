@@ -8,6 +8,7 @@ on it.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -130,7 +131,10 @@ class Study:
 
     @cached_property
     def splits(self) -> Splits:
-        """The records whose prompt and response fit the model's positions; those that do not are counted."""
+        """The records whose prompt leaves room for a response in the model's positions; the others are counted.
+
+        How long a target is does not matter here: fine-tuning leaves out, and counts, those that are too long for it.
+        """
         if self.raw.kind == "world":
             return self.raw
         from llm.data.filters import within_tokens
@@ -140,11 +144,11 @@ class Study:
         parts, left = {}, 0
         for name in PARTS:
             parts[name], dropped = within_tokens(
-                getattr(self.raw, name), tokenizer, max_prompt=room, max_response=self.longest
+                getattr(self.raw, name), tokenizer, max_prompt=room, max_response=sys.maxsize
             )
             left += dropped
             if not parts[name] and getattr(self.raw, name):
-                raise ValueError(f"no record of {name} has a prompt of {room} tokens or less and a response that fits")
+                raise ValueError(f"no record of {name} has a prompt of {room} tokens or less")
         self.reports["left_out_by_tokens"] = left
         return replace(self.raw, **parts)
 
