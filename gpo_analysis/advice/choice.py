@@ -33,10 +33,11 @@ class HeldOut:
     ----------
     loss : str
     log_likelihood : Interval
-        Mean log-probability of a held-out label, nats, with P(i ≻ j) = σ(a(g_i − g_j)) and the one scale a fitted to
-        the training labels: any f can be judged by it. −log 2 is a coin.
-    own_log_likelihood : float
-        The same with the loss's own probabilities, f′(−z)/(f′(z) + f′(−z)) within [0.005, 0.995]; NaN for hinge.
+        Mean log-probability of a held-out label, nats, by the loss's own probabilities f′(−z)/(f′(z) + f′(−z)) within
+        [0.005, 0.995]; hinge, which has none, is given those of the next line. −log 2 is a coin.
+    scaled_log_likelihood : float
+        The same with σ(a(g_i − g_j)) for every f, its one scale a fitted to the training labels. It judges the scores
+        apart from the link, but by logistic's measure, which favours logistic.
     accuracy : Interval
         Share of held-out labels on the right side, a tie as half.
     behind_best : Interval
@@ -47,7 +48,7 @@ class HeldOut:
 
     loss: str
     log_likelihood: Interval
-    own_log_likelihood: float
+    scaled_log_likelihood: float
     accuracy: Interval
     behind_best: Interval
     lost: int
@@ -88,15 +89,14 @@ class LossChoice:
     def __str__(self) -> str:
         lines = [
             f"held-out labels: {self.labels} in {self.folds} folds",
-            f"{'loss':<20} {'log-likelihood a label':<28} {'own link':>9} {'accuracy':<24} behind the best",
+            f"{'loss':<20} {'log-likelihood a label':<28} {'by σ(az)':>9} {'accuracy':<24} behind the best",
         ]
         for row in self.rows:
             if row.lost:
                 lines.append(f"{row.loss:<20} no finite fit in {row.lost} of {self.folds} folds (try --smoothing)")
                 continue
-            own = f"{row.own_log_likelihood:.4f}" if np.isfinite(row.own_log_likelihood) else "–"
             lines.append(
-                f"{row.loss:<20} {format(row.log_likelihood, '.4f'):<28} {own:>9} {format(row.accuracy, '.3f'):<24} "
+                f"{row.loss:<20} {format(row.log_likelihood, '.4f'):<28} {row.scaled_log_likelihood:>9.4f} {format(row.accuracy, '.3f'):<24} "
                 f"{row.behind_best:.4f}"
             )
         if self.chosen is not None:
@@ -193,7 +193,7 @@ def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons
 
 
 def _judge(f: MarginLoss, pool: Comparisons, split: NDArray[np.int64], smoothing: float) -> tuple[FloatArray, int]:
-    """Log-likelihood, own log-likelihood and hit of each pair in each fold, shape (3, folds, pairs); folds lost."""
+    """Log-likelihood, that of σ(az) and hit of each pair in each fold, shape (3, folds, pairs); folds lost."""
     fitted = f.smoothed(smoothing) if smoothing else f
     training = split.sum(axis=0) - split
     cells = []
@@ -208,9 +208,9 @@ def _judge(f: MarginLoss, pool: Comparisons, split: NDArray[np.int64], smoothing
             lost += 1
             continue
         z = g[pool.winner] - g[pool.loser]
-        scale = _scale(z, training[k])
-        own = np.clip(link_probability(fitted, z), _FLOOR, 1 - _FLOOR)
-        scores[:, k] = log_expit(scale * z), np.log(own), (z > 1e-9) + 0.5 * (np.abs(z) <= 1e-9)
+        scaled = log_expit(_scale(z, training[k]) * z)
+        own = np.log(np.clip(link_probability(fitted, z), _FLOOR, 1 - _FLOOR))
+        scores[:, k] = np.where(np.isnan(own), scaled, own), scaled, (z > 1e-9) + 0.5 * (np.abs(z) <= 1e-9)
     return scores, lost
 
 
@@ -247,7 +247,7 @@ def _rows(
     best = max(able, key=lambda values: float(flat @ values)) if able else np.full(split.size, np.nan)
     rows = []
     for f, (scores, lost) in zip(functions, judged, strict=True):
-        likelihood, own, hit = (part.ravel() for part in scores)
+        likelihood, scaled, hit = (part.ravel() for part in scores)
         behind = interval(best - likelihood)
-        rows.append(HeldOut(f.name, interval(likelihood), interval(own).value, interval(hit), behind, lost))
+        rows.append(HeldOut(f.name, interval(likelihood), interval(scaled).value, interval(hit), behind, lost))
     return tuple(rows)

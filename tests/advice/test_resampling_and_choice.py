@@ -54,7 +54,7 @@ def test_held_out_likelihood_of_two_items() -> None:
     for row in found.rows:
         assert row.log_likelihood.value == pytest.approx(expected, abs=1e-6)
         assert row.accuracy.value == pytest.approx(0.6)
-    assert np.isnan(found.rows[2].own_log_likelihood)
+    assert found.rows[2].scaled_log_likelihood == found.rows[2].log_likelihood.value  # hinge has no probabilities
     assert set(found.as_good) == {"logistic", "squared", "hinge"}  # two items: one number, the same for all
 
 
@@ -68,6 +68,14 @@ def test_the_loss_whose_model_is_true_wins_with_enough_labels() -> None:
     p = gpo.bradley_terry([0.0, 1.0, 2.0, 3.0, 4.5])
     off = ~np.eye(5, dtype=bool)
     assert best == pytest.approx(float((mass[off] * np.log(p[off])).sum() / mass[off].sum()), abs=0.01)
+
+
+def test_a_linear_truth_is_squareds() -> None:
+    scores = np.linspace(0.0, 0.9, 5)
+    p = (1 + scores[:, None] - scores) / 2
+    found = gpo.choose_loss(gpo.PreferenceProblem(p).sample(20000, seed=0), ["logistic", "squared"])
+    assert found.chosen == "squared"
+    assert found.as_good == ("squared",)
 
 
 def test_folds_without_a_fit_are_not_judged() -> None:
