@@ -267,8 +267,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     few, many = choice[choice["size"] == smallest], choice[choice["size"] == largest]
     diagnosis = table[table["part"] == "diagnosis"]
     spread = float((np.log(smooth["high"]) - np.log(smooth["low"])).mean())
-    return f"""The intervals recommended for β, some {100 * (np.exp(spread / 2) - 1):.0f} % either way, held the population's β
-    in {covered(smooth)} of the data sets (logistic, squared and exponential; 0.95 asked). Fits to fresh labels at
+    return f"""The intervals recommended for β, some {100 * (np.exp(spread / 2) - 1):.0f} % either way, held the population's
+    β in {covered(smooth)} of the data sets (logistic, squared and exponential; 0.95 asked). Fits to fresh labels at
     the recommended β spent {ratio} times the budget of {config.budget:g} nats, geometric mean (predicted 1); the
     population's own policy would spend {own}: part of any fit's KL is noise. Hinge is the exception: its optimum is
     a corner or a face that jumps between samples, and {covered(hinge)} of its intervals held the β of the
