@@ -83,7 +83,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "paper": Config(sizes=(200, 500, 2000), repetitions=100, chunks=5, resamples=150),
+    "paper": Config(sizes=(200, 1000), repetitions=80, chunks=4, resamples=80),
 }
 
 
@@ -267,14 +267,14 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     few, many = choice[choice["size"] == smallest], choice[choice["size"] == largest]
     diagnosis = table[table["part"] == "diagnosis"]
     spread = float((np.log(smooth["high"]) - np.log(smooth["low"])).mean())
-    return f"""The intervals recommended for β, some {100 * (np.exp(spread / 2) - 1):.0f} % either way, held the population's
-    β in {covered(smooth)} of the data sets (logistic, squared and exponential; 0.95 asked). Fits to fresh labels at
-    the recommended β spent {ratio} times the budget of {config.budget:g} nats, geometric mean (predicted 1); the
-    population's own policy would spend {own}: part of any fit's KL is noise. Hinge is the exception: its optimum is
-    a corner or a face that jumps between samples, and {covered(hinge)} of its intervals held the β of the
-    population's least-norm optimum. With {smallest:,} labels held-out likelihood told squared from logistic in
+    return f"""The intervals recommended for β, some {100 * (np.exp(spread / 2) - 1):.0f} % either way, held the
+    population's β in {covered(smooth)} of the data sets (logistic, squared and exponential; 0.95 asked). Fits to fresh
+    labels at the recommended β spent {ratio} times the budget of {config.budget:g} nats, geometric mean (predicted 1);
+    the population's own policy would spend {own}: part of any fit's KL is noise. Hinge is the exception: its optimum is
+    a corner or a face that jumps between samples, and {covered(hinge)} of its intervals held the β of the population's
+    least-norm optimum. With {smallest:,} labels held-out likelihood told squared from logistic in
     {_told_apart(few, "bradley-terry", "squared")} of the Bradley–Terry data sets, with {largest:,} in
-    {_told_apart(many, "bradley-terry", "squared")}; exponential, which has logistic's link up to scale, even then
-    in {_told_apart(many, "bradley-terry", "exponential")}. What was planted in training logs was covered in
-    {covered(diagnosis)} of the intervals. To remember: a few hundred labels fix β for a KL budget to tens of per
-    cent, but they seldom tell which f is right."""
+    {_told_apart(many, "bradley-terry", "squared")}; exponential, which has logistic's link up to scale, even then in
+    {_told_apart(many, "bradley-terry", "exponential")}. What was planted in training logs was covered in
+    {covered(diagnosis)} of the intervals. To remember: a few hundred labels fix β for a KL budget to tens of per cent,
+    but they seldom tell which f is right."""

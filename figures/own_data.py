@@ -26,12 +26,12 @@ def caption(records: Mapping[str, Record]) -> str:
     config = records["own-data"].config
     size = config["sizes"][0]
     return f"""Advice from generated labels of {config["responses"]} responses, {config["repetitions"]} data sets of
-    each kind; settings ours. (a) β that logistic is recommended for a KL budget of {config["budget"]:g} nats from {size:,}
-    labels, with 95 % intervals, data sets in order of β; line: the population's; open: intervals that miss it. (b)
-    KL that a fit to as many fresh labels spends at the recommended β, over the budget; bars: geometric mean with
-    its 95 % interval. (c), (d) Held-out choice: share of data sets in which a loss is the best or cannot be told
-    from it, where preferences are Bradley–Terry (logistic's and exponential's link) and where p = ½ + half the
-    difference of scores (squared's)."""
+    each kind; settings ours. (a) β that logistic is recommended for a KL budget of {config["budget"]:g} nats from
+    {size:,} labels, with 95 % intervals, data sets in order of β; line: the population's; open: intervals that miss it.
+    (b) KL that a fit to as many fresh labels spends at the recommended β, over the budget; bars: geometric mean with
+    its 95 % interval. (c), (d) Held-out choice: share of data sets in which a loss is the best or cannot be told from
+    it, where preferences are Bradley–Terry (logistic's and exponential's link) and where p = ½ + half the difference of
+    scores (squared's)."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
