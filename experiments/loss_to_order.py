@@ -86,8 +86,8 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        kappas=("0", "1/2", "3/4", "3"),
-        margins=("infinite", "finite", "2"),
+        kappas=("0", "1/2", "3"),
+        margins=("infinite", "2"),
         growths=(True, False),
         shapes=(True, False),
         seeds=20,
@@ -207,7 +207,7 @@ def _tried(cell: dict[str, Any]) -> list[dict[str, Any]]:
             h = np.log(solution.policy / problem.reference)
             row |= {"kl": solution.kl, "deviation": float(np.ptp(h)), "mu_squared_loss": solution.mu_squared_loss,
                     "z": beta * float(np.ptp(h)),
-                    "win_rate": float(solution.policy @ problem.preference @ problem.reference)}  # fmt: skip
+                    "win_rate": float(solution.policy @ np.asarray(problem.preference) @ problem.reference)}  # fmt: skip
         if solution.converged and kappa and kind == KINDS[0] and strength == cell["beta_kappas"][0]:
             row |= _local(problem, loss, beta)
         rows.append(row)

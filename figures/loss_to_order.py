@@ -30,9 +30,9 @@ def caption(records: Mapping[str, Record]) -> str:
     {int(asked["designed"].sum())} were met, the others refused as worked out. Shown: clipped (κ = ¾, margin 2 at
     η = 1), heavy (κ = ¾, infinite margin, no logit link), huber (κ = ¾, finite margin), all with a bounded gradient,
     beside catalogue losses at the same βκ, on {config["responses"]} responses with random μ and πref, {config["seeds"]}
-    draws. (a) KL over logistic's against the largest logit of a Bradley–Terry problem, mean over draws at βκ = 0.5, bars:
-    95 % intervals; dotted line: clipped's wall. (b) The same for the largest |ρ|. (c) The slowest local rate of gradient
-    flow over β²f″(0). (d) Squared signal to noise over logistic's; hinge has none."""
+    draws. (a) KL over logistic's against the largest logit of a Bradley–Terry problem, mean over draws at βκ = 0.5,
+    bars: 95 % intervals; dotted line: clipped's wall. (b) The same for the largest |ρ|. (c) The slowest local rate of
+    gradient flow over β²f″(0). (d) Squared signal to noise over logistic's; hinge has none."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
