@@ -29,7 +29,7 @@ import gpo_analysis as gpo
 from experiments.framework import Check
 from gpo_analysis.analysis import IncompatibleWishesError, taylor_radius
 from gpo_analysis.statistics import Interval, asymptotics, mean_interval, relative_efficiency
-from gpo_analysis.tabular import Comparisons, PreferenceProblem
+from gpo_analysis.tabular import Comparisons, PreferenceProblem, win_rate
 from gpo_analysis.training import local_rates
 
 CLAIM = (
@@ -204,10 +204,10 @@ def _tried(cell: dict[str, Any]) -> list[dict[str, Any]]:
             "status": solution.status.split(":")[0],
         }
         if solution.converged:
-            h = np.log(solution.policy / problem.reference)
+            h, preference = np.log(solution.policy / problem.reference), np.asarray(problem.preference)
             row |= {"kl": solution.kl, "deviation": float(np.ptp(h)), "mu_squared_loss": solution.mu_squared_loss,
                     "z": beta * float(np.ptp(h)),
-                    "win_rate": float(solution.policy @ np.asarray(problem.preference) @ problem.reference)}  # fmt: skip
+                    "win_rate": float(win_rate(solution.policy, problem.reference, preference))}  # fmt: skip
         if solution.converged and kappa and kind == KINDS[0] and strength == cell["beta_kappas"][0]:
             row |= _local(problem, loss, beta)
         rows.append(row)

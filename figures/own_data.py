@@ -53,10 +53,10 @@ def draw(records: Mapping[str, Record]) -> Figure:
 
 
 def _intervals(ax: Axes, rows: pd.DataFrame) -> None:
-    rows = rows.sort_values("beta").reset_index(drop=True)
+    rows = rows.sort_values("beta")
     true, style = float(rows["true"].iloc[0]), loss_style("logistic")
     ax.axhline(true, color=GREY, linewidth=0.9, zorder=0)
-    for k, row in rows.iterrows():
+    for k, row in enumerate(rows.to_dict("records")):
         held = row["low"] <= true <= row["high"]
         ax.plot([k, k], [row["low"], row["high"]], color=style.color, linewidth=1.0, alpha=0.6)
         face = style.color if held else "white"

@@ -227,14 +227,15 @@ def _base(k: sympy.Expr, bounded: bool, not_logit: bool, convex: bool) -> sympy.
         chord = sympy.Max(line, curve)  # f″(0) = 0: between −1 and 1 the chord lies above the curve
         sigmoid = 1 / (1 + sympy.exp(z))
         return chord if convex else sigmoid if bounded else chord + sigmoid
-    savage = 1 / (1 + sympy.exp(2 * k * z)) ** 2
-    if not_logit:  # logit η = 2 asinh(κz), and 4 asinh(κz/2)
-        smooth = sympy.sqrt(1 + (k * z) ** 2) - k * z if bounded else (sympy.sqrt(4 + (k * z) ** 2) - k * z) ** 2
-    else:  # z* = logit η/(2κ)
-        if bounded and not convex:
-            return savage
-        smooth = sympy.log(1 + sympy.exp(-2 * k * z)) if bounded else sympy.exp(-k * z)
-    return smooth if convex else smooth + _NONCONVEX * savage
+    if not_logit and convex:  # logit η = 2 asinh(κz), and 4 asinh(κz/2)
+        return sympy.sqrt(1 + (k * z) ** 2) - k * z if bounded else (sympy.sqrt(4 + (k * z) ** 2) - k * z) ** 2
+    if not_logit:  # of strengths k/2 and 3k/2, with one slope at 0: two multiples of the logit make none
+        gentle = sympy.log(1 + sympy.exp(-k * z)) if bounded else sympy.exp(-k * z / 2)
+        return gentle + sympy.Rational(2, 3) / (1 + sympy.exp(3 * k * z)) ** 2
+    savage = 1 / (1 + sympy.exp(2 * k * z)) ** 2  # z* = logit η/(2κ), here and below
+    if bounded:
+        return sympy.log(1 + sympy.exp(-2 * k * z)) if convex else savage
+    return sympy.exp(-k * z) + (0 if convex else _NONCONVEX * savage)
 
 
 def _finite(k: sympy.Expr, m: sympy.Expr, bounded: bool, convex: bool) -> sympy.Expr:

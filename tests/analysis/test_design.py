@@ -17,6 +17,8 @@ WISHES = [
     {"kappa": 2, "margin": 2, "bounded_gradient": False},
     {"logit_link": True, "bounded_gradient": False},
     {"logit_link": True, "convex": False},
+    {"kappa": "1/2", "logit_link": False, "convex": False},
+    {"kappa": 1, "logit_link": False, "convex": False, "bounded_gradient": False},
     {"kappa": 1, "margin": 0.5, "convex": False},
     {"kappa": 0, "margin": "infinite"},
     {"kappa": 0, "margin": 3, "bounded_gradient": False},
