@@ -23,6 +23,7 @@ ARROWS = {
     "analysis": {"losses", "divergences", "preferences"},
     "tabular": {"losses", "divergences", "preferences"},
     "gaussian": {"losses", "divergences", "preferences"},
+    "advice": {"losses", "analysis", "preferences", "statistics", "tabular"},
 }
 
 
