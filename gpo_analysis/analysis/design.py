@@ -266,6 +266,8 @@ def _has_margin(found: LossAnalysis, m: sympy.Expr | None) -> bool:
 
 def _has_link(found: LossAnalysis, wish: Link) -> tuple[bool, str]:
     """By the identity f′(−z) = e^{z/c} f′(z) with c = 1/(2κ), exactly; refuted by two margins of different scale."""
+    if found.at_certainty.kind in ("finite margin", "half line"):
+        return wish is False, f"z*(1) = {found.at_certainty.margin}, where every multiple of the logit is infinite"
     eta = np.array([0.6, 0.9, 0.99])
     scale = found.optimal_margin(eta) / np.log(eta / (1 - eta))
     words = f"z*/logit η = {', '.join(f'{c:.6g}' for c in scale)} at η = 0.6, 0.9, 0.99"

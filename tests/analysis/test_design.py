@@ -20,6 +20,7 @@ WISHES = [
     {"kappa": "1/2", "logit_link": False, "convex": False},
     {"kappa": 1, "logit_link": False, "convex": False, "bounded_gradient": False},
     {"kappa": 1, "margin": 0.5, "convex": False},
+    {"kappa": 3, "margin": 2, "logit_link": False},
     {"kappa": 0, "margin": "infinite"},
     {"kappa": 0, "margin": 3, "bounded_gradient": False},
 ]
