@@ -102,14 +102,29 @@ class Diagnosis:
                 f"ρ against length        Spearman {self.length_correlation}, {self.length_slope} nats a token"
             )
         lines += ["", *(f"- {finding}" for finding in self.findings)]
-        head = f"{'loss':<20} {'β':>9} {'beyond r':>9} {'idle':>7} {'pulled back':>12} {'mean slope':>11} {'cosine':>7}"
+        if len(self.steps) > 1:
+            lines += ["", *self._course()]
+        head = f"{'loss':<20} {'β':>9} {'βκ':>9} {'mean f':>9} {'mean |f′|':>9} {'beyond r':>9} {'idle':>7} "
+        head += f"{'pulled back':>12} {'mean slope':>11} {'cosine':>7}"
         lines += ["", "what each f and β would make of these ρ", head]
         for row in self.alternatives:
             lines.append(
-                f"{row['loss']:<20} {row['beta']:>9.4g} {row['beyond_taylor']:>9.1%} {row['idle']:>7.1%} "
+                f"{row['loss']:<20} {row['beta']:>9.4g} {row['beta_kappa']:>9.4g} {row['mean_loss']:>9.3g} "
+                f"{row['mean_weight']:>9.3g} {row['beyond_taylor']:>9.1%} {row['idle']:>7.1%} "
                 f"{row['pulled_back']:>12.1%} {row['mean_slope']:>11.3g} {row['taylor_cosine']:>7.3f}"
             )
         return "\n".join(lines)
+
+    def _course(self) -> list[str]:
+        """A row a step, at most ten of them, the first and the last among them."""
+        shown = sorted({round(k) for k in np.linspace(0, len(self.steps) - 1, 10)})
+        lines = [f"{'step':>9} {'mean ρ':>9} {'chosen':>9} {'rejected':>9} {'½E[ρ²]':>9} {'beyond r':>9}"]
+        for row in (self.steps[k] for k in shown):
+            lines.append(
+                f"{row['step']:>9g} {row['mean_rho']:>9.3g} {row['chosen_change']:>9.3g} "
+                f"{row['rejected_change']:>9.3g} {row['mu_squared_loss']:>9.3g} {row['beyond_taylor']:>9.1%}"
+            )
+        return lines
 
 
 def diagnose(
@@ -139,7 +154,9 @@ def diagnose(
     Returns
     -------
     Diagnosis
-        `alternatives` hold for each f and β, at the ρ of the log: ``beyond_taylor`` share beyond the radius;
+        `alternatives` hold for each f and β, at the ρ of the log: ``beta_kappa`` βκ, the strength that compares between
+        losses (0 for hinge); ``mean_loss`` of f(βρ); ``mean_weight`` of \\|f′(βρ)\\|, the weight of a pair's gradient;
+        ``beyond_taylor`` share beyond the radius;
         ``idle`` share with \\|f′(βρ)\\| < 0.05 \\|f′(0)\\| (nothing left to learn); ``pulled_back`` share with
         f′(βρ) > 0; ``mean_slope`` the mean of −f′(βρ)/\\|f′(0)\\| (1 at the start, 0 where preference and
         regularization balance); ``taylor_cosine`` between f′(βρ) over the pairs and its expansion to second order of f;
@@ -251,6 +268,8 @@ def alternative(f: MarginLoss, beta: float, rho: FloatArray) -> dict[str, Any]:
         "loss": f.name,
         "beta": beta,
         "beta_kappa": beta * float(f.derivative(0.0, 2)) / start if start > 0 else float("nan"),
+        "mean_loss": float(np.mean(f(z))),
+        "mean_weight": float(np.mean(np.abs(slope))),
         "beyond_taylor": float(np.mean(np.abs(z) > radius)),
         "idle": float(np.mean(np.abs(slope) < _IDLE * start)),
         "pulled_back": float(np.mean(slope > 0)),

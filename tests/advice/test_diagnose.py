@@ -57,11 +57,32 @@ def test_alternatives_by_hand() -> None:
     row = alternative(gpo.get_loss("ipo"), 0.5, rho)  # f′ = 2(z − 1): −3, −2, −1, 2
     assert row["mean_slope"] == pytest.approx((3 + 2 + 1 - 2) / 4 / 2)
     assert row["pulled_back"] == 0.25
+    assert row["mean_loss"] == pytest.approx((1.5**2 + 1 + 0.5**2 + 1) / 4)
+    assert row["mean_weight"] == pytest.approx((3 + 2 + 1 + 2) / 4)
+    assert row["beta_kappa"] == 0.5
     assert row["taylor_cosine"] == pytest.approx(1.0)
     assert row["beyond_taylor"] == 0.0
     hinge = alternative(gpo.get_loss("slic"), 0.5, rho)
     assert (hinge["idle"], hinge["beyond_taylor"]) == (0.25, 0.25)
     assert hinge["largest_beta"] == pytest.approx(1 / np.quantile(abs(rho), 0.95))
+
+
+def test_margins_beyond_any_float_are_no_error() -> None:
+    far = alternative(gpo.get_loss("exponential"), 10.0, np.array([-900.0, 900.0]))
+    assert far["mean_loss"] == far["mean_weight"] == np.inf
+    assert alternative(gpo.get_loss("slic"), 10.0, np.array([-900.0, 900.0]))["mean_loss"] == 4500.5
+
+
+def test_the_course_is_told_by_step() -> None:
+    steps = np.repeat(np.arange(25.0), 16)
+    falling = REFERENCE[0] - 0.1 * steps
+    log = gpo.TrainingLog(falling, REFERENCE[1] - 0.2 * steps, *REFERENCE, *LENGTHS, steps)
+    found = gpo.diagnose(log, resamples=20)
+    assert [row["chosen_change"] for row in found.steps] == pytest.approx(-0.1 * np.arange(25))
+    lines = str(found).splitlines()
+    head = next(k for k, line in enumerate(lines) if line.split()[:1] == ["step"])
+    assert [float(lines[head + k].split()[2]) for k in (1, 10)] == [0.0, -2.4]
+    assert lines[head + 11] == ""
 
 
 def test_files_of_either_kind_say_the_same(tmp_path: Path) -> None:
