@@ -255,7 +255,6 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"whose angle is below 90°, all at χ² up to {edge.max() if len(edge) else 0:.2g} (Rényi D₂ "
         f"{np.log1p(edge.max()) if len(edge) else 0:.2g} nats), while steps that part occur from χ² = "
         f"{opposed.quantile(0.05) if len(opposed) else np.nan:.2g} on (5 % quantile). To remember: the offline "
-        "regularizer is KL's gradient seen through μ; it is safe while D₂(μ‖πθ) is a small fraction of a nat, often still "
-        "right 
-        "beyond, and wrong on a sizeable share of steps once μ is narrow."
+        "regularizer is KL's gradient seen through μ; it is safe while D₂(μ‖πθ) is a small fraction of a nat, often "
+        "still right beyond, and wrong on a sizeable share of steps once μ is narrow."
     )

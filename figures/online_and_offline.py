@@ -25,8 +25,8 @@ def caption(records: Mapping[str, Record]) -> str:
     config = records[NAME].config
     return f"""The offline regularizer ½E_μ[ρ²] beside KL(πθ‖πref) as μ goes from πθ over πref to a narrow distribution;
     settings ours. Small steps down ½E_μ[ρ²] from {config["starts"]} random policies, {config["steps"]} steps each.
-    (a) Mean angle between the two gradients. (b) Share of steps on which one of the two falls and the other rises. Bands
-    are the 2.5 % and 97.5 % quantiles of bootstrapped means over starts. (c) The angle of every policy against
+    (a) Mean angle between the two gradients. (b) Share of steps on which one of the two falls and the other rises.
+    Bands are the 2.5 % and 97.5 % quantiles of bootstrapped means over starts. (c) The angle of every policy against
     χ²(μ‖πθ); on the grey line and below lie angles under 90°, where a small step lowers KL. Filled: certified below 90°
     by the bound from χ² alone."""
 
