@@ -25,8 +25,8 @@ def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config = records[NAME].config
     return f"""Over-optimisation of a gold reward known exactly; settings ours: {config["responses"]} responses, a
-    policy πref exp(Φw) of {config["features"]} features, labels Bradley–Terry in the gold reward. (a), (b) One world of
-    {config["seeds"]}: mean gold reward and win rate against πref over √KL(πθ‖πref), at the end of
+    policy πref exp(φ·w) of {config["features"]} features, gold reward a·φ − ½b‖φ‖², labels Bradley–Terry in it.
+    (a), (b) One world of {config["seeds"]}: mean gold reward and win rate against πref over √KL(πθ‖πref), at the end of
     training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
     the most any policy has at that KL, a frontier of its own in each panel. Grey dots: best-of-n by the gold reward.
     (c) Mean gold reward over training at the smallest β, {min(config["pairs"]):,} pairs, mean over worlds. (d) The best

@@ -29,6 +29,7 @@ from ..divergences import Link, get_link
 from ..losses import MarginLoss, get_loss
 from ..preferences.validation import as_floats, check_positive
 from .problem import PreferenceProblem
+from .shape import shape_of
 
 __all__ = ["LinkFlow", "link_flow", "link_gradient", "off_support_mass"]
 
@@ -109,7 +110,9 @@ def link_flow(
     duration: float,
     records: int = 50,
 ) -> LinkFlow:
-    """``dθ/dt = −∇ E f(β [g(t_i) − g(t_j)])`` from ``θ = log πref``, by an implicit method with step control.
+    """``dθ/dt = −∇ E f(β [g(t_i) − g(t_j)])`` from ``θ = log πref``.
+
+    By a method with step control that turns implicit where the flow is stiff.
 
     Parameters
     ----------
@@ -119,6 +122,12 @@ def link_flow(
         Above 0.
     records : int
         Times recorded, evenly spaced in log time after the start.
+
+    Raises
+    ------
+    ValueError
+        As :func:`link_gradient`, and for a loss with kinks (hinge): the flow slides along them, which no step control
+        survives.
 
     Examples
     --------
@@ -130,6 +139,8 @@ def link_flow(
     end = check_positive(duration, "duration")
     f, chosen = (get_loss(loss) if isinstance(loss, str) else loss), get_link(link)
     start = np.log(problem.reference)
+    if shape_of(f).kinks:
+        raise ValueError(f"{f.name} has kinks, on which its flow would slide; give a smooth neighbour of it")
     times = np.concatenate([[0.0], np.geomspace(1e-3 * end, end, max(int(records), 2) - 1)])
     found = solve_ivp(
         lambda _, theta: -link_gradient(theta, problem, f, beta, chosen), (0.0, end), start, method="LSODA",

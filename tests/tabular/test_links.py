@@ -68,3 +68,5 @@ def test_bad_input_is_named() -> None:
         link_gradient(np.zeros(5), problem, "dpo", 1.0, "nothing")
     with pytest.raises(ValueError, match="beta"):
         link_flow(problem, "dpo", -1.0, duration=1.0)
+    with pytest.raises(ValueError, match="hinge has kinks"):
+        link_flow(problem, "hinge", 1.0, duration=1.0)

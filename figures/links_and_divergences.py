@@ -1,0 +1,63 @@
+"""KL by link at equal strength; the grid f × link; mass off the support."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpo_analysis.plotting import cycle_style, loss_label, new_figure, panel_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from gpo_analysis.records import Record
+
+EXPERIMENTS = ("links-and-divergences",)
+NAME = "links-and-divergences"
+LABELS = {"reverse_kl": "log t (DPO)", "forward_kl": "forward KL", "jensen_shannon": "Jensen–Shannon", "alpha": "α = ½",
+          "chi_po": "χPO"}  # fmt: skip
+
+
+def caption(records: Mapping[str, Record]) -> str:
+    """The caption, with the record's settings."""
+    config = records[NAME].config
+    return f"""The margin β[g(t_i) − g(t_j)], t = π/πref, with other links g; Bradley–Terry problems of
+    {config["responses"]} responses, means over {config["seeds"]}; settings ours. (a) KL at the optimum over the
+    logarithm's at βg′(1), logistic: 1 where βg′(1) alone sets the strength. (b) Mass on responses that μ leaves out
+    ({config["unseen"]} of them) after gradient flow on softmax logits at βκ = {config["flow_strength"]:g}, over πref's
+    mass there, for every f and link."""
+
+
+def draw(records: Mapping[str, Record]) -> Figure:
+    """Two panels."""
+    table = records[NAME].table
+    figure, (first, second) = new_figure(1, 2, height=3.3)
+    rows = table[(table["part"] == "optimum") & (table["loss"] == "logistic")]
+    for k, link in enumerate(LABELS):
+        own = rows[rows["link"] == link]
+        ratio = (own["kl"] / own["kl_of_log"]).groupby(own["strength"]).mean()
+        first.plot(ratio.index, ratio, **cycle_style(k).points(label=LABELS[link]))
+    first.set_xscale("log")
+    first.set_yscale("log")
+    first.set_xlabel("βκ")
+    first.set_ylabel("KL / KL of the logarithm at βg′(1)")
+    first.legend()
+    panel_label(first, "a", "equal strength, logistic")
+    flow = table[table["part"] == "off support"]
+    grid = (flow["off_mass"] / flow["off_reference"]).groupby([flow["loss"], flow["link"]], sort=False).mean().unstack()
+    _grid(second, grid[list(LABELS)].to_numpy(), [loss_label(name) for name in grid.index])
+    panel_label(second, "b", "mass off the support, over πref's")
+    return figure
+
+
+def _grid(ax: Axes, values: np.ndarray, names: list[str]) -> None:
+    ax.imshow(values, cmap="cividis", aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (i, j), value in np.ndenumerate(values):
+        ax.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value < middle else "black")
+    ax.set_xticks(range(len(LABELS)), list(LABELS.values()), rotation=30, ha="right")
+    ax.set_yticks(range(len(names)), names)
+    ax.grid(visible=False)
