@@ -18,10 +18,10 @@ Predicted before running, for a Gaussian πref, where the tilt by φ·w is a shi
 - no policy is above its frontier.
 
 Two earlier settings, gold linear in φ plus noise that the features do not tell, did not show the fall: with 64
-responses and 6 worlds logistic's was 0.077 (interval from −0.11 to 0.26), with 96 and 24 worlds 0.00. A tilt by a noisy linear
-proxy moves the gold reward in proportion, whatever its noise: what bends the curve is an error that grows with
-distance. A third, b = 0.6 with six features and 16 worlds, had the fall and too few worlds for it (0.24, from −0.26 to 0.74):
-the arg max of 150 responses varies; b = 1.2 and four features follow from a calculation of power.
+responses and 6 worlds logistic's was 0.077 (interval from −0.11 to 0.26), with 96 and 24 worlds 0.00. A tilt by a
+noisy linear proxy moves the gold reward in proportion, whatever its noise: what bends the curve is an error that grows
+with distance. A third, b = 0.6 with six features and 16 worlds, had the fall and too few worlds for it (0.24, from
+−0.26 to 0.74): the arg max of 150 responses varies; b = 1.2 and four features follow from a calculation of power.
 """
 
 from __future__ import annotations
@@ -352,8 +352,9 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"{gao_fit(table, many)[2]:.3g}. Logistic's best βκ is {mean_of('best', 'logistic', few)} and "
         f"{mean_of('best', 'logistic', many)} at {few:,} and {many:,} pairs (d log β*/d log n = {slope}; b/2 = "
         f"{config.bend / 2:.3g} predicted). The best βκ over logistic's, in log₂, with {few:,} and {many:,} pairs: "
-        f"{moved}; 0 is what κ predicts. The best gold rewards of the losses with κ > 0 lie within {told(apart[few])} "
-        f"of each other at {few:,} pairs and {told(apart[many])} at {many:,}. To remember: what is over-optimised is the "
-        "fitted score and not a particular f; more labels raise the peak and do not take away the fall, which comes "
+        f"{moved}; 0 is what κ predicts. The best gold rewards of the losses with κ > 0 lie within "
+        f"{told(apart[few])} of each other at {few:,} pairs and {told(apart[many])} at {many:,}. The leading order "
+        "misses the level of the best β because Bradley–Terry labels of far responses saturate. To remember: what is "
+        "over-optimised is the fitted score and not a particular f; more labels do not take away the fall, which comes "
         "from what the policy's reward cannot represent."
     )
