@@ -41,7 +41,6 @@ def draw(records: Mapping[str, Record]) -> Figure:
         ratio = (own["kl"] / own["kl_of_log"]).groupby(own["strength"]).mean()
         first.plot(ratio.index, ratio, **cycle_style(k).points(label=LABELS[link]))
     first.set_xscale("log")
-    first.set_yscale("log")
     first.set_xlabel("βκ")
     first.set_ylabel("KL / KL of the logarithm at βg′(1)")
     first.legend()

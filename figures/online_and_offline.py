@@ -27,7 +27,7 @@ def caption(records: Mapping[str, Record]) -> str:
     settings ours. Small steps down ½E_μ[ρ²] from {config["starts"]} random policies, {config["steps"]} steps each.
     (a) Mean angle between the two gradients. (b) Share of steps on which one of the two falls and the other rises.
     Bands are the 2.5 % and 97.5 % quantiles of bootstrapped means over starts. (c) The angle of every policy against
-    χ²(μ‖πθ); on the grey line and below lie angles under 90°, where a small step lowers KL. Filled: certified below 90°
+    D₂(μ‖πθ); on the grey line and below lie angles under 90°, where a small step lowers KL. Filled: certified below 90°
     by the bound from χ² alone."""
 
 
@@ -46,11 +46,11 @@ def draw(records: Mapping[str, Record]) -> Figure:
             low, high = np.nanquantile(np.nanmean(means.to_numpy()[draws], axis=1), [0.025, 0.975], axis=0)
             ax.plot(means.columns, means.mean(), **style.points(label=LABELS[setting]))
             ax.fill_between(means.columns, low, high, color=style.color, alpha=0.15, linewidth=0)
-        shown = rows[rows["chi_squared"] > 0].iloc[:: max(1, len(rows) // 600)]
+        shown = rows[rows["renyi"] > 1e-9].iloc[:: max(1, len(rows) // 600)]
         certified = shown["angle_bound"] < 90
         for filled, mask in ((True, certified), (False, ~certified)):
             third.scatter(
-                shown["chi_squared"][mask], shown["angle"][mask], s=9, linewidths=0.5, marker=style.marker,
+                shown["renyi"][mask], shown["angle"][mask], s=9, linewidths=0.5, marker=style.marker,
                 facecolors=style.color if filled else "none", edgecolors=style.color, alpha=1.0 if filled else 0.5,
             )  # fmt: skip
     for ax in (first, second):
@@ -59,7 +59,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     second.set_ylabel("share of steps that part")
     third.axhline(90.0, color="#6E6E6E", linewidth=0.9, zorder=0)
     third.set_xscale("log")
-    third.set_xlabel("χ²(μ‖πθ)")
+    third.set_xlabel("Rényi D₂(μ‖πθ) = log(1 + χ²)  [nats]")
     third.set_ylabel("angle of the gradients  [degrees]")
     for letter, ax, title in zip("abc", (first, second, third), ("angle", "opposed steps", "mismatch"), strict=True):
         panel_label(ax, letter, title)

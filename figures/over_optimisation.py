@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("over-optimisation",)
 NAME = "over-optimisation"
 WORLD = 0
+SHOWN = 0.05
 
 
 def caption(records: Mapping[str, Record]) -> str:
@@ -29,7 +30,8 @@ def caption(records: Mapping[str, Record]) -> str:
     (a), (b) One world of {config["seeds"]}: mean gold reward and win rate against πref over √KL(πθ‖πref), at the end of
     training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
     the most any policy has at that KL, a frontier of its own in each panel. Grey dots: best-of-n by the gold reward.
-    (c) Mean gold reward over training at the smallest β, {min(config["pairs"]):,} pairs, mean over worlds. (d) The best
+    (c) The same along training from πref (left) at βκ nearest {SHOWN:g}, {min(config["pairs"]):,} pairs, mean over
+    worlds, a mark a checkpoint. (d) The best
     value of βκ (of β for hinge) against the number of pairs, geometric mean over worlds."""
 
 
@@ -71,12 +73,14 @@ def _against_kl(ax: Axes, table: pd.DataFrame, value: str, frontier: str, label:
 
 def _training(ax: Axes, table: pd.DataFrame) -> None:
     policies = table[(table["kind"] == "policy") & (table["pairs"] == table["pairs"].min())]
-    rows = policies[policies["strength"] == policies["strength"].min()]
+    strengths = policies["strength"].unique()
+    rows = policies[policies["strength"] == strengths[np.abs(np.log(strengths / SHOWN)).argmin()]]
     for name in rows["loss"].unique():
-        mean = rows[rows["loss"] == name].groupby("step")["gold"].mean()
-        ax.plot(mean.index, mean, **loss_style(name).line(linewidth=1.2))
-    ax.set_xscale("log")
-    ax.set_xlabel("gradient step")
+        mean = rows[rows["loss"] == name].groupby("step")[["kl", "gold"]].mean()
+        start = np.zeros(1)
+        x, y = np.append(start, np.sqrt(mean["kl"])), np.append(start, mean["gold"])
+        ax.plot(x, y, **loss_style(name).points(linewidth=1.2, markersize=3))
+    ax.set_xlabel("√KL(πθ‖πref)  [√nats]")
     ax.set_ylabel("mean gold reward")
 
 
@@ -87,6 +91,5 @@ def _best(ax: Axes, table: pd.DataFrame) -> None:
         mean = np.exp(np.log(top[top["loss"] == name].set_index("pairs")["strength"]).groupby("pairs").mean())
         ax.plot(mean.index, mean, **loss_style(name).points())
     ax.set_xscale("log")
-    ax.set_yscale("log")
     ax.set_xlabel("labelled pairs")
     ax.set_ylabel("best βκ  (hinge: best β)")

@@ -18,6 +18,7 @@ from .pairs import DirectedPairs
 from .problem import PreferenceProblem
 from .reading import read_argument_votes, read_comparisons
 from .regularized import regularized_optimum
+from .self_play import SelfPlay, self_play
 from .solution import Solution
 from .solve import solve
 from .trajectory import TrainState, Trajectory
@@ -25,6 +26,8 @@ from .trajectory import TrainState, Trajectory
 __all__ = [
     "FeatureSolution",
     "solve_features",
+    "SelfPlay",
+    "self_play",
     "LinkFlow",
     "link_flow",
     "link_gradient",

@@ -1,29 +1,45 @@
-r"""Self-play towards the regularized Nash policy: Nash-MD and online IPO, with exact expectations.
+r"""Methods made for preferences without a total order, iterated with exact expectations: Nash-MD and IPO-MD.
 
-The offline squared loss with behaviour μ has the optimum ``π ∝ πref exp(P(· ≻ μ)/τ)`` (Azar et al., arXiv 2310.12036).
-With μ = π that is the equilibrium of the preference game regularized by ``τ KL(·‖πref)``. Both methods follow
+Both aim at the equilibrium of the game regularized by τ KL(·‖πref) (:func:`gpo_analysis.tabular.nash_policy`), the
+fixed point of ``h = Pπ/τ + c``, ``h = log π/πref``. With the geometric mixture ``π^λ ∝ π^{1−λ} πref^λ``:
 
-    log π_{t+1} = (1 − ητ) log π_t + ητ log πref + η P(· ≻ opponent) − log Z,
+- Nash-MD (Munos et al., arXiv 2312.00886): ``π ← π^{ητ} exp(η P π^{ητ})/Z``;
+- IPO-MD (Calandriello et al., arXiv 2403.08635): gradient steps on the IPO loss of pairs drawn from π^λ, sampling not
+  differentiated: ``θ_k ← θ_k − 4η m_k [h_k − E_m h − ((P m)_k − ½)/τ]``, ``m = π^λ``; at λ = 0 this is online IPO.
 
-a step of size ητ of natural-gradient descent on the squared loss whose pairs are drawn from the opponent: π_t itself
-(online IPO, Calandriello et al., arXiv 2403.08635) or the mixture ``π_t^{1−ητ} πref^{ητ}/Z`` (Nash-MD, Munos et al.,
-arXiv 2312.00886, and the sampling of IPO-MD). Online IPO rests at the equilibrium exactly; with a mixed opponent the
-rest point is off by an amount of the order of the step.
+What stands still satisfies ``h = P π^λ/τ + c`` (λ = ητ for Nash-MD): the equilibrium at λ = 0, and next to it by O(λ).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
+from scipy.special import log_softmax
 
-from ..preferences.validation import check_distribution, check_positive
+from ..preferences.validation import check_distribution, check_positive, check_preference, check_probability
 
-__all__ = ["self_play"]
+__all__ = ["SelfPlay", "self_play"]
 
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SelfPlay:
+    """Iterates of a method of self-play.
+
+    Attributes
+    ----------
+    policies : array, shape (steps + 1, n)
+        From πref on.
+    residual : float
+        ``max_k |h_k − (P π^λ)_k/τ|`` at the end, both centred by the mixture π^λ: 0 at the method's fixed point.
+    """
+
+    policies: FloatArray
+    residual: float
 
 
 def self_play(
@@ -31,64 +47,59 @@ def self_play(
     reference: ArrayLike,
     tau: float,
     *,
-    step: float,
+    method: Literal["nash_md", "ipo_md"] = "nash_md",
+    rate: float,
     steps: int,
-    opponent: Literal["policy", "mixture"] = "policy",
-) -> FloatArray:
-    """Iterates of online IPO (opponent "policy") or Nash-MD ("mixture"), from πref.
+    mixing: float = 0.0,
+) -> SelfPlay:
+    """Iterate Nash-MD or IPO-MD from πref.
 
     Parameters
     ----------
     preference : array, shape (n, n)
-        ``P[i, j] = p(i ≻ j)``.
     reference : array, shape (n,)
-        πref, above 0.
+        Above 0.
     tau : float
-        τ, above 0, in probability of winning per nat.
-    step : float
-        ητ in (0, 1]: how far a step goes towards the optimum against the present opponent.
+        Strength of the penalty, as in :func:`gpo_analysis.tabular.nash_policy`; squared's β is 2τ.
+    method : {"nash_md", "ipo_md"}
+    rate : float
+        η; for Nash-MD at most 1/τ.
     steps : int
-    opponent : str
-        Whom the responses are compared with.
-
-    Returns
-    -------
-    array, shape (steps + 1, n)
-        Policies, πref first.
+    mixing : float
+        λ of IPO-MD, in [0, 1]; Nash-MD's is ητ.
 
     Raises
     ------
     ValueError
-        For a preference that does not fit the reference, τ or a step out of range, an unknown opponent.
+        For an unknown method, a rate beyond 1/τ, a mixing given to Nash-MD, no steps, bad distributions.
 
     Examples
     --------
-    >>> from gpo_analysis.tabular import nash_policy
-    >>> P = [[0.5, 0.9, 0.3], [0.1, 0.5, 0.8], [0.7, 0.2, 0.5]]
-    >>> path = self_play(P, [0.5, 0.3, 0.2], 0.3, step=0.2, steps=300)
-    >>> bool(np.allclose(path[-1], nash_policy(P, [0.5, 0.3, 0.2], 0.3).policy, atol=1e-9))
+    >>> run = self_play([[0.5, 1.0], [0.0, 0.5]], [0.5, 0.5], 0.5, method="ipo_md", rate=0.2, steps=200)
+    >>> bool(np.isclose(run.policies[-1, 0], 1 / (1 + np.exp(-1.0))))
     True
     """
-    matrix = np.asarray(preference, dtype=np.float64)
-    ref = check_distribution(reference, "reference", positive=True)
-    if matrix.shape != (len(ref), len(ref)):
-        raise ValueError(f"preference must have shape {(len(ref),) * 2} as reference has, got {matrix.shape}")
-    if not np.allclose(matrix + matrix.T, 1.0, atol=1e-9):
-        raise ValueError("preference must satisfy P[i, j] + P[j, i] = 1")
-    strength = check_positive(tau, "tau")
-    if not 0 < step <= 1:
-        raise ValueError(f"step must lie in (0, 1], got {step!r}")
+    matrix = check_preference(preference)
+    ref = check_distribution(reference, "reference", matrix.shape[-1:], positive=True)
+    strength, eta = check_positive(tau, "tau"), check_positive(rate, "rate")
+    if method not in ("nash_md", "ipo_md"):
+        raise ValueError(f"method must be nash_md or ipo_md, got {method!r}")
     if int(steps) != steps or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
-    if opponent not in ("policy", "mixture"):
-        raise ValueError(f"opponent {opponent!r}; accepted are 'policy' and 'mixture'")
-    base = np.log(ref)
-    path = np.empty((int(steps) + 1, len(ref)))
-    path[0], log_policy = ref, base
-    for t in range(int(steps)):
-        mixed = (1 - step) * log_policy + step * base
-        faced = log_policy if opponent == "policy" else mixed - logsumexp(mixed)
-        log_policy = mixed + step / strength * (matrix @ np.exp(faced))
-        log_policy = log_policy - logsumexp(log_policy)
-        path[t + 1] = np.exp(log_policy)
-    return path
+    if method == "nash_md" and (mixing or eta * strength > 1):
+        raise ValueError(f"nash_md takes no mixing and a rate of at most 1/tau, got {mixing!r} and {rate!r}")
+    share = eta * strength if method == "nash_md" else check_probability(mixing, "mixing")
+    log_ref = np.log(ref)
+    theta, kept = log_ref.copy(), [ref]
+    for _ in range(int(steps)):
+        log_mixture = log_softmax((1 - share) * theta + share * log_ref)
+        mixture = np.exp(log_mixture)
+        if method == "nash_md":
+            theta = log_softmax(log_mixture + eta * (matrix @ mixture))
+        else:
+            h, gain = theta - log_ref, (matrix @ mixture - 0.5) / strength
+            theta = log_softmax(theta - 4 * eta * mixture * (h - mixture @ h - gain))
+        kept.append(np.exp(theta))
+    mixture = np.exp(log_softmax((1 - share) * theta + share * log_ref))
+    gap = theta - log_ref - matrix @ mixture / strength
+    return SelfPlay(np.stack(kept), float(np.abs(gap - mixture @ gap).max()))

@@ -1,63 +1,59 @@
-"""Self-play against the solver's equilibrium, closed forms and the offline optimum."""
+"""Self-play against the equilibrium found by Newton's method, and its gradient against that of the IPO loss."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import approx_fprime
+from scipy.special import log_softmax
 
 import gpo_analysis as gpo
-from gpo_analysis.tabular import PreferenceProblem
-from gpo_analysis.tabular.self_play import self_play
+from gpo_analysis.preferences import cyclic
+from gpo_analysis.tabular import nash_policy, self_play
 
-REFERENCE = np.array([0.4, 0.3, 0.2, 0.1])
-
-
-def game(seed: int) -> np.ndarray:
-    upper = np.triu(np.random.default_rng(seed).uniform(size=(4, 4)), 1)
-    return upper + np.tril(1 - upper.T, -1) + 0.5 * np.eye(4)
+RNG = np.random.default_rng(8)
+PREFERENCE = cyclic(gpo.bradley_terry(RNG.normal(size=5)), 0.6)
+REFERENCE = RNG.dirichlet(np.full(5, 3.0))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_online_ipo_rests_at_the_regularized_nash_policy(seed: int) -> None:
-    path = self_play(game(seed), REFERENCE, 0.25, step=0.1, steps=600)
-    np.testing.assert_allclose(path[-1], gpo.nash_policy(game(seed), REFERENCE, 0.25).policy, atol=1e-9)
-    np.testing.assert_allclose(path.sum(axis=1), 1.0, atol=1e-12)
+def test_ipo_md_without_mixing_ends_at_the_equilibrium() -> None:
+    run = self_play(PREFERENCE, REFERENCE, 0.3, method="ipo_md", rate=0.3, steps=3000)
+    np.testing.assert_allclose(run.policies[-1], nash_policy(PREFERENCE, REFERENCE, 0.3).policy, atol=1e-8)
+    assert run.residual < 1e-7
 
 
-def test_a_full_step_is_the_offline_optimum_of_squared() -> None:
-    path = self_play(game(1), REFERENCE, 0.3, step=1.0, steps=1)
-    offline = PreferenceProblem(game(1), REFERENCE, REFERENCE).solve("squared", 0.6).policy
-    np.testing.assert_allclose(path[1], offline, atol=1e-10)
-
-
-def test_nash_md_is_off_in_proportion_to_its_step() -> None:
-    nash = gpo.nash_policy(game(2), REFERENCE, 0.3).policy
-    off = [
-        np.abs(self_play(game(2), REFERENCE, 0.3, step=s, steps=int(60 / s), opponent="mixture")[-1] - nash).sum()
-        for s in (0.02, 0.01)
+def test_nash_md_comes_nearer_as_the_rate_falls() -> None:
+    target = nash_policy(PREFERENCE, REFERENCE, 0.3).policy
+    away = [
+        np.abs(self_play(PREFERENCE, REFERENCE, 0.3, rate=rate, steps=int(60 / rate)).policies[-1] - target).sum()
+        for rate in (1.0, 0.1, 0.01)
     ]
-    assert off[0] / off[1] == pytest.approx(2.0, rel=0.03)
-    assert off[1] > 1e-5
+    assert away[0] > 5 * away[1] > 25 * away[2] > 0
+    assert away[2] < 2e-3
 
 
-def test_two_responses_have_a_closed_form() -> None:
-    path = self_play([[0.5, 1.0], [0.0, 0.5]], [0.5, 0.5], 0.5, step=0.5, steps=100)
-    assert path[-1, 0] == pytest.approx(1 / (1 + np.exp(-1.0)))
+def test_mixing_moves_the_fixed_point() -> None:
+    run = self_play(PREFERENCE, REFERENCE, 0.3, method="ipo_md", rate=0.3, steps=3000, mixing=0.5)
+    assert run.residual < 1e-7
+    assert np.abs(run.policies[-1] - nash_policy(PREFERENCE, REFERENCE, 0.3).policy).sum() > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"tau": 0.0}, "tau must be"),
-        ({"step": 0.0}, r"step must lie in \(0, 1\]"),
-        ({"step": 1.5}, "got 1.5"),
-        ({"steps": 0}, "steps must be"),
-        ({"opponent": "self"}, "accepted are 'policy' and 'mixture'"),
-        ({"reference": [0.5, 0.5]}, "preference must have shape"),
-        ({"preference": np.full((4, 4), 0.4)}, "must satisfy"),
-    ],
-)
-def test_bad_input_is_refused(change: dict, message: str) -> None:
-    given = {"preference": game(0), "reference": REFERENCE, "tau": 0.2, "step": 0.1, "steps": 5, **change}
-    with pytest.raises(ValueError, match=message):
-        self_play(given.pop("preference"), given.pop("reference"), given.pop("tau"), **given)
+def test_a_step_of_ipo_md_is_a_gradient_step_on_the_ipo_loss() -> None:
+    def loss(theta: np.ndarray) -> float:
+        """E over pairs from πref, labelled by P, of (ρ − 1/(2τ))²."""
+        h = log_softmax(theta) - np.log(REFERENCE)
+        rho = h[:, None] - h[None, :]
+        weight = 2 * REFERENCE[:, None] * REFERENCE[None, :] * PREFERENCE
+        return float((weight * (rho - 1 / (2 * 0.3)) ** 2).sum())
+
+    start = np.log(REFERENCE)
+    expected = log_softmax(start - 1e-3 * approx_fprime(start, loss, 1e-7))
+    run = self_play(PREFERENCE, REFERENCE, 0.3, method="ipo_md", rate=1e-3, steps=1)
+    np.testing.assert_allclose(np.log(run.policies[-1]), expected, atol=1e-7)
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(ValueError, match="nash_md or ipo_md"):
+        self_play(PREFERENCE, REFERENCE, 0.3, method="dpo", rate=0.1, steps=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at most 1/tau"):
+        self_play(PREFERENCE, REFERENCE, 0.3, rate=9.0, steps=1)
