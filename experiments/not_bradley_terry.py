@@ -333,10 +333,10 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     return (
         f"Share of problems on which some f with κ > 0 has another winner than logistic: {'; '.join(parts)}; where "
         f"preferences are not strongly transitive {_share(rest['changed'])}, where they are "
-        f"{_share(same['changed'])}. Where there is a Condorcet winner it comes out on top for {right}, of the regularized Nash policy {nash:.1%}. At the strongest "
-        f"cycle the distance (total variation) to the Nash policy is {away}, with 95 % intervals over problems, and "
-        f"the offline optimum cannot represent {strongest['cyclic_share'].mean():.0%} of the preferences; IPO-MD ends within "
-        f"{rows['ipo_md_distance'].max():.1g} of the Nash policy, Nash-MD within {rows['nash_md_distance'].max():.2g}. "
+        f"{_share(same['changed'])}. Where there is a Condorcet winner it comes out on top for {right}, of the regularized "
+        f"Nash policy {nash:.1%}. At the strongest cycle the distance (total variation) to the Nash policy is {away}, with 95 % intervals over problems, and "
+        f"the offline optimum cannot represent {strongest['cyclic_share'].mean():.0%} of the preferences; IPO-MD ends "
+        f"within {rows['ipo_md_distance'].max():.1g} of the Nash policy, Nash-MD within {rows['nash_md_distance'].max():.2g}. "
         f"{_told_votes(table)} To remember: f chooses the winner only where preferences are not strongly transitive, "
         "and no f offline makes up for an opponent that is μ and not the policy itself."
     )

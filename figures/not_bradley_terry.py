@@ -36,8 +36,8 @@ def caption(records: Mapping[str, Record]) -> str:
     return f"""Preferences that are not Bradley–Terry; {config["responses"]} responses, {config["problems"]} random
     problems a level, βκ = {config["strength"]:g}; settings ours. (a) Cyclic share of the preference flow (Hodge), which
     no policy can represent, over the level of each structure as a share of its highest. (b) Share of problems on which
-    some f with κ > 0 has another winner than logistic, with 95 % intervals. (c) Total variation between each f's offline
-    optimum and the regularized Nash policy, over the strength of the cycle. {last}"""
+    some f with κ > 0 has another winner than logistic, with 95 % intervals. (c) Total variation between each f's
+    offline optimum and the regularized Nash policy, over the strength of the cycle. {last}"""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
