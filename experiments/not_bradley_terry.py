@@ -2,8 +2,8 @@
 
 Two parts. *Structures*, settings ours: a random Bradley–Terry problem with a cycle mixed in, a mixture of annotators
 who each are Bradley–Terry, and label noise. Each f's optimum is set beside the regularized Nash policy (τ = β/2 in
-squared's β), iterates of Nash-MD and IPO-MD, the Borda winner (of μ) and the Condorcet winner. *Votes*: the arguments of
-experiment arguments, with a held-out likelihood for every f; not run without the data.
+squared's β), iterates of Nash-MD and IPO-MD, the Borda winner (of μ) and the Condorcet winner. *Votes*: the arguments
+of experiment arguments, with a held-out likelihood for every f; not run without the data.
 
 Predicted before running:
 
@@ -12,8 +12,8 @@ Predicted before running:
   orders the responses alike, as its stationarity condition is monotone in the row and in u_i: no f changes the winner
   there, so never under noise over Bradley–Terry;
 - the cyclic share of the flow (Hodge) rises with the strength of the cycle from next to 0 to 1, and what no policy can
-  represent takes the offline optimum away from the regularized Nash policy, whose opponent is itself and not μ; the same
-  was expected of more annotators;
+  represent takes the offline optimum away from the regularized Nash policy, whose opponent is itself and not μ; the
+  same was expected of more annotators;
 - online IPO (IPO-MD without mixing) ends at the Nash policy, Nash-MD within O(rate) of it;
 - on real votes, five to a pair, the losses with κ > 0 have held-out likelihoods within 0.02 nats a vote of each other
   once their scores have been scaled by one number fitted on the training votes.
@@ -330,15 +330,17 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         for name in LOSSES
     )
     nash = (winner["nash_winner"] == winner["condorcet"]).mean()
+    ipo_md, nash_md = rows["ipo_md_distance"].max(), rows["nash_md_distance"].max()
     return (
         f"Share of problems on which some f with κ > 0 has another winner than logistic: {'; '.join(parts)}; where "
         f"preferences are not strongly transitive {_share(rest['changed'])}, where they are "
-        f"{_share(same['changed'])}. Where there is a Condorcet winner it comes out on top for {right}, of the regularized "
-        f"Nash policy {nash:.1%}. At the strongest cycle the distance (total variation) to the Nash policy is {away}, with 95 % intervals over problems, and "
-        f"the offline optimum cannot represent {strongest['cyclic_share'].mean():.0%} of the preferences; IPO-MD ends "
-        f"within {rows['ipo_md_distance'].max():.1g} of the Nash policy, Nash-MD within {rows['nash_md_distance'].max():.2g}. "
-        f"{_told_votes(table)} To remember: f chooses the winner only where preferences are not strongly transitive, "
-        "and no f offline makes up for an opponent that is μ and not the policy itself."
+        f"{_share(same['changed'])}. Where there is a Condorcet winner it comes out on top for {right}, of the "
+        f"regularized Nash policy {nash:.1%}. At the strongest cycle the distance (total variation) to the Nash policy "
+        f"is {away}, with 95 % intervals over problems, and the offline optimum cannot represent "
+        f"{strongest['cyclic_share'].mean():.0%} of the preferences; IPO-MD ends within {ipo_md:.1g} of the Nash "
+        f"policy, Nash-MD within {nash_md:.2g}. {_told_votes(table)} To remember: f chooses the winner only where "
+        "preferences are not strongly transitive, and no f offline makes up for an opponent that is μ and not the "
+        "policy itself."
     )
 
 

@@ -130,7 +130,9 @@ def _truth(loss: str, responses: int, spread: float, budget: float) -> tuple[flo
 
 
 def _kl(g: FloatArray, beta: float) -> float:
-    """KL of the tilt of a uniform reference, nats: computed here, independently of the library's."""
+    """KL of the tilt of a uniform reference, nats: computed here, independently of the library's; NaN if no β is."""
+    if not beta > 0:
+        return float("nan")
     log_policy = g / beta - np.logaddexp.reduce(g / beta)
     return float(np.exp(log_policy) @ log_policy + np.log(len(g)))
 

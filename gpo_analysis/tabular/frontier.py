@@ -61,8 +61,8 @@ def reward_frontier(reward: ArrayLike, reference: ArrayLike, strengths: ArrayLik
     Examples
     --------
     >>> curve = reward_frontier([0.0, 1.0], [0.5, 0.5], [1.0, 0.5])
-    >>> curve.value.round(4), curve.kl.round(4)
-    (array([0.7311, 0.8808]), array([0.1109, 0.3277]))
+    >>> curve.value.round(3), curve.kl.round(3)
+    (array([0.731, 0.881]), array([0.111, 0.328]))
     """
     r = as_floats(reward, "reward")
     ref = check_distribution(reference, "reference", r.shape)

@@ -109,7 +109,7 @@ def regularizer_mismatch(
     --------
     >>> pi, ref = np.array([0.7, 0.2, 0.1]), np.full(3, 1 / 3)
     >>> same = regularizer_mismatch(np.log(pi), np.log(ref), pi, np.eye(3))
-    >>> round(same.angle, 5) + 0.0, same.bound, same.certified
+    >>> round(same.angle, 5) + 0.0, round(same.bound, 9), same.certified
     (0.0, 0.0, True)
     """
     log_pi, log_ref = as_floats(log_policy, "log_policy"), as_floats(log_reference, "log_reference")

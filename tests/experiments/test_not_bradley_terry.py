@@ -7,66 +7,103 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, log_expit
 
-import gpo_analysis as gpo
 from experiments import not_bradley_terry as experiment
+from experiments.framework import Check
+from gpo_analysis.preferences import diagnostics
 
 SMALL = dataclasses.replace(
-    experiment.PRESETS["quick"], seeds=5, cycle=(0.0, 4.0), minority=(0.0, 0.45), noise=(0.0, 0.3), responses=5
-)
+    experiment.PRESETS["quick"],
+    cycles=(0.0, 1.0), annotators=(1, 5), noises=(0.0, 0.4), responses=5, problems=6, steps=500,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    return pd.concat([experiment.run(cell) for cell in experiment.cells(SMALL)], ignore_index=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GPO_DATA", raising=False)
+        return pd.concat([experiment.run(cell) for cell in experiment.cells(SMALL)], ignore_index=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GPO_DATA", raising=False)
+def checked(table: pd.DataFrame, beginning: str) -> Check:
+    (found,) = [check for check in experiment.check(SMALL, table) if check.claim.startswith(beginning)]
+    return found
 
 
-def test_closed_forms_and_self_play_hold(table: pd.DataFrame) -> None:
-    checks = {check.claim: check for check in experiment.check(SMALL, table)}
-    for beginning in ("squared's policy", "squared's population", "logistic chooses", "squared chooses", "online IPO"):
-        (claim,) = [claim for claim in checks if claim.startswith(beginning)]
-        assert checks[claim].holds, claim
-    (votes,) = [check for claim, check in checks.items() if claim.startswith("real votes")]
+@pytest.mark.parametrize(
+    "beginning",
+    ["squared's winner", "strongly transitive", "noise over", "the cyclic (Hodge)", "IPO-MD", "Nash-MD", "cycle:"],
+)
+def test_what_is_proved_holds(table: pd.DataFrame, beginning: str) -> None:
+    assert checked(table, beginning).holds is True
+
+
+def test_without_data_the_votes_are_not_run(table: pd.DataFrame) -> None:
+    votes = checked(table, "real votes")
     assert votes.holds is None
     assert "GPO_DATA" in votes.note
 
 
-def test_a_wrong_winner_is_noticed(table: pd.DataFrame) -> None:
-    wrong = table.assign(borda=(table["borda"] + 1) % 5)
-    failed = [check.claim for check in experiment.check(SMALL, wrong) if check.holds is False]
-    assert any("Borda" in claim for claim in failed)
+@pytest.mark.parametrize(
+    ("beginning", "column", "where"),
+    [
+        ("squared's winner", "winner", {"loss": "squared"}),
+        ("strongly transitive", "winner", {"loss": "exponential"}),
+        ("noise over", "winner", {"loss": "savage", "structure": "noise"}),
+        ("IPO-MD", "ipo_md_distance", {"loss": "logistic"}),
+        ("Nash-MD", "nash_md_distance", {"loss": "logistic"}),
+    ],
+)
+def test_a_wrong_result_is_noticed(table: pd.DataFrame, beginning: str, column: str, where: dict[str, str]) -> None:
+    rows = np.logical_and.reduce([table[key] == value for key, value in where.items()])
+    wrong = table.copy()
+    wrong.loc[rows, column] = (wrong.loc[rows, column] + 1) % SMALL.responses
+    assert checked(wrong, beginning).holds is False
 
 
-def test_preferences_are_what_they_say() -> None:
-    rng = np.random.default_rng
-    for structure in experiment.STRUCTURES:
-        P = experiment.preference_of(structure, 0.3, 6, rng(0))
-        np.testing.assert_allclose(P + P.T, 1.0, atol=1e-12)
-    fair = experiment.preference_of("cycle", 0.0, 6, rng(0))
-    assert gpo.diagnostics(fair, flow="log_odds").hodge.cyclic_share == pytest.approx(0, abs=1e-12)
-    turned = experiment.preference_of("cycle", 9.0, 6, rng(0))
-    assert gpo.diagnostics(turned).hodge.cyclic_share > 0.3
+def test_hinge_is_no_ground_for_a_changed_winner(table: pd.DataFrame) -> None:
+    wrong = table.copy()
+    wrong.loc[wrong["loss"] == "hinge", "winner"] += 1
+    pd.testing.assert_frame_equal(experiment.changed(wrong), experiment.changed(table))
 
 
-def test_policies_at_a_kl() -> None:
-    policy = experiment._at_kl(np.array([0.0, 1.0, 3.0]), 0.4)
-    assert gpo.kl_divergence(policy, np.full(3, 1 / 3)) == pytest.approx(0.4, abs=1e-9)
-    np.testing.assert_allclose(experiment._at_kl(np.array([1.0, 1.0, 0.0]), 0.9), [0.5, 0.5, 0.0], atol=1e-9)
-    nash = experiment._nash_at_kl(gpo.bradley_terry([0.0, 1.0, 2.0]), 0.2)
-    assert gpo.kl_divergence(nash, np.full(3, 1 / 3)) == pytest.approx(0.2, abs=1e-5)
+def test_structures_are_what_they_say() -> None:
+    cell = {"seed": 0, "responses": 6, "spread": 1.5}
+
+    def matrix(structure: str, level: float) -> np.ndarray:
+        return experiment.preference_of({**cell, "structure": structure, "level": level}, 3)[0]
+
+    for structure, level in (("cycle", 0.5), ("annotators", 4.0), ("noise", 0.2)):
+        found = matrix(structure, level)
+        np.testing.assert_allclose(found + found.T, 1.0, atol=1e-12)
+    plain = matrix("cycle", 0.0)
+    assert diagnostics(plain, flow="log_odds").hodge.cyclic_share == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(matrix("annotators", 1.0), plain, atol=1e-15)
+    np.testing.assert_allclose(matrix("noise", 0.2) - 0.5, 0.6 * (plain - 0.5), atol=1e-12)
+    assert diagnostics(matrix("cycle", 1.0)).hodge.cyclic_share == pytest.approx(1.0, abs=1e-9)
 
 
-def test_ties_for_the_first_place_are_no_difference() -> None:
-    rows = pd.DataFrame({"structure": "cycle", "level": 1.0, "seed": [0, 0, 1, 1], "first": [1.0, 3.0, 1.0, 2.0]})
-    assert experiment.differing(rows).tolist() == [False, True]
+def test_links_mean_the_probabilities_of_their_losses() -> None:
+    eta = np.array([[0.5, 0.8], [0.2, 0.5]])
+    for name, margin in (
+        ("logistic", np.log(4.0)), ("savage", np.log(4.0)), ("squared", 0.6), ("exponential", np.log(4.0) / 2),
+    ):  # fmt: skip
+        np.testing.assert_allclose(np.exp(experiment.own_link(name, np.array([margin, 0.0]))), eta, atol=1e-12)
+    assert np.exp(experiment.own_link("squared", np.array([5.0, 0.0]))).max() == pytest.approx(0.99)
+
+
+def test_the_fitted_scale_is_the_logistic_slope() -> None:
+    scores, votes = np.array([1.0, 0.0]), np.array([[0.0, 30.0], [10.0, 0.0]])  # 3 : 1, so a = log 3
+    assert experiment.scale_of(scores, votes) == pytest.approx(np.log(3.0), abs=1e-3)
+    assert experiment.scale_of(np.zeros(2), votes) == 0.0
+    expected = 0.75 * np.log(expit(1.0)) + 0.25 * np.log(expit(-1.0))
+    gaps = scores[:, None] - scores[None, :]
+    assert experiment.likelihood(log_expit(gaps), votes) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(experiment.likelihood(log_expit(gaps), np.zeros((2, 2))))
 
 
 def test_summary_has_its_numbers(table: pd.DataFrame) -> None:
     words = experiment.summary(SMALL, table)
-    assert "Real votes were not at hand" in words
+    assert "Real votes were not run" in words
     assert "To remember" in words
