@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("over-optimisation",)
 NAME = "over-optimisation"
 WORLD = 0
-SHOWN = 0.05
 
 
 def caption(records: Mapping[str, Record]) -> str:
@@ -30,9 +29,8 @@ def caption(records: Mapping[str, Record]) -> str:
     (a), (b) One world of {config["seeds"]}: mean gold reward and win rate against πref over √KL(πθ‖πref), at the end of
     training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
     the most any policy has at that KL, a frontier of its own in each panel. Grey dots: best-of-n by the gold reward.
-    (c) The same along training from πref (left) at βκ nearest {SHOWN:g}, {min(config["pairs"]):,} pairs, mean over
-    worlds, a mark a checkpoint. (d) The best
-    value of βκ (of β for hinge) against the number of pairs, geometric mean over worlds."""
+    (c) The same along training from πref (left) at βκ nearest {config["shown"]:g}, {min(config["pairs"]):,} pairs, mean
+    over worlds, a mark a checkpoint. (d) The best value of βκ (of β for hinge) against the number of pairs, geometric mean over worlds."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -44,7 +42,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     panel_label(first, "a", "gold reward")
     _against_kl(second, table, "win_rate", "frontier of win rate", "win rate against πref")
     panel_label(second, "b", "gold win rate")
-    _training(third, table)
+    _training(third, table, records[NAME].config["shown"])
     panel_label(third, "c", "along training")
     _best(fourth, table)
     panel_label(fourth, "d", "best strength")
@@ -71,10 +69,10 @@ def _against_kl(ax: Axes, table: pd.DataFrame, value: str, frontier: str, label:
     ax.set_ylabel(label)
 
 
-def _training(ax: Axes, table: pd.DataFrame) -> None:
+def _training(ax: Axes, table: pd.DataFrame, shown: float) -> None:
     policies = table[(table["kind"] == "policy") & (table["pairs"] == table["pairs"].min())]
     strengths = policies["strength"].unique()
-    rows = policies[policies["strength"] == strengths[np.abs(np.log(strengths / SHOWN)).argmin()]]
+    rows = policies[policies["strength"] == strengths[np.abs(np.log(strengths / shown)).argmin()]]
     for name in rows["loss"].unique():
         mean = rows[rows["loss"] == name].groupby("step")[["kl", "gold"]].mean()
         start = np.zeros(1)
