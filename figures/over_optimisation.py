@@ -30,7 +30,8 @@ def caption(records: Mapping[str, Record]) -> str:
     training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
     the most any policy has at that KL, a frontier of its own in each panel. Grey dots: best-of-n by the gold reward.
     (c) The same along training from πref (left) at βκ nearest {config["shown"]:g}, {min(config["pairs"]):,} pairs, mean
-    over worlds, a mark a checkpoint. (d) The best value of βκ (of β for hinge) against the number of pairs, geometric mean over worlds."""
+    over worlds, a mark a checkpoint. (d) The best value of βκ (of β for hinge) against the number of pairs, geometric
+    mean over worlds."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
