@@ -52,6 +52,8 @@ class Config:
         Starting policies of each setting, each in a world of its own.
     steps, step_size
         Steps down the square loss from each start, and the length of each: ``θ ← θ − step_size · ∇/‖∇‖``.
+    record_every
+        Of the steps of a descent the first and every so many after it are measured.
     seed
         Of all of it.
     """
@@ -63,6 +65,7 @@ class Config:
     starts: int = 20
     steps: int = 15
     step_size: float = 0.02
+    record_every: int = 1
     seed: int = 0
 
 
@@ -71,7 +74,7 @@ PRESETS = {
     "paper": Config(
         places=(*(float(x) for x in np.linspace(0, 1, 9)), *(float(x) for x in np.linspace(1.125, 1.875, 7)),
                 1.95, 2.0),
-        starts=60, steps=40,
+        starts=60, steps=40, record_every=5,
     ),
 }  # fmt: skip
 
@@ -82,7 +85,7 @@ def cells(config: Config) -> list[dict[str, Any]]:
         {
             "setting": setting, "t": t, "responses": config.responses, "features": config.features,
             "spread": config.spread, "starts": config.starts, "steps": config.steps, "step_size": config.step_size,
-            "seed": config.seed,
+            "record_every": config.record_every, "seed": config.seed,
         }
         for setting in SETTINGS
         for t in config.places
@@ -166,17 +169,20 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
             if not size > 1e-12:
                 break
             parameters = parameters - cell["step_size"] * found.square_gradient / size
+            if step % cell["record_every"]:
+                continue
             there = world.at(parameters)
             rows.append(
                 {
                     "start": number, "step": step, "angle": found.angle, "angle_bound": found.angle_bound,
-                    "chi_squared": found.chi_squared, "renyi": found.renyi, "difference": found.difference,
-                    "bound": found.bound, "kl_gradient": float(np.linalg.norm(found.kl_gradient)),
+                    "chi_squared": found.chi_squared,
+                    "of_bound": found.difference / found.bound if found.bound > 1e-12 else np.nan,
                     "kl_change": _kl(there) - _kl(here),
                     "square_change": _square(there, mu) - _square(here, mu),
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows).assign(setting=cell["setting"], t=cell["t"])
+    single = ("angle", "angle_bound", "chi_squared", "kl_change", "square_change")
+    return pd.DataFrame(rows).assign(setting=cell["setting"], t=cell["t"]).astype(dict.fromkeys(single, np.float32))
 
 
 def _kl(place: Place) -> float:
@@ -208,7 +214,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         checks.append(Check.at_most(
             f"{setting}, μ = πθ: largest angle between ∇½E_μ[ρ²] and ∇KL, degrees", 0.0, float(online["angle"].max()),
             1e-3, note="arc cosine of 1 − 1e-16 is 1e-6 degrees"))  # fmt: skip
-        excess = rows["difference"] / rows["bound"].where(rows["bound"] > 1e-12)
+        excess = rows["of_bound"]
         checks.append(Check.at_most(
             f"{setting}: ‖½∇½E_μ[ρ²] − ∇KL‖ over its bound from χ², largest of {len(rows):,} policies", 1.0,
             float(excess.max()), 1e-9, note=f"median {excess.median():.3g}: how loose it is"))  # fmt: skip

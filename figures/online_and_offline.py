@@ -46,11 +46,11 @@ def draw(records: Mapping[str, Record]) -> Figure:
             low, high = np.nanquantile(np.nanmean(means.to_numpy()[draws], axis=1), [0.025, 0.975], axis=0)
             ax.plot(means.columns, means.mean(), **style.points(label=LABELS[setting]))
             ax.fill_between(means.columns, low, high, color=style.color, alpha=0.15, linewidth=0)
-        shown = rows[rows["renyi"] > 1e-9].iloc[:: max(1, len(rows) // 600)]
+        shown = rows[rows["chi_squared"] > 1e-9].iloc[:: max(1, len(rows) // 600)]
         certified = shown["angle_bound"] < 90
         for filled, mask in ((True, certified), (False, ~certified)):
             third.scatter(
-                shown["renyi"][mask], shown["angle"][mask], s=9, linewidths=0.5, marker=style.marker,
+                np.log1p(shown["chi_squared"][mask]), shown["angle"][mask], s=9, linewidths=0.5, marker=style.marker,
                 facecolors=style.color if filled else "none", edgecolors=style.color, alpha=1.0 if filled else 0.5,
             )  # fmt: skip
     for ax in (first, second):
