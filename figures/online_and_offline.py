@@ -59,7 +59,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     second.set_ylabel("share of steps that part")
     third.axhline(90.0, color="#6E6E6E", linewidth=0.9, zorder=0)
     third.set_xscale("log")
-    third.set_xlabel("Rényi D₂(μ‖πθ) = log(1 + χ²)  [nats]")
+    third.set_xlabel("Rényi D₂(μ‖πθ)  [nats]")
     third.set_ylabel("angle of the gradients  [degrees]")
     for letter, ax, title in zip("abc", (first, second, third), ("angle", "opposed steps", "mismatch"), strict=True):
         panel_label(ax, letter, title)

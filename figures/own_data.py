@@ -84,7 +84,7 @@ def _fresh(ax: Axes, rows: pd.DataFrame, budget: float) -> None:
     ax.set_yscale("log")
     ax.set_yticks([0.5, 1.0, 2.0], ["0.5", "1", "2"])
     ax.minorticks_off()
-    ax.set_xticks(range(len(losses)), [loss_label(loss) for loss in losses])
+    ax.set_xticks(range(len(losses)), [loss_label(loss).replace(" ", "\n") for loss in losses])
     ax.set_ylabel("KL on fresh labels / budget")
 
 
