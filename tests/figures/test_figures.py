@@ -52,6 +52,14 @@ def losses_record(checks: list[dict[str, object]] | None = None, code: str = "")
     return Record("losses", {"points": 31}, pd.concat(frames, ignore_index=True), meta)
 
 
+@pytest.fixture(autouse=True)
+def _without_committed_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run elsewhere: ``results`` of the current folder, which the report takes in, is not this repository's."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
     out = tmp_path / "records"
