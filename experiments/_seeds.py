@@ -1,10 +1,11 @@
-"""Intervals over seeds, for the checks and summaries of experiments."""
+"""The library's intervals over seeds as the triples that checks and summaries of experiments unpack."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+
+from gpo_analysis import statistics
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -15,16 +16,12 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     >>> [round(x, 3) for x in mean_interval([1.0, 2.0, 3.0])]
     [2.0, -0.484, 4.484]
     """
-    x = np.asarray(values, dtype=np.float64)
-    x = x[np.isfinite(x)]
-    if len(x) < 2:
-        return (float(x.mean()) if len(x) else float("nan")), float("nan"), float("nan")
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return float(x.mean()), float(x.mean()) - half, float(x.mean()) + half
+    found = statistics.mean_interval(values, confidence)
+    return found.value, found.low, found.high
 
 
 def share_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Share with Wilson's interval.
+    """Share with Wilson's interval; NaN of nothing.
 
     Examples
     --------
@@ -33,8 +30,8 @@ def share_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[flo
     """
     if total == 0:
         return float("nan"), float("nan"), float("nan")
-    found = stats.binomtest(hits, total).proportion_ci(confidence, method="wilson")
-    return hits / total, float(found.low), float(found.high)
+    found = statistics.share_interval(hits, total, confidence)
+    return found.value, found.low, found.high
 
 
 def told(interval: tuple[float, float, float], digits: int = 3) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from gpo_analysis.plotting import COLORS, cycle_style, loss_label, loss_style, new_figure, panel_label
 
@@ -106,17 +107,12 @@ def _rules(ax: Axes, rows: pd.DataFrame) -> None:
     for k, (loss, group) in enumerate(rows.groupby("loss", sort=False)):
         style, n = loss_style(str(loss)), len(group)
         for place, name in enumerate(names):
-            share = float(_wrong(group, name).mean())
-            low, high = _wilson(share, n)
+            hits = int(_wrong(group, name).sum())
+            share, ends = hits / n, binomtest(hits, n).proportion_ci(method="wilson")
+            errors = [[max(share - ends.low, 0.0)], [max(ends.high - share, 0.0)]]
             ax.errorbar(
-                place + 0.16 * (k - 1.5), share, [[max(share - low, 0.0)], [max(high - share, 0.0)]], fmt=style.marker,
+                place + 0.16 * (k - 1.5), share, errors, fmt=style.marker,
                 color=style.color, markersize=3.5, elinewidth=1.0,
             )  # fmt: skip
     ax.set_xticks(range(len(names)), list(names.values()), fontsize=7)
     ax.set(ylabel="error rate", ylim=(-0.02, 1.0))
-
-
-def _wilson(share: float, n: int) -> tuple[float, float]:
-    z = 1.959964
-    middle, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return float((middle - half) / (1 + z**2 / n)), float((middle + half) / (1 + z**2 / n))
