@@ -318,7 +318,7 @@ PRESETS: dict[str, StudyConfig] = {
         device="cuda",
     ),
 }  # fmt: skip
-"""``tiny`` is for tests; ``cpu`` takes minutes on two cores, ``files`` too (with --data), ``small`` about an hour;
+"""``tiny`` is for tests; ``cpu`` takes minutes on two cores, ``files`` too (with --data), ``small`` one to two hours;
 ``h200`` is for a large GPU."""
 
 
