@@ -123,7 +123,7 @@ class BetaRecommendations:
             if row.status != "found":
                 lines.append(f"{row.loss:<20} {'–':>9}  {row.status}")
                 continue
-            ends = f"[{row.beta.low:.4g}, {row.beta.high:.4g}]"
+            ends = "none" if np.isnan(row.beta.low) else f"[{row.beta.low:.4g}, {row.beta.high:.4g}]"
             lost = f"  ({row.lost:.0%} of the resamples without a fit)" if row.lost > 0 else ""
             lines.append(
                 f"{row.loss:<20} {row.beta.value:>9.4g}  {ends:<20} {row.beta_kappa:>9.4g} {row.kl:>8.4g} "

@@ -13,7 +13,7 @@ Examples:
   gpo beta --list"""
 
 
-@click.command(epilog=BETA_HELP)
+@click.command(epilog=BETA_HELP, context_settings={"ignore_unknown_options": True})  # -1 is a value, and a bad one
 @click.argument("value", type=float, required=False)
 @click.option("--from", "source", metavar="CONVENTION", help="Where the value comes from, such as trl:ipo.")
 @click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, such as gpo:ipo.")

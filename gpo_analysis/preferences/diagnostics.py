@@ -94,18 +94,24 @@ class Diagnostics:
         def transitive(holds: bool, violations: int) -> str:
             return "yes" if holds else f"no ({violations} ordered triples)"
 
+        def part(share: float) -> str:
+            return "there is no flow" if np.isnan(share) else f"{100 * share:.2f} %"
+
+        cyclic = f"{self.cyclic_triples} of {self.decided_triples}"
+        if self.decided_triples:
+            cyclic += f" ({100 * self.cyclic_share:.2f} %)"
         winner = "none" if self.condorcet_winner is None else self.items[self.condorcet_winner]
         best = np.argsort(-np.nan_to_num(self.borda, nan=-np.inf), kind="stable")[:5]
         return [
             ("responses", str(self.n)),
-            ("compared pairs", f"{self.pairs} ({self.ties} ties)"),
+            ("compared pairs", f"{self.pairs} ({self.ties} {'tie' if self.ties == 1 else 'ties'})"),
             ("weak stochastic transitivity", transitive(self.weakly_transitive, self.weak_violations)),
             ("strong stochastic transitivity", transitive(self.strongly_transitive, self.strong_violations)),
             ("Condorcet winner", winner),
             ("highest Borda scores", ", ".join(f"{self.items[i]} {self.borda[i]:.3f}" for i in best)),
-            ("cyclic triples", f"{self.cyclic_triples} of {self.decided_triples} ({100 * self.cyclic_share:.2f} %)"),
-            (f"gradient part ({self.hodge.flow} flow)", f"{100 * self.hodge.gradient_share:.2f} %"),
-            (f"cyclic part ({self.hodge.flow} flow)", f"{100 * self.hodge.cyclic_share:.2f} %"),
+            ("cyclic triples", cyclic),
+            (f"gradient part ({self.hodge.flow} flow)", part(self.hodge.gradient_share)),
+            (f"cyclic part ({self.hodge.flow} flow)", part(self.hodge.cyclic_share)),
         ]
 
     def __str__(self) -> str:

@@ -212,3 +212,11 @@ def test_it_shows_itself_and_goes_to_json():
 def test_bad_input_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         gpo.diagnostics(*arguments, **options)
+
+
+def test_ties_alone_are_told_without_nan() -> None:
+    text = str(diagnostics(np.full((3, 3), 0.5)))
+    assert "3 ties" in text
+    assert "0 of 0" in text
+    assert text.count("there is no flow") == 2
+    assert "nan" not in text
