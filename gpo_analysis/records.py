@@ -238,7 +238,8 @@ def write_record(record: Record, out: str | os.PathLike[str], *, overwrite: bool
             _write_file(folder / TABLE_FILE, table)
             _sync_folder(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _move_into_place(folder, target, temporary / "replaced", overwrite)
+            with _turn(temporary.parent):
+                _move_into_place(folder, target, temporary / "replaced", overwrite)
             _sync_folder(target.parent)
     except OSError as error:
         raise _told(error, f"record {record.name}/{record.key} was not written", target) from error
@@ -371,14 +372,31 @@ def _lock(folder: Path, *, exclusive: bool) -> Iterator[bool]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Let one writer at a time move its record, waiting for the others (where the system has locks)."""
+    if sys.platform == "win32":  # no locks: whoever finds its place taken tries again
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _move_into_place(folder: Path, target: Path, aside: Path, overwrite: bool) -> None:
     """Rename ``folder`` to ``target``; a whole record there stays unless ``overwrite``."""
-    for attempt in range(10):
+    for attempt in range(100):
         try:
             folder.rename(target)
             return
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EACCES) or not target.exists():
+            # a folder with content is there, or was: without locks another writer may since have moved it aside
+            taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+            if not taken and not (error.errno in (errno.ENOTDIR, errno.EACCES) and target.exists()):
                 raise
         if not overwrite and _is_whole(target):
             return

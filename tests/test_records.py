@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -282,7 +283,16 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         write_record(make(), tmp_path / "file")
 
 
-def test_writers_at_the_same_time_leave_one_whole_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("locks", [True, False])
+def test_writers_at_the_same_time_leave_one_whole_record(
+    tmp_path: Path, locks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not locks:  # a file system without them
+
+        def refuse(descriptor: int, operation: int) -> None:
+            raise OSError(errno.ENOLCK, "no locks")
+
+        monkeypatch.setattr(records.fcntl, "flock", refuse)
     failures: list[BaseException] = []
 
     def write(run: int) -> None:
@@ -302,6 +312,28 @@ def test_writers_at_the_same_time_leave_one_whole_record(tmp_path: Path) -> None
     (folder,) = find_records(tmp_path)
     assert read_record(folder).meta["run"] in range(6)
     assert [path.name for path in (tmp_path / ".tmp").iterdir()] == ["lock"]
+
+
+def test_a_record_moved_aside_by_another_writer_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the other writer takes the record away after this one found its place taken and before it looks again
+    target = write_record(make(run=1), tmp_path)
+    rename, taken = Path.rename, []
+
+    def contended(self: Path, place: Path) -> Path:
+        try:
+            return rename(self, place)
+        except OSError:
+            if not taken:
+                taken.append(place)
+                shutil.rmtree(target)
+            raise
+
+    monkeypatch.setattr(Path, "rename", contended)
+    assert write_record(make(run=2), tmp_path) == target
+    assert taken == [target]
+    assert read_record(target).meta["run"] == 2
 
 
 def test_stale_temporaries_go_and_those_being_written_stay(tmp_path: Path) -> None:
