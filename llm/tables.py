@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpo_analysis.provenance import device, git_state, versions
 from gpo_analysis.records import plain, write_whole
+from llm.evaluation.signatures import signature
 from llm.grid import grid_cells, read_evaluations, stacks_of, trace_file
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ COLUMNS = (
 
 
 def sweep_table(study: Study) -> pd.DataFrame:
-    """A row a cell and checkpoint; what a stopped cell has no number for is missing."""
+    """A row a cell and checkpoint, with its `signature`; what a stopped cell has no number for is missing."""
     import pandas as pd
 
     rows = []
     for found in read_evaluations(study):
-        rows.append({**found["cell"], "step": found["step"], "status": found["status"], **found["row"]})
+        row = {name: float("nan") if value is None else value for name, value in found["row"].items()}
+        if row:
+            row["signature"] = signature(row)
+        rows.append({**found["cell"], "step": found["step"], "status": found["status"], **row})
     if not rows:
         raise ValueError("no cell has been evaluated; run the stage 'sweep' first")
     table = pd.DataFrame(rows)

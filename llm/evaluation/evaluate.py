@@ -15,7 +15,6 @@ from llm.data.types import Example, Reward
 from llm.evaluation.expansion import compare_gradients
 from llm.evaluation.margins import margins, on_policy_mu_squared
 from llm.evaluation.sequences import along
-from llm.evaluation.signatures import signature
 from llm.evaluation.texts import dependence, describe
 from llm.evaluation.win_rate import BestOfN, WinRate, best_of_n, compare, length_controlled, win_rate
 from llm.sampling import sample
@@ -175,7 +174,7 @@ def evaluate(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float)
         (against the examples' responses) and ``judge_``, ``kl, kl_stderr, kl_sampled`` (the mean of log πθ/πref, to
         check by), ``mu_squared_loss_on_policy`` and its ``_stderr``, ``reward_mean``, ``entropy``, those of `margins`,
         `compare_gradients` and `describe`, ``length_controlled_win_rate``, ``reward_on_length``, ``rho_on_length`` and
-        their ``_correlation``, and ``signature``.
+        their ``_correlation``. `signature` says in words what it shows.
     """
     pad_id = against.tokenizer.pad_token_id
     drawn = sample(
@@ -199,7 +198,6 @@ def evaluate(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float)
     row |= _lengths(rewards, drawn.lengths, against)
     row |= _pairs(policy, against, loss, beta)
     row["loss_at_zero"] = float(loss(np.zeros(1))[0])
-    row["signature"] = signature(row)
     return Findings(row, rewards, texts)
 
 
@@ -271,7 +269,7 @@ def _pairs(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float) -
     if count:
         found |= compare_gradients(
             policy, pairs.prompts[:count], pairs.chosen[:count], pairs.rejected[:count], pairs.reference_logps[:count],
-            loss, beta, padding=pad_id,
+            loss, beta, padding=pad_id, p=pairs.p[:count],
         )  # fmt: skip
     return found
 

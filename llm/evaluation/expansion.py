@@ -25,13 +25,15 @@ def compare_gradients(
     beta: float,
     *,
     padding: int,
+    p: Any | None = None,
     orders: Sequence[int] = ORDERS,
 ) -> dict[str, float]:
-    """Cosine and relative error of the gradient of mean f(βρ) with that of its series to each order.
+    """Cosine and relative error of the gradient of mean p f(βρ) + (1 − p) f(−βρ) with that of its series.
 
-    The gradient is mean_i f′(z_i) β ∇ρ_i (Tang et al., arXiv 2402.05749, eq. 5); the series to order k has
-    Σ_{j<k} f^(j+1)(0) z^j / j! in the place of f′. At order 2 that is the preference term and the μ-weighted square
-    loss. A zero gradient has cosine NaN, written as 0 with ``gradient_norm`` 0.
+    The gradient is mean_i [p_i f′(z_i) − (1 − p_i) f′(−z_i)] β ∇ρ_i (Tang et al., arXiv 2402.05749, eq. 5, for
+    p = 1); the series to order k has Σ_{j<k} f^(j+1)(0) z^j / j! in the place of f′(z). At order 2 that is the
+    preference term and the μ-weighted square loss. A zero gradient has cosine NaN, written as 0 with
+    ``gradient_norm`` 0.
 
     Parameters
     ----------
@@ -43,6 +45,12 @@ def compare_gradients(
         (n, 2) of πref.
     loss, beta
         f and β.
+    padding
+        Token to pad with.
+    p
+        (n,) soft labels; ones unless given.
+    orders
+        Orders k of the series.
 
     Returns
     -------
@@ -53,6 +61,7 @@ def compare_gradients(
     reference = torch.as_tensor(reference_logps, dtype=logps.dtype, device=logps.device)
     rho = (logps[: len(prompts)] - reference[:, 0]) - (logps[len(prompts) :] - reference[:, 1])
     z = (beta * rho).detach().double()
+    soft = torch.ones_like(z) if p is None else torch.as_tensor(p, dtype=torch.float64, device=z.device)
     parameters = [p for p in model.parameters() if p.requires_grad]
 
     def gradient(weights: torch.Tensor) -> torch.Tensor:
@@ -61,14 +70,14 @@ def compare_gradients(
         )
         return torch.cat([part.flatten().double() for part in parts if part is not None])
 
-    true = gradient(loss.derivative(z))
+    true = gradient(soft * loss.derivative(z) - (1 - soft) * loss.derivative(-z))
     found = {"gradient_norm": float(true.norm())}
     size = max(float(true.norm()), 1e-300)
     at_zero = torch.zeros(1, dtype=torch.float64)
-    series, term = torch.zeros_like(z), torch.ones_like(z)
+    series, term, sign = torch.zeros_like(z), torch.ones_like(z), 1
     for order in range(1, max(orders) + 1):
-        series = series + float(loss.derivative(at_zero, order)) * term
-        term = term * z / order
+        series = series + float(loss.derivative(at_zero, order)) * (soft - sign * (1 - soft)) * term
+        term, sign = term * z / order, -sign
         if order in orders:
             expanded = gradient(series)
             product = float(true @ expanded) / (size * max(float(expanded.norm()), 1e-300))

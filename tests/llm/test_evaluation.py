@@ -146,7 +146,8 @@ def test_texts() -> None:
 
 GOOD = {
     "entropy": 9.0, "reference_entropy": 10.0, "held_out_loss": 0.5, "loss_at_zero": 0.7, "kl": 0.5,
-    "win_rate_low": 0.55, "win_rate_high": 0.65, "relative_error_1": 0.5,
+    "win_rate_low": 0.55, "win_rate_high": 0.65, "relative_error_1": 0.5, "finished": 1.0, "length": 10.0,
+    "reference_length": 10.0,
 }  # fmt: skip
 
 
@@ -156,6 +157,9 @@ GOOD = {
         ({}, "none"),
         ({"entropy": 1.0}, "collapse"),
         ({"held_out_loss": 1.0}, "instability"),
+        ({"win_rate_low": 0.42, "win_rate_high": 0.49}, "worse than πref"),
+        ({"finished": 0.8, "length": 12.0}, "runaway"),
+        ({"finished": 0.8}, "none"),  # as long as the reference's: the limit of tokens is short
         ({"kl": 0.01, "win_rate_low": 0.48}, "underfit"),
         ({"relative_error_1": 0.05}, "limited by the learning rate"),
     ],
@@ -221,18 +225,23 @@ def test_kl_of_samples_agrees_with_enumeration() -> None:
     assert said[:, 0].std() < (said[:, 1] - said[:, 2]).std(), "and a lower variance"
 
 
+@pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("name", gpo.PAPER_LOSSES)
-def test_the_gradient_is_that_of_the_loss_and_its_series_closes_in(models: tuple[Any, Any], name: str) -> None:
+def test_the_gradient_is_that_of_the_loss_and_its_series_closes_in(
+    models: tuple[Any, Any], name: str, soft: bool
+) -> None:
     policy, reference = models
     loss = gpo.get_loss(name)
     rng = np.random.default_rng(4)
     prompts, chosen, rejected = ([rng.integers(3, 100, 4).tolist() for _ in range(6)] for _ in range(3))
     base = torch.stack([response_logps(reference, prompts, side, padding=0).detach() for side in (chosen, rejected)], 1)
-    found = compare_gradients(policy, prompts, chosen, rejected, base, loss, 0.05, padding=0)
+    p = torch.as_tensor(rng.uniform(0.5, 1, 6)) if soft else None
+    found = compare_gradients(policy, prompts, chosen, rejected, base, loss, 0.05, padding=0, p=p)
     policy.zero_grad()
     logps = [response_logps(policy, prompts, side, padding=0) for side in (chosen, rejected)]
     rho = (logps[0] - base[:, 0]) - (logps[1] - base[:, 1])
-    loss(0.05 * rho).mean().backward()
+    labels = torch.ones(6) if p is None else p
+    (labels * loss(0.05 * rho) + (1 - labels) * loss(-0.05 * rho)).mean().backward()
     rho = rho.detach()
     norm = torch.cat([p.grad.flatten() for p in policy.parameters()]).norm()
     policy.zero_grad()
@@ -269,7 +278,7 @@ def test_the_reference_evaluated_as_a_policy(models: tuple[Any, Any], against: A
     assert row["win_rate_low"] <= 0.5 <= row["win_rate_high"]
     assert row["ties"] > 0
     assert row["held_out_loss"] == pytest.approx(np.log(2), rel=1e-5)
-    assert row["signature"] == "underfit; limited by the learning rate"
+    assert signature(row) == "underfit; limited by the learning rate"
     assert row["entropy"] == pytest.approx(row["reference_entropy"], rel=0.15)
 
 
