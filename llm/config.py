@@ -136,7 +136,7 @@ class TrainingConfig:
     checkpoints
         Shares of the steps after which every cell is evaluated; the last is 1.
     stack
-        Cells trained together.
+        Cells trained together; None measures it on the machine at hand (`llm.sweep.measure_stack_size`).
     workers
         Processes side by side.
     dtype
@@ -151,12 +151,14 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     accumulation: int = 1
     checkpoints: tuple[float, ...] = (0.25, 1.0)
-    stack: int = 5
+    stack: int | None = 5
     workers: int = 2
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "stack", "workers", "accumulation"):
+            if name == "stack" and self.stack is None:
+                continue
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is 1 or more")
         if (
@@ -311,7 +313,7 @@ PRESETS: dict[str, StudyConfig] = {
         ),
         training=TrainingConfig(
             steps=2000, batch_size=32, learning_rate=1e-5, optimizer="adafactor", warmup=100,
-            checkpoints=(0.1, 0.25, 0.5, 1.0), stack=18, workers=1, dtype="bfloat16",
+            checkpoints=(0.1, 0.25, 0.5, 1.0), stack=None, workers=1, dtype="bfloat16",
         ),
         evaluation=EvaluationConfig(samples=8, second_samples=1024, gradient_pairs=256, batch_size=4096),
         max_prompt=320,

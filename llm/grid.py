@@ -22,18 +22,22 @@ from gpo_analysis.losses import get_loss
 from gpo_analysis.records import plain, record_key, write_whole
 from llm.config import StudyConfig, beta_of
 from llm.data.types import Pair
-from llm.devices import place, wait_for_all
+from llm.devices import on_first, place, wait_for_all
 from llm.models import add_lora
 from llm.tokenizers import encode_prompts, encode_responses
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from llm.batches import TokenizedPairs
     from llm.stages import Study
-    from llm.trainer import StackResult
+    from llm.trainer import StackResult, SweepCell, TrainConfig
 
 __all__ = [
     "GridCell",
     "evaluation_file",
     "grid_cells",
+    "planned_stacks",
     "read_evaluations",
     "run_grid",
     "run_part",
@@ -117,6 +121,20 @@ def stacks_of(cells: Sequence[GridCell], size: int) -> list[list[GridCell]]:
     return [group[i : i + size] for group in groups.values() for i in range(0, len(group), size)]
 
 
+def planned_stacks(study: Study) -> list[list[GridCell]]:
+    """The stacks of a study's grid, of the size that is configured or was measured when the sweep began.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the size is to be measured and the sweep has not begun.
+    """
+    size = study.config.training.stack
+    if size is None:
+        size = int(json.loads(_measured_file(study).read_text(encoding="utf-8"))["size"])
+    return stacks_of(grid_cells(study.config), size)
+
+
 def evaluation_file(study: Study, cell: GridCell, step: int) -> Path:
     """Where the evaluation of a cell after a step lies; its name changes with all it depends on."""
     training = {**plain(study.config.training), "workers": None}  # how many work side by side decides no number
@@ -145,9 +163,10 @@ def arm_pairs(study: Study, arm: str) -> list[Pair]:
 def run_grid(study: Study) -> str:
     """Train and evaluate what is missing; say how much there was to do."""
     cells = grid_cells(study.config)
-    stacks = stacks_of(cells, study.config.training.stack)
-    missing = [stack for stack in stacks if not _done(study, stack)]
     where = place(study.config.device)
+    on_first(where, lambda: _measure_stack(study))
+    stacks = planned_stacks(study)
+    missing = [stack for stack in stacks if not _done(study, stack)]
     workers = min(study.config.training.workers, len(missing))
     if where.world > 1:
         config = dataclasses.replace(study.config, device=str(where.device))
@@ -178,7 +197,7 @@ def run_part(config: StudyConfig, folder: Path, data: Path | None, rank: int, si
     if size > 1 and config.device == "cpu":
         torch.set_num_threads(1)
     study = Study(config, folder, data, progress)
-    for stack in stacks_of(grid_cells(config), config.training.stack)[rank::size]:
+    for stack in planned_stacks(study)[rank::size]:
         if not _done(study, stack):
             _run_stack(study, stack)
 
@@ -212,12 +231,53 @@ def _stack_key(study: Study, stack: Sequence[GridCell]) -> str:
     return record_key({"cells": [plain(cell) for cell in stack], "training": training, "study": study.key})
 
 
+def _measured_file(study: Study) -> Path:
+    key = record_key({"training": plain(study.config.training), "study": study.key})
+    return study.folder / f"stack-size-{key}.json"
+
+
+def _measure_stack(study: Study) -> None:
+    """Measure how many cells to train together, once a study, where its configuration leaves that open."""
+    from llm.sweep import measure_stack_size
+
+    if study.config.training.stack is not None or _measured_file(study).is_file():
+        return
+    cells = [cell for cell in grid_cells(study.config) if cell.arm == "fresh"]
+    model, rows, reference, config = _inputs(study, "fresh")
+    timings = measure_stack_size(
+        model, _sweep_cells(study, cells), rows, reference, config, device=study.config.device
+    )  # fmt: skip
+    found = {
+        "size": min(timings, key=lambda timing: timing.seconds).size,
+        "timings": [dataclasses.asdict(timing) for timing in timings],
+    }
+    write_whole(_measured_file(study), json.dumps(found, indent=1).encode(), study.folder)
+
+
 def _train(study: Study, stack: list[GridCell], on_checkpoint: Callable[[int, int, Any], None]) -> StackResult:
+    from llm.trainer import train_stack
+
+    model, rows, reference, config = _inputs(study, stack[0].arm)
+    return train_stack(
+        model, _sweep_cells(study, stack), rows, reference, config,
+        folder=study.folder / "stacks" / _stack_key(study, stack), device=study.config.device,
+        progress=study.progress, on_checkpoint=on_checkpoint,
+    )  # fmt: skip
+
+
+def _sweep_cells(study: Study, cells: Sequence[GridCell]) -> list[SweepCell]:
+    from llm.trainer import SweepCell
+
+    return [SweepCell(cell.loss, cell.beta, cell.seed, study.config.training.learning_rate) for cell in cells]
+
+
+def _inputs(study: Study, arm: str) -> tuple[Any, TokenizedPairs, NDArray[np.floating[Any]], TrainConfig]:
+    """What the stacks of an arm share: the model they start from, pairs, reference log-probabilities, settings."""
     from llm.batches import TokenizedPairs
     from llm.logprobs import reference_logprobs
-    from llm.trainer import SweepCell, TrainConfig, train_stack
+    from llm.trainer import TrainConfig
 
-    training, pairs = study.config.training, arm_pairs(study, stack[0].arm)
+    training, pairs = study.config.training, arm_pairs(study, arm)
     tokenizer = study.tokenizer
     rows = TokenizedPairs(
         encode_prompts(tokenizer, [pair.prompt for pair in pairs]),
@@ -234,12 +294,7 @@ def _train(study: Study, stack: list[GridCell], on_checkpoint: Callable[[int, in
     model = study.reference
     if study.config.policy.lora is not None:
         model = add_lora(copy.deepcopy(model), study.config.policy.lora, seed=study.config.seed)
-    return train_stack(
-        model, [SweepCell(cell.loss, cell.beta, cell.seed, training.learning_rate) for cell in stack], rows,
-        reference_logprobs(study.reference, rows, cache=study.folder / "reference"), config,
-        folder=study.folder / "stacks" / _stack_key(study, stack), device=study.config.device,
-        progress=study.progress, on_checkpoint=on_checkpoint,
-    )  # fmt: skip
+    return model, rows, reference_logprobs(study.reference, rows, cache=study.folder / "reference"), config
 
 
 def trace_file(study: Study, stack: Sequence[GridCell]) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gpo_analysis.provenance import device, git_state, versions
 from gpo_analysis.records import plain, write_whole
 from llm.evaluation.signatures import signature
-from llm.grid import grid_cells, read_evaluations, stacks_of, trace_file
+from llm.grid import planned_stacks, read_evaluations, trace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +74,7 @@ def write_tables(study: Study) -> str:
 
 
 def _trace_files(study: Study) -> list[Path]:
-    stacks = stacks_of(grid_cells(study.config), study.config.training.stack)
-    return [file for stack in stacks if (file := trace_file(study, stack)).is_file()]
+    return [file for stack in planned_stacks(study) if (file := trace_file(study, stack)).is_file()]
 
 
 def _kept_steps(step: pd.Series[int]) -> pd.Series[bool]:

@@ -23,7 +23,7 @@ from llm.__main__ import main  # noqa: E402
 from llm.config import PRESETS, GridConfig, TrainingConfig, beta_of, preset  # noqa: E402
 from llm.data.types import read_pairs  # noqa: E402
 from llm.files import read_examples_of, read_splits  # noqa: E402
-from llm.grid import evaluation_file, grid_cells, stacks_of  # noqa: E402
+from llm.grid import evaluation_file, grid_cells, planned_stacks, stacks_of  # noqa: E402
 from llm.pipeline import open_study, run_study  # noqa: E402
 from llm.stages import STAGES  # noqa: E402
 from llm.tables import COLUMNS  # noqa: E402
@@ -155,7 +155,7 @@ def test_presets_are_sound(name: str) -> None:
     assert (
         config.counts.pairs * config.pairs.pairs_per_prompt >= 0.7 * config.training.steps * config.training.batch_size
     )
-    stacks = stacks_of(cells, config.training.stack)
+    stacks = stacks_of(cells, config.training.stack or 4)
     assert sorted(cell.name for stack in stacks for cell in stack) == sorted(cell.name for cell in cells)
     assert all(len({(cell.seed, cell.arm) for cell in stack}) == 1 for stack in stacks)
     if name == "cpu":
@@ -190,14 +190,25 @@ def test_the_h200_preset_at_a_reduced_size(tmp_path: Path) -> None:
         ),
         sft=dataclasses.replace(full.sft, steps=10, warmup=2, batch_size=8),
         pairs=dataclasses.replace(full.pairs, max_new_tokens=8, keep_unfinished=True),
-        grid=GridConfig(losses=("squared",), strengths=(0.3,)),
-        training=dataclasses.replace(full.training, steps=2, warmup=1, batch_size=4, stack=2),
+        grid=GridConfig(losses=("squared", "logistic"), strengths=(0.3, 1.0)),
+        training=dataclasses.replace(full.training, steps=2, warmup=1, batch_size=4),
         evaluation=TINY.evaluation,
     )  # fmt: skip
+    assert full.training.stack is None
     study = run_study(config, tmp_path, say=lambda line: None)
     table = pd.read_parquet(study.folder / "sweep.parquet")
     assert table["status"].eq("ok").all()
     assert table["kl"].notna().all()
+    (measured,) = study.folder.glob("stack-size-*.json")
+    found = json.loads(measured.read_text())
+    sizes = [timing["size"] for timing in found["timings"]]
+    assert sizes == [1, 2, 3, 4][: len(sizes)]
+    assert found["size"] == min(found["timings"], key=lambda timing: timing["seconds"])["size"]
+    assert max(len(stack) for stack in planned_stacks(study)) == found["size"]
+    before = measured.stat().st_mtime_ns
+    again = run_study(config, tmp_path, say=lambda line: None)
+    assert measured.stat().st_mtime_ns == before, "measured once a study, whatever the machine does later"
+    assert planned_stacks(again) == planned_stacks(study)
 
 
 def test_adapters_over_a_model_from_a_folder(tmp_path: Path) -> None:
