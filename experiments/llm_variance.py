@@ -15,6 +15,7 @@ import pandas as pd
 
 from experiments._llm import last_rows, population_optimum, read_sweep, study_cell
 from experiments.framework import Check
+from gpo_analysis.statistics import variance_shares
 
 CLAIM = "β explains more of the variance of win rate and KL than f does, and seeds little, on language models too."
 FIGURE = "llm-variance"
@@ -74,7 +75,9 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
 
 
 def shares(rows: pd.DataFrame, quantity: str) -> dict[str, float]:
-    """Shares of the sum of squares; ``seed`` is what is left within a cell.
+    """Shares of the sum of squares (`gpo_analysis.statistics.variance_shares`); ``seed`` is what is left in a cell.
+
+    Strengths at which a policy has no number are left out, so that the layout is balanced.
 
     Examples
     --------
@@ -82,22 +85,11 @@ def shares(rows: pd.DataFrame, quantity: str) -> dict[str, float]:
     >>> shares(grid, "y")
     {'strength': 1.0, 'loss': 0.0, 'interaction': 0.0, 'seed': 0.0}
     """
-    square = rows.pivot_table(index="loss", columns="strength", values=quantity, aggfunc="mean")
-    means = square.to_numpy()
-    grand = np.nanmean(means)
-    by_loss = np.nanmean(means, axis=1, keepdims=True) - grand
-    by_strength = np.nanmean(means, axis=0, keepdims=True) - grand
-    mixed = means - grand - by_loss - by_strength
-    within = rows[quantity] - rows.groupby(["loss", "strength"])[quantity].transform("mean")
-    replicates = len(rows) / means.size
-    parts = {
-        "strength": replicates * means.shape[0] * float(np.sum(by_strength**2)),
-        "loss": replicates * means.shape[1] * float(np.sum(by_loss**2)),
-        "interaction": replicates * float(np.nansum(mixed**2)),
-        "seed": float((within**2).sum()),
-    }
-    total = sum(parts.values())
-    return {name: value / total if total > 0 else 0.0 for name, value in parts.items()}
+    wide = rows.pivot_table(index="strength", columns=["loss", "seed"], values=quantity, dropna=False).dropna()
+    sizes = [len(wide), *(wide.columns.get_level_values(name).nunique() for name in ("loss", "seed"))]
+    found = variance_shares(wide.to_numpy().reshape(sizes), ["strength", "loss"])
+    names = {"strength": "strength", "loss": "loss", "strength:loss": "interaction", "within": "seed"}
+    return {names[name]: share for name, share in found.items()}
 
 
 def _resampled(
