@@ -26,6 +26,8 @@ def caption(records: Mapping[str, Record]) -> str:
 
 def draw(records: Mapping[str, Record]) -> Figure:
     """Two rows, a column a domain."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     table = records["llm-domains"].table
     measured = table[table["kind"] == "measured"]
     studies = list(dict.fromkeys(measured["study"]))
@@ -38,6 +40,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
             axes[1, column].plot(means.index, means["win_rate"], **style)
         for row, label in ((0, "KL(πθ‖πref)  [nats]"), (1, "βκ  (hinge: β)")):
             axes[row, column].set_xscale("log")
+            axes[row, column].xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axes[row, column].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes[row, column].xaxis.set_minor_formatter(NullFormatter())
             axes[row, column].set_xlabel(label)
             axes[row, column].axhline(0.5, color=COLORS["grey"], linewidth=0.8, zorder=0)
         panel_label(axes[0, column], "abcdef"[column], str(study))
