@@ -36,13 +36,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 
-from llm.batches import TokenizedPairs
-from llm.logprobs import pair_logprobs, reference_logprobs
-from llm.lora_stacks import make_stack
-from llm.objective import Objective
-from llm.optimizers import gradient_norms
-from llm.packing import pack
-from llm.trainer import SweepCell, TrainConfig, make_optimizer, time_steps, train_stack
+from llm.policy.batches import TokenizedPairs
+from llm.policy.logprobs import pair_logprobs, reference_logprobs
+from llm.policy.packing import pack
+from llm.training.lora_stacks import make_stack
+from llm.training.objective import Objective
+from llm.training.optimizers import gradient_norms
+from llm.training.trainer import SweepCell, TrainConfig, make_optimizer, time_steps, train_stack
 
 BETA, RATE, EPSILON = 0.1, 1e-4, 1e-8
 

@@ -31,8 +31,8 @@ from experiments._seeds import told as told_interval
 from experiments.framework import Check, NotRun
 from gpo_analysis.divergences import kl_divergence
 from gpo_analysis.losses import get_loss
-from gpo_analysis.preferences import diagnostics
-from gpo_analysis.tabular import Comparisons, PreferenceProblem
+from gpo_analysis.preferences import Comparisons, diagnostics
+from gpo_analysis.tabular import PreferenceProblem
 
 CLAIM = "On real votes, with cycles, losses with κ > 0 rank arguments alike; KL at equal βκ parts by tail family."
 FIGURE = "arguments"

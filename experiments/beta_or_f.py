@@ -24,10 +24,10 @@ from scipy.sparse.csgraph import connected_components
 import gpo_analysis as gpo
 from experiments.framework import Check
 from gpo_analysis.losses import MarginLoss
+from gpo_analysis.solvers.optimum import Optimum, optimise
 from gpo_analysis.statistics import Interval, bootstrap_interval, variance_shares
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.tabular.cells import cells_of
-from gpo_analysis.tabular.optimum import Optimum, optimise
 
 CLAIM = (
     "Over three decades of β, β explains more of the variance of win rate and gold reward than f, and on the scale βκ "

@@ -24,8 +24,9 @@ import gpo_analysis as gpo
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.tabular import Comparisons, PreferenceProblem
-from gpo_analysis.tabular.dynamics import train_many
+from gpo_analysis.preferences import Comparisons
+from gpo_analysis.tabular import PreferenceProblem
+from gpo_analysis.training.dynamics import train_many
 
 CLAIM = (
     "On three actions DPO turns deterministic whatever τ and ignores πref; IPO stays at a finite distance that τ sets."

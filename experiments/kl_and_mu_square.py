@@ -25,9 +25,9 @@ from experiments._seeds import share_interval
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.tabular import PreferenceProblem
-from gpo_analysis.tabular.dynamics import train, train_many
 from gpo_analysis.tabular.gradients import mu_squared_loss_gradient
-from gpo_analysis.tabular.trajectory import Trajectory
+from gpo_analysis.training.dynamics import train, train_many
+from gpo_analysis.training.trajectory import Trajectory
 
 CLAIM = (
     "½E_μ[ρ²] follows 2KL in training while μ is πref or πθ; with μ elsewhere it does not, and KL may rise as it falls."

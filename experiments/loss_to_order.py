@@ -28,8 +28,10 @@ from scipy.special import expit
 import gpo_analysis as gpo
 from experiments.framework import Check
 from gpo_analysis.analysis import IncompatibleWishesError, taylor_radius
-from gpo_analysis.statistics import Interval, asymptotics, mean_interval, relative_efficiency
-from gpo_analysis.tabular import Comparisons, PreferenceProblem, win_rate
+from gpo_analysis.estimation import asymptotics, relative_efficiency
+from gpo_analysis.preferences import Comparisons
+from gpo_analysis.statistics import Interval, mean_interval
+from gpo_analysis.tabular import PreferenceProblem, win_rate
 from gpo_analysis.training import local_rates
 
 CLAIM = (

@@ -36,7 +36,8 @@ from experiments import arguments
 from experiments._seeds import mean_interval, share_interval, told
 from experiments.framework import Check, NotRun
 from gpo_analysis.preferences import cyclic, diagnostics, label_noise, mixture_of_annotators
-from gpo_analysis.tabular import PreferenceProblem, nash_policy, self_play
+from gpo_analysis.tabular import PreferenceProblem, nash_policy
+from gpo_analysis.training import self_play
 
 CLAIM = "Off Bradley–Terry the choice of f can change the winner, noise apart; offline no f finds the Nash policy."
 FIGURE = "not-bradley-terry"

@@ -37,15 +37,9 @@ from scipy.special import logsumexp
 import gpo_analysis as gpo
 from experiments._seeds import mean_interval, told
 from experiments.framework import Check
-from gpo_analysis.tabular import (
-    PreferenceProblem,
-    best_of_n,
-    reward_frontier,
-    train,
-    win_rate,
-    win_rate_frontier,
-)
-from gpo_analysis.tabular.trajectory import Trajectory
+from gpo_analysis.tabular import PreferenceProblem, best_of_n, reward_frontier, win_rate, win_rate_frontier
+from gpo_analysis.training import train
+from gpo_analysis.training.trajectory import Trajectory
 
 CLAIM = "Gold reward rises and falls with KL for every f; the best β moves with n, and across f as κ predicts or not."
 FIGURE = "over-optimisation"

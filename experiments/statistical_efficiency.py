@@ -1,7 +1,7 @@
 """How precisely each f estimates what it estimates: the sandwich covariance against repeated samples.
 
 From N labelled pairs each f's fit tends to its own population optimum with covariance A⁺BA⁺/N
-(`gpo_analysis.statistics.asymptotics`). Worked out beforehand: under Bradley–Terry preferences logistic reaches the
+(`gpo_analysis.estimation.covariance`). Worked out beforehand: under Bradley–Terry preferences logistic reaches the
 Fisher information; losses whose link is a multiple of the logit estimate the same scores, with a larger variance; the
 others estimate their own projection, the same preferences seen through their own link. Where preferences are not
 Bradley–Terry the losses part in what they estimate. Label noise ε changes what every plain f estimates; smoothing f by
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 import gpo_analysis as gpo
 from experiments.framework import Check
-from gpo_analysis.statistics import Interval, asymptotics, sampled_fits, share_interval
+from gpo_analysis.estimation import asymptotics, sampled_fits
+from gpo_analysis.statistics import Interval, share_interval
 from gpo_analysis.tabular import PreferenceProblem
 
 CLAIM = (

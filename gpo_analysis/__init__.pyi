@@ -1,20 +1,18 @@
 from . import advice as advice
 from . import analysis as analysis
+from . import calculus as calculus
 from . import datasets as datasets
 from . import divergences as divergences
+from . import estimation as estimation
 from . import gaussian as gaussian
 from . import losses as losses
 from . import plotting as plotting
 from . import preferences as preferences
 from . import records as records
+from . import solvers as solvers
 from . import statistics as statistics
 from . import tabular as tabular
-from .advice import TrainingLog as TrainingLog
-from .advice import bootstrap_scores as bootstrap_scores
-from .advice import choose_loss as choose_loss
-from .advice import diagnose as diagnose
-from .advice import read_training_log as read_training_log
-from .advice import recommend_beta as recommend_beta
+from . import training as training
 from .analysis import LossAnalysis as LossAnalysis
 from .analysis import analyze as analyze
 from .analysis import convert_beta as convert_beta
@@ -30,6 +28,13 @@ from .datasets import load_journals as load_journals
 from .divergences import get_link as get_link
 from .divergences import kl_divergence as kl_divergence
 from .divergences import mu_squared_loss as mu_squared_loss
+from .estimation import TrainingLog as TrainingLog
+from .estimation import bootstrap_scores as bootstrap_scores
+from .estimation import choose_loss as choose_loss
+from .estimation import diagnose as diagnose
+from .estimation import fit_comparisons as fit_comparisons
+from .estimation import read_training_log as read_training_log
+from .estimation import recommend_beta as recommend_beta
 from .gaussian import GaussianMixture as GaussianMixture
 from .gaussian import counterexample as counterexample
 from .gaussian import counterexample_family as counterexample_family
@@ -40,6 +45,7 @@ from .losses import MarginLoss as MarginLoss
 from .losses import get_loss as get_loss
 from .losses import list_losses as list_losses
 from .losses import parse_loss as parse_loss
+from .preferences import Comparisons as Comparisons
 from .preferences import bradley_terry as bradley_terry
 from .preferences import cyclic as cyclic
 from .preferences import deterministic as deterministic
@@ -49,16 +55,14 @@ from .preferences import from_matrix as from_matrix
 from .preferences import label_noise as label_noise
 from .preferences import mixture_of_annotators as mixture_of_annotators
 from .preferences import thurstone as thurstone
-from .tabular import Comparisons as Comparisons
 from .tabular import PreferenceProblem as PreferenceProblem
 from .tabular import Solution as Solution
-from .tabular import Trajectory as Trajectory
-from .tabular import fit_comparisons as fit_comparisons
 from .tabular import nash_policy as nash_policy
 from .tabular import regularized_optimum as regularized_optimum
 from .tabular import solve_features as solve_features
 from .tabular import solve_grid as solve_grid
-from .tabular import train as train
-from .tabular import train_many as train_many
+from .training import Trajectory as Trajectory
+from .training import train as train
+from .training import train_many as train_many
 
 __version__: str

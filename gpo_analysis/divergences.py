@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import kl_div, logsumexp, wrightomega
 
-from .preferences.validation import as_floats, check_distribution, check_positive
+from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive
 
 if TYPE_CHECKING:
-    from .gaussian import GaussianMixture
+    from gpo_analysis.gaussian import GaussianMixture
 
 __all__ = [
     "LINKS",

@@ -15,8 +15,8 @@ import os
 import sys
 import warnings
 
-from llm.config import PRESETS
-from llm.stages import STAGES
+from llm.study.config import PRESETS
+from llm.study.stages import STAGES
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     until = STAGES[-1] if given.command == "run" else given.command
     out = given.out or os.path.join("out", "llm", given.preset)  # noqa: PTH118
     try:
-        from llm.pipeline import run_study
+        from llm.study.pipeline import run_study
 
         run_study(
             given.preset, out, until=until, data=given.data, progress=given.progress, device=given.device,

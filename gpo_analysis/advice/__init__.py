@@ -1,27 +1,4 @@
-"""For one's own data: which β, what a training log shows, how sure a fit is, which f predicts fresh labels best.
+"""The former name of :mod:`gpo_analysis.estimation`, kept for code that uses it."""
 
-Conventions as in :mod:`gpo_analysis.tabular`: ρ is a difference of sequence sums, natural logarithms, KL in nats.
-Intervals are of 95 % unless told otherwise and come from the bootstrap; every random step takes a `seed`.
-"""
-
-from .choice import HeldOut, LossChoice, choose_loss
-from .diagnose import Diagnosis, diagnose
-from .logs import TrainingLog, read_training_log
-from .recommend import BetaRecommendation, BetaRecommendations, recommend_beta
-from .resampling import ScoreIntervals, bootstrap_scores, resampled
-
-__all__ = [
-    "BetaRecommendation",
-    "BetaRecommendations",
-    "Diagnosis",
-    "HeldOut",
-    "LossChoice",
-    "ScoreIntervals",
-    "TrainingLog",
-    "bootstrap_scores",
-    "choose_loss",
-    "diagnose",
-    "read_training_log",
-    "recommend_beta",
-    "resampled",
-]
+from gpo_analysis.estimation import *  # noqa: F403
+from gpo_analysis.estimation import __all__ as __all__

@@ -19,10 +19,10 @@ from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
 from gpo_analysis.analysis.minimise import least_points
 from gpo_analysis.analysis.singularities import taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero, simplified, taylor, taylor_remainder_bound
+from gpo_analysis.calculus.convexity import convexity
+from gpo_analysis.calculus.pieces import kinks
+from gpo_analysis.calculus.tails import Tail, tails
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.convexity import convexity
-from gpo_analysis.losses.pieces import kinks
-from gpo_analysis.losses.tails import Tail, tails
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from gpo_analysis.analysis.margin import optimal_margin, risk_at
 from gpo_analysis.analysis.minimise import is_affine
-from gpo_analysis.losses.bounded import bounded
-from gpo_analysis.losses.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
-from gpo_analysis.losses.jets import number
+from gpo_analysis.calculus.bounded import bounded
+from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
+from gpo_analysis.calculus.jets import number
+from gpo_analysis.calculus.pieces import Piece, pieces
+from gpo_analysis.calculus.tails import tails
 from gpo_analysis.losses.margin_loss import MarginLoss
-from gpo_analysis.losses.pieces import Piece, pieces
-from gpo_analysis.losses.tails import tails
 
 ETA = sympy.Symbol("eta", real=True)
 """η, the probability that the first response is preferred."""
@@ -298,7 +298,7 @@ def conjugate_on_pieces(
 
 
 def _end_slopes(loss: MarginLoss, part: Piece) -> tuple[sympy.Expr, sympy.Expr]:
-    from gpo_analysis.losses.convexity import value_at
+    from gpo_analysis.calculus.convexity import value_at
 
     slope = part.expression.diff(loss.symbol)
     both = tails(loss)

@@ -14,8 +14,8 @@ import sympy
 from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.margin import optimal_margin
 from gpo_analysis.analysis.taylor import derivative_at_zero
+from gpo_analysis.calculus.jets import number
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.jets import number
 
 
 def strength(loss: MarginLoss | str) -> sympy.Expr:

@@ -3,7 +3,7 @@
 One problem serves two: the link z*(η) has p = η, q = 1 − η, s = 0; the conjugate f*(s) has p = 1, q = 0. Convex f take
 Newton steps inside a bracket on the monotone derivative; other f are compared at every stationary point that a grid
 over [−1000, 1000] brackets, at every kink, and at both ends of the line. What happens at infinity comes from the exact
-:func:`~gpo_analysis.losses.tails.tails`, not from where a float underflows.
+:func:`~gpo_analysis.calculus.tails.tails`, not from where a float underflows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
+from gpo_analysis.calculus.convexity import convexity
+from gpo_analysis.calculus.jets import NUMBERS, Unsupported, jet_function, number
+from gpo_analysis.calculus.pieces import Piece, pieces
+from gpo_analysis.calculus.signs import signs_on
+from gpo_analysis.calculus.tails import limit_at_infinity, tails
 from gpo_analysis.losses import compile as backend
-from gpo_analysis.losses.convexity import convexity
-from gpo_analysis.losses.jets import NUMBERS, Unsupported, jet_function, number
 from gpo_analysis.losses.margin_loss import MarginLoss
-from gpo_analysis.losses.pieces import Piece, pieces
-from gpo_analysis.losses.signs import signs_on
-from gpo_analysis.losses.tails import limit_at_infinity, tails
 
 Array = NDArray[np.float64]
 

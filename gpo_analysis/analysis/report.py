@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
-from gpo_analysis.losses.jets import NUMBERS, number
+from gpo_analysis.calculus.jets import NUMBERS, number
 
 if TYPE_CHECKING:
     from gpo_analysis.analysis.analyze import LossAnalysis
-    from gpo_analysis.losses.tails import Tail
+    from gpo_analysis.calculus.tails import Tail
 
 _WIDTH = 100
 

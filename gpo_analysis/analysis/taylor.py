@@ -15,11 +15,11 @@ import sympy
 
 from gpo_analysis.analysis.checks import positive, whole_number
 from gpo_analysis.analysis.singularities import piece_at_zero
+from gpo_analysis.calculus.bounded import bounded
+from gpo_analysis.calculus.convexity import value_at
+from gpo_analysis.calculus.jets import NUMBERS, Unsupported, bounds, jet_function, number
+from gpo_analysis.calculus.pieces import pieces
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.bounded import bounded
-from gpo_analysis.losses.convexity import value_at
-from gpo_analysis.losses.jets import NUMBERS, Unsupported, bounds, jet_function, number
-from gpo_analysis.losses.pieces import pieces
 
 MAX_ORDER = 60
 _SECONDS = 1.5

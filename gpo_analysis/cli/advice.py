@@ -42,8 +42,8 @@ def recommend_beta(
     as_json: bool,
 ) -> None:
     """Say which β spends a KL budget, or reaches a target margin, for each loss, with an interval."""
-    from gpo_analysis.advice import recommend_beta as recommend
-    from gpo_analysis.tabular import read_comparisons
+    from gpo_analysis.estimation import recommend_beta as recommend
+    from gpo_analysis.preferences import read_comparisons
 
     if (kl is None) == (margin is None):
         raise ValueError("recommend-beta takes --kl or --margin, one of the two")
@@ -90,7 +90,7 @@ def diagnose(
     as_json: bool,
 ) -> None:
     """Read a training log: how far the policy moved, where the expansion fails, what falls, which f differs."""
-    from gpo_analysis.advice import diagnose as diagnosis
+    from gpo_analysis.estimation import diagnose as diagnosis
 
     found = diagnosis(
         file, loss_of(loss), beta, losses=[loss_of(name) for name in losses] or None, betas=betas or None,

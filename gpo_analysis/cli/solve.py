@@ -12,9 +12,9 @@ from gpo_analysis.cli.losses import loss_of
 from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure
 
 if TYPE_CHECKING:
-    from gpo_analysis.advice import LossChoice, ScoreIntervals
+    from gpo_analysis.estimation import ComparisonFits, LossChoice, ScoreIntervals
     from gpo_analysis.losses import MarginLoss
-    from gpo_analysis.tabular import ComparisonFits, Comparisons
+    from gpo_analysis.preferences import Comparisons
 
 SOLVE_HELP = """\b
 Examples:
@@ -64,7 +64,8 @@ def solve(
 ) -> None:
     """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
     from gpo_analysis.datasets import load_journals
-    from gpo_analysis.tabular import fit_comparisons, read_argument_votes, read_comparisons
+    from gpo_analysis.estimation import fit_comparisons
+    from gpo_analysis.preferences import read_argument_votes, read_comparisons
 
     if (file is None) == (example is None):
         raise ValueError("solve takes a FILE or --example journals, one of the two")
@@ -112,7 +113,7 @@ class _Extras:
         smoothing: float,
         seed: int,
     ) -> _Extras:
-        from gpo_analysis.advice import bootstrap_scores, choose_loss
+        from gpo_analysis.estimation import bootstrap_scores, choose_loss
         from gpo_analysis.losses import PAPER_LOSSES, get_loss
 
         functions = losses or [get_loss(name) for name in PAPER_LOSSES]

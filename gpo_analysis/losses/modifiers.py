@@ -7,8 +7,8 @@ from numbers import Real
 
 import sympy
 
+from gpo_analysis.calculus.pieces import pieces
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
-from gpo_analysis.losses.pieces import pieces
 
 _HALF = sympy.Rational(1, 2)
 

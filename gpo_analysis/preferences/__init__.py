@@ -3,9 +3,10 @@
 Arrays have shape (..., n, n), entries in [0, 1], ``P[i, j] + P[j, i] = 1`` and therefore ½ on the diagonal.
 """
 
-from .diagnostics import Diagnostics, diagnostics
-from .hodge import HodgeSplit, hodge_split
-from .models import (
+from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
+from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
+from gpo_analysis.preferences.models import (
     bradley_terry,
     cyclic,
     deterministic,
@@ -15,10 +16,14 @@ from .models import (
     mixture_of_annotators,
     thurstone,
 )
-from .pairs import PairShares, pair_shares
+from gpo_analysis.preferences.pairs import DirectedPairs
+from gpo_analysis.preferences.reading import read_argument_votes, read_comparisons
+from gpo_analysis.preferences.shares import PairShares, pair_shares
 
 __all__ = [
+    "Comparisons",
     "Diagnostics",
+    "DirectedPairs",
     "HodgeSplit",
     "PairShares",
     "bradley_terry",
@@ -31,5 +36,7 @@ __all__ = [
     "label_noise",
     "mixture_of_annotators",
     "pair_shares",
+    "read_argument_votes",
+    "read_comparisons",
     "thurstone",
 ]

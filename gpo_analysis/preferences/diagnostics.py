@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from .hodge import HodgeSplit, hodge_split
-from .pairs import PairShares, pair_shares
+from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
+from gpo_analysis.preferences.shares import PairShares, pair_shares
 
 if TYPE_CHECKING:
-    from ..tabular.comparisons import Comparisons
+    from gpo_analysis.preferences.comparisons import Comparisons
 
 __all__ = ["Diagnostics", "diagnostics"]
 

@@ -19,8 +19,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lsqr
 
-from .laplacian import solve_laplacian
-from .pairs import PairShares
+from gpo_analysis.preferences.laplacian import solve_laplacian
+from gpo_analysis.preferences.shares import PairShares
 
 __all__ = ["HodgeSplit", "hodge_split"]
 

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr
 
-from .validation import as_floats, check_distribution, check_positive, check_preference, check_probability
+from gpo_analysis.preferences.validation import (
+    as_floats,
+    check_distribution,
+    check_positive,
+    check_preference,
+    check_probability,
+)
 
 __all__ = [
     "bradley_terry",

@@ -1,85 +1,43 @@
-"""Compared pairs with the share of wins of the first: the form in which diagnostics read matrices and comparisons."""
+"""Directed pairs: the one form in which the solvers, the dynamics and the losses see a preference problem."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .validation import as_floats, check_preference
-
-if TYPE_CHECKING:
-    from ..tabular.comparisons import Comparisons
-
-__all__ = ["PairShares", "pair_shares"]
+__all__ = ["DirectedPairs"]
 
 
 @dataclass(frozen=True, eq=False)
-class PairShares:
-    """Pairs first < second, each once; arrays of shape (e,).
+class DirectedPairs:
+    """What a population loss sums over.
+
+    ``E f(βρ) = diagonal_mass · f(0) + Σ_k weight_k f(β (h[winner_k] − h[loser_k]))``, with
+    ``h = log π/πref``; with contexts h is ``h[context_k, winner_k]``. For a preference matrix and two independent
+    draws from μ the weight of i ≻ j is ``2 μ_i μ_j P_ij`` (both orders of drawing), and two equal draws, whose ρ is 0,
+    make up the ``diagonal_mass`` ``Σ μ_i²``. Observed comparisons carry their own shares and have no diagonal.
 
     Attributes
     ----------
-    n : int
-        Number of responses.
-    first, second : array of int
-    share : array
-        ``P[first, second]`` in [0, 1].
-    weight : array
-        Above 0.
+    context : array of int, shape (k,)
+        0 throughout where there are no contexts.
+    winner, loser : array of int, shape (k,)
+    weight : array, shape (k,)
+        Above 0; with `diagonal_mass` it sums to 1. Context weights are multiplied in.
+    diagonal_mass : float
     """
 
-    n: int
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    share: NDArray[np.float64]
+    context: NDArray[np.int64]
+    winner: NDArray[np.int64]
+    loser: NDArray[np.int64]
     weight: NDArray[np.float64]
+    diagonal_mass: float
 
+    def __len__(self) -> int:
+        return len(self.weight)
 
-def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None = None) -> PairShares:
-    """Pairs of a preference matrix, or of observed comparisons.
-
-    Parameters
-    ----------
-    preference : array, shape (n, n), or Comparisons
-    weights : array, shape (n,) or (n, n), optional
-        Of a matrix: μ, which gives pairs the weight μ_i μ_j, or symmetric pair weights; a weight of 0 says "not
-        compared". Ones by default. Comparisons bring their counts.
-
-    Raises
-    ------
-    ValueError
-        For bad preferences or weights, or where no pair is left.
-    """
-    if hasattr(preference, "aggregated"):  # Comparisons, of a package that leans on this one
-        if weights is not None:
-            raise ValueError("observed comparisons bring their own weights, their counts: give no weights beside them")
-        return _from_comparisons(cast("Comparisons", preference))
-    matrix = check_preference(preference)
-    if matrix.ndim != 2:
-        raise ValueError(f"preference must have shape (n, n), got {matrix.shape}")
-    n = len(matrix)
-    given = np.ones((n, n)) if weights is None else as_floats(weights, "weights")
-    if given.shape == (n,):
-        given = given[:, None] * given[None, :] if np.all(given >= 0) else np.full((n, n), np.nan)
-    if given.shape != (n, n) or not np.isfinite(given).all() or np.any(given < 0) or not np.allclose(given, given.T):
-        raise ValueError(
-            f"weights must be finite and at least 0, of shape ({n},), or symmetric of shape ({n}, {n}); "
-            f"got {weights!r:.120}"
-        )
-    first, second = np.nonzero(np.triu(given, 1))
-    if not len(first):
-        raise ValueError("no pair of different responses has a weight above 0")
-    return PairShares(n, first, second, matrix[first, second], given[first, second])
-
-
-def _from_comparisons(comparisons: Comparisons) -> PairShares:
-    seen, n = comparisons.aggregated(), comparisons.n
-    low, high = np.minimum(seen.winner, seen.loser), np.maximum(seen.winner, seen.loser)
-    key, where = np.unique(low * n + high, return_inverse=True)
-    total = np.bincount(where, seen.count).astype(np.float64)
-    wins = np.bincount(where, np.where(seen.winner == low, seen.count, 0.0))
-    first = key // n
-    return PairShares(n, first, key - first * n, np.asarray(wins / total, dtype=np.float64), total)
+    def margins(self, log_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+        """ρ of every pair, shape (..., k), from h of shape (..., m, n)."""
+        return np.asarray(log_ratio[..., self.context, self.winner] - log_ratio[..., self.context, self.loser])

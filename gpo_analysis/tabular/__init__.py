@@ -4,30 +4,21 @@ Array conventions: n responses, m contexts (prompts). Preferences (n, n) or (m, 
 ``h = log π/πref``, ``ρ = h_i − h_j``, ``z = βρ``. Natural logarithms, nats, float64.
 """
 
-from .comparisons import Comparisons
-from .dynamics import train, train_many
-from .features import FeatureSolution, solve_features
-from .fits import ComparisonFits, FitDifference, fit_comparisons
-from .frontier import Frontier, best_of_n, reward_frontier, win_rate, win_rate_frontier
-from .gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
-from .grid import solve_grid
-from .links import LinkFlow, link_flow, link_gradient, off_support_mass
-from .mismatch import RegularizerMismatch, chi_squared, regularizer_mismatch
-from .nash import NashSolution, nash_policy
-from .pairs import DirectedPairs
-from .problem import PreferenceProblem
-from .reading import read_argument_votes, read_comparisons
-from .regularized import regularized_optimum
-from .self_play import SelfPlay, self_play
-from .solution import Solution
-from .solve import solve
-from .trajectory import TrainState, Trajectory
+from gpo_analysis.tabular.features import FeatureSolution, solve_features
+from gpo_analysis.tabular.frontier import Frontier, best_of_n, reward_frontier, win_rate, win_rate_frontier
+from gpo_analysis.tabular.gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
+from gpo_analysis.tabular.grid import solve_grid
+from gpo_analysis.tabular.links import LinkFlow, link_flow, link_gradient, off_support_mass
+from gpo_analysis.tabular.mismatch import RegularizerMismatch, chi_squared, regularizer_mismatch
+from gpo_analysis.tabular.nash import NashSolution, nash_policy
+from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.tabular.regularized import regularized_optimum
+from gpo_analysis.tabular.solution import Solution
+from gpo_analysis.tabular.solve import solve
 
 __all__ = [
     "FeatureSolution",
     "solve_features",
-    "SelfPlay",
-    "self_play",
     "LinkFlow",
     "link_flow",
     "link_gradient",
@@ -47,19 +38,8 @@ __all__ = [
     "NashSolution",
     "nash_policy",
     "regularized_optimum",
-    "TrainState",
-    "Trajectory",
-    "train",
-    "train_many",
-    "ComparisonFits",
-    "Comparisons",
-    "DirectedPairs",
-    "FitDifference",
     "PreferenceProblem",
     "Solution",
-    "fit_comparisons",
-    "read_argument_votes",
-    "read_comparisons",
     "solve",
     "solve_grid",
 ]

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..losses import MarginLoss, get_loss
-from ..preferences.validation import check_positive
-from .problem import PreferenceProblem
-from .recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
-from .shape import LossShape, shape_of
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.shape import LossShape, shape_of
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.solvers.recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
+from gpo_analysis.tabular.problem import PreferenceProblem
 
 __all__ = ["FeatureSolution", "check_features", "solve_features"]
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..divergences import kl_divergence
-from ..preferences.validation import as_floats, check_distribution, check_preference
-from .regularized import regularized_optimum
+from gpo_analysis.divergences import kl_divergence
+from gpo_analysis.preferences.validation import as_floats, check_distribution, check_preference
+from gpo_analysis.tabular.regularized import regularized_optimum
 
 __all__ = ["Frontier", "best_of_n", "reward_frontier", "win_rate", "win_rate_frontier"]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..divergences import Link, get_link
-from ..losses import MarginLoss, get_loss
-from ..preferences.validation import check_positive
-from .cells import cells_of
-from .optimum import Optimum, optimise
-from .problem import PreferenceProblem
-from .solution import solution_of
+from gpo_analysis.divergences import Link, get_link
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.solvers.optimum import Optimum, optimise
+from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.tabular.solution import solution_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def solve_grid(
 ) -> pd.DataFrame:
     """Population optima over a grid.
 
-    ``g = βh`` does not depend on β (see :mod:`gpo_analysis.tabular.optimum`), so each problem and loss is solved once;
+    ``g = βh`` does not depend on β (see :mod:`gpo_analysis.solvers.optimum`), so each problem and loss is solved once;
     all problems of one size take part in one vectorised Newton iteration.
 
     Parameters

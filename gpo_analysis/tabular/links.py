@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import log_softmax, logsumexp
 
-from ..divergences import Link, get_link
-from ..losses import MarginLoss, get_loss
-from ..preferences.validation import as_floats, check_positive
-from .problem import PreferenceProblem
-from .shape import shape_of
+from gpo_analysis.divergences import Link, get_link
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.shape import shape_of
+from gpo_analysis.preferences.validation import as_floats, check_positive
+from gpo_analysis.tabular.problem import PreferenceProblem
 
 __all__ = ["LinkFlow", "link_flow", "link_gradient", "off_support_mass"]
 

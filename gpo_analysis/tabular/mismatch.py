@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..preferences.validation import as_floats, check_distribution
+from gpo_analysis.preferences.validation import as_floats, check_distribution
 
 __all__ = ["RegularizerMismatch", "chi_squared", "regularizer_mismatch"]
 

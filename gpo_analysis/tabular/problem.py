@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..preferences.validation import as_floats, check_distribution, check_positive, check_preference
-from .comparisons import Comparisons
-from .pairs import DirectedPairs
+from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.pairs import DirectedPairs
+from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
 
 if TYPE_CHECKING:
-    from ..divergences import Link
-    from ..losses import MarginLoss
-    from .solution import Solution
+    from gpo_analysis.divergences import Link
+    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.tabular.solution import Solution
 
 __all__ = ["PreferenceProblem"]
 
@@ -248,7 +248,7 @@ class PreferenceProblem:
         ValueError
             For log-ratios that are not finite or of another shape, or β ≤ 0.
         """
-        from ..losses import get_loss
+        from gpo_analysis.losses import get_loss
 
         f = get_loss(loss) if isinstance(loss, str) else loss
         scale = check_positive(beta, "beta")
@@ -265,7 +265,7 @@ class PreferenceProblem:
 
     def solve(self, loss: MarginLoss | str, beta: float, *, link: str | Link = "reverse_kl") -> Solution:
         """The exact population optimum over full-support policies; see :func:`gpo_analysis.tabular.solve.solve`."""
-        from .solve import solve
+        from gpo_analysis.tabular.solve import solve
 
         return solve(self, loss, beta, link=link)
 

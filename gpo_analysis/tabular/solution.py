@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from ..divergences import Link, reverse_kl
-from .optimum import Optimum
-from .problem import PreferenceProblem
+from gpo_analysis.divergences import Link, reverse_kl
+from gpo_analysis.solvers.optimum import Optimum
+from gpo_analysis.tabular.problem import PreferenceProblem
 
 if TYPE_CHECKING:
     import pandas as pd

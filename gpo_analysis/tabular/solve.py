@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..divergences import Link, get_link
-from ..losses import MarginLoss, get_loss
-from ..preferences.validation import check_positive
-from .cells import cells_of
-from .optimum import optimise
-from .solution import Solution, solution_of
+from gpo_analysis.divergences import Link, get_link
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.solvers.optimum import optimise
+from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.tabular.solution import Solution, solution_of
 
 if TYPE_CHECKING:
-    from .problem import PreferenceProblem
+    from gpo_analysis.tabular.problem import PreferenceProblem
 
 __all__ = ["solve"]
 

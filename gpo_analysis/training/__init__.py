@@ -1,12 +1,20 @@
-"""What f, the preferences and the graph of comparisons say of training, before any is done.
+"""Training of tabular policies, and what can be said of it before any is done.
 
-Rates at the start and at the optimum, where the expansion in the margin holds on the way, and how far the policy ends
-from its reference. Conventions as in :mod:`gpo_analysis.tabular`; this package may use `analysis` and `tabular`.
+:func:`train` follows gradient descent, Adam or the gradient flow; :func:`self_play` has the policy draw its own pairs.
+Beside them what f, the preferences and the graph of comparisons say beforehand: rates at the start and at the optimum,
+where the expansion in the margin holds on the way, and how far the policy ends from its reference.
 """
 
-from .deviation import Deviation, chosen_slope, compared, deviation, link_log_ratio
-from .expansions import expanded_gradients, expansion_table, margin_quantiles, predicted_margins, share_beyond
-from .rates import (
+from gpo_analysis.training.deviation import Deviation, chosen_slope, compared, deviation, link_log_ratio
+from gpo_analysis.training.dynamics import train, train_many
+from gpo_analysis.training.expansions import (
+    expanded_gradients,
+    expansion_table,
+    margin_quantiles,
+    predicted_margins,
+    share_beyond,
+)
+from gpo_analysis.training.rates import (
     ADAM_EDGE,
     EarlyPhase,
     LocalRates,
@@ -18,12 +26,17 @@ from .rates import (
     pair_curvature,
     preconditioned_curvature,
 )
+from gpo_analysis.training.self_play import SelfPlay, self_play
+from gpo_analysis.training.trajectory import TrainState, Trajectory
 
 __all__ = [
     "ADAM_EDGE",
     "Deviation",
     "EarlyPhase",
     "LocalRates",
+    "SelfPlay",
+    "TrainState",
+    "Trajectory",
     "adam_second_moments",
     "chosen_slope",
     "compared",
@@ -39,5 +52,8 @@ __all__ = [
     "pair_curvature",
     "preconditioned_curvature",
     "predicted_margins",
+    "self_play",
     "share_beyond",
+    "train",
+    "train_many",
 ]

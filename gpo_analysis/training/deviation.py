@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..analysis import optimal_margin
-from ..losses import MarginLoss, get_loss
-from ..preferences.validation import check_positive
-from ..tabular.features import check_features
-from ..tabular.problem import PreferenceProblem
+from gpo_analysis.analysis import optimal_margin
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.tabular.features import check_features
+from gpo_analysis.tabular.problem import PreferenceProblem
 
 __all__ = ["Deviation", "chosen_slope", "compared", "deviation", "link_log_ratio"]
 

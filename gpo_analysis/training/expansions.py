@@ -14,11 +14,11 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from ..analysis import optimal_margin, taylor, taylor_radius
-from ..losses import MarginLoss, get_loss
-from ..preferences.validation import check_positive
-from ..tabular.problem import PreferenceProblem
-from .rates import early_phase
+from gpo_analysis.analysis import optimal_margin, taylor, taylor_radius
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.training.rates import early_phase
 
 __all__ = ["expanded_gradients", "expansion_table", "margin_quantiles", "predicted_margins", "share_beyond"]
 

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
-from ..losses import MarginLoss, get_loss
-from ..preferences.validation import check_positive
-from ..tabular.objective import Objective
-from ..tabular.problem import PreferenceProblem
+from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.training.objective import Objective
 
 __all__ = [
     "ADAM_EDGE",

@@ -152,7 +152,7 @@ def within_tokens(
     max_prompt, max_response
         Most tokens of the prompt, and of the target with its end token; None for any number.
     """
-    from llm.tokenizers import encode_prompts, encode_responses
+    from llm.policy.tokenizers import encode_prompts, encode_responses
 
     kept = list(examples)
     if max_prompt is not None:

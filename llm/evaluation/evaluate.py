@@ -14,11 +14,11 @@ from gpo_analysis.losses import MarginLoss
 from llm.data.types import Example, Reward
 from llm.evaluation.expansion import compare_gradients
 from llm.evaluation.margins import margins, on_policy_mu_squared
-from llm.evaluation.sequences import along
 from llm.evaluation.texts import dependence, describe
 from llm.evaluation.win_rate import BestOfN, WinRate, best_of_n, compare, length_controlled, win_rate
-from llm.sampling import sample
-from llm.tokenizers import encode_prompts
+from llm.policy.sampling import sample
+from llm.policy.sequences import along
+from llm.policy.tokenizers import encode_prompts
 
 FloatArray = NDArray[np.float64]
 
@@ -277,7 +277,7 @@ def _pairs(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float) -
 def _logps(policy: Any, prompts: Any, responses: Any, pad_id: int) -> FloatArray:
     import torch
 
-    from llm.evaluation.sequences import response_logps
+    from llm.policy.sequences import response_logps
 
     with torch.no_grad():
         parts = [

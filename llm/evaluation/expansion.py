@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gpo_analysis.losses import MarginLoss
-from llm.evaluation.sequences import Ids, response_logps
+from llm.policy.sequences import Ids, response_logps
 
 __all__ = ["compare_gradients"]
 

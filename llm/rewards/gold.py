@@ -19,12 +19,12 @@ from llm.data.readers import Labelled
 from llm.data.types import Example, Pair, Preference, Reward, read_examples, write_examples
 from llm.data.world import WorldConfig, demonstration
 from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
+from llm.policy.sampling import sample
+from llm.policy.tokenizers import encode_prompts, fingerprint
 from llm.rewards.comparisons import Comparison, from_pairs, halves, title_comparisons
 from llm.rewards.sentiment import SentimentConfig, train_sentiment
 from llm.rewards.trained import RewardConfig, agreement, train_reward
 from llm.rewards.world import WorldReward
-from llm.sampling import sample
-from llm.tokenizers import encode_prompts, fingerprint
 
 __all__ = ["GoldConfig", "Learned", "learn_preferences", "learn_sentiment", "learn_titles", "learn_world"]
 

@@ -27,7 +27,7 @@ from scipy.special import expit
 from llm.data.readers import Labelled
 from llm.data.types import Example
 from llm.done import checksum_texts, finished_report, mark_done, stage_key
-from llm.models import new_folder
+from llm.policy.models import new_folder
 from llm.rewards.network import words_of
 
 __all__ = ["SentimentConfig", "SentimentReward", "continuations", "features", "load_sentiment", "train_sentiment"]

@@ -24,7 +24,7 @@ from torch import nn
 
 from llm.data.types import Preference, Reward
 from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
-from llm.models import new_folder
+from llm.policy.models import new_folder
 from llm.rewards.comparisons import Comparison
 from llm.rewards.network import Encoder, NetworkSize
 

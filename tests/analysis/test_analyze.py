@@ -13,9 +13,8 @@ import sympy
 import gpo_analysis as gpo
 from gpo_analysis.analysis import LossAnalysis, calibration, certainty, closed_bayes_risk, closed_link
 from gpo_analysis.analysis.report import as_html, as_text
-from gpo_analysis.losses.tails import KINDS
-
-from .losses import TYPED, loss_of, precise
+from gpo_analysis.calculus.tails import KINDS
+from tests.analysis.losses import TYPED, loss_of, precise
 
 Q, oo, pi, log = sympy.Rational, sympy.oo, sympy.pi, sympy.log
 ETA = sympy.Symbol("eta", real=True)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.analysis import closed_conjugate, conjugate
-
-from .losses import TYPED, loss_of
+from tests.analysis.losses import TYPED, loss_of
 
 S = sympy.Symbol("s", real=True)
 CONVEX = [

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 import gpo_analysis as gpo
 from gpo_analysis.analysis import strength
 from gpo_analysis.analysis.expansion import BETA, MEAN_RATIO, MU_SQUARED_LOSS
-
-from .losses import loss_of
+from tests.analysis.losses import loss_of
 
 SMOOTH = ["logistic", "squared", "exponential", "truncated_quadratic", "savage", "cell", "kliep", "smoothed_logistic"]
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 import gpo_analysis as gpo
 from gpo_analysis.analysis import bayes_risk
 from gpo_analysis.losses import MarginLoss
-
-from .losses import TYPED, loss_of, precise, risk
+from tests.analysis.losses import TYPED, loss_of, precise, risk
 
 ETA = np.array([0.0, 1e-12, 0.003, 0.1, 0.25, 0.4, 0.5, 0.55, 0.7, 0.9, 0.99, 1 - 1e-9, 1.0])
 LOGIT = ["logistic", "savage", "sba", "lsif", "kliep"]

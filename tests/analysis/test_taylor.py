@@ -15,8 +15,7 @@ import gpo_analysis as gpo
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.analysis.singularities import convergence_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero
-
-from .losses import loss_of, precise
+from tests.analysis.losses import loss_of, precise
 
 Z = gpo.get_loss("dpo").symbol
 SMOOTH = [

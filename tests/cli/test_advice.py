@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_cli import as_json, gpo
+from tests.cli.test_cli import as_json, gpo
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 import gpo_analysis as gpo
 from experiments import beta_or_f as experiment
+from gpo_analysis.solvers.optimum import optimise
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.tabular.cells import cells_of
-from gpo_analysis.tabular.optimum import optimise
 
 SMALL = dataclasses.replace(
     experiment.PRESETS["quick"], responses=5, seeds=4, points=7, resamples=40, labels=(1, 30, experiment.EXACT)

@@ -17,8 +17,7 @@ import pytest
 
 from experiments.framework.cells import Cell, Failure, compute_elsewhere, keep, read_cell
 from gpo_analysis.provenance import code_hash
-
-from .test_runner import GOOD, add, command, project, run, table_of
+from tests.experiments.test_runner import GOOD, add, command, project, run, table_of
 
 __all__ = ["project"]
 

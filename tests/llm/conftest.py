@@ -14,8 +14,8 @@ import pytest
 
 from llm.data.types import Example
 from llm.data.world import generate, vocabulary
-from llm.models import LlamaSize, small_llama
-from llm.tokenizers import train_tokenizer
+from llm.policy.models import LlamaSize, small_llama
+from llm.policy.tokenizers import train_tokenizer
 
 # without the extra `llm` there is nothing to test here
 collect_ignore_glob = [] if all(map(importlib.util.find_spec, ("torch", "transformers"))) else ["test_*.py"]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from llm.done import FILE, checksum_model, checksum_texts, finished_report, mark_done, stage_key
-from llm.sft import SftConfig
+from llm.training.sft import SftConfig
 
 
 def test_only_the_same_key_is_done(tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ from llm.data.world import generate, vocabulary  # noqa: E402
 from llm.evaluation.evaluate import HeldOutPairs, best_of_n_table, evaluate, prepare  # noqa: E402
 from llm.evaluation.expansion import compare_gradients  # noqa: E402
 from llm.evaluation.margins import margins, on_policy_mu_squared, taylor_radius  # noqa: E402
-from llm.evaluation.sequences import along, pad, response_logps  # noqa: E402
 from llm.evaluation.signatures import signature  # noqa: E402
 from llm.evaluation.texts import dependence, describe, distinct  # noqa: E402
 from llm.evaluation.win_rate import best_of_n, compare, interval, length_controlled, win_rate  # noqa: E402
-from llm.models import LlamaSize, small_llama  # noqa: E402
+from llm.policy.models import LlamaSize, small_llama  # noqa: E402
+from llm.policy.sampling import SpecialIds, sample  # noqa: E402
+from llm.policy.sequences import along, pad, response_logps  # noqa: E402
+from llm.policy.tokenizers import encode_prompts, encode_responses, train_tokenizer  # noqa: E402
 from llm.rewards.world import WorldReward  # noqa: E402
-from llm.sampling import SpecialIds, sample  # noqa: E402
-from llm.tokenizers import encode_prompts, encode_responses, train_tokenizer  # noqa: E402
 
 RNG = np.random.default_rng(0)
 

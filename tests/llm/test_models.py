@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from llm.done import checksum_model
-from llm.models import (
+from llm.policy.models import (
     LlamaSize,
     LoraSettings,
     add_lora,

@@ -13,13 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import gpo_analysis as gpo
-from llm.batches import TokenizedPairs, batch_rows
-from llm.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
 from llm.data.types import Pair
-from llm.logprobs import chosen_logprobs, pair_logprobs, reference_logprobs
-from llm.objective import Objective, SweepCell, apply_link, soft_loss
-from llm.packing import pack, plain
-from llm.tokenizers import train_tokenizer
+from llm.policy.batches import TokenizedPairs, batch_rows
+from llm.policy.logprobs import chosen_logprobs, pair_logprobs, reference_logprobs
+from llm.policy.packing import pack, plain
+from llm.policy.tokenizers import train_tokenizer
+from llm.training.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
+from llm.training.objective import Objective, SweepCell, apply_link, soft_loss
 
 
 def llama(seed: int = 0, **changes: object) -> LlamaForCausalLM:

@@ -20,13 +20,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from llm.__main__ import main  # noqa: E402
-from llm.config import PRESETS, GridConfig, TrainingConfig, beta_of, preset  # noqa: E402
 from llm.data.types import read_pairs  # noqa: E402
-from llm.files import read_examples_of, read_splits  # noqa: E402
-from llm.grid import evaluation_file, grid_cells, planned_stacks, stacks_of  # noqa: E402
-from llm.pipeline import open_study, run_study  # noqa: E402
-from llm.stages import STAGES  # noqa: E402
-from llm.tables import COLUMNS  # noqa: E402
+from llm.study.config import PRESETS, GridConfig, TrainingConfig, beta_of, preset  # noqa: E402
+from llm.study.files import read_examples_of, read_splits  # noqa: E402
+from llm.study.pipeline import open_study, run_study  # noqa: E402
+from llm.study.stages import STAGES  # noqa: E402
+from llm.study.tables import COLUMNS  # noqa: E402
+from llm.sweep.grid import evaluation_file, grid_cells, planned_stacks, stacks_of  # noqa: E402
 
 TINY = dataclasses.replace(
     preset("tiny"),
@@ -179,8 +179,8 @@ def test_equal_strength_is_equal_curvature() -> None:
 
 def test_the_h200_preset_at_a_reduced_size(tmp_path: Path) -> None:
     """Its optimiser, dtype, tokenizer and parts, with everything small; on CPU."""
-    from llm.models import LlamaSize
-    from llm.tokenizers import TokenizerConfig
+    from llm.policy.models import LlamaSize
+    from llm.policy.tokenizers import TokenizerConfig
 
     full = preset("h200")
     config = dataclasses.replace(
@@ -213,7 +213,7 @@ def test_the_h200_preset_at_a_reduced_size(tmp_path: Path) -> None:
 
 def test_adapters_over_a_model_from_a_folder(tmp_path: Path) -> None:
     pytest.importorskip("peft")
-    from llm.models import LoraSettings
+    from llm.policy.models import LoraSettings
 
     made = run_study(TINY, tmp_path / "first", until="base", say=lambda line: None)
     policy = dataclasses.replace(

@@ -181,8 +181,8 @@ GOLD = GoldConfig(
 
 
 def test_titles_with_samples_of_a_model(tmp_path: Path) -> None:
-    from llm.models import LlamaSize, small_llama
-    from llm.tokenizers import train_tokenizer
+    from llm.policy.models import LlamaSize, small_llama
+    from llm.policy.tokenizers import train_tokenizer
 
     tokenizer = train_tokenizer([e.prompt for e in TRAIN + TEST])
     model = small_llama(LlamaSize(hidden=8, layers=1, heads=2), tokenizer, seed=0)

@@ -11,9 +11,9 @@ import torch
 from scipy import stats
 
 from llm.data.types import Example
-from llm.models import LlamaSize, small_llama
-from llm.sampling import SpecialIds, gumbel_noise, sample, stream_keys
-from llm.tokenizers import encode_prompts
+from llm.policy.models import LlamaSize, small_llama
+from llm.policy.sampling import SpecialIds, gumbel_noise, sample, stream_keys
+from llm.policy.tokenizers import encode_prompts
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-import llm.sft
+import llm.training.sft
 from llm.data.types import Example
 from llm.data.world import generate
 from llm.done import checksum_model
-from llm.models import LoraSettings, add_lora, load_model
+from llm.policy.models import LoraSettings, add_lora, load_model
+from llm.policy.tokenizers import encode_prompts, encode_responses
 from llm.rewards.world import WorldReward
-from llm.sft import SftConfig, epoch_batches, fine_tune, held_out_loss, measure_quality
-from llm.tokenizers import encode_prompts, encode_responses
+from llm.training.sft import SftConfig, epoch_batches, fine_tune, held_out_loss, measure_quality
 
 SHORT = SftConfig(steps=12, batch_size=4, warmup=2, checkpoint_every=5, learning_rate=1e-2)
 
@@ -54,7 +54,7 @@ def test_prompt_weight_by_hand(tiny_model: Any, word_tokenizer: Any, records: li
             w = 1.0 if at + 1 >= len(x) else 0.25
             expected, weight = expected - w * float(logp[at, token]), weight + w
     with torch.no_grad():
-        found, total = llm.sft._nll(tiny_model, word_tokenizer.pad_token_id, rows, 0.25)
+        found, total = llm.training.sft._nll(tiny_model, word_tokenizer.pad_token_id, rows, 0.25)
     assert float(found) == pytest.approx(expected, rel=1e-5)
     assert total == pytest.approx(weight)
 
@@ -88,14 +88,14 @@ def test_a_killed_run_ends_with_the_same_parameters(
 
     base = copy.deepcopy(tiny_model)
     whole = fine_tune(tiny_model, word_tokenizer, records, SHORT, folder=tmp_path / "whole")
-    step = llm.sft._step
+    step = llm.training.sft._step
 
     def killed_at_8(*arguments: Any) -> float:
         if arguments[-1] == 8:
             raise Killed
         return step(*arguments)
 
-    monkeypatch.setattr(llm.sft, "_step", killed_at_8)
+    monkeypatch.setattr(llm.training.sft, "_step", killed_at_8)
     with pytest.raises(Killed):
         fine_tune(copy.deepcopy(base), word_tokenizer, records, SHORT, folder=tmp_path / "parts")
     assert (tmp_path / "parts" / "checkpoint").is_dir()
@@ -105,7 +105,7 @@ def test_a_killed_run_ends_with_the_same_parameters(
         steps.append(arguments[-1])
         return step(*arguments)
 
-    monkeypatch.setattr(llm.sft, "_step", counted)
+    monkeypatch.setattr(llm.training.sft, "_step", counted)
     resumed = fine_tune(copy.deepcopy(base), word_tokenizer, records, SHORT, folder=tmp_path / "parts")
     assert steps == list(range(5, 12))
     assert resumed.report["losses"] == whole.report["losses"]  # to the bit
@@ -125,15 +125,15 @@ def test_a_finished_stage_is_read_and_another_configuration_is_not(
     def never(*_: Any) -> float:
         raise AssertionError("trained again")
 
-    step = llm.sft._step
-    monkeypatch.setattr(llm.sft, "_step", never)
+    step = llm.training.sft._step
+    monkeypatch.setattr(llm.training.sft, "_step", never)
     again = fine_tune(copy.deepcopy(base), word_tokenizer, records, SHORT, folder=tmp_path)
     assert checksum_model(again.model) == checksum_model(first.model)
     assert again.report == first.report
     for config, examples in ((dataclasses.replace(SHORT, seed=1), records), (SHORT, records[:-1])):
         with pytest.raises(AssertionError, match="trained again"):
             fine_tune(copy.deepcopy(base), word_tokenizer, examples, config, folder=tmp_path)
-    monkeypatch.setattr(llm.sft, "_step", step)
+    monkeypatch.setattr(llm.training.sft, "_step", step)
     other = fine_tune(copy.deepcopy(base), word_tokenizer, records, dataclasses.replace(SHORT, seed=1), folder=tmp_path)
     assert other.report["losses"] != first.report["losses"]
 

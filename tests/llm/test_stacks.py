@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.optimization import Adafactor as TheirAdafactor
 
-from llm.batches import TokenizedPairs, batch_rows
-from llm.checkpoints import latest_checkpoint
-from llm.logprobs import pair_logprobs, reference_logprobs
-from llm.lora_stacks import stack_adapters
-from llm.models import LoraSettings, add_lora
-from llm.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
-from llm.packing import pack
-from llm.stacked import stack_model
-from llm.sweep import load_cell, measure_stack_size, plan_stacks, train_sweep
-from llm.trainer import TRACE, StackResult, SweepCell, TrainConfig, train_stack
+from llm.policy.batches import TokenizedPairs, batch_rows
+from llm.policy.logprobs import pair_logprobs, reference_logprobs
+from llm.policy.models import LoraSettings, add_lora
+from llm.policy.packing import pack
+from llm.sweep.run import load_cell, measure_stack_size, plan_stacks, train_sweep
+from llm.training.checkpoints import latest_checkpoint
+from llm.training.lora_stacks import stack_adapters
+from llm.training.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
+from llm.training.stacked import stack_model
+from llm.training.trainer import TRACE, StackResult, SweepCell, TrainConfig, train_stack
 
 ROOT = Path(__file__).parents[2]
 LOSSES = (("logistic", 0.3), ("squared", 0.2), ("hinge", 0.5), ("exponential", 0.1), ("savage", 1.0))
@@ -505,7 +505,7 @@ LAUNCHED = """
 import sys
 from pathlib import Path
 from llm.devices import on_first, place
-from llm.sweep import train_sweep
+from llm.sweep.run import train_sweep
 from tests.llm import test_stacks as t
 
 if __name__ == "__main__":
@@ -553,7 +553,7 @@ def test_cells_are_spread_over_launched_processes(tmp_path: Path, launcher: list
 BESIDE = """
 import sys
 from pathlib import Path
-from llm.sweep import train_sweep
+from llm.sweep.run import train_sweep
 from tests.llm import test_stacks as t
 
 def note(index, step, model):

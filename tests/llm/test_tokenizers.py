@@ -9,8 +9,8 @@ import pytest
 
 from llm.data.types import Example
 from llm.data.world import generate
-from llm.models import LlamaSize, small_llama
-from llm.tokenizers import (
+from llm.policy.models import LlamaSize, small_llama
+from llm.policy.tokenizers import (
     TokenizerConfig,
     check_tokenizer,
     encode_prompts,

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
-from gpo_analysis.preferences import hodge, hodge_split, pair_shares
-from gpo_analysis.tabular import Comparisons
+from gpo_analysis.preferences import Comparisons, hodge, hodge_split, pair_shares
 
 
 def random_preference(n, seed, steps=4):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from gpo_analysis.losses import get_loss, parse_loss
-from gpo_analysis.tabular import Comparisons, PreferenceProblem
+from gpo_analysis.preferences import Comparisons
+from gpo_analysis.solvers.recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
+from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.tabular.features import solve_features
-from gpo_analysis.tabular.recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
 
 CONVEX = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic")
 

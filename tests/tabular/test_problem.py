@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
-from gpo_analysis.tabular import Comparisons, PreferenceProblem
+from gpo_analysis.preferences import Comparisons
+from gpo_analysis.tabular import PreferenceProblem
 
 P = [[0.5, 0.8], [0.2, 0.5]]
 NAN, INF = float("nan"), float("inf")

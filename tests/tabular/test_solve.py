@@ -11,7 +11,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 import gpo_analysis as gpo
-from gpo_analysis.tabular import Comparisons, PreferenceProblem
+from gpo_analysis.preferences import Comparisons
+from gpo_analysis.tabular import PreferenceProblem
 
 SMOOTH = ("logistic", "squared", "exponential", "truncated_quadratic", "cell", "smoothed_logistic")
 CONVEX = (*SMOOTH, "hinge")

@@ -1,0 +1,228 @@
+"""Fit every loss to real comparisons and see how the fits differ."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau
+
+from gpo_analysis.divergences import kl_divergence
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
+from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.solvers.optimum import optimise
+from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.tabular.solution import Solution, as_json, solution_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ComparisonFits", "FitDifference", "fit_comparisons"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitDifference:
+    """How two losses' fits differ; NaN where one of them has no optimum.
+
+    Attributes
+    ----------
+    first, second : str
+        The losses.
+    kendall_tau : float
+        Rank correlation of their scores: 1 says that they order the items alike.
+    largest_score_difference : float
+        ``max_i |a_i − b_i|`` of the centred scores.
+    score_ratio : float
+        ``(a·b)/(a·a)``: the factor that brings the first's scores nearest to the second's. Losses differ in natural
+        scale, by κ to leading order; ½ from logistic to exponential.
+    total_variation : float
+        ``½ Σ |π_a − π_b|`` at the fits' β.
+    kl : float
+        KL(π_a‖π_b) in nats.
+    """
+
+    first: str
+    second: str
+    kendall_tau: float
+    largest_score_difference: float
+    score_ratio: float
+    total_variation: float
+    kl: float
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonFits:
+    """The fits of several losses to one set of comparisons. It shows itself as a table.
+
+    Attributes
+    ----------
+    comparisons : Comparisons
+    beta : float
+    solutions : dict of str to Solution
+        By the losses' names.
+    diagnostics : Diagnostics
+        Of the comparisons, whatever the loss.
+    differences : tuple of FitDifference
+        One for each two losses, in the order of `solutions`.
+    """
+
+    comparisons: Comparisons
+    beta: float
+    solutions: dict[str, Solution]
+    diagnostics: Diagnostics
+    differences: tuple[FitDifference, ...]
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The items' names, in the order of scores and policies."""
+        return self.comparisons.items
+
+    def scores(self) -> pd.DataFrame:
+        """A row an item, a column a loss: log-ratios at β = 1, centred to mean zero; NaN without an optimum."""
+        import pandas as pd
+
+        return pd.DataFrame({name: s.scores for name, s in self.solutions.items()}, index=list(self.items))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, null for what is NaN or infinite.
+
+        ``{"items": […], "fits": {loss: {"scores", "policy", "status", "converged", …}}, "diagnostics": {…},
+        "differences": […], "beta": …}``; scores are log-ratios at β = 1, centred to mean zero over the items, null as a
+        whole where there is no unique optimum. `representative_scores` are then the least-norm minimiser's, if any.
+        """
+        fits = {name: _fit(solution) for name, solution in self.solutions.items()}
+        return {
+            "items": list(self.items),
+            "beta": self.beta,
+            "fits": fits,
+            "diagnostics": self.diagnostics.to_dict(),
+            "differences": [as_json(vars(difference)) for difference in self.differences],
+        }
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Column names, and a row an item, the thirty highest by Borda score."""
+        shown = np.argsort(-np.nan_to_num(self.diagnostics.borda, nan=-np.inf), kind="stable")[:30]
+        columns = [name for name, s in self.solutions.items() if s.converged]
+        rows = [
+            [
+                self.items[i],
+                f"{self.diagnostics.borda[i]:.4f}",
+                *(f"{self.solutions[c].scores[i]:.4f}" for c in columns),
+            ]
+            for i in shown
+        ]
+        return ["item", "Borda", *columns], rows
+
+    def __str__(self) -> str:
+        names, rows = self._table()
+        width = [max(len(row[c]) for row in [names, *rows]) for c in range(len(names))]
+        lines = [str(self.comparisons), "", str(self.diagnostics), "", "scores (log-ratios at β = 1, mean zero)"]
+        for row in [names, *rows]:
+            cells = zip(row, width, strict=True)
+            lines.append("  ".join(x.ljust(w) if c == 0 else x.rjust(w) for c, (x, w) in enumerate(cells)))
+        if len(rows) < len(self.items):
+            lines.append(f"… {len(self.items) - len(rows)} more")
+        lines += ["", *(f"{name:<20} {s.status}" for name, s in self.solutions.items())]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        names, rows = self._table()
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
+        status = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(s.status)}</td></tr>"
+            for name, s in self.solutions.items()
+        )
+        return f"{self.diagnostics._repr_html_()}<table><tr>{head}</tr>{body}</table><table>{status}</table>"
+
+
+def fit_comparisons(
+    comparisons: Comparisons,
+    losses: Iterable[MarginLoss | str] | None = None,
+    beta: float = 1.0,
+    *,
+    reference: ArrayLike | None = None,
+) -> ComparisonFits:
+    """Fit losses to observed comparisons: the empirical optimum of each, what the data are like, how the fits differ.
+
+    Parameters
+    ----------
+    comparisons : Comparisons
+    losses : several MarginLoss or str, optional
+        The paper's six by default.
+    beta : float
+        Of the policies; scores are at β = 1 in any case.
+    reference : array, shape (n,), optional
+        πref in the order of ``comparisons.items``; uniform by default.
+
+    Raises
+    ------
+    ValueError
+        For a bad β or reference, an unknown loss, the same name twice or no loss at all.
+
+    Examples
+    --------
+    >>> from gpo_analysis.datasets import load_journals
+    >>> fits = fit_comparisons(load_journals(), ["logistic"])
+    >>> scores = fits.solutions["logistic"].scores
+    >>> (scores - scores[0]).round(3)
+    array([ 0.   , -2.949, -0.48 ,  0.269])
+    """
+    scale = check_positive(beta, "beta")
+    functions = [get_loss(f) if isinstance(f, str) else f for f in (PAPER_LOSSES if losses is None else losses)]
+    names = [f.name for f in functions]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"losses must be at least one, with distinct names, got {names}")
+    problem = PreferenceProblem.from_comparisons(comparisons, reference)
+    cells = cells_of(problem)
+    solutions = {f.name: solution_of(problem, f.name, scale, optimise(cells, f)) for f in functions}
+    pairs = combinations(solutions.values(), 2)
+    return ComparisonFits(
+        comparisons, scale, solutions, diagnostics(comparisons), tuple(_difference(a, b) for a, b in pairs)
+    )
+
+
+def _difference(a: Solution, b: Solution) -> FitDifference:
+    nan = float("nan")
+    if not (a.converged and b.converged):
+        return FitDifference(a.loss, b.loss, nan, nan, nan, nan, nan)
+    x, y = a.scores, b.scores
+    size = float(x @ x)
+    return FitDifference(
+        first=a.loss,
+        second=b.loss,
+        # Rounded, so that scores equal but for the last digit count as tied.
+        kendall_tau=float(kendalltau(x.round(9), y.round(9)).statistic),
+        largest_score_difference=float(np.abs(x - y).max()),
+        score_ratio=float(x @ y) / size if size > 0 else nan,
+        total_variation=float(0.5 * np.abs(a.policy - b.policy).sum()),
+        kl=float(kl_divergence(a.policy, b.policy)),
+    )
+
+
+def _fit(solution: Solution) -> dict[str, Any]:
+    representative = solution.representative
+    scores = None if representative is None else solution.beta * (representative - representative.mean())
+    return {
+        "scores": as_json(solution.scores) if solution.converged else None,
+        "policy": as_json(solution.policy) if solution.converged else None,
+        "status": solution.status,
+        "converged": solution.converged,
+        "population_loss": as_json(solution.population_loss),
+        "kl": as_json(solution.kl),
+        "mu_squared_loss": as_json(solution.mu_squared_loss),
+        "max_margin": as_json(solution.max_margin),
+        "representative_scores": None if scores is None else as_json(scores),
+    }

@@ -1,0 +1,127 @@
+"""The facts of a loss that decide whether an optimum exists and how to find it, as plain floats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import sympy
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gpo_analysis.calculus.pieces import Piece
+    from gpo_analysis.losses import MarginLoss
+
+__all__ = ["LossShape", "shape_of"]
+
+
+@dataclass(frozen=True)
+class LossShape:
+    """Tails, kinks and straight pieces of f.
+
+    Attributes
+    ----------
+    convex : bool
+        Whether f is known to be convex; False also where that could not be decided.
+    left_slope, right_slope : float
+        Limits of f′ at −∞ and +∞, infinite ones included.
+    left_limit, right_limit : float
+        Limits of f.
+    flat_from, flat_until : float or None
+        Where f is constant from some z on (to the right), up to some z (to the left).
+    kinks : tuple of (float, float)
+        Places where f′ jumps, and by how much.
+    straight : tuple of (float, float)
+        Maximal intervals on which f is affine.
+    least : float
+        inf f; for f not known to be convex the least value on a grid and at the ends.
+    """
+
+    convex: bool
+    left_slope: float
+    right_slope: float
+    left_limit: float
+    right_limit: float
+    flat_from: float | None
+    flat_until: float | None
+    kinks: tuple[tuple[float, float], ...]
+    straight: tuple[tuple[float, float], ...]
+    least: float = 0.0
+
+    @property
+    def is_piecewise_linear(self) -> bool:
+        """Whether the straight pieces cover the real line."""
+        if not self.straight or self.straight[0][0] != -np.inf or self.straight[-1][1] != np.inf:
+            return False
+        return all(a[1] == b[0] for a, b in pairwise(self.straight))
+
+    @property
+    def is_flat_on_both_sides(self) -> bool:
+        """Whether f is constant far out on either side, so that values at infinity are reached."""
+        return self.flat_from is not None and self.flat_until is not None
+
+    def interval(self, z: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The largest interval round z on which f, without kinks, is affine; ``(z, z)`` where it is curved."""
+        lower, upper = z.copy(), z.copy()
+        for low, high in self.straight:
+            inside = (z >= low - tolerance) & (z <= high + tolerance)
+            lower[inside], upper[inside] = low, high
+        return lower, upper
+
+
+@lru_cache(maxsize=512)
+def shape_of(loss: MarginLoss) -> LossShape:
+    """The shape of a loss, from its exact pieces, tails and convexity."""
+    from gpo_analysis.calculus.convexity import convexity
+    from gpo_analysis.calculus.pieces import pieces
+    from gpo_analysis.calculus.tails import tails
+
+    parts, ends = pieces(loss), tails(loss)
+    slopes = _number(ends.left.slope), _number(ends.right.slope)
+    # Existence is decided from the slopes far out; a loss without them is treated as one that is not convex.
+    convex = convexity(loss).is_convex is True and not np.isnan(slopes).any()
+    left_limit, right_limit = _number(ends.left.limit), _number(ends.right.limit)
+    return LossShape(
+        convex=convex,
+        left_slope=slopes[0],
+        right_slope=slopes[1],
+        left_limit=left_limit,
+        right_limit=right_limit,
+        flat_from=None if ends.right.flat_from is None else float(ends.right.flat_from),
+        flat_until=None if ends.left.flat_from is None else float(ends.left.flat_from),
+        kinks=_kinks(parts, loss.symbol),
+        straight=_straight(parts, loss.symbol),
+        least=_least(loss, left_limit, right_limit),
+    )
+
+
+def _number(value: sympy.Expr) -> float:
+    """±∞ and NaN included."""
+    return float("nan") if value is sympy.nan else float(value)
+
+
+def _kinks(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:
+    """Where the slope jumps, and by how much."""
+    found = []
+    for left, right in pairwise(parts):
+        place = right.lower
+        slopes = [float(sympy.N(part.expression.diff(symbol).subs(symbol, place), 30)) for part in (left, right)]
+        jump = slopes[1] - slopes[0]
+        if abs(jump) > 1e-12 * (1 + abs(slopes[0])):
+            found.append((float(place), jump))
+    return tuple(found)
+
+
+def _straight(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:
+    """Pieces on which the slope is constant."""
+    return tuple(
+        (float(part.lower), float(part.upper)) for part in parts if sympy.simplify(part.expression.diff(symbol, 2)) == 0
+    )
+
+
+def _least(loss: MarginLoss, left: float, right: float) -> float:
+    grid = np.concatenate([np.sinh(np.linspace(-7.0, 7.0, 2001)), np.linspace(-10.0, 10.0, 4001)])
+    return float(np.nanmin([np.nanmin(loss(grid)), left, right]))

@@ -1,0 +1,206 @@
+"""Observed comparisons: who won against whom, how often. Pairs that were never compared take no room."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy import sparse
+
+__all__ = ["Comparisons"]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """Labelled pairs of items, each with a count.
+
+    Parameters
+    ----------
+    winner, loser : array of int, shape (k,)
+        Indices into `items`; no item is compared with itself. The same pair may occur more than once.
+    count : array, shape (k,), optional
+        How often, or how many votes: finite, at least 0, fractions allowed, at least one above 0. Ones by default.
+    items : sequence of str, optional
+        The items' names, no two alike; ``"0", "1", …`` by default.
+
+    Raises
+    ------
+    ValueError
+        Naming the first bad entry and what is accepted.
+
+    Examples
+    --------
+    >>> games = Comparisons.from_pairs([("a", "b"), ("b", "c"), ("a", "c")])
+    >>> games.items, games.winner, games.loser
+    (('a', 'b', 'c'), array([0, 1, 0]), array([1, 2, 2]))
+    >>> games
+    Comparisons(3 items, 3 pairs, total count 3)
+    """
+
+    winner: NDArray[np.int64]
+    loser: NDArray[np.int64]
+    count: NDArray[np.float64]
+    items: tuple[str, ...]
+
+    def __init__(
+        self,
+        winner: ArrayLike,
+        loser: ArrayLike,
+        count: ArrayLike | None = None,
+        items: Sequence[str] | None = None,
+    ) -> None:
+        won = _as_index(winner, "winner")
+        lost = _as_index(loser, "loser")
+        if won.size == 0:
+            raise ValueError("no comparisons: winner and loser are empty; at least one pair is needed")
+        if lost.shape != won.shape:
+            raise ValueError(f"winner and loser must have one shape (k,), got {won.shape} and {lost.shape}")
+        names = tuple(str(i) for i in range(int(max(won.max(), lost.max())) + 1)) if items is None else tuple(items)
+        _check_names(names)
+        for name, index in (("winner", won), ("loser", lost)):
+            outside = (index < 0) | (index >= len(names))
+            if outside.any():
+                k = int(np.argmax(outside))
+                raise ValueError(f"{name}[{k}] is {index[k]}; accepted are indices 0 to {len(names) - 1} into items")
+        if np.any(won == lost):
+            k = int(np.argmax(won == lost))
+            raise ValueError(f"comparison {k} sets {names[won[k]]!r} against itself; winner and loser must differ")
+        times = np.ones(won.shape) if count is None else np.array(count, dtype=np.float64)
+        if times.shape != won.shape:
+            raise ValueError(f"count must have the shape of winner, {won.shape}, got {times.shape}")
+        bad = ~np.isfinite(times) | (times < 0)
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise ValueError(f"count[{k}] is {times[k]}; accepted are finite numbers of at least 0")
+        if not np.any(times > 0):
+            raise ValueError("every count is 0; at least one comparison must have a count above 0")
+        for array in (won, lost, times):
+            array.flags.writeable = False
+        object.__setattr__(self, "winner", won)
+        object.__setattr__(self, "loser", lost)
+        object.__setattr__(self, "count", times)
+        object.__setattr__(self, "items", names)
+
+    @classmethod
+    def from_pairs(
+        cls, pairs: Iterable[tuple[str, str] | tuple[str, str, float]], items: Sequence[str] | None = None
+    ) -> Comparisons:
+        """From (winner, loser) or (winner, loser, count) by name; items in order of appearance unless given.
+
+        Raises
+        ------
+        ValueError
+            For a name not in `items`, or what the constructor refuses.
+        """
+        index = {name: i for i, name in enumerate(items)} if items is not None else {}
+        won: list[int] = []
+        lost: list[int] = []
+        times: list[float] = []
+        for pair in pairs:
+            for name in pair[:2]:
+                if name not in index:
+                    if items is not None:
+                        raise ValueError(f"{name!r} is not among the items {tuple(items)!r:.200}")
+                    index[name] = len(index)
+            won.append(index[pair[0]])
+            lost.append(index[pair[1]])
+            times.append(float(pair[2]) if len(pair) > 2 else 1.0)
+        return cls(won, lost, times, items=tuple(index))
+
+    @classmethod
+    def from_counts(cls, counts: ArrayLike, items: Sequence[str] | None = None) -> Comparisons:
+        """From a table, ``counts[i, j]`` = how often i beat j; the diagonal is ignored.
+
+        Parameters
+        ----------
+        counts : array, shape (n, n)
+            Finite, at least 0 off the diagonal.
+        items : sequence of str, optional
+
+        Examples
+        --------
+        >>> Comparisons.from_counts([[0, 3], [1, 0]]).count
+        array([3., 1.])
+        """
+        table = np.array(counts, dtype=np.float64)
+        if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 2:
+            raise ValueError(f"counts must be square with at least two rows, got shape {table.shape}")
+        np.fill_diagonal(table, 0.0)
+        if items is not None and len(items) != len(table):
+            raise ValueError(f"items must name the {len(table)} rows, got {len(items)} names")
+        bad = ~np.isfinite(table) | (table < 0)
+        if bad.any():
+            i, j = (int(x) for x in np.argwhere(bad)[0])
+            raise ValueError(f"counts[{i}, {j}] is {table[i, j]}; accepted are finite numbers of at least 0")
+        won, lost = np.nonzero(table)
+        names = tuple(str(i) for i in range(len(table))) if items is None else tuple(items)
+        return cls(won, lost, table[won, lost], items=names)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Comparisons:
+        """Read a CSV or JSON-lines file, plain or gzip-compressed: see `read_comparisons`."""
+        from gpo_analysis.preferences.reading import read_comparisons
+
+        return read_comparisons(path)
+
+    @property
+    def n(self) -> int:
+        """Number of items."""
+        return len(self.items)
+
+    @property
+    def total(self) -> float:
+        """Sum of the counts."""
+        return float(self.count.sum())
+
+    def aggregated(self) -> Comparisons:
+        """Each ordered pair once, with its counts added up; pairs of count 0 are left out."""
+        key, where = np.unique(self.winner * self.n + self.loser, return_inverse=True)
+        total = np.bincount(where.ravel(), weights=self.count, minlength=len(key))
+        keep = total > 0
+        return Comparisons(key[keep] // self.n, key[keep] % self.n, total[keep], items=self.items)
+
+    def matrix(self) -> sparse.csr_array:
+        """Sparse table of counts, shape (n, n): entry [i, j] says how often i beat j."""
+        from scipy import sparse
+
+        table = sparse.coo_array((self.count, (self.winner, self.loser)), shape=(self.n, self.n)).tocsr()
+        table.sum_duplicates()
+        table.eliminate_zeros()
+        return table
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns winner, loser (names) and count."""
+        import pandas as pd
+
+        names = np.array(self.items, dtype=object)
+        return pd.DataFrame({"winner": names[self.winner], "loser": names[self.loser], "count": self.count})
+
+    def __repr__(self) -> str:
+        return f"Comparisons({self.n} items, {len(self.winner)} pairs, total count {self.total:g})"
+
+
+def _as_index(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    array: NDArray[Any] = np.array(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (k,), got {array.shape}")
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold integer indices, got {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    for i, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"items[{i}] is {name!r}; accepted are non-empty names")
+    if len(set(names)) < len(names):
+        twice = next(name for name, times in Counter(names).items() if times > 1)
+        raise ValueError(f"items must be distinct, {twice!r} occurs more than once")

@@ -1,0 +1,85 @@
+"""Compared pairs with the share of wins of the first: the form in which diagnostics read matrices and comparisons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gpo_analysis.preferences.validation import as_floats, check_preference
+
+if TYPE_CHECKING:
+    from gpo_analysis.preferences.comparisons import Comparisons
+
+__all__ = ["PairShares", "pair_shares"]
+
+
+@dataclass(frozen=True, eq=False)
+class PairShares:
+    """Pairs first < second, each once; arrays of shape (e,).
+
+    Attributes
+    ----------
+    n : int
+        Number of responses.
+    first, second : array of int
+    share : array
+        ``P[first, second]`` in [0, 1].
+    weight : array
+        Above 0.
+    """
+
+    n: int
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    share: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None = None) -> PairShares:
+    """Pairs of a preference matrix, or of observed comparisons.
+
+    Parameters
+    ----------
+    preference : array, shape (n, n), or Comparisons
+    weights : array, shape (n,) or (n, n), optional
+        Of a matrix: μ, which gives pairs the weight μ_i μ_j, or symmetric pair weights; a weight of 0 says "not
+        compared". Ones by default. Comparisons bring their counts.
+
+    Raises
+    ------
+    ValueError
+        For bad preferences or weights, or where no pair is left.
+    """
+    if hasattr(preference, "aggregated"):  # Comparisons, of a package that leans on this one
+        if weights is not None:
+            raise ValueError("observed comparisons bring their own weights, their counts: give no weights beside them")
+        return _from_comparisons(cast("Comparisons", preference))
+    matrix = check_preference(preference)
+    if matrix.ndim != 2:
+        raise ValueError(f"preference must have shape (n, n), got {matrix.shape}")
+    n = len(matrix)
+    given = np.ones((n, n)) if weights is None else as_floats(weights, "weights")
+    if given.shape == (n,):
+        given = given[:, None] * given[None, :] if np.all(given >= 0) else np.full((n, n), np.nan)
+    if given.shape != (n, n) or not np.isfinite(given).all() or np.any(given < 0) or not np.allclose(given, given.T):
+        raise ValueError(
+            f"weights must be finite and at least 0, of shape ({n},), or symmetric of shape ({n}, {n}); "
+            f"got {weights!r:.120}"
+        )
+    first, second = np.nonzero(np.triu(given, 1))
+    if not len(first):
+        raise ValueError("no pair of different responses has a weight above 0")
+    return PairShares(n, first, second, matrix[first, second], given[first, second])
+
+
+def _from_comparisons(comparisons: Comparisons) -> PairShares:
+    seen, n = comparisons.aggregated(), comparisons.n
+    low, high = np.minimum(seen.winner, seen.loser), np.maximum(seen.winner, seen.loser)
+    key, where = np.unique(low * n + high, return_inverse=True)
+    total = np.bincount(where, seen.count).astype(np.float64)
+    wins = np.bincount(where, np.where(seen.winner == low, seen.count, 0.0))
+    first = key // n
+    return PairShares(n, first, key - first * n, np.asarray(wins / total, dtype=np.float64), total)

@@ -1,0 +1,201 @@
+"""Convex losses with kinks and curvature (``max(0, 1 − z) + z²/10``): smooth the kinks, then hold on to them exactly.
+
+Write ``f(z) = f₀(z) + Σ_r s_r max(0, z − z_r)`` with f₀ once differentiable. Newton's method runs on
+``max(0, u) → (u + √(u² + 4τ²))/2`` while τ falls; pairs whose margin ends at a kink are then *held* there, which leaves
+a smooth problem in fewer variables. Its minimum is the answer if the slopes at the held kinks can be chosen within
+their jumps so that every response is in balance: the condition 0 ∈ ∂F, which is checked and not assumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
+
+from gpo_analysis.losses.shape import LossShape
+from gpo_analysis.solvers.cells import Cell
+from gpo_analysis.solvers.faces import Intervals, components
+from gpo_analysis.solvers.newton import minimise_stack
+
+if TYPE_CHECKING:
+    from gpo_analysis.losses import MarginLoss
+
+__all__ = ["minimise_kinked"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SMOOTHINGS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+#: A margin this near to a kink, after the last smoothing, is held there.
+NEAR = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class _Smoothed:
+    """f with its kinks rounded at the scale τ; the same calls as a MarginLoss."""
+
+    loss: MarginLoss
+    shape: LossShape
+    tau: float
+
+    def __call__(self, z: FloatArray) -> FloatArray:
+        return self.derivative(z, order=0)
+
+    def derivative(self, z: FloatArray, order: int = 1) -> FloatArray:
+        total = _smooth_part(self.loss, self.shape, z, order)
+        for kink, jump in self.shape.kinks:
+            u = z - kink
+            root = np.hypot(u, 2 * self.tau)
+            part = ((u + root) / 2, (1 + u / root) / 2, 2 * self.tau**2 / root**3)[order]
+            total = total + jump * part
+        return total
+
+
+def _smooth_part(loss: MarginLoss, shape: LossShape, z: FloatArray, order: int) -> FloatArray:
+    """f₀ or a derivative; exactly at a kink, from the left."""
+    left = z
+    for kink, _ in shape.kinks:
+        left = np.where(left == kink, np.nextafter(kink, -np.inf), left)
+    total: FloatArray = np.asarray(loss.derivative(left, order=order), dtype=np.float64)
+    for kink, jump in shape.kinks:
+        if order < 2:
+            total = total - jump * (np.maximum(left - kink, 0.0) if order == 0 else (left > kink))
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class Kinked:
+    """The end: g (n,) centred within components, ``Σ w f``, the minimisers' intervals, whether 0 ∈ ∂F holds."""
+
+    g: FloatArray
+    value: float
+    intervals: Intervals
+    converged: bool
+    iterations: int
+
+
+def minimise_kinked(cell: Cell, loss: MarginLoss, shape: LossShape) -> Kinked:
+    """Minimise ``Σ w f(g_i − g_j)`` for a convex f with kinks, of which a minimum exists.
+
+    Parameters
+    ----------
+    cell : Cell
+    loss : MarginLoss
+    shape : LossShape
+        With at least one kink.
+    """
+    weights = cell.dense()[None]
+    g, iterations = np.zeros((1, cell.n)), 0
+    for tau in SMOOTHINGS:
+        found = minimise_stack(weights, _Smoothed(loss, shape, tau), cell.parts[None], g)  # type: ignore[arg-type]
+        g, iterations = found.g, iterations + int(found.iterations[0])
+    return _polish(cell, loss, shape, g[0], iterations)
+
+
+def _polish(cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, iterations: int) -> Kinked:
+    d = g[cell.winner] - g[cell.loser]
+    kinks = np.array([kink for kink, _ in shape.kinks])
+    nearest = np.argmin(np.abs(d[:, None] - kinks[None, :]), axis=1)
+    held = np.abs(d - kinks[nearest]) <= NEAR
+    for _ in range(20):
+        blocks, offset, held = _contracted(cell, held, kinks[nearest], g)
+        at = _reduced_newton(cell, loss, shape, blocks, offset, g)
+        slopes, rest = _multipliers(cell, loss, shape, at, held, nearest)
+        size = np.abs(cell.weight * loss.derivative(at[cell.winner] - at[cell.loser])).max(initial=1e-300)
+        if rest <= 1e-9 * size:
+            break
+        loose = held.copy()
+        loose[held] = (slopes <= 1e-9) | (slopes >= 1 - 1e-9)
+        if not loose.any():
+            break
+        held = held & ~loose
+    converged = bool(rest <= 1e-9 * size)
+    d = at[cell.winner] - at[cell.loser]
+    lower, upper = shape.interval(d, 0.0)
+    inner = np.zeros(len(held), dtype=bool)
+    inner[held] = (slopes > 1e-9) & (slopes < 1 - 1e-9)
+    pinned = kinks[nearest]
+    lower, upper = np.where(inner, pinned, lower), np.where(inner, pinned, upper)
+    value = float(cell.weight @ loss(np.where(held, pinned, d)))
+    return Kinked(at, value, Intervals(cell.winner, cell.loser, lower, upper), converged, iterations)
+
+
+def _contracted(
+    cell: Cell, held: NDArray[np.bool_], pinned: FloatArray, g: FloatArray
+) -> tuple[IntArray, FloatArray, NDArray[np.bool_]]:
+    """Blocks that the held pairs make, each response's place in its block, and the pairs that agree with it."""
+    blocks = components(cell.n, cell.winner[held], cell.loser[held], strong=False)
+    offset = np.zeros(cell.n)
+    seen = np.zeros(cell.n, dtype=bool)
+    neighbours: list[list[tuple[int, float]]] = [[] for _ in range(cell.n)]
+    for k in np.flatnonzero(held):
+        i, j = int(cell.winner[k]), int(cell.loser[k])
+        neighbours[i].append((j, -pinned[k]))
+        neighbours[j].append((i, pinned[k]))
+    for root in range(cell.n):
+        stack = [] if seen[root] else [root]
+        seen[root] = True
+        while stack:
+            i = stack.pop()
+            for j, step in neighbours[i]:
+                if not seen[j]:
+                    seen[j], offset[j] = True, offset[i] + step
+                    stack.append(j)
+    agree = held & (np.abs(offset[cell.winner] - offset[cell.loser] - pinned) <= 1e-9)
+    count = np.bincount(blocks)
+    offset = offset - (np.bincount(blocks, weights=offset) / count)[blocks]
+    return blocks, offset, agree
+
+
+def _reduced_newton(
+    cell: Cell, loss: MarginLoss, shape: LossShape, blocks: IntArray, offset: FloatArray, g: FloatArray
+) -> FloatArray:
+    """Minimise over the blocks' places, all else held; the margins stay off the kinks."""
+    count = int(blocks.max()) + 1
+    size = np.bincount(blocks)
+    y = np.bincount(blocks, weights=g) / size
+    tail, head = blocks[cell.winner], blocks[cell.loser]
+    apart = tail != head
+    tail, head, w = tail[apart], head[apart], cell.weight[apart]
+    shift = (offset[cell.winner] - offset[cell.loser])[apart]
+    for _ in range(100 if len(w) else 0):
+        d = y[tail] - y[head] + shift
+        flow = w * loss.derivative(d)
+        gradient = np.bincount(tail, flow, count) - np.bincount(head, flow, count)
+        curvature = np.zeros((count, count))
+        np.add.at(curvature, (tail, head), w * loss.derivative(d, order=2))
+        curvature = curvature + curvature.T
+        hessian = np.diag(curvature.sum(axis=1)) - curvature
+        step = -np.linalg.lstsq(hessian, gradient, rcond=1e-14)[0]
+        value, length = float(w @ loss(d)), 1.0
+        while length > 1e-12 and float(w @ loss(d + length * (step[tail] - step[head]))) > value + 1e-15 * abs(value):
+            length /= 2
+        y = y + length * step
+        if np.abs(step).max() <= 1e-13 * (1 + np.abs(y).max()):
+            break
+    placed = y[blocks] + offset
+    return np.asarray(placed - (np.bincount(cell.parts, placed) / np.bincount(cell.parts))[cell.parts])
+
+
+def _multipliers(
+    cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, held: NDArray[np.bool_], nearest: IntArray
+) -> tuple[FloatArray, float]:
+    """Shares in [0, 1] of the jumps at the held kinks that balance every response best, and the imbalance left."""
+    kinks = np.array([kink for kink, _ in shape.kinks])
+    jumps = np.array([jump for _, jump in shape.kinks])
+    d = g[cell.winner] - g[cell.loser]
+    left = np.where(held, np.nextafter(kinks[nearest], -np.inf), d)
+    flow = cell.weight * loss.derivative(left)
+    gradient = np.bincount(cell.winner, flow, cell.n) - np.bincount(cell.loser, flow, cell.n)
+    k = np.flatnonzero(held)
+    if not len(k):
+        return np.zeros(0), float(np.abs(gradient).max())
+    columns = np.zeros((cell.n, len(k)))
+    strength = cell.weight[k] * jumps[nearest[k]]
+    columns[cell.winner[k], np.arange(len(k))] = strength
+    columns[cell.loser[k], np.arange(len(k))] = -strength
+    found = lsq_linear(columns, -gradient, bounds=(0.0, 1.0), method="bvls", tol=1e-15, max_iter=1000)
+    return np.asarray(found.x), float(np.abs(columns @ found.x + gradient).max())

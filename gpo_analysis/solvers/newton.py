@@ -1,0 +1,302 @@
+"""Newton's method for many small problems at once: a stack of weights (b, n, n), one vectorised iteration.
+
+Minimised is ``F(g) = Σ_ij W_ij f(g_i − g_j)`` in ``g = βh``. Its Hessian is the Laplacian of a graph with the weights
+``W_ij f″(g_i − g_j)``, so F is flat along each block of responses that hang together; one response of a block, the
+ground, is held by adding to its diagonal entry, which changes no difference of g.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    from gpo_analysis.losses import MarginLoss
+
+__all__ = ["Minima", "minimise_stack"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+#: A last step this small, relative to 1 + max|g|, ends the iteration.
+STEP = 1e-11
+#: The largest estimated error of g, relative to 1 + max|g|, with which a minimum counts as found.
+ACCURACY = 1e-6
+#: Armijo's constant.
+DECREASE = 1e-4
+#: Where f is not convex, a descent that comes this far out runs off to infinity and is left.
+ESCAPED = 300.0
+#: Elements of one (b, n, n) array worked on at a time.
+CHUNK = 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Minima:
+    """Where the iteration ended, a row a problem.
+
+    Attributes
+    ----------
+    g : array, shape (b, n)
+        Centred within each block of responses.
+    value : array, shape (b,)
+        F(g).
+    error : array, shape (b,)
+        Estimate of the largest error in g: the last step and the rounding of the gradient carried through the Hessian.
+    converged : array of bool, shape (b,)
+    iterations : array of int, shape (b,)
+    """
+
+    g: FloatArray
+    value: FloatArray
+    error: FloatArray
+    converged: BoolArray
+    iterations: NDArray[np.int64]
+
+
+def minimise_stack(
+    weights: FloatArray,
+    loss: MarginLoss,
+    blocks: NDArray[np.int64],
+    start: FloatArray | None = None,
+    *,
+    convex: bool = True,
+    max_iterations: int = 2000,
+) -> Minima:
+    """Minimise each problem of a stack.
+
+    Parameters
+    ----------
+    weights : array, shape (b, n, n)
+        ``W[i, j] ≥ 0`` of i ≻ j, zero on the diagonal.
+    loss : MarginLoss
+        Once differentiable; for kinks see :mod:`gpo_analysis.solvers.kinks`.
+    blocks : array of int, shape (b, n)
+        Labels: responses of one block hang together, no weight goes from one block to another.
+    start : array, shape (b, n), optional
+        Zeros by default, which is π = πref.
+    convex : bool
+        If not, negative curvature is turned round and left along its eigenvector, so that the end is a minimum.
+    """
+    b, n, _ = weights.shape
+    g = np.zeros((b, n)) if start is None else start.copy()
+    value, error = np.full(b, np.nan), np.full(b, np.inf)
+    converged, iterations = np.zeros(b, dtype=bool), np.zeros(b, dtype=np.int64)
+    rows = max(1, CHUNK // (n * n))
+    for first in range(0, b, rows):
+        part = slice(first, first + rows)
+        stack = _Stack(weights[part], loss, blocks[part], convex)
+        g[part], value[part], error[part], converged[part], iterations[part] = stack.run(g[part], max_iterations)
+    return Minima(g, value, error, converged, iterations)
+
+
+class _Stack:
+    """The arrays of one chunk; rows leave it as they converge."""
+
+    def __init__(self, weights: FloatArray, loss: MarginLoss, blocks: NDArray[np.int64], convex: bool) -> None:
+        self.weights, self.loss, self.blocks, self.convex = weights, loss, blocks, convex
+        self.ground = _grounds(weights, blocks)
+
+    def run(
+        self, g: FloatArray, max_iterations: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray, NDArray[np.int64]]:
+        b = len(g)
+        g = g.copy()
+        active = np.arange(b)
+        last = np.full(b, np.inf)
+        stalled, idle = np.zeros(b, dtype=np.int64), np.zeros(b, dtype=np.int64)
+        lowest, shortest = np.full(b, np.inf), np.full(b, np.inf)
+        iterations = np.zeros(b, dtype=np.int64)
+        for _ in range(max_iterations):
+            w, at = self.weights[active], g[active]
+            value, gradient, hessian, noise = self._derivatives(w, at)
+            step = self._direction(hessian, gradient, active)
+            size, scale = _largest(step), 1 + _largest(at)
+            slope = np.einsum("bi,bi->b", gradient, step)
+            length = self._search(w, at, step, value, slope, noise)
+            g[active] = _centred(at + length[:, None] * step, self.blocks[active])
+            iterations[active] += 1
+            # Where rounding hides the descent the steps stop shrinking: three such steps end the iteration.
+            hidden = (np.abs(slope) <= 1e-13 * noise) & (size > 0.5 * last[active])
+            stalled[active] = np.where(hidden, stalled[active] + 1, 0)
+            last[active] = size
+            # Neither F nor the step has got smaller for long: float64 cannot hold the answer.
+            ahead = (value < lowest[active] - 1e-10 * noise) | (size < 0.9 * shortest[active])
+            idle[active] = np.where(ahead, 0, idle[active] + 1)
+            lowest[active] = np.minimum(lowest[active], value)
+            shortest[active] = np.minimum(shortest[active], size)
+            done = (
+                ((size <= STEP * scale) & (length > 0.5))
+                | (stalled[active] >= 3)
+                | (length == 0)
+                | (idle[active] >= 40)
+            )
+            if not self.convex:
+                done |= _largest(g[active]) > ESCAPED
+            active = active[~done]
+            if not len(active):
+                break
+        value, error = self._error(g, self.blocks)
+        good = np.isfinite(value) & (error <= ACCURACY * (1 + _largest(g)))
+        for k in np.flatnonzero(~good) if self.convex else ():
+            error[k] = self._error_on_straight_pieces(int(k), g[k])
+            good[k] = np.isfinite(value[k]) and error[k] <= ACCURACY * (1 + np.abs(g[k]).max())
+        return g, value, error, good, iterations
+
+    def _derivatives(self, w: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """F, its gradient and Hessian, and Σ|W f| as a measure of F's rounding."""
+        d = g[:, :, None] - g[:, None, :]
+        terms = _times(w, self.loss(d))
+        flow = _times(w, self.loss.derivative(d))
+        curvature = _times(w, self.loss.derivative(d, order=2))
+        curvature = curvature + np.swapaxes(curvature, 1, 2)
+        gradient = flow.sum(axis=2) - flow.sum(axis=1)
+        hessian = -curvature
+        diagonal = np.arange(g.shape[1])
+        hessian[:, diagonal, diagonal] = curvature.sum(axis=2)
+        return _sum(terms), gradient, hessian, np.abs(terms).sum(axis=(1, 2))
+
+    def _direction(self, hessian: FloatArray, gradient: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
+        """Newton's step; along positive curvature only where the Hessian is singular or indefinite."""
+        grounded, scale = _grounded(hessian, self.ground[rows])
+        right = -gradient * scale
+        try:
+            step = np.linalg.solve(grounded, right[..., None])[..., 0] if self.convex else np.full_like(right, np.nan)
+        except np.linalg.LinAlgError:
+            step = np.full_like(right, np.nan)
+        descent = np.isfinite(step).all(axis=1) & (np.einsum("bi,bi->b", step, right) >= 0)
+        for k in np.flatnonzero(~descent):
+            step[k] = _curved_step(grounded[k], right[k], self.convex)
+        return np.asarray(step * scale)
+
+    def _search(
+        self, w: FloatArray, g: FloatArray, step: FloatArray, value: FloatArray, slope: FloatArray, noise: FloatArray
+    ) -> FloatArray:
+        """Step lengths 1, ½, ¼ …: Armijo's rule, or a flatter slope where rounding hides the descent."""
+        length = np.ones(len(g))
+        pending = np.flatnonzero(_largest(step) > 0)
+        for _ in range(60):
+            trial = g[pending] + length[pending, None] * step[pending]
+            d = trial[:, :, None] - trial[:, None, :]
+            new = _sum(_times(w[pending], self.loss(d)))
+            bound = value[pending] + DECREASE * length[pending] * slope[pending]
+            good = (new <= bound) & np.isfinite(new)
+            close = new <= value[pending] + 1e-14 * noise[pending]
+            unsure = np.flatnonzero(~good & close)
+            if len(unsure):
+                k = pending[unsure]
+                flow = _times(w[k], self.loss.derivative(d[unsure]))
+                gradient = flow.sum(axis=2) - flow.sum(axis=1)
+                after = np.einsum("bi,bi->b", gradient, step[k])
+                good[unsure] = np.abs(after) <= 0.9 * np.abs(slope[k]) + 1e-300
+            pending = pending[~good]
+            if not len(pending):
+                return length
+            length[pending] *= 0.5
+        length[pending] = 0.0
+        return length
+
+    def _error(self, g: FloatArray, blocks: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """F at the end, and how far rounding in the gradient can have moved g: random signs through the Hessian."""
+        value, gradient, hessian, _ = self._derivatives(self.weights, g)
+        size = 4 * np.finfo(float).eps * self._traffic(g)
+        rng = np.random.default_rng(0)
+        error = np.zeros(len(g))
+        sides = [gradient] + [size * rng.choice([-1.0, 1.0], size=size.shape) for _ in range(3)]
+        for side in sides:
+            step = self._direction(hessian, _centred(side, blocks), np.arange(len(g)))
+            error = np.maximum(error, _largest(_centred(step, blocks)))
+        return value, np.where(np.isfinite(error), error, np.inf)
+
+    def _traffic(self, g: FloatArray) -> FloatArray:
+        """Σ|W f′| over the pairs of each response, shape (b, n)."""
+        flow = np.abs(_times(self.weights, self.loss.derivative(g[:, :, None] - g[:, None, :])))
+        return np.asarray(flow.sum(axis=2) + flow.sum(axis=1))
+
+    def _error_on_straight_pieces(self, k: int, g: FloatArray) -> float:
+        """The error of one row within the blocks that curvature holds together, if between them F is level."""
+        one = _Stack(self.weights[k : k + 1], self.loss, self.blocks[k : k + 1], True)
+        _, gradient, hessian, _ = one._derivatives(one.weights, g[None])
+        held = np.abs(hessian[0]) > 1e-13 * np.abs(hessian[0]).max()
+        labels = connected_components(csr_array(held), directed=False)[1].astype(np.int64)
+        traffic = one._traffic(g[None])[0]
+        tilt = np.abs(np.bincount(labels, weights=gradient[0]))
+        if labels.max() == self.blocks[k].max() or np.any(tilt > 1e-12 * np.bincount(labels, weights=traffic)):
+            return np.inf
+        inner = _Stack(self.weights[k : k + 1] * (labels[:, None] == labels), self.loss, labels[None], True)
+        return float(inner._error(g[None], labels[None])[1][0])
+
+
+def _times(weights: FloatArray, values: NDArray[np.float64]) -> FloatArray:
+    """Product in which a weight of 0 silences an infinite value."""
+    return np.where(weights > 0, weights * np.where(weights > 0, values, 0.0), 0.0)
+
+
+def _largest(rows: FloatArray) -> FloatArray:
+    return np.asarray(np.abs(rows).max(axis=1))
+
+
+def _centred(g: FloatArray, blocks: NDArray[np.int64]) -> FloatArray:
+    """g with the mean of each block taken off."""
+    b, n = g.shape
+    key = blocks + n * np.arange(b)[:, None]
+    total = np.bincount(key.ravel(), weights=g.ravel(), minlength=b * n)
+    size = np.bincount(key.ravel(), minlength=b * n)
+    mean = total / np.maximum(size, 1)
+    return np.asarray(g - mean[key])
+
+
+def _grounds(weights: FloatArray, blocks: NDArray[np.int64]) -> BoolArray:
+    """One response a block, the one with the most weight."""
+    b, n = blocks.shape
+    degree = weights.sum(axis=1) + weights.sum(axis=2)
+    ground = np.zeros((b, n), dtype=bool)
+    for label in range(n):
+        inside = blocks == label
+        rows = np.flatnonzero(inside.any(axis=1))
+        if not len(rows):
+            break
+        ground[rows, np.argmax(np.where(inside[rows], degree[rows], -1.0), axis=1)] = True
+    return ground
+
+
+def _grounded(hessian: FloatArray, ground: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Hessian with the grounds held, scaled to a unit diagonal, and the scale (1/√diagonal)."""
+    n = hessian.shape[1]
+    held = hessian.copy()
+    i = np.arange(n)
+    diagonal = held[:, i, i]
+    diagonal = np.where(ground, np.where(diagonal > 0, 2 * diagonal, 1.0), diagonal)
+    scale = 1 / np.sqrt(np.where(np.abs(diagonal) > 0, np.abs(diagonal), 1.0))
+    held[:, i, i] = diagonal
+    return held * scale[:, :, None] * scale[:, None, :], scale
+
+
+def _curved_step(matrix: FloatArray, right: FloatArray, convex: bool) -> FloatArray:
+    """Step from an eigendecomposition: |λ| for λ, at least 1e-10 of the largest; off a saddle along its eigenvector."""
+    if not np.isfinite(matrix).all():
+        return right
+    if not convex:
+        try:
+            return np.asarray(cho_solve(cho_factor(matrix), right))
+        except np.linalg.LinAlgError:  # negative curvature
+            pass
+    eigenvalues, vectors = np.linalg.eigh(matrix)
+    bound = 1e-10 * max(np.abs(eigenvalues).max(), 1e-300)
+    along = vectors.T @ right
+    step = along / np.maximum(np.abs(eigenvalues), bound)
+    downhill = (eigenvalues < -1e-8) & (np.abs(along) < 1e-8)
+    if not convex and downhill.any() and np.abs(step).max() < 1e-6:
+        step = step + np.where(downhill, 0.1, 0.0)
+    return np.asarray(vectors @ step)
+
+
+def _sum(terms: FloatArray) -> FloatArray:
+    """Sum of each matrix; NaN, silently, where ∞ meets −∞ (far out under a loss unbounded below)."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(terms.sum(axis=(1, 2)))

@@ -1,0 +1,1 @@
+"""Policies: models, tokenizers, batches, sampling and log-probabilities."""

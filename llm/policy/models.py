@@ -1,0 +1,260 @@
+"""Causal language models: a small Llama from scratch, a local folder, a name on the hub; LoRA; safe saving.
+
+A model and its tokenizer lie in one folder, the weights as safetensors. A folder is written beside its place and
+renamed into it, so that a full disk or a killed process leaves the previous one as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm.policy.tokenizers import FINGERPRINT, check_tokenizer, fingerprint, load_tokenizer
+
+__all__ = [
+    "LlamaSize",
+    "LoraSettings",
+    "add_lora",
+    "count_parameters",
+    "load_model",
+    "new_folder",
+    "save_model",
+    "small_llama",
+]
+
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class LlamaSize:
+    """Size of a Llama trained from scratch.
+
+    Parameters
+    ----------
+    hidden
+        Width of the residual stream.
+    layers, heads
+        Number of blocks, and of attention heads in each.
+    intermediate
+        Width inside the feed-forward blocks; 0 for 8/3 of ``hidden``, rounded up to a multiple of 8.
+    positions
+        Longest sequence, prompt and response together.
+    tied
+        Whether input and output embeddings are one matrix.
+    """
+
+    hidden: int = 64
+    layers: int = 2
+    heads: int = 4
+    intermediate: int = 0
+    positions: int = 256
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "layers", "heads", "positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 1 or more")
+        if self.hidden % (2 * self.heads):
+            raise ValueError(f"hidden is {self.hidden} with {self.heads} heads; each head needs an even width")
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters (Hu et al., arXiv 2106.09685), through `peft`.
+
+    Parameters
+    ----------
+    rank, alpha
+        Rank r of the update, which is scaled by alpha / r.
+    targets
+        Names of the linear layers that get one.
+    dropout
+        Dropout on the adapter's input; 0 keeps runs reproducible across stacks.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    dropout: float = 0.0
+
+
+def small_llama(size: LlamaSize, tokenizer: Any, *, seed: int) -> Any:
+    """Return an untrained Llama for the tokenizer's vocabulary, float32, its weights drawn from the seed.
+
+    Examples
+    --------
+    >>> from llm.policy.tokenizers import train_tokenizer
+    >>> tokenizer = train_tokenizer(["a red boat ."])
+    >>> model = small_llama(LlamaSize(hidden=8, layers=1, heads=2), tokenizer, seed=0)
+    >>> model.config.vocab_size == len(tokenizer)
+    True
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden,
+        intermediate_size=size.intermediate or -(-size.hidden * 8 // 3 // 8) * 8,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        max_position_embeddings=size.positions,
+        tie_word_embeddings=size.tied,
+        # the usual 0.02 suits a width of 600; a width of 64 then takes twice the steps to learn to copy
+        initializer_range=0.5 * size.hidden**-0.5,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
+    setattr(config, FINGERPRINT, fingerprint(tokenizer))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).float().eval()
+
+
+def load_model(
+    source: str | os.PathLike[str],
+    *,
+    tokenizer_source: str | os.PathLike[str] | None = None,
+    pad_token: str | None = None,
+    lora: LoraSettings | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> tuple[Any, Any]:
+    """Load a causal language model and its tokenizer from a folder or, by name, from the hub.
+
+    Parameters
+    ----------
+    source
+        Folder with config.json and safetensors, or name on the hub.
+    tokenizer_source
+        Where the tokenizer is, if not with the model.
+    pad_token
+        Token to pad with, where the tokenizer names none (`llm.policy.tokenizers.check_tokenizer`).
+    lora
+        Adapters to add; the weights themselves are then frozen.
+    dtype
+        "float32" or "bfloat16".
+    device
+        A torch device.
+
+    Returns
+    -------
+    model, tokenizer
+
+    Raises
+    ------
+    ValueError
+        For an unknown dtype, or a tokenizer that does not fit the model.
+    FileNotFoundError
+        For a path that is no folder with a model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; accepted are {', '.join(DTYPES)}")
+    text = os.fspath(source)
+    looks_local = Path(text).exists() or text.startswith((".", "/", "~")) or text.count("/") > 1
+    if looks_local and not (Path(text) / "config.json").is_file():
+        raise FileNotFoundError(f"{text} is no folder with a model: it has no config.json")
+    with _no_bars():
+        model = AutoModelForCausalLM.from_pretrained(text, dtype=getattr(torch, dtype), use_safetensors=True)
+    tokenizer = load_tokenizer(tokenizer_source or text, pad_token=pad_token)
+    check_tokenizer(tokenizer, model)
+    if lora is not None:
+        model = add_lora(model, lora)
+    return model.to(device).eval(), tokenizer
+
+
+def add_lora(model: Any, settings: LoraSettings, *, seed: int = 0) -> Any:
+    """Return the model with fresh adapters, which change nothing before they are trained."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    known = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    missing = [name for name in settings.targets if name not in known]
+    if missing:
+        raise ValueError(f"the model has no layers named {', '.join(missing)}; give LoRA other targets")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            target_modules=list(settings.targets),
+            lora_dropout=settings.dropout,
+            task_type="CAUSAL_LM",
+        )
+        with warnings.catch_warnings():  # peft asks transformers by a name that is to go
+            warnings.simplefilter("ignore", FutureWarning)
+            return get_peft_model(model, config)
+
+
+def count_parameters(model: Any, *, trainable: bool = False) -> int:
+    """Return the number of parameters, each counted once; of those that train alone, if asked."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+
+
+def save_model(model: Any, tokenizer: Any, folder: str | os.PathLike[str]) -> None:
+    """Save a model (or its adapters) as safetensors with its tokenizer, the whole folder or nothing.
+
+    Raises
+    ------
+    OSError
+        Where the disk is full or the folder cannot be written; what was there before is then left as it was.
+    """
+    with new_folder(folder) as fresh, _no_bars():
+        model.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+
+
+@contextmanager
+def new_folder(folder: str | os.PathLike[str], *, replaces: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of ``folder`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    folder
+        The place. What stands there is replaced.
+    replaces
+        Where given, names that what stands there may hold; anything else in it is an error, so that a mistyped path
+        never removes a stranger's files.
+    """
+    target = Path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    strange = {path.name for path in target.iterdir()} - set(replaces) if replaces and target.is_dir() else set()
+    if strange:
+        raise ValueError(f"{target} holds {', '.join(sorted(strange))}; it is not replaced")
+    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    fresh.chmod(0o755)
+    try:
+        yield fresh
+        aside = fresh.with_name(fresh.name + ".old")
+        if target.exists():
+            target.rename(aside)
+        fresh.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep the progress bars of loading and saving out of our own progress."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""A study: its configuration and its stages, from data to tables."""

@@ -1,0 +1,377 @@
+"""Pairs: two responses to each prompt sampled from the behaviour policy μ, labelled by the gold reward.
+
+Sampling goes on in chunks of prompts that lie on disk, so that a killed run draws again only the chunk it was in.
+Labels are drawn for all pairs at once, from the seed alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from llm.data.filters import fitting
+from llm.data.types import Example, Pair, Reward, read_pairs, write_lines, write_pairs
+from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
+from llm.policy.sampling import sample
+from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
+
+__all__ = ["LabelConfig", "Labels", "PairsConfig", "label", "make_pairs", "reuse_arms"]
+
+MODES = ("bt", "argmax", "votes")
+FILE = "pairs.jsonl"
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """How gold rewards become labels.
+
+    Parameters
+    ----------
+    mode
+        "bt": the first is chosen with probability σ(Δr / temperature) (Bradley–Terry). "argmax": the greater reward is
+        chosen; equal rewards are a tie. "votes": each of ``voters`` says first, second or tie, with probabilities in
+        the ratio σ(Δ), σ(−Δ), ``tie_weight`` · √(σ(Δ)σ(−Δ)) (Davidson 1970), Δ = Δr / temperature; the majority
+        chooses.
+    temperature
+        Temperature of Bradley–Terry, in units of reward.
+    flip
+        Share of labels turned round afterwards, rounded to whole pairs.
+    soft
+        Whether p is kept: σ(Δr / temperature) for "bt" (the chosen one is then that of greater reward), the share of
+        votes, a tie counted as half, for "votes". Else p = 1.
+    voters, tie_weight
+        For "votes".
+    """
+
+    mode: str = "bt"
+    temperature: float = 1.0
+    flip: float = 0.0
+    soft: bool = False
+    voters: int = 5
+    tie_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"mode is {self.mode!r}; accepted are {', '.join(MODES)}")
+        if not self.temperature > 0.0:
+            raise ValueError(f"temperature is {self.temperature}; accepted is more than 0 (mode 'argmax' is its limit)")
+        if not 0.0 <= self.flip <= 1.0:
+            raise ValueError(f"flip is {self.flip}; accepted is a share from 0 to 1")
+        if self.voters < 1 or self.tie_weight < 0.0:
+            raise ValueError(f"voters is {self.voters}, tie_weight {self.tie_weight}; accepted is ≥ 1 and ≥ 0")
+        if self.soft and self.mode == "argmax":
+            raise ValueError("soft is True with mode 'argmax', whose labels are all certain")
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """How responses are drawn and labelled.
+
+    Parameters
+    ----------
+    pairs_per_prompt
+        Pairs of each prompt; each pair has two responses of its own.
+    max_new_tokens
+        Longest response in tokens, the end token included.
+    temperature
+        Temperature of μ, the model that is sampled; 1 is the model itself.
+    keep_unfinished
+        Whether responses without an end token may be in pairs. They are then stored, and trained on, as if it had
+        come.
+    labels
+        See `LabelConfig`.
+    chunk, batch_size
+        Prompts between two writes to disk; responses drawn side by side.
+    seed
+        Seed of samples and labels.
+    """
+
+    pairs_per_prompt: int = 1
+    max_new_tokens: int = 32
+    temperature: float = 1.0
+    keep_unfinished: bool = False
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    chunk: int = 1024
+    batch_size: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("pairs_per_prompt", "max_new_tokens", "chunk", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 1 or more")
+        if not self.temperature > 0.0:
+            raise ValueError(f"temperature is {self.temperature}; two greedy responses would be the same")
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of n pairs.
+
+    Parameters
+    ----------
+    first_chosen
+        (n,) booleans: whether the first response is the chosen one.
+    p
+        (n,) probabilities that the chosen one is the better: 1 for hard labels.
+    tied
+        (n,) booleans: no label could be given (equal rewards in "argmax", equal votes when labels are hard).
+    flipped
+        (n,) booleans: the label was turned round.
+    """
+
+    first_chosen: NDArray[np.bool_]
+    p: NDArray[np.float64]
+    tied: NDArray[np.bool_]
+    flipped: NDArray[np.bool_]
+
+
+def label(first: NDArray[np.float64], second: NDArray[np.float64], config: LabelConfig, *, seed: int) -> Labels:
+    """Label pairs by their gold rewards.
+
+    Parameters
+    ----------
+    first, second
+        (n,) rewards of the two responses.
+    config
+        See `LabelConfig`.
+    seed
+        Seed of the draws.
+
+    Examples
+    --------
+    >>> rewards = np.array([1.0, 0.0, 2.0]), np.array([0.0, 1.0, 2.0])
+    >>> labels = label(*rewards, LabelConfig("argmax"), seed=0)
+    >>> labels.first_chosen.tolist(), labels.tied.tolist()
+    ([True, False, False], [False, False, True])
+    """
+    gap = (np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)) / config.temperature
+    if not np.isfinite(gap).all():
+        place = int(np.flatnonzero(~np.isfinite(gap))[0])
+        raise ValueError(
+            f"pair {place} has the rewards {first[place]} and {second[place]}; accepted are finite numbers"
+        )
+    rng = np.random.default_rng([seed, 1])
+    chance = expit(gap)
+    tied = np.zeros(len(gap), dtype=np.bool_)
+    if config.mode == "argmax":
+        share, tied = (gap > 0).astype(np.float64), gap == 0
+    elif config.mode == "votes":
+        share = _votes(gap, config, rng)
+    else:
+        share = chance if config.soft else (rng.random(len(gap)) < chance).astype(np.float64)
+    even = share == 0.5
+    first_chosen = np.where(even, rng.random(len(gap)) < 0.5, share > 0.5)
+    if config.mode == "votes" and not config.soft:
+        tied = even
+    p = np.maximum(share, 1.0 - share) if config.soft else np.ones(len(gap))
+    flipped = np.zeros(len(gap), dtype=np.bool_)
+    labelled = np.flatnonzero(~tied)
+    flipped[rng.permutation(labelled)[: round(config.flip * len(labelled))]] = True
+    return Labels(first_chosen ^ flipped, p, tied, flipped)
+
+
+def _votes(gap: NDArray[np.float64], config: LabelConfig, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return (n,) shares of votes for the first, ties counted as half (Davidson 1970)."""
+    # divided by √(σ(Δ)σ(−Δ)) the three weights are e^(Δ/2), e^(−Δ/2) and the tie's
+    weights = np.exp(np.stack([gap, -gap], 1) / 2.0 - np.abs(gap)[:, None] / 2.0)
+    tie = config.tie_weight * np.exp(-np.abs(gap) / 2.0)
+    chances = np.concatenate([weights, tie[:, None]], 1)
+    votes = rng.multinomial(config.voters, chances / chances.sum(1, keepdims=True))
+    return (votes[:, 0] + 0.5 * votes[:, 2]) / config.voters
+
+
+def make_pairs(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    reward: Reward,
+    config: PairsConfig,
+    *,
+    folder: str | os.PathLike[str],
+    inputs: Mapping[str, str] | None = None,
+    progress: bool = False,
+) -> tuple[list[Pair], dict[str, Any]]:
+    """Sample, score and label pairs; write them to ``folder/pairs.jsonl``.
+
+    Parameters
+    ----------
+    model, tokenizer
+        The behaviour policy μ.
+    examples
+        Their prompts are answered.
+    reward
+        Gold reward. Its name and, where it has one, its ``fingerprint`` are part of what the folder's content is
+        recognised by; give ``inputs`` a checksum for rewards that share a name and have none.
+    config
+        See `PairsConfig`.
+    folder
+        Where pairs and report go. Finished with the same configuration and inputs, it is read; unfinished, the chunks
+        of samples that are there are kept.
+    inputs
+        What else the pairs depend on, as checksums.
+    progress
+        Whether to show a bar.
+
+    Returns
+    -------
+    pairs, report
+        The report counts what was left out (prompts too long for the model's positions; pairs that are identical,
+        empty, unfinished, tied) and flipped, and says how often the label agrees with the rewards, how large the gap
+        is, and how many responses have, tokenised again, the tokens they were sampled with.
+    """
+    place = Path(folder)
+    key = stage_key(
+        config,
+        model=checksum_model(model),
+        tokenizer=fingerprint(tokenizer),
+        data=checksum_texts(example.prompt for example in examples),
+        reward=[reward.name, getattr(reward, "fingerprint", None)],
+        **(inputs or {}),
+    )
+    report = finished_report(place, key)
+    if report is not None:
+        return read_pairs(place / FILE), report
+    started = time.perf_counter()
+    examples, too_long = fitting(examples, model, tokenizer, config.max_new_tokens)
+    rows = _sampled(model, tokenizer, examples, config, place, key, progress)
+    sampled = time.perf_counter() - started
+    pairs, report = _labelled(rows, reward, config)
+    report["too_long"] = too_long
+    report["seconds_sampling"], report["seconds"] = sampled, time.perf_counter() - started
+    if not pairs:
+        raise ValueError(f"no pair is left of {len(rows)}: {report}")
+    write_pairs(pairs, place / FILE)
+    mark_done(place, key, report)
+    shutil.rmtree(place / "parts", ignore_errors=True)
+    return pairs, report
+
+
+def reuse_arms(pairs: Sequence[Pair], *, steps: int, batch_size: int, epochs: int) -> dict[str, list[Pair]]:
+    """Return two arms of the same number of steps: "fresh", each pair seen once, and "reused", ``epochs`` times.
+
+    With reuse, a fall of the gold reward may come from fitting the same pairs again and not from over-optimisation of
+    the preference; the fresh arm tells the two apart.
+
+    Examples
+    --------
+    >>> pairs = [Pair("p", str(i), "x") for i in range(8)]
+    >>> {name: len(arm) for name, arm in reuse_arms(pairs, steps=4, batch_size=2, epochs=4).items()}
+    {'fresh': 8, 'reused': 2}
+    """
+    needed = steps * batch_size
+    if epochs < 1 or len(pairs) < needed:
+        raise ValueError(
+            f"{len(pairs)} pairs, {epochs} epochs; a fresh arm needs {needed} pairs and at least one epoch"
+        )
+    return {"fresh": list(pairs[:needed]), "reused": list(pairs[: max(1, needed // epochs)])}
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Two responses as they were sampled."""
+
+    prompt: str
+    responses: list[str]
+    finished: list[bool]
+    same_tokens: list[bool]
+
+
+def _sampled(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    config: PairsConfig,
+    place: Path,
+    key: str,
+    progress: bool,
+) -> list[_Drawn]:
+    from tqdm import tqdm
+
+    found: list[_Drawn] = []
+    # another key's parts are of another configuration
+    parts = place / "parts" / key
+    for start in tqdm(range(0, len(examples), config.chunk), desc="sampling pairs", disable=not progress):
+        part = parts / f"{start:08d}.jsonl"
+        if not part.is_file():
+            rows = _draw(model, tokenizer, examples, range(start, min(start + config.chunk, len(examples))), config)
+            write_lines((asdict(row) for row in rows), part)
+        found += [_Drawn(**json.loads(line)) for line in part.read_text(encoding="utf-8").split("\n") if line]
+    return found
+
+
+def _draw(model: Any, tokenizer: Any, examples: Sequence[Example], places: range, config: PairsConfig) -> list[_Drawn]:
+    prompts = [examples[place].prompt for place in places]
+    drawn = sample(
+        model,
+        tokenizer,
+        encode_prompts(tokenizer, prompts),
+        seed=config.seed,
+        max_new_tokens=config.max_new_tokens,
+        samples=2 * config.pairs_per_prompt,
+        temperature=config.temperature,
+        batch_size=config.batch_size,
+        indices=places,
+    )
+    texts = drawn.texts(tokenizer)
+    again = iter(encode_responses(tokenizer, [text for text in texts if text]))
+    same = [bool(text) and next(again) == tokens for text, tokens in zip(texts, drawn.tokens, strict=True)]
+    return [
+        _Drawn(
+            prompts[drawn.prompt_index[row]],
+            texts[row : row + 2],
+            drawn.finished[row : row + 2].tolist(),
+            same[row : row + 2],
+        )
+        for row in range(0, len(texts), 2)
+    ]
+
+
+def _labelled(rows: list[_Drawn], reward: Reward, config: PairsConfig) -> tuple[list[Pair], dict[str, Any]]:
+    counts = {"sampled": len(rows), "empty": 0, "identical": 0, "unfinished": 0}
+    kept = []
+    for row in rows:
+        if not all(row.responses):
+            counts["empty"] += 1
+        elif row.responses[0] == row.responses[1]:
+            counts["identical"] += 1
+        elif not all(row.finished) and not config.keep_unfinished:
+            counts["unfinished"] += 1
+        else:
+            kept.append(row)
+    prompts = [row.prompt for row in kept]
+    first, second = (reward(prompts, [row.responses[side] for row in kept]) for side in (0, 1))
+    labels = label(first, second, config.labels, seed=config.seed)
+    pairs = []
+    for row, a, b, wins, p, tied in zip(
+        kept, first.tolist(), second.tolist(), labels.first_chosen, labels.p.tolist(), labels.tied, strict=True
+    ):
+        if not tied:
+            one, other = (row.responses[0], a), (row.responses[1], b)
+            (chosen, high), (rejected, low) = (one, other) if wins else (other, one)
+            pairs.append(Pair(row.prompt, chosen, rejected, high, low, p))
+    gaps = np.array([(pair.reward_chosen or 0.0) - (pair.reward_rejected or 0.0) for pair in pairs])
+    told = gaps[gaps != 0.0]
+    same = [one for row in rows for one in row.same_tokens]
+    report = counts | {
+        "tied": int(labels.tied.sum()),
+        "flipped": int(labels.flipped.sum()),
+        "pairs": len(pairs),
+        "mean_reward": float(np.mean(np.concatenate([first, second]))) if kept else 0.0,
+        "reward_sd": float(np.std(np.concatenate([first, second]))) if kept else 0.0,
+        "mean_absolute_gap": float(np.abs(gaps).mean()) if len(gaps) else 0.0,
+        "equal_rewards": int((gaps == 0.0).sum()),
+        "label_agrees_with_reward": float((told > 0.0).mean()) if len(told) else 0.0,
+        "mean_p": float(np.mean([pair.p for pair in pairs])) if pairs else 0.0,
+        "same_tokens_when_encoded_again": float(np.mean(same)) if same else 0.0,
+    }
+    return pairs, report

@@ -1,0 +1,1 @@
+"""A grid of cells trained and evaluated: what is planned, run and read back."""

@@ -1,0 +1,1 @@
+"""Training: the objective, optimizers, stacks of models, fine-tuning."""

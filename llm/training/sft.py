@@ -1,0 +1,406 @@
+"""Supervised fine-tuning: from a base model to the reference policy πref.
+
+The loss is the mean negative log-likelihood of a response's tokens, end token included (and, where asked, of the
+prompt's at a smaller weight). The order of the examples is a function of seed and epoch, and a checkpoint holds model,
+optimiser and step: a run killed at any moment goes on from the last one, and on a CPU ends with the same parameters.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm.data.filters import fitting
+from llm.data.types import Example, Reward
+from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
+from llm.policy.models import new_folder, save_model
+from llm.policy.sampling import sample
+from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["SftConfig", "SftResult", "epoch_batches", "fine_tune", "held_out_loss", "measure_quality"]
+
+_CHUNK = 16  # batches sorted by length together, so that little is padded
+
+
+@dataclass(frozen=True)
+class SftConfig:
+    """How the base model is fine-tuned.
+
+    Parameters
+    ----------
+    steps, batch_size
+        Number of updates, and examples in each.
+    learning_rate, warmup, decay
+        AdamW's rate: it rises over ``warmup`` steps and falls linearly over the last ``decay`` share of the steps.
+    betas, weight_decay, max_grad_norm
+        AdamW's averages and decay; the norm gradients are clipped to.
+    prompt_weight
+        Weight of a token of the prompt in the loss; a response's is 1.
+    max_length
+        Longest prompt and response together, in tokens; longer examples are left out and counted.
+    checkpoint_every
+        Steps between checkpoints.
+    dtype
+        "float32", or "bfloat16" for autocast with float32 parameters.
+    seed
+        Seed of the order.
+    """
+
+    steps: int = 1000
+    batch_size: int = 32
+    learning_rate: float = 5e-3
+    warmup: int = 50
+    decay: float = 0.3
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    prompt_weight: float = 0.0
+    max_length: int = 256
+    checkpoint_every: int = 250
+    dtype: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "max_length", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 1 or more")
+        for name in ("decay", "prompt_weight"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 0 to 1")
+        if not self.learning_rate > 0.0 or self.warmup < 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, warmup {self.warmup}; accepted is > 0 and ≥ 0")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype is {self.dtype!r}; accepted are float32 and bfloat16")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0.
+
+        Examples
+        --------
+        >>> config = SftConfig(steps=100, warmup=10, decay=0.5, learning_rate=1.0)
+        >>> config.rate(0), config.rate(9), config.rate(50), config.rate(99)
+        (0.1, 1.0, 1.0, 0.02)
+        """
+        rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        falling = self.decay * self.steps
+        return self.learning_rate * min(rising, (self.steps - step) / falling if falling else 1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class SftResult:
+    """The reference policy, its folder and the report: losses, quality before and after, counts, seconds."""
+
+    model: Any
+    folder: Path
+    report: dict[str, Any]
+
+
+def fine_tune(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    config: SftConfig,
+    *,
+    folder: str | os.PathLike[str],
+    held_out: Sequence[Example] = (),
+    quality: Callable[[Any], dict[str, float]] | None = None,
+    device: str = "cpu",
+    progress: bool = False,
+) -> SftResult:
+    """Fine-tune the model on the examples' targets and save it to ``folder/model``.
+
+    Parameters
+    ----------
+    model, tokenizer
+        The base model, changed in place, and its tokenizer.
+    examples
+        Prompts and targets.
+    config
+        See `SftConfig`.
+    folder
+        Where checkpoints, the model and the report go. Finished with the same configuration, base model and data, it
+        is read; unfinished, it goes on.
+    held_out
+        Examples for the loss before and after.
+    quality
+        Called on the model before and after; what it returns is reported (`measure_quality`).
+    device
+        A torch device.
+    progress
+        Whether to show a bar.
+
+    Raises
+    ------
+    ValueError
+        Where no example is short enough.
+    FloatingPointError
+        Where the loss is not finite; the last checkpoint stays.
+    """
+    place = Path(folder)
+    key = stage_key(config, base=checksum_model(model), tokenizer=fingerprint(tokenizer), data=checksum_texts(examples))
+    report = finished_report(place, key)
+    if report is not None:
+        return SftResult(_read(place / "model", model, device), place / "model", report)
+    rows = _rows(tokenizer, examples, config.max_length)
+    if not rows:
+        raise ValueError(f"no example of {len(examples)} has at most {config.max_length} tokens")
+    model.to(device)
+    started = time.perf_counter()
+    before = _measured(model, tokenizer, held_out, quality, config)
+    losses = _train(model, tokenizer.pad_token_id, rows, config, place, key, progress)
+    report = {
+        "examples": len(rows),
+        "too_long": len(examples) - len(rows),
+        "epochs": config.steps * config.batch_size / len(rows),
+        "losses": losses,
+        "before": before,
+        "after": _measured(model, tokenizer, held_out, quality, config),
+        "seconds": time.perf_counter() - started,
+    }
+    save_model(model, tokenizer, place / "model")
+    mark_done(place, key, report)
+    shutil.rmtree(place / "checkpoint", ignore_errors=True)
+    return SftResult(model.eval(), place / "model", report)
+
+
+def measure_quality(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    reward: Reward,
+    *,
+    seed: int = 0,
+    max_new_tokens: int = 32,
+) -> dict[str, float]:
+    """Return how good a model's responses are, sampled at temperature 1 and greedy.
+
+    Returns
+    -------
+    dict
+        For "sampled" and "greedy": ``…_reward`` and its standard deviation ``…_reward_sd``, ``…_finished`` (share with
+        an end token), ``…_tokens`` (mean length) and, for rewards that know it, ``…_exact``; and ``target_reward``.
+        Prompts that leave the model no room for a response are left out.
+    """
+    examples, too_long = fitting(examples, model, tokenizer, max_new_tokens)
+    if not examples:
+        raise ValueError(f"no example of {too_long} leaves the model room for {max_new_tokens} new tokens")
+    prompts = [example.prompt for example in examples]
+    ids = encode_prompts(tokenizer, prompts)
+    found = {"target_reward": float(np.mean(reward(prompts, [example.target for example in examples])))}
+    for name, temperature in (("sampled", 1.0), ("greedy", 0.0)):
+        drawn = sample(model, tokenizer, ids, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature)
+        texts = drawn.texts(tokenizer)
+        rewards = reward(prompts, texts)
+        found |= {
+            f"{name}_reward": float(rewards.mean()),
+            f"{name}_reward_sd": float(rewards.std(ddof=1)) if len(rewards) > 1 else 0.0,
+            f"{name}_finished": float(drawn.finished.mean()),
+            f"{name}_tokens": float(drawn.lengths.mean()),
+        }
+        if hasattr(reward, "exact"):
+            found[f"{name}_exact"] = float(np.mean(reward.exact(prompts, texts)))
+    return found
+
+
+def held_out_loss(
+    model: Any, tokenizer: Any, examples: Sequence[Example], *, batch_size: int = 64, max_length: int = 256
+) -> dict[str, float]:
+    """Return the negative log-likelihood of the targets, in nats, a token (``nats_per_token``) and a response."""
+    import torch
+
+    rows = _rows(tokenizer, examples, max_length)
+    if not rows:
+        raise ValueError(f"no held-out example has at most {max_length} tokens")
+    total, count = 0.0, 0
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch_size):
+            part = rows[start : start + batch_size]
+            total += float(_nll(model, tokenizer.pad_token_id, part, 0.0)[0])
+            count += sum(len(response) for _, response in part)
+    model.train(was_training)
+    return {"nats_per_token": total / count, "nats_per_response": total / len(rows)}
+
+
+def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Return the batches of an epoch: every example once (but those that fill no batch), like lengths together.
+
+    Where there are fewer examples than a batch takes, some come up twice in it.
+
+    Examples
+    --------
+    >>> batches = epoch_batches([3, 1, 2, 5], 2, seed=0, epoch=0)
+    >>> sorted(int(index) for batch in batches for index in batch)
+    [0, 1, 2, 3]
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    if len(order) < batch_size:
+        return [np.resize(order, batch_size)]
+    order = order[: len(order) // batch_size * batch_size]
+    known = np.asarray(lengths)
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), batch_size * _CHUNK):
+        part = order[start : start + batch_size * _CHUNK]
+        part = part[np.argsort(known[part], kind="stable")]
+        batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
+    return [batches[place] for place in rng.permutation(len(batches))]
+
+
+def _rows(tokenizer: Any, examples: Sequence[Example], longest: int) -> list[tuple[list[int], list[int]]]:
+    prompts = encode_prompts(tokenizer, [example.prompt for example in examples])
+    responses = encode_responses(tokenizer, [example.target for example in examples])
+    return [(x, y) for x, y in zip(prompts, responses, strict=True) if len(x) + len(y) <= longest]
+
+
+def _nll(
+    model: Any, pad: int, rows: Sequence[tuple[list[int], list[int]]], prompt_weight: float
+) -> tuple[torch.Tensor, float]:
+    """Return the weighted sum of token losses and the sum of the weights; padding stands on the left."""
+    import torch
+
+    longest = max(len(x) + len(y) for x, y in rows)
+    kept = longest - 1 if prompt_weight else max(len(y) for _, y in rows)
+    ids = torch.full((len(rows), longest), pad)
+    weights = torch.zeros((len(rows), longest))
+    mask = torch.zeros((len(rows), longest), dtype=torch.int64)
+    for at, (x, y) in enumerate(rows):
+        size = len(x) + len(y)
+        ids[at, -size:] = torch.tensor(x + y)
+        mask[at, -size:] = 1
+        weights[at, longest - size + 1 :] = prompt_weight
+        weights[at, -len(y) :] = 1.0
+    ids, weights, mask = (value.to(model.device) for value in (ids, weights, mask))
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=kept + 1)
+    losses = torch.nn.functional.cross_entropy(
+        out.logits[:, :-1].float().transpose(1, 2), ids[:, -kept:], reduction="none"
+    )
+    weights = weights[:, -kept:]
+    # a padded position may hold any number, so it is replaced and not multiplied by zero
+    return torch.where(weights > 0, losses * weights, 0.0).sum(), float(weights.sum())
+
+
+def _train(
+    model: Any,
+    pad: int,
+    rows: list[tuple[list[int], list[int]]],
+    config: SftConfig,
+    place: Path,
+    key: str,
+    progress: bool,
+) -> list[float]:
+    """Train to the last step, from the last checkpoint of this key if there is one; return the loss of each step."""
+    import torch
+    from tqdm import tqdm
+
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+    )
+    losses = _resume(place / "checkpoint", key, model, optimizer)
+    lengths = [len(x) + len(y) for x, y in rows]
+    per_epoch = max(1, len(rows) // config.batch_size)
+    batches: list[NDArray[np.int64]] = []
+    model.train()
+    with tqdm(total=config.steps, initial=len(losses), desc="fine-tuning", disable=not progress) as bar:
+        for step in range(len(losses), config.steps):
+            epoch, at = divmod(step, per_epoch)
+            if at == 0 or not batches:
+                batches = epoch_batches(lengths, config.batch_size, seed=config.seed, epoch=epoch)
+            losses.append(_step(model, pad, [rows[i] for i in batches[at]], optimizer, parameters, config, step))
+            bar.set_postfix_str(f"loss {losses[-1]:.3f}", refresh=False)
+            bar.update()
+            if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
+                _checkpoint(place / "checkpoint", key, model, optimizer, losses)
+    model.eval()
+    return losses
+
+
+def _step(
+    model: Any,
+    pad: int,
+    batch: list[tuple[list[int], list[int]]],
+    optimizer: Any,
+    parameters: list[Any],
+    config: SftConfig,
+    step: int,
+) -> float:
+    import torch
+
+    for group in optimizer.param_groups:
+        group["lr"] = config.rate(step)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+        total, weight = _nll(model, pad, batch, config.prompt_weight)
+    loss = total / weight
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"the loss of fine-tuning is {value} at step {step}; a smaller learning rate may help")
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+    optimizer.step()
+    return value
+
+
+def _checkpoint(place: Path, key: str, model: Any, optimizer: Any, losses: list[float]) -> None:
+    import torch
+    from safetensors.torch import save_model as save_tensors
+
+    with new_folder(place) as fresh:
+        save_tensors(model, str(fresh / "model.safetensors"))
+        torch.save({"key": key, "optimizer": optimizer.state_dict(), "losses": losses}, fresh / "state.pt")
+
+
+def _resume(place: Path, key: str, model: Any, optimizer: Any) -> list[float]:
+    import torch
+    from safetensors.torch import load_model as load_tensors
+
+    if not (place / "state.pt").is_file():
+        return []
+    state = torch.load(place / "state.pt", weights_only=True, map_location=model.device)
+    if state["key"] != key:
+        return []
+    load_tensors(model, str(place / "model.safetensors"))
+    optimizer.load_state_dict(state["optimizer"])
+    return list(state["losses"])
+
+
+def _measured(
+    model: Any,
+    tokenizer: Any,
+    held_out: Sequence[Example],
+    quality: Callable[[Any], dict[str, float]] | None,
+    config: SftConfig,
+) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if held_out:
+        found |= held_out_loss(model, tokenizer, held_out, max_length=config.max_length)
+    return found | (quality(model) if quality is not None else {})
+
+
+def _read(folder: Path, model: Any, device: str) -> Any:
+    """Put the saved weights into the model: adapters where it has them, else all."""
+    from safetensors.torch import load_file
+    from safetensors.torch import load_model as load_tensors
+
+    if hasattr(model, "peft_config"):
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, load_file(str(folder / "adapter_model.safetensors")))
+    else:
+        load_tensors(model, str(folder / "model.safetensors"), strict=False)
+    return model.to(device).eval()

@@ -1,0 +1,452 @@
+"""Train a stack of cells on preference pairs; stop at any moment and go on to the same end.
+
+One batch of pairs and one table of reference log-probabilities serve all the cells of a stack. Everything that a step
+depends on is a function of the configuration, the step's number and the saved state, so a run that was killed and
+started again gives the same losses, to the bit on CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from llm.policy.batches import TokenizedPairs, batch_rows
+from llm.policy.logprobs import CHUNK_ELEMENTS, model_checksum, pair_logprobs
+from llm.policy.packing import pack, plain
+from llm.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, save_tensors
+from llm.training.lora_stacks import make_stack
+from llm.training.objective import Objective, SweepCell
+from llm.training.optimizers import OPTIMIZERS, SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
+from llm.training.stacked import Stack
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TRACE", "StackResult", "SweepCell", "TrainConfig", "time_steps", "trace_table", "train_stack"]
+
+#: What is kept of every step and cell, each a mean over the batch but for the norm of the gradient before clipping:
+#: the loss, ρ, ½ρ², the share of pairs with |z| > 1, log π/πref of chosen and rejected.
+TRACE = ("loss", "mean_rho", "mu_squared_loss", "beyond_one", "chosen_log_ratio", "rejected_log_ratio", "gradient_norm")
+
+OnCheckpoint = Callable[[int, int, Any], None]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the cells of a stack are trained, all alike.
+
+    Parameters
+    ----------
+    steps
+        Steps of the optimiser.
+    batch_size
+        Pairs a step.
+    accumulation
+        Parts a batch is computed in, to save memory; it divides ``batch_size``.
+    optimizer
+        "adamw", "adafactor" (the paper's, at 1e-5) or "sgd".
+    warmup
+        Steps over which the learning rate rises linearly.
+    decay
+        "constant", or "linear" to zero after the last step.
+    max_grad_norm
+        Each cell's gradient is clipped to this norm; None clips nothing.
+    weight_decay
+        Decoupled.
+    adam_betas, adam_epsilon
+        AdamW's; ε far below the gradients, which scale with β.
+    scale_by_parameter
+        Adafactor's rate relative to a parameter's size (`llm.training.optimizers.Adafactor`).
+    checkpoint_every
+        Steps between checkpoints; 0 writes one at the end alone.
+    evaluate_at
+        Steps after which ``on_checkpoint`` is called; empty for every checkpoint and the last step.
+    dtype
+        Of the computation: "float32", or "bfloat16" by autocast with parameters, sums and statistics in float32.
+    packed
+        Whether the prompt of a pair is computed once for both responses (`llm.policy.packing`).
+    chunk_elements
+        Logits in memory at once (`llm.policy.logprobs`).
+
+    Raises
+    ------
+    ValueError
+        For a number or name out of range.
+    """
+
+    steps: int
+    batch_size: int = 32
+    accumulation: int = 1
+    optimizer: str = "adamw"
+    warmup: int = 0
+    decay: str = "constant"
+    max_grad_norm: float | None = 1.0
+    weight_decay: float = 0.0
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = 1e-12
+    scale_by_parameter: bool = False
+    checkpoint_every: int = 0
+    evaluate_at: tuple[int, ...] = ()
+    dtype: str = "float32"
+    packed: bool = True
+    chunk_elements: int = field(default=CHUNK_ELEMENTS, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("steps", 1),
+            ("batch_size", 1),
+            ("accumulation", 1),
+            ("warmup", 0),
+            ("checkpoint_every", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is {least} or more")
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"accumulation is {self.accumulation}; it must divide batch_size, {self.batch_size}")
+        for name, names in (("optimizer", OPTIMIZERS), ("decay", ("constant", "linear")), ("dtype", _DTYPES)):
+            if getattr(self, name) not in names:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; accepted are {', '.join(names)}")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm is {self.max_grad_norm}; accepted is a number above 0, or None")
+        outside = [step for step in self.evaluate_at if not 0 < step <= self.steps]
+        if outside:
+            raise ValueError(f"evaluate_at has {outside[0]}; accepted are steps from 1 to {self.steps}")
+
+    def rate(self, step: int) -> float:
+        """Return the factor of the learning rate in step ``step``, counted from 0.
+
+        Examples
+        --------
+        >>> [TrainConfig(steps=4, warmup=2).rate(step) for step in range(4)]
+        [0.5, 1.0, 1.0, 1.0]
+        """
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return warm * (1.0 if self.decay == "constant" else 1.0 - step / self.steps)
+
+    def evaluates(self, step: int) -> bool:
+        """Whether ``on_checkpoint`` is called when ``step`` steps are done."""
+        return step in self.evaluate_at if self.evaluate_at else self.saves(step)
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is written when ``step`` steps are done."""
+        return step == self.steps or bool(self.checkpoint_every and step % self.checkpoint_every == 0)
+
+
+_DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True, eq=False)
+class StackResult:
+    """A trained stack.
+
+    Attributes
+    ----------
+    cells
+        R cells.
+    statuses
+        For each "finished", or "nan at step k": stopped before step k, in which the loss or the gradient was not
+        finite; its parameters are those after step k − 1.
+    trace
+        (steps, R, len(TRACE)) float64; NaN from where a cell was stopped on, but for the loss that stopped it.
+    stack
+        The parameters; ``stack.cell(i)`` is a cell's model.
+    """
+
+    cells: tuple[SweepCell, ...]
+    statuses: tuple[str, ...]
+    trace: NDArray[np.float64]
+    stack: Stack
+
+    def table(self) -> pd.DataFrame:
+        """Return the trace as a table with a row a step and cell."""
+        return trace_table(self.cells, self.statuses, self.trace)
+
+
+def trace_table(cells: Sequence[SweepCell], statuses: Sequence[str], trace: NDArray[np.float64]) -> pd.DataFrame:
+    """Return a trace (steps, R, len(TRACE)) as a table with a row a step and cell."""
+    import pandas as pd
+
+    told = [{**asdict(cell), "cell": cell.key, "status": status} for cell, status in zip(cells, statuses, strict=True)]
+    head = pd.DataFrame([{"step": step + 1, **row} for step in range(len(trace)) for row in told])
+    return pd.concat([head, pd.DataFrame(trace.reshape(-1, len(TRACE)), columns=list(TRACE))], axis=1)
+
+
+def train_stack(
+    base_model: Any,
+    cells: Sequence[SweepCell],
+    pairs: TokenizedPairs,
+    reference: NDArray[np.floating[Any]],
+    config: TrainConfig,
+    *,
+    folder: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    progress: bool = False,
+    on_checkpoint: OnCheckpoint | None = None,
+) -> StackResult:
+    """Train cells together, from the last checkpoint in ``folder`` where there is one.
+
+    Parameters
+    ----------
+    base_model
+        Where every cell starts: a causal language model, or one with LoRA adapters, which alone are then trained. It
+        is not changed.
+    cells
+        Of one seed, which sets the order of the pairs.
+    pairs
+        Tokenised pairs.
+    reference
+        (n, 2) log πref of the pairs' responses (`llm.policy.logprobs.reference_logprobs`).
+    config
+        How.
+    folder
+        Of this stack's checkpoints. A stack that is finished there is not trained again.
+    device
+        Where to compute; the base model's device by default.
+    progress
+        Whether to show a bar.
+    on_checkpoint
+        Called with a cell's index, the number of steps done and the cell's model, for cells that still train. It is
+        called before the checkpoint of that step is written, so a run killed in between calls it again.
+
+    Raises
+    ------
+    ValueError
+        For cells of several seeds, references that do not fit the pairs, a folder that holds another run.
+    OSError
+        Where a checkpoint cannot be written; the one before is then intact.
+    """
+    run = _Run(base_model, tuple(cells), pairs, np.asarray(reference), config, Path(folder), device)
+    run.resume()
+    run.train(progress, on_checkpoint)
+    return StackResult(run.cells, tuple(run.statuses), run.trace.numpy(), run.stack)
+
+
+def time_steps(
+    base_model: Any,
+    cells: Sequence[SweepCell],
+    pairs: TokenizedPairs,
+    reference: NDArray[np.floating[Any]],
+    config: TrainConfig,
+    *,
+    folder: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    steps: int = 3,
+) -> tuple[list[float], int]:
+    """Seconds of each of some steps of a stack, after one that is not counted, and the peak memory on a GPU in bytes.
+
+    Parameters
+    ----------
+    base_model, cells, pairs, reference, config, device
+        As for `train_stack`.
+    folder
+        For what a cell that is stopped leaves; checkpoints are neither read nor written.
+    steps
+        Steps timed.
+    """
+    run = _Run(base_model, tuple(cells), pairs, np.asarray(reference), config, Path(folder), device)
+    run.trace = torch.full((steps + 1, *run.trace.shape[1:]), math.nan, dtype=torch.float64)
+    on_gpu = run.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(run.device)
+    times = []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        run.take_step()
+        if on_gpu:
+            torch.cuda.synchronize(run.device)
+        times.append(time.perf_counter() - start)
+    return times[1:], torch.cuda.max_memory_allocated(run.device) if on_gpu else 0
+
+
+class _Run:
+    """The state of a stack in training."""
+
+    def __init__(
+        self,
+        base_model: Any,
+        cells: tuple[SweepCell, ...],
+        pairs: TokenizedPairs,
+        reference: NDArray[Any],
+        config: TrainConfig,
+        folder: Path,
+        device: str | torch.device | None,
+    ) -> None:
+        _check(base_model, cells, pairs, reference, config)
+        self.cells, self.pairs, self.config, self.folder = cells, pairs, config, folder
+        self.key = _run_key(base_model, cells, pairs, reference, config)
+        self.device = torch.device(device) if device is not None else next(base_model.parameters()).device
+        self.stack = make_stack(base_model, len(cells))
+        self.stack.network.to(self.device)
+        self.objective = Objective(cells)
+        self.optimizer = make_optimizer(self.stack, config)
+        wide = reference.astype(np.float64 if reference.dtype == np.float64 else np.float32)
+        self.reference = torch.from_numpy(wide).to(self.device)
+        self.lengths = torch.from_numpy(pairs.lengths).to(self.device)
+        self.p = torch.from_numpy(pairs.p).to(self.device)
+        self.rates = torch.tensor([cell.learning_rate for cell in cells], dtype=torch.float64, device=self.device)
+        self.alive = torch.ones(len(cells), dtype=torch.bool, device=self.device)
+        self.statuses = ["running"] * len(cells)
+        self.trace = torch.full((config.steps, len(cells), len(TRACE)), math.nan, dtype=torch.float64)
+        self.step = 0
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint."""
+        found = latest_checkpoint(self.folder)
+        if found is None:
+            return
+        tensors, self.step, meta = load_checkpoint(found)
+        if meta["key"] != self.key:
+            raise ValueError(
+                f"{self.folder} holds a run with other cells, pairs, references, model or configuration; "
+                "give a folder of its own"
+            )
+        self.stack.load({name: tensors[f"parameter/{name}"] for name in self.stack.parameters})
+        self.optimizer.load({k.removeprefix("moment/"): v for k, v in tensors.items()}, self.step)
+        self.trace[: self.step] = tensors["trace"]
+        self.statuses = list(meta["statuses"])
+        self.alive = torch.tensor([not status.startswith("nan") for status in self.statuses], device=self.device)
+
+    def train(self, progress: bool, on_checkpoint: OnCheckpoint | None) -> None:
+        """Take the steps that are left."""
+        from tqdm import tqdm
+
+        config = self.config
+        bar = tqdm(total=config.steps, initial=self.step, disable=not progress, unit="step", desc=self._title())
+        with bar:
+            while self.step < config.steps and bool(self.alive.any()):
+                self.take_step()
+                bar.update()
+                if not bool(self.alive.all()):
+                    bar.set_postfix_str(f"{int((~self.alive).sum())} stopped")
+                last = not bool(self.alive.any())
+                if self.step == config.steps:
+                    self.statuses = ["finished" if status == "running" else status for status in self.statuses]
+                if on_checkpoint is not None and config.evaluates(self.step):
+                    for index in self.alive.nonzero()[:, 0].tolist():
+                        on_checkpoint(index, self.step, self.stack.cell(index))
+                if config.saves(self.step) or last:
+                    self.save()
+
+    def take_step(self) -> None:
+        """One step of the optimiser; cells whose loss or gradient is not finite are stopped before it."""
+        config = self.config
+        rows = batch_rows(len(self.pairs), config.batch_size, self.step, self.cells[0].seed)
+        sums = torch.zeros(len(self.cells), len(TRACE) - 1, dtype=torch.float64, device=self.device)
+        for part in np.array_split(rows, config.accumulation):
+            sums += self._accumulate(part)
+        gradients = {name: p.grad for name, p in self.stack.parameters.items() if p.grad is not None}
+        norms = gradient_norms(gradients)
+        means = sums / config.batch_size
+        sound = torch.isfinite(means[:, 0]) & torch.isfinite(norms)
+        seen = torch.cat([means, norms[:, None]], 1)
+        self.trace[self.step, self.alive.cpu()] = seen[self.alive].cpu()
+        for index in (self.alive & ~sound).nonzero()[:, 0].tolist():
+            self._stop(index, rows)
+        self.alive &= sound
+        if config.max_grad_norm is not None:
+            clip_gradients(gradients, norms, config.max_grad_norm)
+        self.optimizer.step(gradients, self.rates * config.rate(self.step), self.alive)
+        for parameter in self.stack.parameters.values():
+            parameter.grad = None
+        self.step += 1
+
+    def _accumulate(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Add the gradient of part of a batch; (R, …) sums of what is traced."""
+        pairs = self.pairs.take(rows)
+        batch = (pack(pairs) if self.config.packed else plain(pairs)).to(self.device)
+        index = torch.from_numpy(rows).to(self.device)
+        half = self.config.dtype == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+            logprobs = pair_logprobs(self.stack, batch, chunk_elements=self.config.chunk_elements)
+        reference = self.reference[index]
+        loss, rho, margin = self.objective(logprobs, reference, self.lengths[index], self.p[index])
+        # a cell that was stopped keeps finite parameters; its loss is left out of the sum
+        total = loss[self.alive].sum() / self.config.batch_size
+        total.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            ratios = logprobs - reference
+            parts = (loss, rho, 0.5 * rho**2, (margin.abs() > 1).to(rho), ratios[..., 0], ratios[..., 1])
+            return torch.stack([part.double().sum(1) for part in parts], 1)
+
+    def _stop(self, index: int, rows: NDArray[np.int64]) -> None:
+        """Stop a cell, keep its parameters and say what it met."""
+        step = self.step + 1
+        self.statuses[index] = f"nan at step {step}"
+        met = dict(zip(TRACE, self.trace[self.step, index].tolist(), strict=True))
+        save_tensors(
+            {name: value[index] for name, value in self.stack.parameters.items()},
+            self.folder / f"stopped-{self.cells[index].key}.safetensors",
+            {
+                "step": str(step),
+                "met": json.dumps({k: str(v) for k, v in met.items()}),
+                "rows": json.dumps(rows.tolist()),
+            },
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        tensors: dict[str, torch.Tensor] = {f"parameter/{name}": value for name, value in self.stack.parameters.items()}
+        tensors |= {f"moment/{name}": value for name, value in self.optimizer.state().items()}
+        tensors["trace"] = self.trace[: self.step]
+        meta = {"key": self.key, "statuses": self.statuses, "cells": [asdict(cell) for cell in self.cells]}
+        save_checkpoint(tensors, self.folder, self.step, meta)
+
+    def _title(self) -> str:
+        first = self.cells[0].key
+        return first if len(self.cells) == 1 else f"{len(self.cells)} cells, seed {self.cells[0].seed}"
+
+
+def make_optimizer(stack: Stack, config: TrainConfig) -> StackedOptimizer:
+    """Return the optimiser that the configuration names, for a stack's parameters."""
+    parameters, decay = stack.parameters, config.weight_decay
+    if config.optimizer == "adamw":
+        return AdamW(parameters, betas=config.adam_betas, epsilon=config.adam_epsilon, weight_decay=decay)
+    if config.optimizer == "adafactor":
+        return Adafactor(parameters, scale_by_parameter=config.scale_by_parameter, weight_decay=decay)
+    return SGD(parameters, weight_decay=decay)
+
+
+def _check(
+    model: Any, cells: Sequence[SweepCell], pairs: TokenizedPairs, reference: NDArray[Any], config: TrainConfig
+) -> None:
+    if not cells:
+        raise ValueError("no cells; accepted is one or more")
+    if len({cell.key for cell in cells}) < len(cells):
+        raise ValueError("a cell stands twice in the stack")
+    seeds = sorted({cell.seed for cell in cells})
+    if len(seeds) > 1:
+        raise ValueError(f"cells of the seeds {seeds}; a stack shares its batches, so accepted is one seed")
+    if reference.shape != (len(pairs), 2) or not np.isfinite(reference).all():
+        raise ValueError(f"reference of shape {reference.shape}; accepted is ({len(pairs)}, 2), finite")
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    largest = max(token for rows in (pairs.prompt, pairs.chosen, pairs.rejected) for row in rows for token in row)
+    if largest >= vocabulary:
+        raise ValueError(f"pairs have token {largest}, the model embeds {vocabulary}: not its tokenizer")
+    dtypes = {p.dtype for p in model.parameters() if not p.requires_grad} - {torch.float32, torch.float64}
+    if dtypes and config.dtype == "float32":
+        raise ValueError(f"the frozen base has {dtypes.pop()}; accepted with it is dtype 'bfloat16'")
+
+
+def _run_key(
+    model: Any, cells: Sequence[SweepCell], pairs: TokenizedPairs, reference: NDArray[Any], config: TrainConfig
+) -> str:
+    """What a checkpoint must agree with; how often one is written does not matter."""
+    settings = {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "evaluate_at")}
+    described = json.dumps([settings, [asdict(cell) for cell in cells]], sort_keys=True)
+    total = hashlib.sha256(described.encode())
+    for part in (model_checksum(model), pairs.checksum()):
+        total.update(part.encode())
+    total.update(pairs.p.tobytes() + np.ascontiguousarray(reference).tobytes())
+    return total.hexdigest()

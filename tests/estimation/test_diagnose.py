@@ -1,0 +1,125 @@
+"""Reading training logs, and what is found in logs made to have it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import linregress, spearmanr
+
+import gpo_analysis as gpo
+from gpo_analysis.estimation.diagnose import alternative
+
+RNG = np.random.default_rng(0)
+N = 400
+LENGTHS = RNG.integers(5, 50, (2, N)).astype(float)
+CHANGE = np.stack([RNG.normal(-1, 1, N) + 0.05 * LENGTHS[0] - 1.5, RNG.normal(-5, 1, N) + 0.05 * LENGTHS[1] - 1.5])
+REFERENCE = -2 * LENGTHS - 10
+LOG = gpo.TrainingLog(*(REFERENCE + CHANGE), *REFERENCE, *LENGTHS)
+
+
+def test_numbers_against_numpy_and_scipy() -> None:
+    found = gpo.diagnose(LOG, "dpo", 0.5, resamples=200)
+    rho = CHANGE[0] - CHANGE[1]
+    assert found.rho_quantiles[0.95] == pytest.approx(np.quantile(rho, 0.95))
+    assert found.mu_squared_loss.value == pytest.approx(np.mean(rho**2) / 2)
+    assert found.beyond_taylor == pytest.approx(np.mean(abs(0.5 * rho) > np.pi))
+    assert found.chosen_falling.value == pytest.approx(np.mean(CHANGE[0] < 0))
+    x = LENGTHS[0] - LENGTHS[1]
+    assert found.length_correlation is not None
+    assert found.length_slope is not None
+    assert found.length_correlation.value == pytest.approx(spearmanr(rho, x).statistic)
+    assert found.length_slope.value == pytest.approx(linregress(x, rho).slope)
+    assert 0.05 in found.length_slope
+    half = 1.96 * rho.std() / np.sqrt(N)
+    assert found.chosen_change.high - found.chosen_change.low == pytest.approx(
+        2 * half * CHANGE[0].std() / rho.std(), rel=0.2
+    )
+
+
+def test_planted_faults_are_told() -> None:
+    words = " ".join(gpo.diagnose(LOG, "dpo", 2.0, resamples=100).findings)
+    assert "chosen responses have become less likely" in words
+    assert "rejected ones fall faster" in words
+    assert "towards longer responses" in words
+    assert "beyond the radius" not in words or "second-order picture" in words
+    still = gpo.TrainingLog(*REFERENCE, *REFERENCE)
+    assert gpo.diagnose(still, resamples=50).findings == ("nothing stands out",)
+    swapped = gpo.TrainingLog(*(REFERENCE + CHANGE)[::-1], *REFERENCE[::-1])
+    assert "swapped" in " ".join(gpo.diagnose(swapped, resamples=50).findings)
+
+
+def test_alternatives_by_hand() -> None:
+    rho = np.array([-1.0, 0.0, 1.0, 4.0])
+    row = alternative(gpo.get_loss("ipo"), 0.5, rho)  # f′ = 2(z − 1): −3, −2, −1, 2
+    assert row["mean_slope"] == pytest.approx((3 + 2 + 1 - 2) / 4 / 2)
+    assert row["pulled_back"] == 0.25
+    assert row["mean_loss"] == pytest.approx((1.5**2 + 1 + 0.5**2 + 1) / 4)
+    assert row["mean_weight"] == pytest.approx((3 + 2 + 1 + 2) / 4)
+    assert row["beta_kappa"] == 0.5
+    assert row["taylor_cosine"] == pytest.approx(1.0)
+    assert row["beyond_taylor"] == 0.0
+    hinge = alternative(gpo.get_loss("slic"), 0.5, rho)
+    assert (hinge["idle"], hinge["beyond_taylor"]) == (0.25, 0.25)
+    assert hinge["largest_beta"] == pytest.approx(1 / np.quantile(abs(rho), 0.95))
+
+
+def test_margins_beyond_any_float_are_no_error() -> None:
+    far = alternative(gpo.get_loss("exponential"), 10.0, np.array([-900.0, 900.0]))
+    assert far["mean_loss"] == far["mean_weight"] == np.inf
+    assert alternative(gpo.get_loss("slic"), 10.0, np.array([-900.0, 900.0]))["mean_loss"] == 4500.5
+
+
+def test_the_course_is_told_by_step() -> None:
+    steps = np.repeat(np.arange(25.0), 16)
+    falling = REFERENCE[0] - 0.1 * steps
+    log = gpo.TrainingLog(falling, REFERENCE[1] - 0.2 * steps, *REFERENCE, *LENGTHS, steps)
+    found = gpo.diagnose(log, resamples=20)
+    assert [row["chosen_change"] for row in found.steps] == pytest.approx(-0.1 * np.arange(25))
+    lines = str(found).splitlines()
+    head = next(k for k, line in enumerate(lines) if line.split()[:1] == ["step"])
+    assert [float(lines[head + k].split()[2]) for k in (1, 10)] == [0.0, -2.4]
+    assert lines[head + 11] == ""
+
+
+def test_files_of_either_kind_say_the_same(tmp_path: Path) -> None:
+    rows = [
+        {"chosen_logps": c, "rejected_logps": r, "ref_chosen_logps": a, "ref_rejected_logps": b, "step": s, "x": "?"}
+        for s in (0, 10)
+        for c, r, a, b in zip(*(REFERENCE + s / 10 * CHANGE), *REFERENCE, strict=True)
+    ]
+    text = "\n".join(json.dumps(row) for row in rows)
+    (tmp_path / "log.jsonl").write_text(text)
+    with gzip.open(tmp_path / "log.jsonl.gz", "wt") as file:
+        file.write(text)
+    lines = [",".join(rows[0]), *(",".join(str(v) for v in row.values()) for row in rows)]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    found = [gpo.diagnose(tmp_path / name, resamples=20) for name in ("log.jsonl", "log.jsonl.gz", "log.csv")]
+    assert found[0].to_dict() == found[1].to_dict() == found[2].to_dict()
+    assert found[0].step == 10
+    assert [row["step"] for row in found[0].steps] == [0, 10]
+    assert found[0].steps[0]["mean_rho"] == 0
+    assert found[0].mu_squared_loss.value == pytest.approx(np.mean((CHANGE[0] - CHANGE[1]) ** 2) / 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("", "holds no rows"),
+        ("policy_chosen,policy_rejected\n-1,-2\n", "missing reference_chosen"),
+        ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n-1,-2,-3,x\n", "line 2: reference_rejected is 'x'"),
+        ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n-1,-2,-3,nan\n", "finite"),
+        ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n1,-2,-3,-4\n", "at most 0"),
+        ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n-1,-2\n", "not as many fields"),
+        ("policy_chosen,policy_rejected,ref_chosen,ref_rejected,chosen_length\n-1,-1,-1,-1,2\n", "go together"),
+    ],
+)
+def test_malformed_logs_are_named(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=word) as caught:
+        gpo.diagnose(path)
+    assert "log.csv" in str(caught.value)

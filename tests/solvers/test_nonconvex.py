@@ -1,0 +1,129 @@
+"""Losses that are not convex: stationary points said to be that, and lower values at infinity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+
+import gpo_analysis as gpo
+from gpo_analysis.preferences import Comparisons
+from gpo_analysis.solvers import nonconvex
+from gpo_analysis.tabular import PreferenceProblem
+
+
+def random_preference(n, seed, sharpness=2.0):
+    upper = np.triu(expit(sharpness * np.random.default_rng(seed).normal(size=(n, n))), 1)
+    return upper + np.tril(1 - upper.T, -1) + 0.5 * np.eye(n)
+
+
+def test_savage_on_bradley_terry_is_certified():
+    found = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 3.0])).solve("savage", 1.0)
+    assert found.converged
+    assert found.status.startswith("stationary point: a local minimum")
+    assert "every pair is at its own minimum" in found.status
+
+
+@pytest.mark.parametrize("name", ["savage", "lrml"])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_start_of_scipy_finds_less(name, seed):
+    problem = PreferenceProblem(random_preference(4, seed))
+    found = problem.solve(name, 1.0)
+    rng = np.random.default_rng(seed)
+
+    def objective(free):
+        return problem.loss_at(np.concatenate([[0.0], free]), name, 1.0)
+
+    ends = [
+        minimize(objective, 2 * rng.normal(size=3), method="Nelder-Mead", options={"fatol": 1e-13, "xatol": 1e-9})
+        for _ in range(8)
+    ]
+    assert found.population_loss <= min(end.fun for end in ends) + 1e-9
+    if found.converged:
+        assert found.status.startswith("stationary point: a local minimum")
+        for k in range(4):
+            for step in (-1e-3, 1e-3):
+                assert problem.loss_at(found.log_ratio + step * np.eye(4)[k], name, 1.0) > found.population_loss
+
+
+def test_lrml_pushes_the_right_way_although_its_slope_at_zero_is_wrong():
+    found = PreferenceProblem([[0.5, 0.9], [0.1, 0.5]]).solve("lrml", 1.0)
+    assert found.converged
+    assert found.policy[0] > 0.5
+
+
+def test_a_descent_from_a_symmetric_maximum_leaves_it():
+    # −exp(−z²): π = πref is a maximum of E f + const for any even preferences turned round; here a minimum of −(...)
+    loss = gpo.parse_loss("exp(-z**2) + z**2/8")
+    found = PreferenceProblem([[0.5, 0.5], [0.5, 0.5]]).solve(loss, 1.0)
+    assert found.converged
+    z = found.margins[0]
+    assert z**2 == pytest.approx(np.log(8.0), rel=1e-8), "e^(−z²) = 1/8 where the derivative vanishes"
+
+
+def test_many_responses_use_fewer_splits_and_starts():
+    rewards = np.random.default_rng(0).normal(size=14)
+    preference = 0.8 * gpo.bradley_terry(3 * rewards) + 0.2 * gpo.bradley_terry(rewards[::-1])
+    found = PreferenceProblem(preference).solve("savage", 1.0)
+    assert found.status.startswith(("stationary point", "no finite optimum"))
+    cycle = Comparisons(np.arange(14), (np.arange(14) + 1) % 14)
+    found = PreferenceProblem.from_comparisons(cycle).solve("savage", 1.0)
+    assert found.status.startswith("no finite optimum")
+    assert found.population_loss == pytest.approx(1 / 14, abs=1e-9)
+
+
+def test_a_mirrored_savage_is_the_mirror_image():
+    cycle = Comparisons(np.arange(5), (np.arange(5) + 1) % 5)
+    found = PreferenceProblem.from_comparisons(cycle).solve(gpo.parse_loss("1/(1+exp(-z))**2"), 1.0)
+    assert found.status.startswith("no finite optimum")
+    assert found.population_loss == pytest.approx(1 / 5, abs=1e-6)
+
+
+def test_lsif_falls_for_ever_on_long_cycles_only():
+    for n, kind in ((3, "stationary point"), (5, "unbounded below")):
+        cycle = PreferenceProblem.from_comparisons(Comparisons(np.arange(n), (np.arange(n) + 1) % n))
+        assert cycle.solve("lsif", 1.0).status.startswith(kind)
+
+
+def test_ramp_loss_is_flat_far_out_so_that_its_minima_are_not_unique():
+    ramp = gpo.parse_loss("min(1, max(0, 1 - z))")
+    sure = PreferenceProblem(gpo.deterministic([0.0, 1.0])).solve(ramp, 1.0)
+    assert sure.status.startswith("not unique: the preferences are separable")
+    assert sure.population_loss == pytest.approx(0.5), "two equal draws, f(0) = 1; the rest costs nothing"
+    noisy = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0])).solve(ramp, 1.0)
+    assert noisy.status.startswith("not unique")
+    assert np.isnan(noisy.policy).all()
+    cycle = PreferenceProblem(gpo.cyclic(5, 0.8)).solve(ramp, 1.0)
+    assert cycle.status.startswith("not unique")
+
+
+def test_descents_that_kinks_stop_are_not_believed():
+    loss = gpo.parse_loss("min(1, max(0, 1 - z)) + z**2/50")
+    found = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0])).solve(loss, 1.0)
+    assert found.status.startswith("not converged: the lowest descent did not come to rest, as happens at kinks")
+    assert np.isnan(found.policy).all()
+
+
+def test_large_sparse_problem_makes_one_descent(monkeypatch):
+    rng = np.random.default_rng(0)
+    n, k = 400, 12000
+    rewards = rng.normal(size=n)
+    i = rng.integers(n, size=k)
+    j = (i + rng.integers(1, n, size=k)) % n
+    first = rng.random(k) < expit(rewards[i] - rewards[j])
+    games = Comparisons(np.where(first, i, j), np.where(first, j, i))
+    monkeypatch.setattr(nonconvex, "DENSE_AT_MOST", 100)
+    problem = PreferenceProblem.from_comparisons(games)
+    found = problem.solve("savage", 1.0)
+    assert found.converged
+    assert "were not looked at" in found.status
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        assert problem.loss_at(found.log_ratio + 1e-2 * rng.normal(size=n), "savage", 1.0) > found.population_loss
+    two = Comparisons(np.concatenate([games.winner, games.winner + n]), np.concatenate([games.loser, games.loser + n]))
+    parts = PreferenceProblem.from_comparisons(two).solve("savage", 1.0)
+    assert parts.status.startswith("not unique: the comparison graph has 2 components")
+    assert parts.representative.shape == (2 * n,)
+    cycle = PreferenceProblem.from_comparisons(Comparisons(np.arange(400), (np.arange(400) + 1) % 400))
+    assert cycle.solve("lsif", 1.0).status.startswith(("not converged", "stationary point"))
