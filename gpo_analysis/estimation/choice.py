@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
@@ -19,9 +19,6 @@ from gpo_analysis.statistics import Interval
 from gpo_analysis.tabular.cells import cells_of
 from gpo_analysis.tabular.problem import PreferenceProblem
 
-__all__ = ["HeldOut", "LossChoice", "choose_loss", "link_probability"]
-
-FloatArray = NDArray[np.float64]
 _FLOOR = 0.005  # probabilities of the losses' own links are kept within [0.005, 0.995]
 
 
@@ -179,7 +176,7 @@ def choose_loss(
     return LossChoice(chosen, as_good, rows, int(folds), int(counts.sum()))
 
 
-def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons, NDArray[np.int64]]:
+def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons, IntArray]:
     """Labels dealt to folds at random, equally many each (one more or less): counts, shape (folds, pairs)."""
     pool = comparisons.aggregated()
     counts = np.round(pool.count).astype(np.int64)
@@ -193,7 +190,7 @@ def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons
     return pool, np.array(split)
 
 
-def _judge(f: MarginLoss, pool: Comparisons, split: NDArray[np.int64], smoothing: float) -> tuple[FloatArray, int]:
+def _judge(f: MarginLoss, pool: Comparisons, split: IntArray, smoothing: float) -> tuple[FloatArray, int]:
     """Log-likelihood, that of σ(az) and hit of each pair in each fold, shape (3, folds, pairs); folds lost."""
     fitted = f.smoothed(smoothing) if smoothing else f
     training = split.sum(axis=0) - split
@@ -215,7 +212,7 @@ def _judge(f: MarginLoss, pool: Comparisons, split: NDArray[np.int64], smoothing
     return scores, lost
 
 
-def _scale(z: FloatArray, counts: NDArray[np.int64]) -> float:
+def _scale(z: FloatArray, counts: IntArray) -> float:
     """The a ≥ 0 of the highest likelihood of the training labels under σ(az); concave in a, hence in bounds."""
     largest = float(np.abs(z).max())
     if largest == 0:
@@ -230,8 +227,8 @@ def _scale(z: FloatArray, counts: NDArray[np.int64]) -> float:
 def _rows(
     functions: list[MarginLoss],
     judged: list[tuple[FloatArray, int]],
-    split: NDArray[np.int64],
-    weights: NDArray[np.int64],
+    split: IntArray,
+    weights: IntArray,
     confidence: float,
 ) -> tuple[HeldOut, ...]:
     flat = split.ravel() / split.sum()

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.solvers.optimum import optimise
@@ -28,10 +28,6 @@ from gpo_analysis.tabular.problem import PreferenceProblem
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Asymptotics", "SampledFits", "asymptotics", "relative_efficiency", "sampled_fits"]
-
-FloatArray = NDArray[np.float64]
 
 NO_CURVATURE = 1e-10
 """Eigenvalues of A below this share of the largest count as zero."""
@@ -136,7 +132,7 @@ def asymptotics(problem: PreferenceProblem, loss: MarginLoss | str) -> Asymptoti
     return Asymptotics(f.name, optimum.g, inverse @ meat @ inverse, bread, meat, _scale(f))
 
 
-def _laplacian(weight: FloatArray, first: NDArray[np.int64], second: NDArray[np.int64], n: int) -> FloatArray:
+def _laplacian(weight: FloatArray, first: IntArray, second: IntArray, n: int) -> FloatArray:
     """``Σ_k weight_k e_k e_kᵀ``, shape (n, n)."""
     matrix = np.zeros((n, n))
     np.add.at(matrix, (first, second), -weight)

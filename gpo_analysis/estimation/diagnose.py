@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from gpo_analysis.analysis import taylor_radius
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.logs import TrainingLog, read_training_log
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
@@ -20,7 +20,6 @@ from gpo_analysis.statistics import Interval
 
 __all__ = ["Diagnosis", "diagnose"]
 
-FloatArray = NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _IDLE = 0.05  # of |f′(0)|: a pair whose slope is smaller no longer trains
 
@@ -220,7 +219,7 @@ class _Resampler:
         self.size, self.resamples, self.seed = size, int(resamples), seed
         self.ends = (0.5 - confidence / 2, 0.5 + confidence / 2)
 
-    def of(self, statistic: Callable[[NDArray[np.int64]], float]) -> Interval:
+    def of(self, statistic: Callable[[IntArray], float]) -> Interval:
         rng = np.random.default_rng(self.seed)
         drawn = [statistic(rng.integers(self.size, size=self.size)) for _ in range(self.resamples)]
         value = statistic(np.arange(self.size))

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 
 from gpo_analysis.divergences import kl_divergence
@@ -24,10 +24,6 @@ from gpo_analysis.tabular.solution import Solution, as_json, solution_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["ComparisonFits", "FitDifference", "fit_comparisons"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.preferences.reading import _json_rows, _text
 
 __all__ = ["TrainingLog", "read_training_log"]
 
-FloatArray = NDArray[np.float64]
 
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
@@ -121,7 +121,7 @@ class TrainingLog:
     def __len__(self) -> int:
         return len(self.policy_chosen)
 
-    def at(self, rows: NDArray[np.bool_]) -> TrainingLog:
+    def at(self, rows: BoolArray) -> TrainingLog:
         """Only these rows."""
         kept = {name: getattr(self, name) for name in (*NEEDED, *OPTIONAL)}
         return TrainingLog(**{name: values[rows] for name, values in kept.items() if values is not None})

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import norm
 
 from gpo_analysis.analysis import optimal_margin
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling, resampled
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
@@ -28,9 +29,6 @@ from gpo_analysis.statistics import Interval
 from gpo_analysis.tabular.cells import cells_of
 from gpo_analysis.tabular.problem import PreferenceProblem
 
-__all__ = ["BetaRecommendation", "BetaRecommendations", "recommend_beta"]
-
-FloatArray = NDArray[np.float64]
 _MANY = 20  # prompts from which on prompts, not labels, are resampled
 
 
@@ -138,7 +136,7 @@ class _Fitted:
 
     g: FloatArray  # (n,) centred within each prompt
     reference: FloatArray  # (n,) summing to one within each prompt
-    prompt: NDArray[np.int64]  # (n,)
+    prompt: IntArray  # (n,)
     mean_abs: float  # mean |g_w − g_l| over the labels
 
     def kl(self, beta: float) -> float:
@@ -246,7 +244,7 @@ def recommend_beta(
     )
 
 
-def _prompts(pool: Comparisons) -> NDArray[np.int64]:
+def _prompts(pool: Comparisons) -> IntArray:
     """Which prompt each item belongs to, shape (n,); an item that was never compared is refused."""
     labels = connected_components(pool.matrix(), directed=False)[1].astype(np.int64)
     alone = np.bincount(labels)[labels] == 1
@@ -255,7 +253,7 @@ def _prompts(pool: Comparisons) -> NDArray[np.int64]:
     return labels
 
 
-def _reference(reference: ArrayLike | None, prompt: NDArray[np.int64]) -> FloatArray:
+def _reference(reference: ArrayLike | None, prompt: IntArray) -> FloatArray:
     given = np.ones(len(prompt)) if reference is None else np.asarray(reference, dtype=np.float64)
     if given.shape != prompt.shape or not np.all(np.isfinite(given)) or not np.all(given > 0):
         raise ValueError(f"reference must be {len(prompt)} positive finite numbers, got {reference!r}")
@@ -263,9 +261,7 @@ def _reference(reference: ArrayLike | None, prompt: NDArray[np.int64]) -> FloatA
     return shares
 
 
-def _samples(
-    pool: Comparisons, prompt: NDArray[np.int64], resamples: int, seed: int
-) -> list[tuple[Comparisons, FloatArray]]:
+def _samples(pool: Comparisons, prompt: IntArray, resamples: int, seed: int) -> list[tuple[Comparisons, FloatArray]]:
     """Comparisons with how often each prompt was drawn, shape (prompts,)."""
     count = int(prompt.max()) + 1
     if count < _MANY:
@@ -278,7 +274,7 @@ def _row(
     f: MarginLoss,
     pool: Comparisons,
     samples: list[tuple[Comparisons, FloatArray]],
-    prompt: NDArray[np.int64],
+    prompt: IntArray,
     reference: FloatArray,
     target: float,
     is_kl: bool,
@@ -322,7 +318,7 @@ def _corrected(value: float, drawn: FloatArray, confidence: float) -> Interval:
     return Interval(value, float(np.exp(middle - half)), float(np.exp(middle + half)))
 
 
-def _repeated(whole: _Fitted, pool: Comparisons, prompt: NDArray[np.int64], times: FloatArray) -> _Fitted:
+def _repeated(whole: _Fitted, pool: Comparisons, prompt: IntArray, times: FloatArray) -> _Fitted:
     """The fit to prompts drawn with replacement: the prompts' fits, each as often as it was drawn."""
     order = np.repeat(np.arange(len(times)), times.astype(np.int64))
     starts = np.argsort(prompt, kind="stable")
@@ -336,7 +332,7 @@ def _repeated(whole: _Fitted, pool: Comparisons, prompt: NDArray[np.int64], time
 
 
 def _fit(
-    samples: list[Comparisons], f: MarginLoss, prompt: NDArray[np.int64], reference: FloatArray
+    samples: list[Comparisons], f: MarginLoss, prompt: IntArray, reference: FloatArray
 ) -> list[tuple[_Fitted | None, str]]:
     """One fit a sample, or None and why; prompts of two items by the link, the others by the solver, all at once."""
     sizes = np.bincount(prompt)
@@ -372,9 +368,7 @@ def _fit(
     return result
 
 
-def _pairs_by_link(
-    sample: Comparisons, f: MarginLoss, prompt: NDArray[np.int64], sizes: NDArray[np.int64], g: FloatArray
-) -> None:
+def _pairs_by_link(sample: Comparisons, f: MarginLoss, prompt: IntArray, sizes: IntArray, g: FloatArray) -> None:
     """Fill in ±½ z*(η) for prompts of two items."""
     of_two = sizes[prompt[sample.winner]] == 2
     if not of_two.any():
@@ -393,7 +387,7 @@ def _pairs_by_link(
     g[at], g[other[at]] = z / 2, -z / 2
 
 
-def _restricted(sample: Comparisons, members: NDArray[np.int64]) -> Comparisons | None:
+def _restricted(sample: Comparisons, members: IntArray) -> Comparisons | None:
     place = np.full(sample.n, -1)
     place[members] = np.arange(len(members))
     keep = (place[sample.winner] >= 0) & (sample.count > 0)

@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.solvers.optimum import optimise
 from gpo_analysis.tabular.cells import cells_of
 from gpo_analysis.tabular.problem import PreferenceProblem
-
-__all__ = ["ScoreIntervals", "bootstrap_scores", "check_resampling", "resampled"]
-
-FloatArray = NDArray[np.float64]
 
 
 def check_resampling(resamples: int, confidence: float) -> None:

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.solvers.faces import components
-
-__all__ = ["Cell"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +53,11 @@ class Cell:
         weights[self.winner, self.loser] = self.weight
         return weights
 
-    def within(self, labels: IntArray) -> NDArray[np.bool_]:
+    def within(self, labels: IntArray) -> BoolArray:
         """Which pairs stay inside one label, shape (k,)."""
         return np.asarray(labels[self.winner] == labels[self.loser])
 
-    def restricted(self, keep: NDArray[np.bool_]) -> Cell:
+    def restricted(self, keep: BoolArray) -> Cell:
         """The cell with only some of its pairs."""
         if keep.all():
             return self

@@ -19,14 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from gpo_analysis.arrays import BoolArray
 from gpo_analysis.losses.shape import LossShape
 from gpo_analysis.solvers.cells import Cell
 from gpo_analysis.solvers.program import linear_program
-
-__all__ = ["Verdict", "judge", "listed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +47,7 @@ class Verdict:
 
     kind: str
     reason: str = ""
-    parted: NDArray[np.bool_] | None = None
+    parted: BoolArray | None = None
     limit: float = 0.0
     attained: bool = True
 
@@ -152,7 +150,7 @@ def _by_program(cell: Cell, right: float, left: float) -> Verdict:
     )
 
 
-def _one_sided(cell: Cell, parted: NDArray[np.bool_], why: str) -> str:
+def _one_sided(cell: Cell, parted: BoolArray, why: str) -> str:
     """Names an example of a pair that only ever goes one way."""
     k = int(np.argmax(parted))
     winner, loser = cell.names[cell.winner[k]], cell.names[cell.loser[k]]

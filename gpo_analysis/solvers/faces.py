@@ -12,15 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
-__all__ = ["Intervals", "fixed_blocks", "least_norm"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from gpo_analysis.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape
 from gpo_analysis.solvers.cells import Cell
 from gpo_analysis.solvers.faces import Intervals, components
@@ -22,11 +22,6 @@ from gpo_analysis.solvers.newton import minimise_stack
 
 if TYPE_CHECKING:
     from gpo_analysis.losses import MarginLoss
-
-__all__ = ["minimise_kinked"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 SMOOTHINGS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 #: A margin this near to a kink, after the last smoothing, is held there.
@@ -124,8 +119,8 @@ def _polish(cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, itera
 
 
 def _contracted(
-    cell: Cell, held: NDArray[np.bool_], pinned: FloatArray, g: FloatArray
-) -> tuple[IntArray, FloatArray, NDArray[np.bool_]]:
+    cell: Cell, held: BoolArray, pinned: FloatArray, g: FloatArray
+) -> tuple[IntArray, FloatArray, BoolArray]:
     """Blocks that the held pairs make, each response's place in its block, and the pairs that agree with it."""
     blocks = components(cell.n, cell.winner[held], cell.loser[held], strong=False)
     offset = np.zeros(cell.n)
@@ -181,7 +176,7 @@ def _reduced_newton(
 
 
 def _multipliers(
-    cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, held: NDArray[np.bool_], nearest: IntArray
+    cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, held: BoolArray, nearest: IntArray
 ) -> tuple[FloatArray, float]:
     """Shares in [0, 1] of the jumps at the held kinks that balance every response best, and the imbalance left."""
     kinks = np.array([kink for kink, _ in shape.kinks])

@@ -14,19 +14,14 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.solvers.faces import Intervals, components
 from gpo_analysis.solvers.program import linear_program
 
 if TYPE_CHECKING:
     from gpo_analysis.losses.shape import LossShape
-
-__all__ = ["solve_linear"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 #: Weights below this share of the largest are resolved by solving again on their own scale.
 RESOLUTION = 1e-6
@@ -110,9 +105,7 @@ def _wide(bound: FloatArray) -> FloatArray:
     return np.asarray(np.where(np.abs(bound) > 1e7, np.copysign(np.inf, bound), bound))
 
 
-def _intervals(
-    winner: IntArray, loser: IntArray, kinks: FloatArray, below: NDArray[np.bool_], above: NDArray[np.bool_]
-) -> Intervals:
+def _intervals(winner: IntArray, loser: IntArray, kinks: FloatArray, below: BoolArray, above: BoolArray) -> Intervals:
     """Complementary slackness: u = 0 says ``d ≤ z_r``, u at its bound ``d ≥ z_r``, anything between ``d = z_r``."""
     lower = np.full(len(winner), -np.inf)
     upper = np.full(len(winner), np.inf)

@@ -11,18 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+
 if TYPE_CHECKING:
     from gpo_analysis.losses import MarginLoss
-
-__all__ = ["Minima", "minimise_stack"]
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 #: A last step this small, relative to 1 + max|g|, ends the iteration.
 STEP = 1e-11
@@ -56,13 +52,13 @@ class Minima:
     value: FloatArray
     error: FloatArray
     converged: BoolArray
-    iterations: NDArray[np.int64]
+    iterations: IntArray
 
 
 def minimise_stack(
     weights: FloatArray,
     loss: MarginLoss,
-    blocks: NDArray[np.int64],
+    blocks: IntArray,
     start: FloatArray | None = None,
     *,
     convex: bool = True,
@@ -98,13 +94,11 @@ def minimise_stack(
 class _Stack:
     """The arrays of one chunk; rows leave it as they converge."""
 
-    def __init__(self, weights: FloatArray, loss: MarginLoss, blocks: NDArray[np.int64], convex: bool) -> None:
+    def __init__(self, weights: FloatArray, loss: MarginLoss, blocks: IntArray, convex: bool) -> None:
         self.weights, self.loss, self.blocks, self.convex = weights, loss, blocks, convex
         self.ground = _grounds(weights, blocks)
 
-    def run(
-        self, g: FloatArray, max_iterations: int
-    ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray, NDArray[np.int64]]:
+    def run(self, g: FloatArray, max_iterations: int) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray, IntArray]:
         b = len(g)
         g = g.copy()
         active = np.arange(b)
@@ -161,7 +155,7 @@ class _Stack:
         hessian[:, diagonal, diagonal] = curvature.sum(axis=2)
         return _sum(terms), gradient, hessian, np.abs(terms).sum(axis=(1, 2))
 
-    def _direction(self, hessian: FloatArray, gradient: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
+    def _direction(self, hessian: FloatArray, gradient: FloatArray, rows: IntArray) -> FloatArray:
         """Newton's step; along positive curvature only where the Hessian is singular or indefinite."""
         grounded, scale = _grounded(hessian, self.ground[rows])
         right = -gradient * scale
@@ -201,7 +195,7 @@ class _Stack:
         length[pending] = 0.0
         return length
 
-    def _error(self, g: FloatArray, blocks: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+    def _error(self, g: FloatArray, blocks: IntArray) -> tuple[FloatArray, FloatArray]:
         """F at the end, and how far rounding in the gradient can have moved g: random signs through the Hessian."""
         value, gradient, hessian, _ = self._derivatives(self.weights, g)
         size = 4 * np.finfo(float).eps * self._traffic(g)
@@ -232,7 +226,7 @@ class _Stack:
         return float(inner._error(g[None], labels[None])[1][0])
 
 
-def _times(weights: FloatArray, values: NDArray[np.float64]) -> FloatArray:
+def _times(weights: FloatArray, values: FloatArray) -> FloatArray:
     """Product in which a weight of 0 silences an infinite value."""
     return np.where(weights > 0, weights * np.where(weights > 0, values, 0.0), 0.0)
 
@@ -241,7 +235,7 @@ def _largest(rows: FloatArray) -> FloatArray:
     return np.asarray(np.abs(rows).max(axis=1))
 
 
-def _centred(g: FloatArray, blocks: NDArray[np.int64]) -> FloatArray:
+def _centred(g: FloatArray, blocks: IntArray) -> FloatArray:
     """g with the mean of each block taken off."""
     b, n = g.shape
     key = blocks + n * np.arange(b)[:, None]
@@ -251,7 +245,7 @@ def _centred(g: FloatArray, blocks: NDArray[np.int64]) -> FloatArray:
     return np.asarray(g - mean[key])
 
 
-def _grounds(weights: FloatArray, blocks: NDArray[np.int64]) -> BoolArray:
+def _grounds(weights: FloatArray, blocks: IntArray) -> BoolArray:
     """One response a block, the one with the most weight."""
     b, n = blocks.shape
     degree = weights.sum(axis=1) + weights.sum(axis=2)

@@ -16,8 +16,8 @@ from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape
 from gpo_analysis.solvers.cells import Cell
 from gpo_analysis.solvers.existence import listed
@@ -27,11 +27,6 @@ from gpo_analysis.solvers.sparse_newton import minimise_sparse
 
 if TYPE_CHECKING:
     from gpo_analysis.losses import MarginLoss
-
-__all__ = ["Descent", "descend"]
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 #: Up to this many responses in a component every split is looked at; beyond it single responses and rankings' cuts.
 ALL_SPLITS = 10
@@ -198,7 +193,7 @@ def _starts(cell: Cell, seed: int) -> FloatArray:
     return np.stack(rows)
 
 
-def _unordered(cell: Cell) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray, FloatArray]:
+def _unordered(cell: Cell) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     """Pairs i < j with the weights of i ≻ j and of j ≻ i."""
     low, high = np.minimum(cell.winner, cell.loser), np.maximum(cell.winner, cell.loser)
     key, where = np.unique(low * cell.n + high, return_inverse=True)

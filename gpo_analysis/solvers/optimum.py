@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape, shape_of
 from gpo_analysis.solvers.cells import Cell
 from gpo_analysis.solvers.existence import Verdict, judge, listed
@@ -25,11 +25,6 @@ from gpo_analysis.solvers.sparse_newton import minimise_sparse
 
 if TYPE_CHECKING:
     from gpo_analysis.losses import MarginLoss
-
-__all__ = ["Optimum", "optimise"]
-
-FloatArray = NDArray[np.float64]
-
 
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
@@ -228,7 +223,7 @@ def _unique_or_not(
     return Optimum(None, total, _status("not unique", _why_free(cell, blocks, parted)), representative)
 
 
-def _why_free(cell: Cell, blocks: NDArray[np.int64], parted: NDArray[np.bool_] | None) -> str:
+def _why_free(cell: Cell, blocks: IntArray, parted: BoolArray | None) -> str:
     """Why differences between the blocks may vary."""
     parts = int(cell.parts.max()) + 1
     if parts > 1:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-__all__ = ["linear_program"]
-
-FloatArray = NDArray[np.float64]
+from gpo_analysis.arrays import FloatArray
 
 
 def linear_program(

@@ -10,12 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linprog, nnls
 
-__all__ = ["can_move", "least_norm_within", "moved_to_infinity", "steepest_recession"]
-
-FloatArray = NDArray[np.float64]
+from gpo_analysis.arrays import BoolArray, FloatArray
 
 
 def steepest_recession(rows: FloatArray, weight: FloatArray, left_slope: float, right_slope: float) -> float:
@@ -35,7 +32,7 @@ def steepest_recession(rows: FloatArray, weight: FloatArray, left_slope: float, 
     return least if least < -1e-9 * float(np.abs(cost).max()) else 0.0
 
 
-def moved_to_infinity(rows: FloatArray, weight: FloatArray, left_slope: float, right_slope: float) -> NDArray[np.bool_]:
+def moved_to_infinity(rows: FloatArray, weight: FloatArray, left_slope: float, right_slope: float) -> BoolArray:
     """Pairs whose margin runs off along directions with R(d) = 0, one such set after the other; shape (k,).
 
     Meant for an f that nowhere reaches the limit of its falling tail, where R(d) ≥ 0 is known.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.preferences.laplacian import centred, solve_laplacian
 from gpo_analysis.solvers.cells import Cell
 from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP
@@ -16,13 +16,9 @@ from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP
 if TYPE_CHECKING:
     from gpo_analysis.losses import MarginLoss
 
-__all__ = ["minimise_sparse"]
-
-FloatArray = NDArray[np.float64]
-
 
 def minimise_sparse(
-    cell: Cell, loss: MarginLoss, parts: NDArray[np.int64], *, convex: bool = True, max_iterations: int = 1000
+    cell: Cell, loss: MarginLoss, parts: IntArray, *, convex: bool = True, max_iterations: int = 1000
 ) -> tuple[FloatArray, float, float, bool, int]:
     """Minimise ``F(g) = Σ_k w_k f(g_i − g_j)`` for once differentiable f.
 
@@ -76,7 +72,7 @@ def minimise_sparse(
 class _System:
     """Gradient and Hessian (a graph's Laplacian) of one sparse problem."""
 
-    def __init__(self, cell: Cell, loss: MarginLoss, parts: NDArray[np.int64], convex: bool) -> None:
+    def __init__(self, cell: Cell, loss: MarginLoss, parts: IntArray, convex: bool) -> None:
         self.cell, self.loss, self.parts, self.convex = cell, loss, parts, convex
         self.direct = False
 

@@ -7,8 +7,6 @@ import numpy as np
 from gpo_analysis.solvers.cells import Cell
 from gpo_analysis.tabular.problem import PreferenceProblem
 
-__all__ = ["cells_of"]
-
 #: Above this many responses observed comparisons are solved without a dense matrix.
 DENSE = 300
 

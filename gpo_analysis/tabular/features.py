@@ -10,17 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import LossShape, shape_of
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.solvers.recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
 from gpo_analysis.tabular.problem import PreferenceProblem
-
-__all__ = ["FeatureSolution", "check_features", "solve_features"]
-
-FloatArray = NDArray[np.float64]
 
 MOST_STEPS = 500
 
@@ -257,7 +254,7 @@ class _Fit:
             upper = np.where(slope < slopes[j + 1] - tolerance, place, upper)
         return found.x[:d], lower, upper
 
-    def without_finite_optimum(self, away: NDArray[np.bool_]) -> FeatureSolution:
+    def without_finite_optimum(self, away: BoolArray) -> FeatureSolution:
         """Pairs at ``away`` go to their limit; the infimum is that limit and the minimum over the others."""
         rest = self.rows[~away]
         infimum = self.at_zero() + float(self.weight[away].sum()) * self.shape.right_limit

@@ -13,15 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_preference
 from gpo_analysis.tabular.regularized import regularized_optimum
-
-__all__ = ["Frontier", "best_of_n", "reward_frontier", "win_rate", "win_rate_frontier"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

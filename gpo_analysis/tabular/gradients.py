@@ -15,11 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["GradientIdentity", "gradient_identity", "kl_gradient", "mu_squared_loss_gradient"]
-
-FloatArray = NDArray[np.float64]
+from gpo_analysis.arrays import FloatArray
 
 
 def kl_gradient(logits: ArrayLike, reference: ArrayLike) -> FloatArray:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import Link, get_link
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
@@ -21,10 +21,6 @@ from gpo_analysis.tabular.solution import solution_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["solve_grid"]
-
-FloatArray = NDArray[np.float64]
 
 
 def solve_grid(

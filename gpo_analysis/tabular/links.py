@@ -21,19 +21,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import log_softmax, logsumexp
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import Link, get_link
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import as_floats, check_positive
 from gpo_analysis.tabular.problem import PreferenceProblem
-
-__all__ = ["LinkFlow", "link_flow", "link_gradient", "off_support_mass"]
-
-FloatArray = NDArray[np.float64]
 
 
 def link_gradient(

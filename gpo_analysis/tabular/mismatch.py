@@ -24,13 +24,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import as_floats, check_distribution
-
-__all__ = ["RegularizerMismatch", "chi_squared", "regularizer_mismatch"]
-
-FloatArray = NDArray[np.float64]
 
 
 def chi_squared(behavior: ArrayLike, policy: ArrayLike) -> float | FloatArray:

@@ -26,9 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
-__all__ = ["NashSolution", "nash_policy"]
-
-FloatArray = NDArray[np.float64]
+from gpo_analysis.arrays import FloatArray
 
 #: Below it rounding of the payoffs, 1e-16, over τ leaves too little of the policy.
 SMALLEST_TAU = 1e-12

@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from gpo_analysis.divergences import Link
     from gpo_analysis.losses import MarginLoss
     from gpo_analysis.tabular.solution import Solution
-
-__all__ = ["PreferenceProblem"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

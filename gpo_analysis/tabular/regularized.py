@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["regularized_optimum"]
+from gpo_analysis.arrays import FloatArray
 
 
-def regularized_optimum(
-    reward: ArrayLike, reference: ArrayLike, beta: float, *, log: bool = False
-) -> NDArray[np.float64]:
+def regularized_optimum(reward: ArrayLike, reference: ArrayLike, beta: float, *, log: bool = False) -> FloatArray:
     r"""Maximiser of ``E_π[r] − β KL(π‖πref)``: ``π = πref exp(r/β) / Z``.
 
     Computed in log space after subtracting the largest reward, so that it holds for every β > 0: as β → 0

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import Link, reverse_kl
 from gpo_analysis.solvers.optimum import Optimum
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Solution", "solution_of"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,6 @@ from gpo_analysis.tabular.solution import Solution, solution_of
 if TYPE_CHECKING:
     from gpo_analysis.tabular.problem import PreferenceProblem
 
-__all__ = ["solve"]
-
 
 def solve(
     problem: PreferenceProblem, loss: MarginLoss | str, beta: float, *, link: str | Link = "reverse_kl"

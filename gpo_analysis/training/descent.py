@@ -6,15 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.training.objective import Objective
 from gpo_analysis.training.recorder import Recorder, ended, logits_of, measure, pulled_back
 from gpo_analysis.training.trajectory import TrainState, Trajectory
-
-__all__ = ["Descent"]
-
-FloatArray = NDArray[np.float64]
 
 ADAM_DECAY = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -118,7 +114,7 @@ class Descent:
         self.parameters = np.where(rows, new, self.parameters)
         self.first, self.second = np.where(rows, first, self.first), np.where(rows, second, self.second)
 
-    def batches(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def batches(self) -> Iterator[tuple[IntArray, IntArray]]:
         """Winner and loser of the pairs of each coming step, shape (R, batch) each.
 
         A pair is the inverse of its row's cumulative weights at a uniform number; the numbers of step k stand at place

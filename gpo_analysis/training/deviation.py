@@ -9,17 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gpo_analysis.analysis import optimal_margin
+from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.features import check_features
 from gpo_analysis.tabular.problem import PreferenceProblem
-
-__all__ = ["Deviation", "chosen_slope", "compared", "deviation", "link_log_ratio"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Deviation:
     reference_mass_off: float
 
 
-def compared(problem: PreferenceProblem) -> NDArray[np.bool_]:
+def compared(problem: PreferenceProblem) -> BoolArray:
     """Which responses take part in some comparison, shape (n,) or (m, n).
 
     Examples
@@ -194,5 +191,5 @@ def _normalised(problem: PreferenceProblem, log_ratio: FloatArray) -> tuple[Floa
     return np.exp(logits - total), log_ratio - total
 
 
-def _mean_on(values: FloatArray, where: NDArray[np.bool_]) -> FloatArray:
+def _mean_on(values: FloatArray, where: BoolArray) -> FloatArray:
     return np.asarray(np.sum(np.where(where, values, 0.0), axis=-1, keepdims=True) / where.sum(axis=-1, keepdims=True))

@@ -23,8 +23,6 @@ from gpo_analysis.training.flow import flow
 from gpo_analysis.training.settings import Data, aligned, check_resume, check_settings, starting_points
 from gpo_analysis.training.trajectory import Trajectory
 
-__all__ = ["train", "train_many"]
-
 
 def train(
     problem: Data,

@@ -12,17 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gpo_analysis.analysis import optimal_margin, taylor, taylor_radius
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.rates import early_phase
-
-__all__ = ["expanded_gradients", "expansion_table", "margin_quantiles", "predicted_margins", "share_beyond"]
-
-FloatArray = NDArray[np.float64]
 
 QUANTILES = (0.5, 0.9, 1.0)
 

@@ -10,17 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.training.objective import Objective
 from gpo_analysis.training.polygonal import Polygon, has_jump
 from gpo_analysis.training.recorder import Recorder, ended, logits_of, measure, pulled_back
 from gpo_analysis.training.trajectory import TrainState, Trajectory
-
-__all__ = ["flow"]
-
-FloatArray = NDArray[np.float64]
 
 RTOL, ATOL = 1e-10, 1e-12
 STIFF = 50.0

@@ -12,15 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.tabular.problem import PreferenceProblem
-
-__all__ = ["METRICS", "Objective"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 #: What a trajectory records at a step, beside ``step`` and ``time``.
 METRICS = (

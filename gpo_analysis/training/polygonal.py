@@ -11,16 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.training.objective import Objective
-
-__all__ = ["Polygon", "has_jump"]
-
-FloatArray = NDArray[np.float64]
 
 AT_KINK = 1e-9
 MOST_EVENTS = 100_000

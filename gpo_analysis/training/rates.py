@@ -18,28 +18,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.objective import Objective
-
-__all__ = [
-    "ADAM_EDGE",
-    "EarlyPhase",
-    "LocalRates",
-    "adam_second_moments",
-    "early_phase",
-    "local_rates",
-    "logit_hessian",
-    "momentum_factor",
-    "pair_curvature",
-    "preconditioned_curvature",
-]
-
-FloatArray = NDArray[np.float64]
 
 NO_CURVATURE = 1e-10
 """Eigenvalues below this share of the largest count as zero: the null space of the comparison graph."""

@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.objective import METRICS, Objective
 from gpo_analysis.training.trajectory import TrainState, Trajectory
-
-__all__ = ["KEEPABLE", "Recorder", "ended", "logits_of", "measure", "pulled_back"]
-
-FloatArray = NDArray[np.float64]
 
 KEEPABLE = ("policies", "logits", "gradients")
 
@@ -81,7 +78,7 @@ class Recorder:
         """Whether a step is recorded."""
         return step % self.every == 0 or step == last
 
-    def add(self, step: int, time: float, record: dict[str, FloatArray], alive: NDArray[np.bool_]) -> None:
+    def add(self, step: int, time: float, record: dict[str, FloatArray], alive: BoolArray) -> None:
         """Append a record to every run that is alive."""
         for r in np.flatnonzero(alive):
             self.rows[r].append({"step": step, "time": time} | {name: value[r] for name, value in record.items()})

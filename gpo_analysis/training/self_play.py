@@ -16,14 +16,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import check_distribution, check_positive, check_preference, check_probability
-
-__all__ = ["SelfPlay", "self_play"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
@@ -15,9 +16,6 @@ from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.recorder import KEEPABLE
 from gpo_analysis.training.trajectory import Trajectory
 
-__all__ = ["Data", "aligned", "check_resume", "check_settings", "starting_points"]
-
-FloatArray = NDArray[np.float64]
 Data = PreferenceProblem | Comparisons
 
 OPTIMIZERS = ("gd", "flow", "adam")

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray
+
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["TrainState", "Trajectory"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
