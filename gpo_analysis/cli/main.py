@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-import gpo_analysis
+from gpo_analysis import __version__
 from gpo_analysis.cli.advice import diagnose, recommend_beta
 from gpo_analysis.cli.beta import beta
 from gpo_analysis.cli.gaussians import gaussians
@@ -27,7 +27,7 @@ Examples:
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(gpo_analysis.__version__, prog_name="gpo")
+@click.version_option(__version__, prog_name="gpo")
 def gpo() -> None:
     """What does an offline preference-optimisation loss do to a policy, and why?"""
 
