@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from gpo_analysis.preferences.comparisons import Comparisons
-from gpo_analysis.preferences.reading import read_comparisons
+from gpo_analysis.preferences.comparisons import Comparisons, read_comparisons
 
 __all__ = ["PUBLISHED_JOURNAL_ABILITIES", "load_journals"]
 

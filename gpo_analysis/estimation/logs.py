@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.preferences.reading import _json_rows, _text
+from gpo_analysis.preferences.reading import json_rows, text_of
 
 __all__ = ["TrainingLog", "read_training_log"]
 
@@ -156,11 +156,11 @@ def read_training_log(path: str | Path) -> TrainingLog:
     OSError
         Where the file cannot be opened.
     """
-    text = _text(path)
+    text = text_of(path)
     suffixes = [s.lower() for s in Path(path).suffixes if s.lower() != ".gz"]
     kind = suffixes[-1] if suffixes else ""
     is_json = kind in (".jsonl", ".ndjson", ".json") or (kind != ".csv" and text.lstrip()[:1] == "{")
-    rows = list(_json_rows(path, text)) if is_json else _csv(path, text)
+    rows = list(json_rows(path, text)) if is_json else _csv(path, text)
     if not rows:
         raise ValueError(f"{path} holds no rows; accepted are {', '.join(NEEDED)}, one pair a line")
     renamed = [

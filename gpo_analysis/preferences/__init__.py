@@ -3,7 +3,8 @@
 Arrays have shape (..., n, n), entries in [0, 1], ``P[i, j] + P[j, i] = 1`` and therefore ½ on the diagonal.
 """
 
-from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.argument_votes import read_argument_votes
+from gpo_analysis.preferences.comparisons import Comparisons, read_comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
 from gpo_analysis.preferences.models import (
@@ -17,7 +18,6 @@ from gpo_analysis.preferences.models import (
     thurstone,
 )
 from gpo_analysis.preferences.pairs import DirectedPairs
-from gpo_analysis.preferences.reading import read_argument_votes, read_comparisons
 from gpo_analysis.preferences.shares import PairShares, pair_shares
 
 __all__ = [

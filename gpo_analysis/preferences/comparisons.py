@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpo_analysis.preferences.reading import read_labels
+
 if TYPE_CHECKING:
     import pandas as pd
     from scipy import sparse
-
-__all__ = ["Comparisons"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +147,11 @@ class Comparisons:
     @classmethod
     def read(cls, path: str | Path) -> Comparisons:
         """Read a CSV or JSON-lines file, plain or gzip-compressed: see `read_comparisons`."""
-        from gpo_analysis.preferences.reading import read_comparisons
-
-        return read_comparisons(path)
+        pairs = read_labels(path)
+        try:
+            return cls.from_pairs(pairs)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     @property
     def n(self) -> int:
@@ -186,6 +188,40 @@ class Comparisons:
 
     def __repr__(self) -> str:
         return f"Comparisons({self.n} items, {len(self.winner)} pairs, total count {self.total:g})"
+
+
+def read_comparisons(path: str | Path) -> Comparisons:
+    """Read who beat whom from a CSV or JSON-lines file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Names ending in .jsonl, .ndjson or .json (or these with .gz) are JSON lines, .csv is CSV; any other name is JSON
+        lines if its first character is ``{``.
+
+    Returns
+    -------
+    Comparisons
+        Items in the order in which they appear, pairs as the file has them.
+
+    Raises
+    ------
+    ValueError
+        Naming file, line and what is accepted: for a missing column, a count that is negative or not a finite number,
+        an empty name, a winner equal to the loser, malformed CSV or JSON, a file without comparisons.
+    OSError
+        Where the file cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "games.csv")
+    ...     _ = file.write_text("winner,loser,count\\nrock,scissors,3\\nscissors,paper,2\\n")
+    ...     read_comparisons(file)
+    Comparisons(3 items, 2 pairs, total count 5)
+    """
+    return Comparisons.read(path)
 
 
 def _as_index(values: ArrayLike, name: str) -> NDArray[np.int64]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
 from gpo_analysis.preferences.shares import PairShares, pair_shares
-
-if TYPE_CHECKING:
-    from gpo_analysis.preferences.comparisons import Comparisons
 
 __all__ = ["Diagnostics", "diagnostics"]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import as_floats, check_preference
-
-if TYPE_CHECKING:
-    from gpo_analysis.preferences.comparisons import Comparisons
 
 __all__ = ["PairShares", "pair_shares"]
 
@@ -53,10 +50,10 @@ def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None =
     ValueError
         For bad preferences or weights, or where no pair is left.
     """
-    if hasattr(preference, "aggregated"):  # Comparisons, of a package that leans on this one
+    if isinstance(preference, Comparisons):
         if weights is not None:
             raise ValueError("observed comparisons bring their own weights, their counts: give no weights beside them")
-        return _from_comparisons(cast("Comparisons", preference))
+        return _from_comparisons(preference)
     matrix = check_preference(preference)
     if matrix.ndim != 2:
         raise ValueError(f"preference must have shape (n, n), got {matrix.shape}")
