@@ -39,7 +39,7 @@ def read_labels(path: str | Path) -> list[Label]:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "games.csv")
-    ...     _ = file.writetext_of("winner,loser,count\\nrock,scissors,3\\nscissors,paper,2\\n")
+    ...     _ = file.write_text("winner,loser,count\\nrock,scissors,3\\nscissors,paper,2\\n")
     ...     read_labels(file)
     [('rock', 'scissors', 3.0), ('scissors', 'paper', 2.0)]
     """
