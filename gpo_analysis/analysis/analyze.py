@@ -18,11 +18,11 @@ from gpo_analysis.analysis.conjugate import Conjugate, closed_conjugate
 from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
 from gpo_analysis.analysis.minimise import least_points
 from gpo_analysis.analysis.singularities import taylor_radius
-from gpo_analysis.analysis.taylor import derivative_at_zero, simplified, taylor, taylor_remainder_bound
-from gpo_analysis.calculus.convexity import convexity
-from gpo_analysis.calculus.pieces import kinks
-from gpo_analysis.calculus.tails import Tail, tails
+from gpo_analysis.analysis.taylor import derivative_at_zero, taylor, taylor_remainder_bound
+from gpo_analysis.calculus.at_zero import curvature_ratio
+from gpo_analysis.calculus.tails import Tail
 from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.shape import convexity, kinks, tails
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _analyze(loss: MarginLoss) -> LossAnalysis:
         value=derivative_at_zero(loss, 0),
         slope=slope,
         curvature=curvature,
-        curvature_ratio=_ratio(slope, curvature),
+        curvature_ratio=curvature_ratio(loss.expression, loss.symbol),
         is_convex=shape.is_convex,
         nonconvex_region=shape.region,
         convexity_proof=shape.proof,
@@ -203,12 +203,6 @@ def _analyze(loss: MarginLoss) -> LossAnalysis:
         conjugate=closed_conjugate(loss),
         loss=loss,
     )
-
-
-def _ratio(slope: sympy.Expr, curvature: sympy.Expr) -> sympy.Expr:
-    if sympy.nan in (slope, curvature) or slope == 0:
-        return sympy.nan
-    return simplified(curvature / sympy.Abs(slope))
 
 
 def certainty(loss: MarginLoss | str) -> Certainty:

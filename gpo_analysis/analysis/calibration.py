@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gpo_analysis.analysis.margin import optimal_margin, risk_at
 from gpo_analysis.analysis.minimise import breakpoints, end_value, piecewise
 from gpo_analysis.analysis.taylor import derivative_at_zero
-from gpo_analysis.calculus.convexity import convexity
 from gpo_analysis.calculus.jets import number
 from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.shape import convexity
 
 _ETA = np.concatenate([0.5 + np.geomspace(1e-4, 0.4, 40), 1 - np.geomspace(0.1, 1e-6, 40)[1:]])
 

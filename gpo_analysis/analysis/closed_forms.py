@@ -21,9 +21,9 @@ from gpo_analysis.analysis.minimise import is_affine
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
 from gpo_analysis.calculus.jets import number
-from gpo_analysis.calculus.pieces import Piece, pieces
-from gpo_analysis.calculus.tails import tails
+from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.shape import pieces, tails
 
 ETA = sympy.Symbol("eta", real=True)
 """η, the probability that the first response is preferred."""

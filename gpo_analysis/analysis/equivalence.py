@@ -13,7 +13,7 @@ import sympy
 
 from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.margin import optimal_margin
-from gpo_analysis.analysis.taylor import derivative_at_zero
+from gpo_analysis.calculus.at_zero import derivative_at_zero
 from gpo_analysis.calculus.jets import number
 from gpo_analysis.losses import MarginLoss, get_loss
 
@@ -37,22 +37,16 @@ def strength(loss: MarginLoss | str) -> sympy.Expr:
     ValueError: hinge has no second-order term: κ = f″(0)/|f′(0)| = 0, so no β of it matches another loss's ...
     """
     loss = get_loss(loss)
-    slope, curvature = derivative_at_zero(loss, 1), derivative_at_zero(loss, 2)
-    if sympy.nan in (slope, curvature):
-        raise ValueError(f"{loss.name} is not twice differentiable at 0, so that κ = f″(0)/|f′(0)| is not defined")
-    if number(slope) >= 0:
-        raise ValueError(
-            f"{loss.name} has slope f′(0) = {slope} ≥ 0: it does not push small margins the right way, "
-            "so that κ = f″(0)/|f′(0)| measures no regularization"
-        )
-    if curvature == 0:
+    kappa = loss.curvature_ratio
+    if kappa == 0:
         raise ValueError(
             f"{loss.name} has no second-order term: κ = f″(0)/|f′(0)| = 0, so no β of it matches another loss's "
             "to leading order (give eta to match at one η)"
         )
-    if number(curvature) < 0:
+    if number(kappa) < 0:
+        curvature = derivative_at_zero(loss.expression, loss.symbol, 2)
         raise ValueError(f"{loss.name} has f″(0) = {curvature} < 0: its second-order term does not regularize")
-    return curvature / sympy.Abs(slope)
+    return kappa
 
 
 def equivalent_beta(beta: float, source: MarginLoss | str, target: MarginLoss | str, eta: float | None = None) -> float:

@@ -17,8 +17,8 @@ import sympy
 
 from gpo_analysis.analysis.singularities import piece_at_zero, taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero
-from gpo_analysis.calculus.pieces import kinks
 from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.shape import kinks
 
 BETA = sympy.Symbol("beta", positive=True)
 MEAN_RATIO = sympy.Symbol(r"E[\rho]", real=True)

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from gpo_analysis.analysis.checks import probabilities
 from gpo_analysis.analysis.minimise import end_value, minimiser, piecewise
 from gpo_analysis.calculus.jets import NUMBERS, jet_function, number
-from gpo_analysis.calculus.pieces import pieces
 from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.shape import pieces
 
 _TERMS = 24
 _NEAR = 0.1

@@ -17,13 +17,13 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from gpo_analysis.calculus.convexity import convexity
 from gpo_analysis.calculus.jets import NUMBERS, Unsupported, jet_function, number
-from gpo_analysis.calculus.pieces import Piece, pieces
+from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.signs import signs_on
-from gpo_analysis.calculus.tails import limit_at_infinity, tails
+from gpo_analysis.calculus.tails import limit_at_infinity
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.shape import convexity, pieces, tails
 
 Array = NDArray[np.float64]
 

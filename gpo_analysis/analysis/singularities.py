@@ -17,8 +17,9 @@ import sympy
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, with_exponential
 from gpo_analysis.calculus.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
-from gpo_analysis.calculus.pieces import Piece, pieces
+from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.shape import pieces
 
 _ORDER = 128
 _SECONDS = 3.0

@@ -15,11 +15,12 @@ import sympy
 
 from gpo_analysis.analysis.checks import positive, whole_number
 from gpo_analysis.analysis.singularities import piece_at_zero
+from gpo_analysis.calculus import at_zero
 from gpo_analysis.calculus.bounded import bounded
-from gpo_analysis.calculus.convexity import value_at
+from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.jets import NUMBERS, Unsupported, bounds, jet_function, number
-from gpo_analysis.calculus.pieces import pieces
 from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.shape import pieces
 
 MAX_ORDER = 60
 _SECONDS = 1.5
@@ -27,33 +28,9 @@ _BOXES = 600
 _DEPTH = 3
 
 
-@lru_cache(maxsize=2048)
 def derivative_at_zero(loss: MarginLoss, order: int) -> sympy.Expr:
-    """f⁽ᵏ⁾(0), exact; ``nan`` where the derivative from the left is not that from the right."""
-    z = loss.symbol
-    if order and derivative_at_zero(loss, order - 1) is sympy.nan:
-        return sympy.nan
-    sides = [next(part for part in pieces(loss) if number(part.upper) >= 0)]
-    sides.append(next(part for part in pieces(loss) if number(part.upper) > 0))
-    values = []
-    for part, side in zip(dict.fromkeys(sides), (-1, 1), strict=False):
-        derivative = part.expression.diff(z, order) if order else part.expression
-        values.append(simplified(value_at(derivative, z, sympy.S.Zero, side)))
-    if len(values) == 2 and (sympy.nan in values or abs(number(values[0]) - number(values[1])) > 1e-35):
-        return sympy.nan
-    return values[0]
-
-
-def simplified(expression: sympy.Expr) -> sympy.Expr:
-    """A constant in a shorter form, where sympy finds one within a second.
-
-    Sums with logarithms are multiplied out only: sympy's simplify would gather 10⁵ log 2 into log 2^(10⁵).
-    """
-    if expression.is_Number:
-        return expression
-    if expression.has(sympy.log):
-        return bounded(lambda: sympy.expand(expression), 1.0, expression)
-    return bounded(lambda: sympy.simplify(expression), 1.0, expression)
+    """f⁽ᵏ⁾(0), exact: :func:`gpo_analysis.calculus.at_zero.derivative_at_zero`; ``nan`` where there is none."""
+    return at_zero.derivative_at_zero(loss.expression, loss.symbol, order)
 
 
 def taylor(loss: MarginLoss | str, order: int = 4) -> sympy.Poly | sympy.Expr:

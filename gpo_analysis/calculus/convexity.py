@@ -1,4 +1,4 @@
-"""Is a loss convex? Decided, with a proof in words, and the region where it is not.
+"""Is a function convex? Decided, with a proof in words, and the region where it is not.
 
 A function made of smooth pieces is convex exactly if it is continuous, f″ ≥ 0 on every piece, and the slope jumps
 upwards at every kink (Rockafellar 1970, Theorem 24.1). Composition rules (Grant, Boyd and Ye 2006) settle most convex
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 
@@ -20,9 +20,6 @@ from gpo_analysis.calculus.exponentials import exact_numbers
 from gpo_analysis.calculus.jets import INTERVALS, NUMBERS, Unsupported, bounds, jet_function, number
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
-
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
 
 _TINY = 1e-35
 _RULES = "convex by the rules of composition (affine maps, sums, maxima, exp, log-sum-exp, …)"
@@ -36,14 +33,14 @@ _HOW = {
 
 @dataclass(frozen=True)
 class Convexity:
-    """Whether a loss is convex, and why.
+    """Whether a function is convex, and why.
 
     Attributes
     ----------
     is_convex : bool or None
         None where it cannot be decided.
     region : sympy.Set or None
-        Where f″ < 0, with the points at which the slope (or f itself) jumps the wrong way; None for a convex loss, and
+        Where f″ < 0, with the points at which the slope (or f itself) jumps the wrong way; None for a convex one, and
         where the region is not known in full.
     proof : str
         The reason, in words.
@@ -57,23 +54,30 @@ class Convexity:
     exact: bool = True
 
 
-def convexity(loss: MarginLoss) -> Convexity:
-    """Decide the convexity of a loss.
+@lru_cache(maxsize=1024)
+def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
+    """Decide the convexity of a function of one real symbol.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        f, in ``symbol``.
+    symbol : sympy.Symbol
+        Real.
+
+    Raises
+    ------
+    ValueError
+        Where f is not a finite real function on the whole line.
 
     Examples
     --------
-    >>> from gpo_analysis.losses import get_loss
-    >>> convexity(get_loss("logistic")).is_convex
+    >>> z = sympy.Symbol("z", real=True)
+    >>> convexity_of(sympy.log(1 + sympy.exp(-z)), z).is_convex
     True
-    >>> convexity(get_loss("savage")).region
+    >>> convexity_of(1 / (1 + sympy.exp(z)) ** 2, z).region
     Interval.open(-oo, -log(2))
     """
-    return convexity_of(loss.expression, loss.symbol)
-
-
-@lru_cache(maxsize=1024)
-def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
-    """:func:`convexity` of a bare expression in one real symbol."""
     expression = exact_numbers(sympy.sympify(expression))
     cut = pieces_of(expression, symbol)  # refuses what is not a function on the whole line
     if curvature_by_rules(expression, symbol) in ("constant", "affine", "convex"):

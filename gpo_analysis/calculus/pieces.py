@@ -1,4 +1,4 @@
-"""The smooth pieces of a loss, and the kinks between them.
+"""The smooth pieces of a function, and the kinks between them.
 
 ``Max``, ``Min``, ``Abs``, ``sign``, ``Heaviside`` and ``Piecewise`` are resolved from the inside out: the line is cut
 where their choice changes, and on each interval the chosen branch is written down. Roots of even order and fractional
@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import sympy
 
@@ -20,16 +19,13 @@ from gpo_analysis.calculus.exponentials import exact_numbers, is_unwieldy
 from gpo_analysis.calculus.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
 from gpo_analysis.calculus.signs import signs_on, sort_numbers
 
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
-
 MAX_PIECES = 64
 _CHOOSING = (sympy.Max, sympy.Min, sympy.Abs, sympy.sign, sympy.Heaviside, sympy.Piecewise)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A smooth piece of a loss: f = ``expression`` for ``lower`` ≤ z ≤ ``upper``.
+    """A smooth piece of a function: f = ``expression`` for ``lower`` ≤ z ≤ ``upper``.
 
     Attributes
     ----------
@@ -55,37 +51,31 @@ class Piece:
         return sympy.Rational(NUMBERS.nstr((low + high) / 2, 30))
 
 
-def pieces(loss: MarginLoss) -> tuple[Piece, ...]:
-    """Smooth pieces of a loss from −∞ to ∞.
+@lru_cache(maxsize=1024)
+def pieces_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[Piece, ...]:
+    """Smooth pieces of a function from −∞ to ∞.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        f, in ``symbol``.
+    symbol : sympy.Symbol
+        Real.
 
     Raises
     ------
     ValueError
-        Where the loss is not a finite real number on the whole line (log z, 1/z), or where what decides between two
-        branches cannot be worked out.
+        Where f is not a finite real number on the whole line (log z, 1/z), or where what decides between two branches
+        cannot be worked out.
 
     Examples
     --------
-    >>> from gpo_analysis.losses import get_loss
-    >>> for piece in pieces(get_loss("hinge")):
+    >>> z = sympy.Symbol("z", real=True)
+    >>> for piece in pieces_of(sympy.Max(0, 1 - z), z):
     ...     print(piece.lower, piece.upper, piece.expression)
     -oo 1 1 - z
     1 oo 0
     """
-    return pieces_of(loss.expression, loss.symbol)
-
-
-def kinks(loss: MarginLoss) -> tuple[sympy.Expr, ...]:
-    """Points where f is not analytic, ascending: hinge and truncated quadratic (1,), logistic ().
-
-    A jump of any derivative counts: truncated quadratic has a continuous slope at 1, and its second derivative jumps.
-    """
-    return tuple(piece.lower for piece in pieces(loss)[1:])
-
-
-@lru_cache(maxsize=1024)
-def pieces_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[Piece, ...]:
-    """:func:`pieces` of a bare expression in one real symbol."""
     expression = exact_numbers(sympy.sympify(expression))
     if expression.has(sympy.I):
         raise ValueError(f"{expression} has no real value")
@@ -99,6 +89,14 @@ def pieces_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[Piece, ...]
     for piece in joined:
         _require_real(piece, symbol)
     return tuple(joined)
+
+
+def kinks_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[sympy.Expr, ...]:
+    """Points where f is not analytic, ascending: hinge and truncated quadratic (1,), logistic ().
+
+    A jump of any derivative counts: truncated quadratic has a continuous slope at 1, and its second derivative jumps.
+    """
+    return tuple(piece.lower for piece in pieces_of(expression, symbol)[1:])
 
 
 def _split(piece: Piece, symbol: sympy.Symbol) -> list[Piece]:

@@ -1,4 +1,4 @@
-"""What a loss does far out, on either side.
+"""What a function does far out, on either side.
 
 A limit is computed symbolically where sympy does so within a second, and in every case compared with 45-digit values at
 |z| = 10³, 10⁶, …; a symbolic limit that the numbers contradict is not believed. Where there is no symbolic limit the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 
@@ -18,9 +18,6 @@ from gpo_analysis.calculus.exponentials import exponential_form, is_unwieldy
 from gpo_analysis.calculus.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.tail_signs import tail_sign
-
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
 
 _SECONDS = 2.0
 _GROWTH_SECONDS = 1.5  # for the rates of growth and decay, where a float does too
@@ -43,7 +40,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Tail:
-    """One tail of a loss.
+    """One tail of a function.
 
     Attributes
     ----------
@@ -73,30 +70,37 @@ class Tail:
 
 @dataclass(frozen=True)
 class Tails:
-    """Both tails of a loss: ``left`` for z → −∞, ``right`` for z → +∞."""
+    """Both tails of a function: ``left`` for z → −∞, ``right`` for z → +∞."""
 
     left: Tail
     right: Tail
 
 
-def tails(loss: MarginLoss) -> Tails:
-    """Tails of a loss.
+@lru_cache(maxsize=1024)
+def tails_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Tails:
+    """Tails of a function of one real symbol.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        f, in ``symbol``.
+    symbol : sympy.Symbol
+        Real.
+
+    Raises
+    ------
+    ValueError
+        Where f is not a finite real function on the whole line.
 
     Examples
     --------
-    >>> from gpo_analysis.losses import get_loss
-    >>> both = tails(get_loss("logistic"))
+    >>> z = sympy.Symbol("z", real=True)
+    >>> both = tails_of(sympy.log(1 + sympy.exp(-z)), z)
     >>> both.left.kind, both.left.slope, both.right.kind, both.right.attained
     ('linear', -1, 'vanishing', False)
-    >>> tails(get_loss("hinge")).right.flat_from
+    >>> tails_of(sympy.Max(0, 1 - z), z).right.flat_from
     1
     """
-    return tails_of(loss.expression, loss.symbol)
-
-
-@lru_cache(maxsize=1024)
-def tails_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Tails:
-    """:func:`tails` of a bare expression in one real symbol."""
     cut = pieces_of(expression, symbol)
     return Tails(_tail(cut[0], symbol, -1), _tail(cut[-1], symbol, 1))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
+from gpo_analysis.calculus.at_zero import curvature_ratio, derivative_at_zero
+from gpo_analysis.calculus.jets import number
 from gpo_analysis.losses import compile as backend
 
 if TYPE_CHECKING:
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 MARGIN = sympy.Symbol("z", real=True)
 """The symbol z = βρ in which every loss is written."""
+
+_HALF = sympy.Rational(1, 2)
 
 
 @dataclass(frozen=True)
@@ -131,32 +137,158 @@ class MarginLoss:
         with np.errstate(over="ignore", under="ignore"):
             return found.astype(array.dtype, copy=False)[()]
 
-    def smoothed(self, epsilon: float) -> MarginLoss:
-        """(1−ε) f(z) + ε f(−z): see :func:`gpo_analysis.losses.modifiers.smoothed`."""
-        from gpo_analysis.losses import modifiers
+    @property
+    def curvature_ratio(self) -> sympy.Expr:
+        """κ = f″(0)/\\|f′(0)\\|, exact: the strength of the regularization per unit of β (arXiv 2402.05749, §3).
 
-        return modifiers.smoothed(self, epsilon)
+        0 for hinge, negative where f″(0) < 0.
 
-    def robust(self, epsilon: float) -> MarginLoss:
-        """[(1−ε) f(z) − ε f(−z)]/(1−2ε): see :func:`gpo_analysis.losses.modifiers.robust`."""
-        from gpo_analysis.losses import modifiers
+        Raises
+        ------
+        ValueError
+            Where f has a kink at 0, and where f′(0) ≥ 0 (LRML): f does not push small margins the right way then, and
+            κ measures no regularization.
 
-        return modifiers.robust(self, epsilon)
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> get_loss("dpo").curvature_ratio, get_loss("ipo").curvature_ratio, get_loss("slic").curvature_ratio
+        (1/2, 1, 0)
+        """
+        slope, curvature = (derivative_at_zero(self.expression, MARGIN, order) for order in (1, 2))
+        if sympy.nan in (slope, curvature):
+            raise ValueError(f"{self.name} is not twice differentiable at 0, so that κ = f″(0)/|f′(0)| is not defined")
+        if number(slope) >= 0:
+            raise ValueError(
+                f"{self.name} has slope f′(0) = {slope} ≥ 0: it does not push small margins the right way, "
+                "so that κ = f″(0)/|f′(0)| measures no regularization"
+            )
+        return curvature_ratio(self.expression, MARGIN)
+
+    def beta_of(self, strength: float) -> float:
+        """The β at which this loss regularizes with a strength βκ; the strength itself where κ = 0 (hinge).
+
+        Parameters
+        ----------
+        strength : float
+            βκ, positive and finite.
+
+        Raises
+        ------
+        ValueError
+            If ``strength`` is not such a number, or κ is negative or not defined (:attr:`curvature_ratio`).
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> [get_loss(name).beta_of(0.1) for name in ("dpo", "ipo", "slic")]
+        [0.2, 0.1, 0.1]
+        """
+        acceptable = isinstance(strength, float | int | np.number) and not isinstance(strength, bool)
+        if not (acceptable and 0 < strength < math.inf):
+            raise ValueError(f"strength must be a positive finite number, got {strength!r}")
+        kappa = float(self.curvature_ratio)
+        if kappa < 0:
+            raise ValueError(f"{self.name} has κ = {kappa:g} < 0: its second-order term does not regularize")
+        return float(strength) / kappa if kappa > 0 else float(strength)
 
     def soft_label(self, probability: float) -> MarginLoss:
-        """p f(z) + (1−p) f(−z): see :func:`gpo_analysis.losses.modifiers.soft_label`."""
-        from gpo_analysis.losses import modifiers
+        """p f(z) + (1−p) f(−z): the expected loss of a pair whose first response wins with probability p.
 
-        return modifiers.soft_label(self, probability)
+        Parameters
+        ----------
+        probability : float
+            In [0, 1].
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> get_loss("squared").soft_label(0.75).expression
+        (-z - 1)**2/4 + 3*(z - 1)**2/4
+        """
+        p = _exact_number(probability, "probability", sympy.Interval(0, 1))
+        return self._changed(f"soft_label({self.name}, {float(p):g})", p, 1 - p)
+
+    def smoothed(self, epsilon: float) -> MarginLoss:
+        """(1−ε) f(z) + ε f(−z): label smoothing, *conservative DPO* for the logistic f.
+
+        Its slope at zero is (1−2ε) f′(0), its curvature f″(0): κ grows by 1/(1−2ε).
+        Source: E. Mitchell, "A note on DPO with noisy preferences & relationship to IPO" (2023), for the logistic loss.
+
+        Parameters
+        ----------
+        epsilon : float
+            In [0, 1/2], the share of labels taken to be flipped.
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> get_loss("dpo").smoothed(0.1).expression
+        9*log(1 + exp(-z))/10 + log(exp(z) + 1)/10
+        """
+        e = _exact_number(epsilon, "epsilon", sympy.Interval(0, _HALF))
+        return self._changed(f"smoothed({self.name}, {float(e):g})", 1 - e, e)
+
+    def robust(self, epsilon: float) -> MarginLoss:
+        """[(1−ε) f(z) − ε f(−z)]/(1−2ε): unbiased for the loss of the clean label when a share ε of labels is flipped.
+
+        Source: Natarajan et al. 2013 for classification; Chowdhury et al. 2024 (arXiv 2403.00409) for DPO.
+        For an f that is not bounded above it is not bounded below: one-sided data have no optimum.
+
+        Parameters
+        ----------
+        epsilon : float
+            In [0, 1/2).
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> loss = get_loss("squared")
+        >>> bool(abs(0.9 * loss.robust(0.1)(0.3) + 0.1 * loss.robust(0.1)(-0.3) - loss(0.3)) < 1e-12)
+        True
+        """
+        e = _exact_number(epsilon, "epsilon", sympy.Interval.Ropen(0, _HALF))
+        return self._changed(f"robust({self.name}, {float(e):g})", (1 - e) / (1 - 2 * e), -e / (1 - 2 * e))
 
     def rescaled(self) -> MarginLoss:
-        """f/|f′(0)|: see :func:`gpo_analysis.losses.modifiers.rescaled`."""
-        from gpo_analysis.losses import modifiers
+        """f/\\|f′(0)\\|, so that the slope at zero is −1 and losses of different scale can be compared.
 
-        return modifiers.rescaled(self)
+        The population optimum does not move; the learning rate that it takes does.
+
+        Raises
+        ------
+        ValueError
+            If f′(0) is not negative, or f has a kink at 0.
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> float(get_loss("savage").rescaled().derivative(0.0))
+        -1.0
+        """
+        slope = derivative_at_zero(self.expression, MARGIN, 1)
+        if slope is sympy.nan or not number(slope) < 0:
+            found = "does not exist (a kink)" if slope is sympy.nan else f"is {slope}"
+            raise ValueError(f"rescaling needs f′(0) < 0, but f′(0) of {self.name} {found}")
+        return MarginLoss(f"rescaled({self.name})", self.expression / -slope, reference=self.reference)
+
+    def _changed(self, name: str, as_it_is: sympy.Expr, reflected: sympy.Expr) -> MarginLoss:
+        """a f(z) + b f(−z); f(−z) is the loss of the same pair with its label flipped."""
+        mixed = as_it_is * self.expression + reflected * self.expression.xreplace({MARGIN: -MARGIN})
+        return MarginLoss(name, mixed, reference=self.reference)
 
     def __str__(self) -> str:
         return f"{self.name}: f(z) = {self.expression}"
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle f_{{\\text{{{self.name.replace('_', ' ')}}}}}(z) = {sympy.latex(self.expression)}$"
+
+
+def _exact_number(value: float, what: str, accepted: sympy.Interval) -> sympy.Rational:
+    """``value`` as the rational that its shortest decimal writes (0.1 is 1/10), checked to lie in ``accepted``."""
+    if not isinstance(value, Real | sympy.Rational) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")
+    exact = value if isinstance(value, sympy.Rational) else sympy.nsimplify(repr(float(value)), rational=True)
+    if exact not in accepted:
+        raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")
+    return exact

@@ -1,21 +1,39 @@
-"""The facts of a loss that decide whether an optimum exists and how to find it, as plain floats."""
+"""The shape of a loss: pieces, kinks, tails and convexity, exact; and what decides on an optimum, as plain floats."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from gpo_analysis.calculus.pieces import Piece
-    from gpo_analysis.losses import MarginLoss
+from gpo_analysis.calculus.convexity import Convexity, convexity_of
+from gpo_analysis.calculus.pieces import Piece, kinks_of, pieces_of
+from gpo_analysis.calculus.tails import Tails, tails_of
+from gpo_analysis.losses.margin_loss import MarginLoss
 
-__all__ = ["LossShape", "shape_of"]
+
+def pieces(loss: MarginLoss) -> tuple[Piece, ...]:
+    """Smooth pieces of a loss from −∞ to ∞: :func:`gpo_analysis.calculus.pieces.pieces_of`."""
+    return pieces_of(loss.expression, loss.symbol)
+
+
+def kinks(loss: MarginLoss) -> tuple[sympy.Expr, ...]:
+    """Points where f is not analytic, ascending: :func:`gpo_analysis.calculus.pieces.kinks_of`."""
+    return kinks_of(loss.expression, loss.symbol)
+
+
+def convexity(loss: MarginLoss) -> Convexity:
+    """Whether a loss is convex, and why: :func:`gpo_analysis.calculus.convexity.convexity_of`."""
+    return convexity_of(loss.expression, loss.symbol)
+
+
+def tails(loss: MarginLoss) -> Tails:
+    """Both tails of a loss: :func:`gpo_analysis.calculus.tails.tails_of`."""
+    return tails_of(loss.expression, loss.symbol)
 
 
 @dataclass(frozen=True)
@@ -75,10 +93,6 @@ class LossShape:
 @lru_cache(maxsize=512)
 def shape_of(loss: MarginLoss) -> LossShape:
     """The shape of a loss, from its exact pieces, tails and convexity."""
-    from gpo_analysis.calculus.convexity import convexity
-    from gpo_analysis.calculus.pieces import pieces
-    from gpo_analysis.calculus.tails import tails
-
     parts, ends = pieces(loss), tails(loss)
     slopes = _number(ends.left.slope), _number(ends.right.slope)
     # Existence is decided from the slopes far out; a loss without them is treated as one that is not convex.

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
-from gpo_analysis.calculus.convexity import convexity, convexity_of, curvature_by_rules, value_at
+from gpo_analysis.calculus.convexity import convexity_of, curvature_by_rules, value_at
+from gpo_analysis.losses.shape import convexity
 
 Z = sympy.Symbol("z", real=True)
 Max, Min, Abs, exp, log, oo = sympy.Max, sympy.Min, sympy.Abs, sympy.exp, sympy.log, sympy.oo

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
-from gpo_analysis.calculus.pieces import Piece, kinks, pieces, pieces_of
+from gpo_analysis.calculus.pieces import Piece, pieces_of
+from gpo_analysis.losses.shape import kinks, pieces
 
 Z = sympy.Symbol("z", real=True)
 Max, Min, Abs, exp, log = sympy.Max, sympy.Min, sympy.Abs, sympy.exp, sympy.log
