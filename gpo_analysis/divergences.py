@@ -11,36 +11,71 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import kl_div, logsumexp, wrightomega
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive
 
-if TYPE_CHECKING:
-    from gpo_analysis.gaussian import GaussianMixture
+_Divergence = Callable[..., float]
+_Registered = TypeVar("_Registered", bound=_Divergence)
+_KL: dict[tuple[type, ...], _Divergence] = {}
+_MU_SQUARED_LOSS: dict[tuple[type, ...], _Divergence] = {}
 
-__all__ = [
-    "LINKS",
-    "Link",
-    "alpha_link",
-    "chi_po",
-    "forward_kl",
-    "get_link",
-    "jensen_shannon",
-    "kl_divergence",
-    "mu_squared_loss",
-    "reverse_kl",
-]
 
-FloatArray = NDArray[np.float64]
+class Density(Protocol):
+    """A distribution that is no array of probabilities, such as a mixture of Gaussians; it has a log density."""
+
+    def log_prob(self, y: ArrayLike) -> FloatArray:
+        """Log density at the points ``y``."""
+
+
+def register_kl(policy: type, reference: type) -> Callable[[_Registered], _Registered]:
+    """Decorate the function that computes ``KL(p‖q)`` for p and q of these types, in nats.
+
+    Examples
+    --------
+    >>> class Point:
+    ...     def __init__(self, at): self.at = at
+    >>> @register_kl(Point, Point)
+    ... def kl_of_points(p, q): return 0.0 if p.at == q.at else float("inf")
+    >>> kl_divergence(Point(1), Point(2))
+    inf
+    """
+    return _register(_KL, policy, reference)
+
+
+def register_mu_squared_loss(policy: type, reference: type, behavior: type) -> Callable[[_Registered], _Registered]:
+    """Decorate the function that computes ``½ E_μ[ρ²]`` for π, πref and μ of these types."""
+    return _register(_MU_SQUARED_LOSS, policy, reference, behavior)
+
+
+def _register(registry: dict[tuple[type, ...], _Divergence], *types: type) -> Callable[[_Registered], _Registered]:
+    def add(function: _Registered) -> _Registered:
+        registry[types] = function
+        return function
+
+    return add
+
+
+def _registered(registry: dict[tuple[type, ...], _Divergence], what: str, *given: object) -> _Divergence | None:
+    """Return the function registered for these distributions; None where none of them is of a registered type."""
+    for types, function in registry.items():
+        if all(map(isinstance, given, types)):
+            return function
+    if any(isinstance(item, kind) for item in given for types in registry for kind in types):
+        names = ", ".join(type(item).__name__ for item in given)
+        known = "; ".join(", ".join(kind.__name__ for kind in types) for types in registry)
+        raise ValueError(f"{what} of ({names}): accepted are arrays, or one of ({known})")
+    return None
 
 
 @overload
-def kl_divergence(p: GaussianMixture, q: GaussianMixture, **options: Any) -> float: ...
+def kl_divergence(p: Density, q: Density, **options: Any) -> float: ...
 @overload
 def kl_divergence(p: ArrayLike, q: ArrayLike) -> float | FloatArray: ...
 def kl_divergence(p: Any, q: Any, **options: Any) -> Any:
@@ -49,8 +84,10 @@ def kl_divergence(p: Any, q: Any, **options: Any) -> Any:
     Parameters
     ----------
     p, q : array, shape (..., n), or two GaussianMixture
-        Distributions. Where p is 0 the term is 0; where q is 0 and p is not, the divergence is infinite. Mixtures
-        (anything with a method ``kl_divergence_to``) compute their own; `options` are passed on to them.
+        Distributions. Where p is 0 the term is 0; where q is 0 and p is not, the divergence is infinite. For other
+        types the function that :func:`register_kl` was given computes it.
+    **options
+        Passed on to that function; two arrays take none.
 
     Returns
     -------
@@ -68,8 +105,9 @@ def kl_divergence(p: Any, q: Any, **options: Any) -> Any:
     >>> kl_divergence([1.0, 0.0], [0.0, 1.0])
     inf
     """
-    if hasattr(p, "kl_divergence_to"):
-        return p.kl_divergence_to(q, **options)
+    own = _registered(_KL, "KL", p, q)
+    if own is not None:
+        return own(p, q, **options)
     if options:
         raise ValueError(f"options {sorted(options)} are for mixtures; two arrays take none")
     first, second = _fitting(check_distribution(p, "p"), check_distribution(q, "q"), "p", "q")
@@ -79,9 +117,7 @@ def kl_divergence(p: Any, q: Any, **options: Any) -> Any:
 
 
 @overload
-def mu_squared_loss(
-    policy: GaussianMixture, reference: GaussianMixture, behavior: GaussianMixture, **options: Any
-) -> float: ...
+def mu_squared_loss(policy: Density, reference: Density, behavior: Density, **options: Any) -> float: ...
 @overload
 def mu_squared_loss(policy: ArrayLike, reference: ArrayLike, behavior: ArrayLike) -> float | FloatArray: ...
 def mu_squared_loss(policy: Any, reference: Any, behavior: Any, **options: Any) -> Any:
@@ -93,7 +129,10 @@ def mu_squared_loss(policy: Any, reference: Any, behavior: Any, **options: Any) 
     ----------
     policy, reference, behavior : array, shape (..., n), or three GaussianMixture
         Distributions. Only μ's support matters; where π or πref is 0 on it the loss is infinite (0 where μ has one
-        response alone, since ρ is then 0 in every draw).
+        response alone, since ρ is then 0 in every draw). For other types the function that
+        :func:`register_mu_squared_loss` was given computes it.
+    **options
+        Passed on to that function; arrays take none.
 
     Returns
     -------
@@ -111,8 +150,9 @@ def mu_squared_loss(policy: Any, reference: Any, behavior: Any, **options: Any) 
     >>> round(0.5 * (0.5 * float(np.log(3.0)) ** 2), 6)
     0.301737
     """
-    if hasattr(policy, "mu_squared_loss_to"):
-        return policy.mu_squared_loss_to(reference, behavior, **options)
+    own = _registered(_MU_SQUARED_LOSS, "the μ-weighted square loss", policy, reference, behavior)
+    if own is not None:
+        return own(policy, reference, behavior, **options)
     if options:
         raise ValueError(f"options {sorted(options)} are for mixtures; arrays take none")
     pi, ref = _fitting(

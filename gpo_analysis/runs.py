@@ -14,8 +14,6 @@ from pathlib import Path
 
 from gpo_analysis.records import Record, RecordError, find_records, read_record, write_whole
 
-__all__ = ["RunStatus", "latest_record", "read_catalogue", "read_status", "write_catalogue", "write_status"]
-
 STATUS = ".status"
 CATALOGUE = "experiments.json"
 STATES = ("complete", "failed", "not run", "interrupted")

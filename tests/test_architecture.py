@@ -25,7 +25,8 @@ FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "benchmarks"
 #: Who may import whom: a part may import those of the lines above its own, and itself. Parts of one line stand side by
 #: side and do not import each other. The longest name that fits a module decides which part it belongs to.
 ORDER = (
-    ("gpo_analysis.arrays", "gpo_analysis.files", "gpo_analysis.provenance", "gpo_analysis.statistics"),
+    ("gpo_analysis.arrays", "gpo_analysis.files", "gpo_analysis.provenance"),
+    ("gpo_analysis.statistics",),
     ("gpo_analysis.calculus", "gpo_analysis.records"),
     ("gpo_analysis.losses", "gpo_analysis.runs"),
     ("gpo_analysis.preferences",),
@@ -62,13 +63,11 @@ MOST_LINES = 400
 #: Violations that are being mended; a part leaves this list as it gets clean.
 PENDING: dict[str, tuple[str, ...]] = {
     "arrows_upward": (
-        "gpo_analysis.divergences imports gpo_analysis.gaussian",
         "gpo_analysis.provenance",
         "llm.",
     ),
     "circles": (
         "gpo_analysis.preferences.comparisons ↔ gpo_analysis.preferences.reading",
-        "gpo_analysis.gaussian.",
         "gpo_analysis.tabular.cells ↔ gpo_analysis.tabular.problem",
         "gpo_analysis.analysis.analyze ↔ gpo_analysis.analysis.report",
         "llm.",

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 import gpo_analysis as gpo
-from gpo_analysis.divergences import LINKS, alpha_link, chi_po, forward_kl, get_link, jensen_shannon, reverse_kl
+from gpo_analysis.divergences import (
+    LINKS,
+    alpha_link,
+    chi_po,
+    forward_kl,
+    get_link,
+    jensen_shannon,
+    register_kl,
+    register_mu_squared_loss,
+    reverse_kl,
+)
 
 NAN = float("nan")
 
@@ -88,18 +98,36 @@ def test_bad_distributions_are_refused(call, message):
         call()
 
 
-def test_mixtures_are_asked_for_their_own():
-    class Mixture:
-        def kl_divergence_to(self, other, tolerance=0.0):
-            return "kl", other, tolerance
+def test_other_distributions_are_computed_by_what_is_registered_for_them():
+    class Point:
+        pass
 
-        def mu_squared_loss_to(self, reference, behavior, tolerance=0.0):
-            return "mu", reference, behavior, tolerance
+    class Below(Point):
+        pass
 
-    assert gpo.kl_divergence(Mixture(), 1, tolerance=2) == ("kl", 1, 2)
-    assert gpo.mu_squared_loss(Mixture(), 1, 2, tolerance=3) == ("mu", 1, 2, 3)
+    @register_kl(Point, Point)
+    def kl(p, q, tolerance=0.0):
+        return "kl", p, q, tolerance
+
+    @register_mu_squared_loss(Point, Point, Point)
+    def square(policy, reference, behavior, tolerance=0.0):
+        return "mu", policy, reference, behavior, tolerance
+
+    p, q, r = Point(), Below(), Point()
+    assert gpo.kl_divergence(p, q, tolerance=2) == ("kl", p, q, 2)
+    assert gpo.mu_squared_loss(p, q, r, tolerance=3) == ("mu", p, q, r, 3)
+    with pytest.raises(ValueError, match=r"KL of \(Point, list\): accepted are arrays, or one of \(.*Point, Point"):
+        gpo.kl_divergence(p, [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"square loss of \(list, Point, Below\)"):
+        gpo.mu_squared_loss([1.0], p, q)
+
+
+def test_mixtures_of_gaussians_are_registered():
     g = gpo.GaussianMixture([1.0], [0.0], [1.0])
     assert gpo.kl_divergence(g.shifted(2.0), g) == pytest.approx(2.0)
+    assert gpo.mu_squared_loss(g.shifted(2.0), g, g) == pytest.approx(4.0)  # c² Var_μ(y) / s⁴
+    with pytest.raises(ValueError, match=r"KL of \(GaussianMixture, list\)"):
+        gpo.kl_divergence(g, [1.0])
 
 
 FORMS = {

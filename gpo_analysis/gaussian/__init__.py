@@ -9,18 +9,18 @@ parameter and ``(n, p)`` for families of several. Natural logarithms, KL in nats
 
 from gpo_analysis.gaussian.closed_form import closed_form_kl, closed_form_mu_squared_loss
 from gpo_analysis.gaussian.counterexample import Counterexample, FamilyMap, counterexample, counterexample_family
-from gpo_analysis.gaussian.descent import Descent, descend, descend_from
+from gpo_analysis.gaussian.descent import DescentPath, descend, descend_from
 from gpo_analysis.gaussian.divergences import kl_estimate, mu_squared_loss_estimate
 from gpo_analysis.gaussian.families import Family, LocationFamily, ParametricFamily
 from gpo_analysis.gaussian.integrate import Estimate, IntegrationWarning
 from gpo_analysis.gaussian.landscape import Landscape, landscape
-from gpo_analysis.gaussian.minima import Minimum
+from gpo_analysis.gaussian.minima import LocalMinimum
 from gpo_analysis.gaussian.mixture import GaussianMixture
-from gpo_analysis.gaussian.objectives import Objectives, Values
+from gpo_analysis.gaussian.regularizers import Regularizers, Values
 
 __all__ = [
     "Counterexample",
-    "Descent",
+    "DescentPath",
     "Estimate",
     "Family",
     "FamilyMap",
@@ -28,8 +28,8 @@ __all__ = [
     "IntegrationWarning",
     "Landscape",
     "LocationFamily",
-    "Minimum",
-    "Objectives",
+    "LocalMinimum",
+    "Regularizers",
     "ParametricFamily",
     "Values",
     "closed_form_kl",

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from gpo_analysis.gaussian.mixture import GaussianMixture
 
-__all__ = ["closed_form_kl", "closed_form_mu_squared_loss", "has_closed_form"]
-
 
 def has_closed_form(policy: GaussianMixture, reference: GaussianMixture) -> bool:
     """Whether both have a single component, so that the closed forms here apply."""

@@ -17,17 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.landscape import Landscape, landscape
 from gpo_analysis.gaussian.minima import flow_ends, minima_on_grid
 from gpo_analysis.gaussian.mixture import GaussianMixture
-from gpo_analysis.gaussian.objectives import Objectives
+from gpo_analysis.gaussian.regularizers import Regularizers
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Counterexample", "FamilyMap", "counterexample", "counterexample_family"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,9 +48,9 @@ class Counterexample:
         return self.reference
 
     @property
-    def objectives(self) -> Objectives:
+    def objectives(self) -> Regularizers:
         """Both regularizers as functions of the shift."""
-        return Objectives.of(self.reference, self.reference, self.behavior)
+        return Regularizers.of(self.reference, self.reference, self.behavior)
 
     def landscape(self, grid: ArrayLike | None = None, points: int = 2001) -> Landscape:
         """Both regularizers over the shift, with all their local minima."""
@@ -231,14 +228,14 @@ def counterexample_family(
     span = float(np.ptp(ref.means)) or 4.0 * float(ref.scales.max())
     begin = np.linspace(-span, span, 120) if starts is None else _axis("starts", starts)
     reach = max(span, float(np.abs(begin).max())) + 2.0 * float(ref.scales.max())
-    kl_at_start = Objectives.of(ref, ref, ref)("kl", begin).value
+    kl_at_start = Regularizers.of(ref, ref, ref)("kl", begin).value
     shape = (len(width_axis), len(place_axis))
     minima = np.zeros(shape, dtype=np.int64)
     raised, astray, mean_kl, max_kl = (np.zeros(shape) for _ in range(4))
     for i, width in enumerate(width_axis):
         for j, place in enumerate(place_axis):
             behavior = GaussianMixture([1.0], [place], [width])  # type: ignore[arg-type]
-            minima[i, j], kl = _kl_reached(Objectives.of(ref, ref, behavior), reach, points, begin, kl_at_start)
+            minima[i, j], kl = _kl_reached(Regularizers.of(ref, ref, behavior), reach, points, begin, kl_at_start)
             raised[i, j] = float(np.mean(kl > kl_at_start * (1.0 + 1e-9) + 1e-9))
             astray[i, j] = float(np.mean(kl > 0.01))
             mean_kl[i, j], max_kl[i, j] = float(np.mean(kl)), float(np.max(kl))
@@ -248,7 +245,7 @@ def counterexample_family(
 
 
 def _kl_reached(
-    both: Objectives, reach: float, points: int, starts: FloatArray, kl_at_start: FloatArray
+    both: Regularizers, reach: float, points: int, starts: FloatArray, kl_at_start: FloatArray
 ) -> tuple[int, FloatArray]:
     """Number of minima of the square loss, and the KL where gradient flow on it ends, from each start."""
     for _ in range(6):

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.families import Family
 from gpo_analysis.gaussian.landscape import c_columns
 from gpo_analysis.gaussian.mixture import GaussianMixture
-from gpo_analysis.gaussian.objectives import Objective, Objectives, require_objective
+from gpo_analysis.gaussian.regularizers import RegularizerName, Regularizers, require_regularizer
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Descent", "descend", "descend_from"]
-
-FloatArray = NDArray[np.float64]
 
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 40
@@ -27,7 +25,7 @@ _FAR = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
+class DescentPath:
     """The path of one gradient descent.
 
     Attributes
@@ -45,7 +43,7 @@ class Descent:
         ``"out of steps"`` or ``"diverged"``.
     """
 
-    objective: Objective
+    objective: RegularizerName
     c: FloatArray
     kl: FloatArray
     mu_squared_loss: FloatArray
@@ -78,7 +76,7 @@ class Descent:
             return ", ".join(f"{x:.6g}" for x in np.atleast_1d(np.round(c, 9) + 0.0))
 
         return (
-            f"Descent on {self.objective}, {len(self.c) - 1} steps, {self.status}: c {place(self.c[0])} → "
+            f"DescentPath on {self.objective}, {len(self.c) - 1} steps, {self.status}: c {place(self.c[0])} → "
             f"{place(self.c[-1])}, kl {self.kl[0]:.6g} → {self.kl[-1]:.6g}, "
             f"mu_squared_loss {self.mu_squared_loss[0]:.6g} → {self.mu_squared_loss[-1]:.6g}"
         )
@@ -93,7 +91,7 @@ def descend(
     behavior: GaussianMixture,
     *,
     start: ArrayLike,
-    objective: Objective = "mu_squared_loss",
+    objective: RegularizerName = "mu_squared_loss",
     learning_rate: float = 0.02,
     backtrack: bool = True,
     steps: int = 500,
@@ -103,7 +101,7 @@ def descend(
     tolerance: float | None = None,
     samples: int = 20_000,
     seed: int = 0,
-) -> Descent:
+) -> DescentPath:
     """Descend one objective in ``c`` and watch the other.
 
     Parameters
@@ -128,7 +126,7 @@ def descend(
 
     Returns
     -------
-    Descent
+    DescentPath
 
     Raises
     ------
@@ -142,7 +140,7 @@ def descend(
     >>> round(float(path.c[-1]), 4), path.raised_other, path.status
     (2.9936, True, 'converged')
     """
-    both = Objectives.of(
+    both = Regularizers.of(
         policy,
         reference,
         behavior,
@@ -167,30 +165,30 @@ def descend(
 
 
 def descend_from(
-    both: Objectives,
+    both: Regularizers,
     starts: ArrayLike,
     *,
-    objective: Objective = "mu_squared_loss",
+    objective: RegularizerName = "mu_squared_loss",
     learning_rate: float = 0.02,
     backtrack: bool = True,
     steps: int = 500,
     gradient_tolerance: float = 1e-8,
-) -> tuple[Descent, ...]:
+) -> tuple[DescentPath, ...]:
     """Descend from several starts at once: one call of quadrature a step for all of them.
 
     Parameters
     ----------
-    both : Objectives
+    both : Regularizers
     starts : array_like, shape (S,) for one parameter, (S, p) for several
     objective, learning_rate, backtrack, steps, gradient_tolerance
         As for :func:`descend`.
 
     Returns
     -------
-    tuple of Descent
+    tuple of DescentPath
         One a start.
     """
-    require_objective(objective)
+    require_regularizer(objective)
     if not (0.0 < learning_rate < np.inf):
         raise ValueError(f"learning_rate must be above zero and finite, got {learning_rate!r}")
     if steps < 0 or steps != int(steps):
@@ -225,8 +223,8 @@ def descend_from(
 
 
 def _step(
-    both: Objectives,
-    objective: Objective,
+    both: Regularizers,
+    objective: RegularizerName,
     c: FloatArray,
     value: FloatArray,
     gradient: FloatArray,
@@ -257,8 +255,8 @@ def _step(
 
 
 def _descents(
-    both: Objectives, objective: Objective, paths: list[list[FloatArray]], status: NDArray[np.object_]
-) -> tuple[Descent, ...]:
+    both: Regularizers, objective: RegularizerName, paths: list[list[FloatArray]], status: NDArray[np.object_]
+) -> tuple[DescentPath, ...]:
     """Both objectives along all paths, in one batch."""
     lengths = [len(path) for path in paths]
     points = np.concatenate([np.stack(path) for path in paths])
@@ -268,6 +266,6 @@ def _descents(
     cuts = np.cumsum(lengths)[:-1]
     pieces = zip(*(np.split(a, cuts) for a in (c, kl.value, loss.value, norm)), strict=True)
     return tuple(
-        Descent(objective, at, kl_of, loss_of, norm_of, str(state))
+        DescentPath(objective, at, kl_of, loss_of, norm_of, str(state))
         for (at, kl_of, loss_of, norm_of), state in zip(pieces, status, strict=True)
     )

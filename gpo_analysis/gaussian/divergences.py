@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.divergences import register_kl, register_mu_squared_loss
 from gpo_analysis.gaussian.closed_form import closed_form_kl, closed_form_mu_squared_loss, has_closed_form
 from gpo_analysis.gaussian.families import MixtureStack
 from gpo_analysis.gaussian.integrate import Estimate, IntegrationWarning
@@ -24,8 +25,6 @@ from gpo_analysis.gaussian.log_ratio import Moments
 from gpo_analysis.gaussian.mixture import GaussianMixture, Method
 from gpo_analysis.gaussian.monte_carlo import moments_by_monte_carlo
 from gpo_analysis.gaussian.quadrature import moments_by_quadrature
-
-__all__ = ["default_tolerance", "kl_estimate", "mu_squared_loss_estimate"]
 
 
 def kl_estimate(
@@ -126,6 +125,20 @@ def mu_squared_loss_estimate(
     return Estimate(value, error, chosen, int(m.evaluations[0]))
 
 
+@register_kl(GaussianMixture, GaussianMixture)
+def _kl(policy: GaussianMixture, reference: GaussianMixture, **options: Any) -> float:
+    """The value of :func:`kl_estimate`, with a warning where it is not as exact as asked."""
+    return kl_estimate(policy, reference, warn=True, **options).value
+
+
+@register_mu_squared_loss(GaussianMixture, GaussianMixture, GaussianMixture)
+def _mu_squared_loss(
+    policy: GaussianMixture, reference: GaussianMixture, behavior: GaussianMixture, **options: Any
+) -> float:
+    """The value of :func:`mu_squared_loss_estimate`, with a warning where it is not as exact as asked."""
+    return mu_squared_loss_estimate(policy, reference, behavior, warn=True, **options).value
+
+
 def default_tolerance(dimension: int) -> float:
     """Error asked of quadrature where none is named: 1e-10 in one dimension, 1e-8 in two."""
     return 1e-10 if dimension == 1 else 1e-8
@@ -147,7 +160,7 @@ def _moments(
         return moments_by_monte_carlo(measure, policy, reference, second=second, samples=samples, seed=seed)
 
 
-def _or_infinite(numbers: NDArray[np.float64]) -> float:
+def _or_infinite(numbers: FloatArray) -> float:
     """The one number; what overflowed on the way is infinite."""
     return float(numbers[0]) if np.isfinite(numbers[0]) else math.inf
 
@@ -178,4 +191,4 @@ def _require_same_event(*mixtures: GaussianMixture) -> None:
 def _report(warn: bool, what: str, value: float, error: float, tolerance: float) -> None:
     if warn and error > tolerance * max(1.0, abs(value)):
         text = f"{what} is {value:.6g} with an error of up to {error:.1e}; {tolerance:.0e} was asked for"
-        warnings.warn(text, IntegrationWarning, stacklevel=4)
+        warnings.warn(text, IntegrationWarning, stacklevel=5)

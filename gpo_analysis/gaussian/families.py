@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.mixture import GaussianMixture
-
-__all__ = ["Family", "LocationFamily", "ParametricFamily", "as_family"]
-
-FloatArray = NDArray[np.float64]
 
 # Sixth-order central differences of a mixture's parameters, not of an integral: the step's error is below rounding for
 # parameters that vary on the scale of max(1, |c|).

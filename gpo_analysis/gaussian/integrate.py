@@ -17,10 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "IntegrationWarning", "integrate_batch"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from gpo_analysis.arrays import FloatArray, IntArray
 
 #: ``evaluate(points (P, N, d), task (P,)) -> (values (P, N, m), noise (P, N, m))``
 Integrand = Callable[[FloatArray, IntArray], tuple[FloatArray, FloatArray]]

@@ -7,19 +7,16 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.families import Family, LocationFamily
-from gpo_analysis.gaussian.minima import Minimum, flow_ends, minima_from_starts, minima_on_grid
+from gpo_analysis.gaussian.minima import LocalMinimum, flow_ends, minima_from_starts, minima_on_grid
 from gpo_analysis.gaussian.mixture import GaussianMixture
-from gpo_analysis.gaussian.objectives import Objective, Objectives, Values, require_objective
+from gpo_analysis.gaussian.regularizers import RegularizerName, Regularizers, Values, require_regularizer
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Landscape", "landscape"]
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +25,7 @@ class Landscape:
 
     Attributes
     ----------
-    objectives : Objectives
+    objectives : Regularizers
         What was evaluated: family, πref, μ and how integrals are taken.
     c : ndarray, shape (n,) for one parameter, (n, p) for several
         Where the values below were taken.
@@ -37,7 +34,7 @@ class Landscape:
     kl_gradient, mu_squared_loss_gradient : ndarray, shape (n,) or (n, p)
     kl_error, mu_squared_loss_error : ndarray, shape (n,)
         Stated error of the values (standard error for Monte Carlo).
-    kl_minima, mu_squared_loss_minima : tuple of Minimum
+    kl_minima, mu_squared_loss_minima : tuple of LocalMinimum
         One parameter: *every* local minimum within the grid that lies at least ``resolution`` from any other stationary
         point, in order of ``c``. Several parameters: those reached from the starts, lowest first.
     resolution : float or None
@@ -53,7 +50,7 @@ class Landscape:
     5.98
     """
 
-    objectives: Objectives = field(repr=False)
+    objectives: Regularizers = field(repr=False)
     c: FloatArray
     kl: FloatArray
     mu_squared_loss: FloatArray
@@ -61,27 +58,27 @@ class Landscape:
     mu_squared_loss_gradient: FloatArray
     kl_error: FloatArray
     mu_squared_loss_error: FloatArray
-    kl_minima: tuple[Minimum, ...]
-    mu_squared_loss_minima: tuple[Minimum, ...]
+    kl_minima: tuple[LocalMinimum, ...]
+    mu_squared_loss_minima: tuple[LocalMinimum, ...]
     resolution: float | None
 
-    def minima(self, objective: Objective) -> tuple[Minimum, ...]:
+    def minima(self, objective: RegularizerName) -> tuple[LocalMinimum, ...]:
         """Local minima of one objective."""
-        require_objective(objective)
+        require_regularizer(objective)
         return self.kl_minima if objective == "kl" else self.mu_squared_loss_minima
 
-    def leaves(self, objective: Objective) -> tuple[bool, bool]:
+    def leaves(self, objective: RegularizerName) -> tuple[bool, bool]:
         """Whether the objective still falls towards the left, and the right, end of a one-parameter grid.
 
         Where it does, minima outside the grid are to be expected.
         """
-        require_objective(objective)
+        require_regularizer(objective)
         if self.resolution is None:
             raise ValueError("leaves() is for families of one parameter")
         slope = self.kl_gradient if objective == "kl" else self.mu_squared_loss_gradient
         return bool(slope[0] > 0.0), bool(slope[-1] < 0.0)
 
-    def reached_from(self, objective: Objective, starts: ArrayLike) -> FloatArray:
+    def reached_from(self, objective: RegularizerName, starts: ArrayLike) -> FloatArray:
         """Where gradient flow on an objective ends, in one parameter.
 
         Flow runs down the slope to the first minimum on that side; no steps are taken, so no step size enters.
@@ -204,7 +201,7 @@ def landscape(
     n_parameters : int
         Coordinates of ``c`` where ``policy`` is a function.
     method, tolerance, samples
-        As for :class:`Objectives`.
+        As for :class:`Regularizers`.
     seed : int
         For the starts and for Monte Carlo.
 
@@ -217,7 +214,7 @@ def landscape(
     ValueError
         If the grid is missing where there is no default, not increasing, or of the wrong shape.
     """
-    both = Objectives.of(
+    both = Regularizers.of(
         policy,
         reference,
         behavior,
@@ -247,7 +244,7 @@ def c_columns(c: FloatArray) -> dict[str, FloatArray]:
     return {"c": c} if c.ndim == 1 else {f"c_{j}": c[:, j] for j in range(c.shape[1])}
 
 
-def _line(both: Objectives, grid: ArrayLike | None, points: int) -> FloatArray:
+def _line(both: Regularizers, grid: ArrayLike | None, points: int) -> FloatArray:
     if grid is None:
         if points < 3:
             raise ValueError(f"points must be 3 or more, got {points!r}")
@@ -259,7 +256,7 @@ def _line(both: Objectives, grid: ArrayLike | None, points: int) -> FloatArray:
     return c
 
 
-def _overlays(both: Objectives) -> tuple[FloatArray, float]:
+def _overlays(both: Regularizers) -> tuple[FloatArray, float]:
     """Shifts (n, p) that lay a mean of π over one of πref, and a margin of two of the widest scale."""
     if not isinstance(both.family, LocationFamily):
         raise ValueError("a grid is needed: only families of shifts have a default one")
@@ -269,7 +266,7 @@ def _overlays(both: Objectives) -> tuple[FloatArray, float]:
     return np.unique(gaps.reshape(-1, p), axis=0), 2.0 * float(max(base.scales.max(), reference.scales.max()))
 
 
-def _of_several(both: Objectives, grid: ArrayLike | None, starts: int, seed: int) -> Landscape:
+def _of_several(both: Regularizers, grid: ArrayLike | None, starts: int, seed: int) -> Landscape:
     if starts < 1:
         raise ValueError(f"starts must be 1 or more, got {starts!r}")
     p = both.family.n_parameters
@@ -296,12 +293,12 @@ def _of_several(both: Objectives, grid: ArrayLike | None, starts: int, seed: int
 
 
 def _assemble(
-    both: Objectives,
+    both: Regularizers,
     c: FloatArray,
     kl: Values,
     loss: Values,
-    kl_minima: tuple[Minimum, ...],
-    loss_minima: tuple[Minimum, ...],
+    kl_minima: tuple[LocalMinimum, ...],
+    loss_minima: tuple[LocalMinimum, ...],
     resolution: float | None,
 ) -> Landscape:
     one = c.ndim == 1

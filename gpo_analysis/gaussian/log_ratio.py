@@ -18,15 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.gaussian.families import MixtureStack, Tangent
 from gpo_analysis.gaussian.mixture import _LOG_2PI, _log_sum_exp
-
-__all__ = ["LogRatio", "Moments", "log_ratio_under"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 EPSILON = float(np.finfo(np.float64).eps)
 #: Numbers that one call may hold in a temporary array: a few hundred thousand stay in the processor's cache.

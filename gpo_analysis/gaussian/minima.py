@@ -5,15 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize
 
-from gpo_analysis.gaussian.objectives import Objective, Objectives, Values
-
-__all__ = ["Minimum", "flow_ends", "minima_from_starts", "minima_on_grid"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.gaussian.regularizers import RegularizerName, Regularizers, Values
 
 _C_TOLERANCE = 1e-10
 _HESSIAN_STEP = 1e-4
@@ -21,7 +16,7 @@ _SEARCH_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class Minimum:
+class LocalMinimum:
     """A local minimum of one objective, with the other objective's value at the same place.
 
     Attributes
@@ -38,7 +33,7 @@ class Minimum:
         curvature. On a plateau, where the gradient is zero within its error, half the plateau's length.
     """
 
-    objective: Objective
+    objective: RegularizerName
     c: float | tuple[float, ...]
     kl: float
     mu_squared_loss: float
@@ -57,7 +52,9 @@ class Minimum:
         return f"c = {place}: kl = {self.kl:.6g}, mu_squared_loss = {self.mu_squared_loss:.6g}"
 
 
-def minima_on_grid(both: Objectives, objective: Objective, c: FloatArray, on_grid: Values) -> tuple[Minimum, ...]:
+def minima_on_grid(
+    both: Regularizers, objective: RegularizerName, c: FloatArray, on_grid: Values
+) -> tuple[LocalMinimum, ...]:
     """Every local minimum inside a grid of one parameter, as far as the grid can tell.
 
     A minimum shows as a change of the derivative's sign from − to +. One that is at least a grid step away from every
@@ -66,7 +63,7 @@ def minima_on_grid(both: Objectives, objective: Objective, c: FloatArray, on_gri
 
     Parameters
     ----------
-    both : Objectives
+    both : Regularizers
     objective : {"kl", "mu_squared_loss"}
     c : ndarray, shape (n,)
         Increasing.
@@ -90,7 +87,9 @@ def minima_on_grid(both: Objectives, objective: Objective, c: FloatArray, on_gri
     return _minima(both, objective, at[:, None], curvature, uncertainty)
 
 
-def flow_ends(both: Objectives, objective: Objective, minima: tuple[Minimum, ...], starts: FloatArray) -> IntArray:
+def flow_ends(
+    both: Regularizers, objective: RegularizerName, minima: tuple[LocalMinimum, ...], starts: FloatArray
+) -> IntArray:
     """Which of all minima of one parameter, in order of ``c``, gradient flow from each start (S,) ends in.
 
     Flow runs down the slope, and the first place where the slope ends is the next minimum on that side. −1 where there
@@ -109,7 +108,7 @@ def flow_ends(both: Objectives, objective: Objective, minima: tuple[Minimum, ...
     return ends.astype(np.int64)
 
 
-def minima_from_starts(both: Objectives, objective: Objective, starts: FloatArray) -> tuple[Minimum, ...]:
+def minima_from_starts(both: Regularizers, objective: RegularizerName, starts: FloatArray) -> tuple[LocalMinimum, ...]:
     """Distinct local minima reached from starts of shape (S, p), lowest first.
 
     Each start is followed down by L-BFGS with a loose tolerance; ends that coincide are merged, polished by Newton's
@@ -147,7 +146,7 @@ def _sign_changes(slope: FloatArray, error: FloatArray) -> tuple[IntArray, IntAr
 
 
 def _refine(
-    both: Objectives, objective: Objective, low: FloatArray, high: FloatArray
+    both: Regularizers, objective: RegularizerName, low: FloatArray, high: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Shrink all brackets of a rising derivative's zero at once.
 
@@ -176,7 +175,7 @@ def _refine(
     return low, high, np.where(np.abs(at_low) < np.abs(at_high), low, high)
 
 
-def _newton(both: Objectives, objective: Objective, c: FloatArray) -> tuple[FloatArray, float, float]:
+def _newton(both: Regularizers, objective: RegularizerName, c: FloatArray) -> tuple[FloatArray, float, float]:
     """Polish a rough minimum: the place, the Hessian's smallest eigenvalue, and how well the place is known."""
     p = c.size
     smallest, blur = np.nan, np.inf
@@ -200,12 +199,12 @@ def _newton(both: Objectives, objective: Objective, c: FloatArray) -> tuple[Floa
 
 
 def _minima(
-    both: Objectives, objective: Objective, at: FloatArray, curvature: FloatArray, uncertainty: FloatArray
-) -> tuple[Minimum, ...]:
+    both: Regularizers, objective: RegularizerName, at: FloatArray, curvature: FloatArray, uncertainty: FloatArray
+) -> tuple[LocalMinimum, ...]:
     kl, loss = both("kl", at).value, both("mu_squared_loss", at).value
     one = at.shape[1] == 1
     return tuple(
-        Minimum(
+        LocalMinimum(
             objective=objective,
             c=float(at[i, 0]) if one else tuple(float(x) for x in at[i]),
             kl=float(kl[i]),

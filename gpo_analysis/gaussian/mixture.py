@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["GaussianMixture", "Method"]
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.divergences import kl_divergence, mu_squared_loss
 
 Method = Literal["auto", "closed_form", "quadrature", "monte_carlo"]
-FloatArray = NDArray[np.float64]
 
 _LOG_2PI = math.log(2.0 * math.pi)
 _WEIGHT_TOLERANCE = 1e-8
@@ -207,21 +207,17 @@ class GaussianMixture:
         spread = self.scales[which] if self.means.ndim == 1 else self.scales[which, None]
         return np.asarray(self.means[which] + spread * noise)
 
-    # -- distances (the integrals live in .divergences) ----------------------------------------------------------
+    # -- distances (the integrals are registered by gpo_analysis.gaussian.divergences) ----------------------------
 
-    def kl_divergence_to(
-        self,
-        other: GaussianMixture,
-        *,
-        method: Method = "auto",
-        tolerance: float | None = None,
-        samples: int = 100_000,
-        seed: int = 0,
-    ) -> float:
+    def kl_divergence_to(self, other: GaussianMixture, **options: Any) -> float:
         """``KL(self ‖ other) = E_self[log self - log other]`` in nats.
 
-        The value alone of :func:`gpo_analysis.gaussian.kl_estimate`, which describes the parameters and also gives the
-        error.
+        Parameters
+        ----------
+        other : GaussianMixture
+        **options
+            ``method``, ``tolerance``, ``samples`` and ``seed`` of :func:`gpo_analysis.gaussian.kl_estimate`, whose
+            value this is; that also gives the error.
 
         Examples
         --------
@@ -229,24 +225,17 @@ class GaussianMixture:
         >>> g.shifted(1.0).kl_divergence_to(g)      # c² / (2 s²)
         2.0
         """
-        from gpo_analysis.gaussian.divergences import kl_estimate
+        return kl_divergence(self, other, **options)
 
-        return kl_estimate(self, other, method=method, tolerance=tolerance, samples=samples, seed=seed, warn=True).value
-
-    def mu_squared_loss_to(
-        self,
-        reference: GaussianMixture,
-        behavior: GaussianMixture,
-        *,
-        method: Method = "auto",
-        tolerance: float | None = None,
-        samples: int = 100_000,
-        seed: int = 0,
-    ) -> float:
+    def mu_squared_loss_to(self, reference: GaussianMixture, behavior: GaussianMixture, **options: Any) -> float:
         """μ-weighted square loss ``½ E_μ[ρ²] = Var_μ(log self - log reference)`` of this policy.
 
-        The value alone of :func:`gpo_analysis.gaussian.mu_squared_loss_estimate`, which describes the parameters and
-        also gives the error.
+        Parameters
+        ----------
+        reference, behavior : GaussianMixture
+        **options
+            ``method``, ``tolerance``, ``samples`` and ``seed`` of
+            :func:`gpo_analysis.gaussian.mu_squared_loss_estimate`, whose value this is; that also gives the error.
 
         Examples
         --------
@@ -254,11 +243,7 @@ class GaussianMixture:
         >>> g.shifted(1.0).mu_squared_loss_to(g, behavior=g)      # c² Var_μ(y) / s⁴
         4.0
         """
-        from gpo_analysis.gaussian.divergences import mu_squared_loss_estimate
-
-        return mu_squared_loss_estimate(
-            self, reference, behavior, method=method, tolerance=tolerance, samples=samples, seed=seed, warn=True
-        ).value
+        return mu_squared_loss(self, reference, behavior, **options)
 
     # -- equality and display ------------------------------------------------------------------------------------
 

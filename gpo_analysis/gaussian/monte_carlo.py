@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.families import MixtureStack, Tangent
 from gpo_analysis.gaussian.log_ratio import DOUBLES_PER_CALL, LogRatio, Moments, log_ratio_under
-
-__all__ = ["moments_by_monte_carlo"]
-
-FloatArray = NDArray[np.float64]
 
 
 def moments_by_monte_carlo(

@@ -6,17 +6,12 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.gaussian.families import MixtureStack, Tangent
 from gpo_analysis.gaussian.integrate import graded_boxes, integrate_batch
 from gpo_analysis.gaussian.log_ratio import DOUBLES_PER_CALL, EPSILON, LogRatio, Moments, log_ratio_under
 from gpo_analysis.gaussian.mixture import _LOG_2PI
-
-__all__ = ["moments_by_quadrature"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 #: Standard deviations kept of each component: the mass beyond is 4e-28 in one dimension.
 RADIUS = 11.0

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["plot_heatmap"]
-
 
 def plot_heatmap(
     values: ArrayLike,

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["plot_landscape", "plot_trajectory"]
-
 
 def plot_landscape(
     location: ArrayLike,

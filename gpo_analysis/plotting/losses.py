@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from gpo_analysis.losses import MarginLoss
 
-__all__ = ["plot_curve", "plot_loss", "plot_losses", "plot_zero_one"]
-
 
 def plot_loss(
     loss: MarginLoss | str,

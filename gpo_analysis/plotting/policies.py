@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["plot_frontier", "plot_policy", "plot_preference", "plot_sweep"]
 
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 

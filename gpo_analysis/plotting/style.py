@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLORS",
-    "LossStyle",
-    "axes_or_new",
-    "cycle_style",
-    "figure_style",
-    "loss_label",
-    "loss_style",
-    "new_figure",
-    "panel_label",
-]
 
 COLORS = {
     "blue": "#0072B2",

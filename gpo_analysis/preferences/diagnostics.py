@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
 from gpo_analysis.preferences.shares import PairShares, pair_shares
-
-__all__ = ["Diagnostics", "diagnostics"]
-
-FloatArray = NDArray[np.float64]
 
 #: P this near to 1/2 is a tie.
 TIE = 1e-12

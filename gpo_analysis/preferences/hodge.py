@@ -14,18 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lsqr
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.preferences.laplacian import solve_laplacian
 from gpo_analysis.preferences.shares import PairShares
-
-__all__ = ["HodgeSplit", "hodge_split"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 #: Up to this many triangles of compared pairs the rest is split into curl and harmonic part.
 TRIANGLES = 200_000

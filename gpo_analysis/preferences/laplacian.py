@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg, splu
 
-__all__ = ["centred", "solve_laplacian"]
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from gpo_analysis.arrays import FloatArray, IntArray
 
 #: Rounds of conjugate gradients before a factor is tried: graphs on which they need more are long and thin, and it is
 #: on those that a factor stays sparse.

@@ -6,9 +6,10 @@ Every function returns float64 of shape (..., n, n) with entries in [0, 1] and `
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit, ndtr
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import (
     as_floats,
     check_distribution,
@@ -16,19 +17,6 @@ from gpo_analysis.preferences.validation import (
     check_preference,
     check_probability,
 )
-
-__all__ = [
-    "bradley_terry",
-    "cyclic",
-    "deterministic",
-    "from_counts",
-    "from_matrix",
-    "label_noise",
-    "mixture_of_annotators",
-    "thurstone",
-]
-
-FloatArray = NDArray[np.float64]
 
 
 def _differences(values: ArrayLike, name: str) -> FloatArray:

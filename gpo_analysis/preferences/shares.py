@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import as_floats, check_preference
 
-__all__ = ["PairShares", "pair_shares"]
-
 
 @dataclass(frozen=True, eq=False)
 class PairShares:

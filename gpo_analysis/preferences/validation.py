@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check_distribution", "check_positive", "check_preference", "check_probability"]
-
-FloatArray = NDArray[np.float64]
+from gpo_analysis.arrays import FloatArray
 
 #: How far ``P + Pᵀ`` may be from 1, and a distribution's sum from 1, in absolute value.
 TOLERANCE = 1e-9

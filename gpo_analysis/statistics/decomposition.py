@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["variance_shares"]
-
-FloatArray = NDArray[np.float64]
+from gpo_analysis.arrays import FloatArray
 
 
 def variance_shares(outcome: ArrayLike, factors: Sequence[str], *, within: bool = True) -> dict[str, float]:

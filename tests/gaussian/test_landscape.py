@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from gpo_analysis.gaussian import GaussianMixture, Objectives, counterexample, landscape
+from gpo_analysis.gaussian import GaussianMixture, Regularizers, counterexample, landscape
 from gpo_analysis.gaussian.minima import _sign_changes, minima_from_starts
 
 CE = counterexample()
@@ -213,7 +213,7 @@ def test_saddles_are_dropped() -> None:
     def family(c: np.ndarray) -> GaussianMixture:
         return GaussianMixture([0.5, 0.5], [c[1] - c[0], c[1] + c[0]], [0.5, 0.5])
 
-    both = Objectives.of(family, g, g, n_parameters=2)
+    both = Regularizers.of(family, g, g, n_parameters=2)
     assert both("kl", [0.0, 0.0]).gradient == pytest.approx(0.0, abs=1e-9)
     assert minima_from_starts(both, "kl", np.array([[0.0, 0.7]])) == ()  # no slope leads off the ridge
     (minimum,) = minima_from_starts(both, "kl", np.array([[0.0, 0.7], [0.3, 0.2]]))

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import logsumexp
 
 import gpo_analysis as gpo
-from gpo_analysis.gaussian.objectives import Objectives
+from gpo_analysis.gaussian.regularizers import Regularizers
 from gpo_analysis.tabular import chi_squared, regularizer_mismatch
 
 
@@ -37,7 +37,7 @@ def test_gaussian_gradients_are_those_of_the_quadrature() -> None:
     narrow = np.exp(behavior.log_prob(place.points))
     found = regularizer_mismatch(place.log_policy, place.log_reference, narrow / narrow.sum(), place.scores)
     reference = gpo.GaussianMixture(np.full(3, 1 / 3), [-3.0, 0.0, 3.0], [0.5] * 3)
-    both = Objectives.of(reference, reference, behavior=behavior)
+    both = Regularizers.of(reference, reference, behavior=behavior)
     assert found.kl_gradient[0] == pytest.approx(both("kl", [1.3]).gradient[0, 0], rel=1e-5)
     assert found.square_gradient[0] == pytest.approx(both("mu_squared_loss", [1.3]).gradient[0, 0], rel=1e-5)
 

@@ -9,8 +9,8 @@ from gpo_analysis.gaussian import (
     Family,
     GaussianMixture,
     LocationFamily,
-    Objectives,
     ParametricFamily,
+    Regularizers,
     counterexample,
     kl_estimate,
     mu_squared_loss_estimate,
@@ -36,10 +36,10 @@ def _two(c: np.ndarray) -> GaussianMixture:
 REFERENCE = GaussianMixture([0.5, 0.5], [-1.0, 1.0], [0.7, 0.7])
 BEHAVIOR = GaussianMixture([0.6, 0.4], [-0.5, 1.5], [0.5, 0.2])
 CASES = {
-    "shift": (Objectives.of(CE.reference, CE.reference, CE.behavior), [[0.4], [2.3], [-5.0]]),
-    "shift in the plane": (Objectives.of(PLANE, PLANE, PLANE_MU), [[0.4, 0.1], [-1.5, 0.6]]),
-    "all move": (Objectives.of(_bend, REFERENCE, BEHAVIOR), [[0.4], [-1.1], [1.9]]),
-    "two parameters": (Objectives.of(_two, REFERENCE, BEHAVIOR, n_parameters=2), [[1.2, 0.3], [0.5, -0.8]]),
+    "shift": (Regularizers.of(CE.reference, CE.reference, CE.behavior), [[0.4], [2.3], [-5.0]]),
+    "shift in the plane": (Regularizers.of(PLANE, PLANE, PLANE_MU), [[0.4, 0.1], [-1.5, 0.6]]),
+    "all move": (Regularizers.of(_bend, REFERENCE, BEHAVIOR), [[0.4], [-1.1], [1.9]]),
+    "two parameters": (Regularizers.of(_two, REFERENCE, BEHAVIOR, n_parameters=2), [[1.2, 0.3], [0.5, -0.8]]),
 }
 
 
@@ -75,7 +75,7 @@ def test_on_policy_the_square_losss_gradient_is_twice_the_kls(name: str) -> None
     """∇ ½E_μ[ρ²] = 2 ∇KL at μ = π_c, sampling not differentiated: μ is frozen at π_c, then c varies."""
     both, places = CASES[name]
     for c in places:
-        frozen = Objectives(both.family, both.reference, both.family(c))
+        frozen = Regularizers(both.family, both.reference, both.family(c))
         loss, kl = frozen("mu_squared_loss", c), frozen("kl", c)
         np.testing.assert_allclose(loss.gradient, 2.0 * kl.gradient, rtol=1e-7, atol=1e-8)
         assert np.abs(kl.gradient).max() > 1e-5
@@ -98,7 +98,7 @@ def test_a_thousand_points_are_those_of_a_hundred() -> None:
 def test_many_components_are_taken_in_batches() -> None:
     rng = np.random.default_rng(0)
     g = GaussianMixture(np.full(50, 0.02), rng.normal(size=50) * 3, np.full(50, 0.4))
-    both = Objectives.of(g, g, g)
+    both = Regularizers.of(g, g, g)
     c = np.linspace(-1, 1, 45)  # 50 components of μ by 100 of π and πref: more than one batch
     v = both("kl", c)
     assert v.value[22] == pytest.approx(0.0, abs=1e-13)
@@ -107,7 +107,7 @@ def test_many_components_are_taken_in_batches() -> None:
 
 def test_a_family_given_as_a_function_equals_the_location_family() -> None:
     family = ParametricFamily(lambda c: CE.reference.shifted(c))
-    by_function = Objectives(family, CE.reference, CE.behavior)
+    by_function = Regularizers(family, CE.reference, CE.behavior)
     by_shift = CASES["shift"][0]
     c = np.linspace(-4, 4, 9)
     for objective in ("kl", "mu_squared_loss"):
@@ -128,7 +128,7 @@ def test_derivatives_of_parameters_are_exact_to_rounding() -> None:
 def test_a_weight_may_pass_through_one_end_of_its_range() -> None:
     """At w = c² = 0 the second component has no weight, and the derivative of the KL is finite: zero."""
     family = ParametricFamily(lambda c: GaussianMixture([1 - c**2, c**2], [0.0, 3.0], [1.0, 0.5]))
-    both = Objectives(family, GaussianMixture([0.9, 0.1], [0.0, 3.0], [1.0, 0.5]), BEHAVIOR)
+    both = Regularizers(family, GaussianMixture([0.9, 0.1], [0.0, 3.0], [1.0, 0.5]), BEHAVIOR)
     v = both("kl", [0.0, 0.1])
     assert np.all(np.isfinite(v.gradient))
     assert v.gradient[0, 0] == pytest.approx(0.0, abs=1e-9)
@@ -142,7 +142,7 @@ def test_stacks_of_unequal_mixtures_are_padded_with_nothing() -> None:
 
 def test_monte_carlo_gradients_agree_with_quadrature() -> None:
     both, places = CASES["shift in the plane"]
-    sampled = Objectives.of(PLANE, PLANE, PLANE_MU, method="monte_carlo", samples=100_000, seed=4)
+    sampled = Regularizers.of(PLANE, PLANE, PLANE_MU, method="monte_carlo", samples=100_000, seed=4)
     assert not sampled.uses_quadrature
     for objective in ("kl", "mu_squared_loss"):
         exact, v = both(objective, places), sampled(objective, places)
@@ -156,7 +156,7 @@ def test_monte_carlo_gradient_errors_cover() -> None:
     exact = both("mu_squared_loss", 0.7).gradient[0, 0]
     z = []
     for seed in range(200):
-        v = Objectives.of(CE.reference, CE.reference, CE.behavior, method="monte_carlo", samples=1_000, seed=seed)(
+        v = Regularizers.of(CE.reference, CE.reference, CE.behavior, method="monte_carlo", samples=1_000, seed=seed)(
             "mu_squared_loss", 0.7
         )
         z.append((v.gradient[0, 0] - exact) / v.gradient_error[0, 0])
@@ -164,7 +164,7 @@ def test_monte_carlo_gradient_errors_cover() -> None:
 
 
 def test_common_draws_make_a_sampled_landscape_smooth() -> None:
-    sampled = Objectives.of(CE.reference, CE.reference, CE.behavior, method="monte_carlo", samples=500, seed=1)
+    sampled = Regularizers.of(CE.reference, CE.reference, CE.behavior, method="monte_carlo", samples=500, seed=1)
     v = sampled("mu_squared_loss", np.linspace(1.0, 1.01, 11))
     steps = np.diff(v.value)
     assert np.ptp(steps) < 0.1 * np.abs(steps).max()
@@ -177,7 +177,7 @@ def test_shapes_of_c() -> None:
     assert line("kl", [1.0, 2.0]).gradient.shape == (2, 1)
     assert plane("kl", [1.0, 2.0]).gradient.shape == (1, 2)
     column = GaussianMixture([1.0], [[0.0]], [0.5])  # vectors of one number
-    assert Objectives.of(column, column, column)("kl", [1.0]).value[0] == pytest.approx(2.0)
+    assert Regularizers.of(column, column, column)("kl", [1.0]).value[0] == pytest.approx(2.0)
     assert LocationFamily(column)(1.0).means.tolist() == [[1.0]]
     for bad, words in (([1.0, 2.0, 3.0], "2 coordinates a point"), ([[np.nan, 0.0]], "c must be finite, got nan")):
         with pytest.raises(ValueError, match=words):
@@ -187,11 +187,11 @@ def test_shapes_of_c() -> None:
 def test_bad_arguments_are_refused() -> None:
     g = CE.reference
     cases = [
-        (lambda: Objectives.of(g, g, PLANE), "points of one shape"),
-        (lambda: Objectives.of(g, g, g, method="simpson"), "'simpson'"),  # type: ignore[arg-type]
-        (lambda: Objectives.of(g, g, g, tolerance=2.0), "between 0 and 1, got 2.0"),
-        (lambda: Objectives.of(g, g, g)("js", 0.0), "kl or mu_squared_loss, got 'js'"),  # type: ignore[arg-type]
-        (lambda: Objectives.of(PLANE, g, g)("kl", [0.0, 0.0]), "2 dimensions, the reference 1"),
+        (lambda: Regularizers.of(g, g, PLANE), "points of one shape"),
+        (lambda: Regularizers.of(g, g, g, method="simpson"), "'simpson'"),  # type: ignore[arg-type]
+        (lambda: Regularizers.of(g, g, g, tolerance=2.0), "between 0 and 1, got 2.0"),
+        (lambda: Regularizers.of(g, g, g)("js", 0.0), "kl or mu_squared_loss, got 'js'"),  # type: ignore[arg-type]
+        (lambda: Regularizers.of(PLANE, g, g)("kl", [0.0, 0.0]), "2 dimensions, the reference 1"),
         (lambda: as_family(3.0), "GaussianMixture, a Family or a function"),  # type: ignore[arg-type]
         (lambda: ParametricFamily(_bend, 0), "n_parameters must be 1 or more"),
         (lambda: ParametricFamily(_bend)([1.0, 2.0]), "1 coordinates, got 2"),
@@ -201,7 +201,7 @@ def test_bad_arguments_are_refused() -> None:
             "one length and dimension",
         ),
         (
-            lambda: Objectives.of(*[GaussianMixture([1.0], [[0.0] * 3], [1.0])] * 3, method="quadrature"),
+            lambda: Regularizers.of(*[GaussianMixture([1.0], [[0.0] * 3], [1.0])] * 3, method="quadrature"),
             "one or two dimensions, got 3",
         ),
     ]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.divergences import default_tolerance
 from gpo_analysis.gaussian.families import Family, MixtureStack, as_family
 from gpo_analysis.gaussian.log_ratio import Moments
@@ -16,10 +17,7 @@ from gpo_analysis.gaussian.mixture import GaussianMixture
 from gpo_analysis.gaussian.monte_carlo import moments_by_monte_carlo
 from gpo_analysis.gaussian.quadrature import moments_by_quadrature
 
-__all__ = ["Objective", "Objectives", "Values"]
-
-Objective = Literal["kl", "mu_squared_loss"]
-FloatArray = NDArray[np.float64]
+RegularizerName = Literal["kl", "mu_squared_loss"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Values:
 
 
 @dataclass(frozen=True)
-class Objectives:
+class Regularizers:
     """The two regularizers of a family of policies, ready to be evaluated.
 
     Parameters
@@ -64,7 +62,7 @@ class Objectives:
     Examples
     --------
     >>> g = GaussianMixture([1.0], [0.0], [0.5])
-    >>> both = Objectives.of(g, g, behavior=GaussianMixture([1.0], [0.0], [1.0]))
+    >>> both = Regularizers.of(g, g, behavior=GaussianMixture([1.0], [0.0], [1.0]))
     >>> both("kl", [1.0, 2.0]).value.round(9).tolist()
     [2.0, 8.0]
     >>> both("mu_squared_loss", [1.0, 2.0]).gradient[:, 0].round(9).tolist()
@@ -102,10 +100,10 @@ class Objectives:
         tolerance: float | None = None,
         samples: int = 20_000,
         seed: int = 0,
-    ) -> Objectives:
+    ) -> Regularizers:
         """From a mixture (moved by ``c``), a family, or a function of ``c`` with ``n_parameters`` coordinates."""
         family = as_family(policy, n_parameters)
-        return Objectives(family, reference, behavior, method, tolerance, samples, seed)
+        return Regularizers(family, reference, behavior, method, tolerance, samples, seed)
 
     @property
     def uses_quadrature(self) -> bool:
@@ -132,7 +130,7 @@ class Objectives:
             raise ValueError(f"c must be finite, got {points[~np.isfinite(points)][0]!s}")
         return points
 
-    def __call__(self, objective: Objective, c: ArrayLike, *, tolerance: float | None = None) -> Values:
+    def __call__(self, objective: RegularizerName, c: ArrayLike, *, tolerance: float | None = None) -> Values:
         """An objective with its gradient.
 
         Parameters
@@ -142,7 +140,7 @@ class Objectives:
         tolerance : float, optional
             In place of the object's own.
         """
-        require_objective(objective)
+        require_regularizer(objective)
         points = self.points(c)
         policy = self.family.stack(points)
         if policy.means.shape[2:] != (self.reference.dimension,):
@@ -179,7 +177,7 @@ class Objectives:
         )
 
 
-def require_objective(objective: str) -> None:
+def require_regularizer(objective: str) -> None:
     """Raise ValueError unless it is the name of an objective."""
-    if objective not in get_args(Objective):
+    if objective not in get_args(RegularizerName):
         raise ValueError(f"objective must be kl or mu_squared_loss, got {objective!r}")
