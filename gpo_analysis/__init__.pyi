@@ -55,8 +55,10 @@ from .preferences import from_matrix as from_matrix
 from .preferences import label_noise as label_noise
 from .preferences import mixture_of_annotators as mixture_of_annotators
 from .preferences import thurstone as thurstone
+from .tabular import Fit as Fit
 from .tabular import PreferenceProblem as PreferenceProblem
 from .tabular import Solution as Solution
+from .tabular import fit as fit
 from .tabular import nash_policy as nash_policy
 from .tabular import regularized_optimum as regularized_optimum
 from .tabular import solve_features as solve_features

@@ -14,9 +14,8 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
-from gpo_analysis.solvers.optimum import optimise
 from gpo_analysis.statistics import Interval
-from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 _FLOOR = 0.005  # probabilities of the losses' own links are kept within [0.005, 0.995]
@@ -33,14 +32,14 @@ class HeldOut:
         Mean log-probability of a held-out label, nats, by the loss's own probabilities f′(−z)/(f′(z) + f′(−z)) within
         [0.005, 0.995]; hinge, which has none, is given those of the next line. −log 2 is a coin.
     scaled_log_likelihood : float
-        The same with σ(a(g_i − g_j)) for every f, its one scale a fitted to the training labels. It judges the scores
+        The same with σ(a(g_i − g_j)) for every f, its one scale a fitted to the training labels. It measures the scores
         apart from the link, but by logistic's measure, which favours logistic.
     accuracy : Interval
         Share of held-out labels on the right side, a tie as half.
     behind_best : Interval
         Log-likelihood of the best less that of this loss, over the same labels.
     lost : int
-        Folds without a finite fit; with any, the loss is not judged.
+        Folds without a finite fit; with any, the loss is not scored.
     """
 
     loss: str
@@ -163,11 +162,11 @@ def choose_loss(
         raise ValueError(f"smoothing must lie in [0, 0.5), got {smoothing!r}")
     functions = [get_loss(f) for f in (PAPER_LOSSES if losses is None else losses)]
     pool, split = _split(comparisons, folds, seed)
-    judged = [_judge(f, pool, split, smoothing) for f in functions]
+    scored = [_scored(f, pool, split, smoothing) for f in functions]
     counts = split.sum(axis=0)
     rng = np.random.default_rng([seed, 1])
     weights = rng.multinomial(int(counts.sum()), (split / counts.sum()).ravel(), size=int(resamples))
-    rows = _rows(functions, judged, split, weights.reshape(-1, split.size), confidence)
+    rows = _rows(functions, scored, split, weights.reshape(-1, split.size), confidence)
     able = [row for row in rows if not row.lost]
     chosen = max(able, key=lambda row: row.log_likelihood.value).loss if able else None
     as_good = tuple(
@@ -190,18 +189,15 @@ def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons
     return pool, np.array(split)
 
 
-def _judge(f: MarginLoss, pool: Comparisons, split: IntArray, smoothing: float) -> tuple[FloatArray, int]:
+def _scored(f: MarginLoss, pool: Comparisons, split: IntArray, smoothing: float) -> tuple[FloatArray, int]:
     """Log-likelihood, that of σ(az) and hit of each pair in each fold, shape (3, folds, pairs); folds lost."""
     fitted = f.smoothed(smoothing) if smoothing else f
     training = split.sum(axis=0) - split
-    cells = []
-    for counts in training:
-        part = Comparisons(pool.winner, pool.loser, counts, items=pool.items).aggregated()
-        cells += cells_of(PreferenceProblem.from_comparisons(part))
+    parts = [Comparisons(pool.winner, pool.loser, counts, items=pool.items).aggregated() for counts in training]
     scores = np.full((3, *split.shape), np.nan)
     lost = 0
-    for k, found in enumerate(optimise(cells, fitted)):
-        g = found.g if found.g is not None else found.representative
+    for k, found in enumerate(fit([PreferenceProblem.from_comparisons(part) for part in parts], fitted)):
+        g = found.minimiser
         if g is None:
             lost += 1
             continue
@@ -226,7 +222,7 @@ def _scale(z: FloatArray, counts: IntArray) -> float:
 
 def _rows(
     functions: list[MarginLoss],
-    judged: list[tuple[FloatArray, int]],
+    scored: list[tuple[FloatArray, int]],
     split: IntArray,
     weights: IntArray,
     confidence: float,
@@ -241,10 +237,10 @@ def _rows(
         low, high = np.quantile(weights @ x / weights.sum(axis=1), ends)
         return Interval(float(flat @ x), float(low), float(high))
 
-    able = [scores[0].ravel() for scores, lost in judged if not lost]
+    able = [scores[0].ravel() for scores, lost in scored if not lost]
     best = max(able, key=lambda values: float(flat @ values)) if able else np.full(split.size, np.nan)
     rows = []
-    for f, (scores, lost) in zip(functions, judged, strict=True):
+    for f, (scores, lost) in zip(functions, scored, strict=True):
         likelihood, scaled, hit = (part.ravel() for part in scores)
         behind = interval(best - likelihood)
         rows.append(HeldOut(f.name, interval(likelihood), interval(scaled).value, interval(hit), behind, lost))

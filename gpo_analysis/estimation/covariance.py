@@ -14,6 +14,7 @@ estimate a multiple of the same scores; :func:`asymptotics` puts all losses on o
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ import numpy as np
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
-from gpo_analysis.solvers.optimum import optimise
-from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.solvers.minimum import described
+from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 if TYPE_CHECKING:
@@ -120,16 +121,15 @@ def asymptotics(problem: PreferenceProblem, loss: MarginLoss | str) -> Asymptoti
     f = get_loss(loss) if isinstance(loss, str) else loss
     if problem.is_batch:
         raise ValueError("asymptotics needs a problem without contexts")
-    (cell,) = cells_of(problem)
-    (optimum,) = optimise([cell], f)
-    if optimum.g is None:
-        raise ValueError(f"{f.name} has no asymptotic covariance here: {optimum.status}")
-    weight = cell.weight / cell.weight.sum()
-    z = optimum.g[cell.winner] - optimum.g[cell.loser]
-    bread = _laplacian(weight * f.derivative(z, 2), cell.winner, cell.loser, cell.n)
-    meat = _laplacian(weight * f.derivative(z, 1) ** 2, cell.winner, cell.loser, cell.n)
+    limit = problem.fit(f)
+    if not limit.converged:
+        raise ValueError(f"{f.name} has no asymptotic covariance here: {described(limit.status, limit.reason)}")
+    pairs, z = problem.directed_pairs(), limit.margins
+    weight = pairs.weight / pairs.weight.sum()
+    bread = _laplacian(weight * f.derivative(z, 2), pairs.winner, pairs.loser, problem.n)
+    meat = _laplacian(weight * f.derivative(z, 1) ** 2, pairs.winner, pairs.loser, problem.n)
     inverse = _pseudo_inverse(bread, f.name)
-    return Asymptotics(f.name, optimum.g, inverse @ meat @ inverse, bread, meat, _scale(f))
+    return Asymptotics(f.name, limit.reward, inverse @ meat @ inverse, bread, meat, _scale(f))
 
 
 def _laplacian(weight: FloatArray, first: IntArray, second: IntArray, n: int) -> FloatArray:
@@ -225,10 +225,7 @@ def sampled_fits(
         raise ValueError(f"replications must be a whole number of at least 1, got {replications!r}")
     seeds = np.random.SeedSequence(seed).generate_state(int(replications), dtype=np.uint64)
     samples = [PreferenceProblem.from_comparisons(problem.sample(size, seed=int(s))) for s in seeds]
-    optima = optimise([cell for sample in samples for cell in cells_of(sample)], f)
-    statuses: dict[str, int] = {}
-    for optimum in optima:
-        status = optimum.status.split(":")[0]
-        statuses[status] = statuses.get(status, 0) + 1
-    rows = [optimum.g for optimum in optima if optimum.g is not None]
-    return SampledFits(np.array(rows).reshape(len(rows), problem.n), statuses)
+    fits = fit(samples, f)
+    statuses = Counter(found.status.value for found in fits)
+    rows = [found.reward for found in fits if found.converged]
+    return SampledFits(np.array(rows).reshape(len(rows), problem.n), dict(statuses))

@@ -17,10 +17,10 @@ from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.validation import check_positive
-from gpo_analysis.solvers.optimum import optimise
-from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.solvers.minimum import described
+from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
-from gpo_analysis.tabular.solution import Solution, as_json, solution_of
+from gpo_analysis.tabular.solution import Solution, as_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ class ComparisonFits:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, null for what is NaN or infinite.
 
-        ``{"items": […], "fits": {loss: {"scores", "policy", "status", "converged", …}}, "diagnostics": {…},
+        ``{"items": […], "fits": {loss: {"scores", "policy", "status", "reason", …}}, "diagnostics": {…},
         "differences": […], "beta": …}``; scores are log-ratios at β = 1, centred to mean zero over the items, null as a
         whole where there is no unique optimum. `representative_scores` are then the least-norm minimiser's, if any.
         """
@@ -128,7 +128,7 @@ class ComparisonFits:
             lines.append("  ".join(x.ljust(w) if c == 0 else x.rjust(w) for c, (x, w) in enumerate(cells)))
         if len(rows) < len(self.items):
             lines.append(f"… {len(self.items) - len(rows)} more")
-        lines += ["", *(f"{name:<20} {s.status}" for name, s in self.solutions.items())]
+        lines += ["", *(f"{name:<20} {described(s.status, s.reason)}" for name, s in self.solutions.items())]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -138,7 +138,7 @@ class ComparisonFits:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
         status = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(s.status)}</td></tr>"
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(described(s.status, s.reason))}</td></tr>"
             for name, s in self.solutions.items()
         )
         return f"{self.diagnostics._repr_html_()}<table><tr>{head}</tr>{body}</table><table>{status}</table>"
@@ -182,8 +182,7 @@ def fit_comparisons(
     if not names or len(set(names)) < len(names):
         raise ValueError(f"losses must be at least one, with distinct names, got {names}")
     problem = PreferenceProblem.from_comparisons(comparisons, reference)
-    cells = cells_of(problem)
-    solutions = {f.name: solution_of(problem, f.name, scale, optimise(cells, f)) for f in functions}
+    solutions = {found.loss: found.solution(scale) for found in fit(problem, functions)}
     pairs = combinations(solutions.values(), 2)
     return ComparisonFits(
         comparisons, scale, solutions, diagnostics(comparisons), tuple(_difference(a, b) for a, b in pairs)
@@ -214,7 +213,8 @@ def _fit(solution: Solution) -> dict[str, Any]:
     return {
         "scores": as_json(solution.scores) if solution.converged else None,
         "policy": as_json(solution.policy) if solution.converged else None,
-        "status": solution.status,
+        "status": solution.status.value,
+        "reason": solution.reason,
         "converged": solution.converged,
         "population_loss": as_json(solution.population_loss),
         "kl": as_json(solution.kl),

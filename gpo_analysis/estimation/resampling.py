@@ -10,8 +10,7 @@ import numpy as np
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
-from gpo_analysis.solvers.optimum import optimise
-from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 
@@ -132,9 +131,9 @@ def bootstrap_scores(
     check_resampling(resamples, confidence)
     f = get_loss(loss)
     samples = [comparisons.aggregated(), *resampled(comparisons, resamples, seed=seed)]
-    optima = optimise([cell for one in samples for cell in cells_of(PreferenceProblem.from_comparisons(one))], f)
+    fits = fit([PreferenceProblem.from_comparisons(one) for one in samples], f)
     nothing = np.full(comparisons.n, np.nan)
-    rows = np.array([nothing if found.g is None else found.g for found in optima])
+    rows = np.array([found.reward for found in fits])
     drawn = rows[1:][np.isfinite(rows[1:]).all(axis=1)]
     lost = int(resamples) - len(drawn)
     low, high = _ends(drawn, lost, confidence)

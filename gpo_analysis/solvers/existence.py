@@ -23,7 +23,8 @@ from scipy import sparse
 
 from gpo_analysis.arrays import BoolArray
 from gpo_analysis.losses.shape import LossShape
-from gpo_analysis.solvers.cells import Cell
+from gpo_analysis.solvers.minimum import Status
+from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.program import linear_program
 
 
@@ -33,81 +34,81 @@ class Verdict:
 
     Attributes
     ----------
-    kind : str
-        "optimum" (a minimum exists), "no finite optimum", "unbounded below" or "open" (f is not known to be convex).
+    status : Status or None
+        OPTIMUM where a minimum exists, NO_FINITE_OPTIMUM or UNBOUNDED_BELOW; None where f is not known to be convex, so
+        that nothing is known beforehand.
     reason : str
-    parted : array of bool, shape (k,), or None
+    separated : array of bool, shape (k,), or None
         Pairs that go to infinity, or as far as f falls; the rest is solved without them. None where there are none, or
         where they cannot be told from the rest.
     limit : float
         f at the end to which those pairs go.
     attained : bool
-        Whether f reaches that limit, so that the parted pairs only need a large enough margin.
+        Whether f reaches that limit, so that the separated pairs only need a large enough margin.
     """
 
-    kind: str
+    status: Status | None
     reason: str = ""
-    parted: BoolArray | None = None
+    separated: BoolArray | None = None
     limit: float = 0.0
     attained: bool = True
 
 
-def judge(cell: Cell, shape: LossShape) -> Verdict:
-    """Decide for one cell and one loss."""
+def existence(pairs: WeightedPairs, shape: LossShape) -> Verdict:
+    """Decide for one problem and one loss."""
     right, left = shape.right_slope, -shape.left_slope
     falls_right = right == 0 and left > 0
     falls_left = left == 0 and right > 0
     if shape.convex and right > 0 and left > 0:
-        return Verdict("optimum")
-    parted = ~cell.within(cell.cycles)
+        return Verdict(Status.OPTIMUM)
+    separated = ~pairs.within(pairs.cycles)
     if shape.convex and (falls_right or falls_left):
-        if not parted.any():
-            return Verdict("optimum")
-        limit = shape.right_limit if falls_right else shape.left_limit
-        flat = shape.flat_from if falls_right else shape.flat_until
-        if limit == -np.inf:
-            return Verdict(
-                "unbounded below", _one_sided(cell, parted, "the loss falls without bound as those margins grow")
-            )
-        if flat is not None:
-            return Verdict("optimum", "", parted, limit, True)
-        why = "the loss falls for ever as those margins grow, and never reaches its infimum"
-        return Verdict("no finite optimum", _one_sided(cell, parted, why), parted, limit, False)
-    if parted.any() and shape.right_limit == -np.inf:
-        return Verdict(
-            "unbounded below", _one_sided(cell, parted, "the loss falls without bound as those margins grow")
-        )
-    if parted.any() and shape.left_limit == -np.inf:
-        return Verdict("unbounded below", _one_sided(cell, parted, "the loss falls without bound as the losers rise"))
+        return _separable(pairs, separated, shape) if separated.any() else Verdict(Status.OPTIMUM)
+    if separated.any() and -np.inf in (shape.right_limit, shape.left_limit):
+        how = "as those margins grow" if shape.right_limit == -np.inf else "as the losers rise"
+        return Verdict(Status.UNBOUNDED_BELOW, _one_sided(pairs, separated, f"the loss falls without bound {how}"))
     if not shape.convex:
-        if parted.any() and shape.right_limit <= shape.least:
+        if separated.any() and shape.right_limit <= shape.least:
             flat = shape.flat_from is not None
             why = "any margin that is large enough will do" if flat else "the loss falls to its infimum as they grow"
-            return Verdict("open", _one_sided(cell, parted, why), parted, shape.right_limit, flat)
-        return Verdict("open")
+            return Verdict(None, _one_sided(pairs, separated, why), separated, shape.right_limit, flat)
+        return Verdict(None)
     if np.inf in (right, left):
-        return Verdict("optimum")
-    return _by_program(cell, right, left)
+        return Verdict(Status.OPTIMUM)
+    return _by_program(pairs, right, left)
 
 
-def _by_program(cell: Cell, right: float, left: float) -> Verdict:
+def _separable(pairs: WeightedPairs, separated: BoolArray, shape: LossShape) -> Verdict:
+    """A convex f with one flat or falling tail, and pairs that only ever go one way."""
+    falls_right = shape.right_slope == 0
+    limit = shape.right_limit if falls_right else shape.left_limit
+    if limit == -np.inf:
+        why = "the loss falls without bound as those margins grow"
+        return Verdict(Status.UNBOUNDED_BELOW, _one_sided(pairs, separated, why))
+    if (shape.flat_from if falls_right else shape.flat_until) is not None:
+        return Verdict(Status.OPTIMUM, "", separated, limit, True)
+    why = "the loss falls for ever as those margins grow, and never reaches its infimum"
+    return Verdict(Status.NO_FINITE_OPTIMUM, _one_sided(pairs, separated, why), separated, limit, False)
+
+
+def _by_program(pairs: WeightedPairs, right: float, left: float) -> Verdict:
     """Finite slopes of which one is not positive: is 0 inside the subdifferential of the recession function at 0?
 
     That is, is there a flow λ, balanced at every response, with ``−w_k s₋ + ε w_k ≤ λ_k ≤ w_k s₊ − ε w_k``? The largest
     ε is above 0 where a minimum exists and below 0 where F is unbounded below.
     """
-    k, n = len(cell.weight), cell.n
+    k, n = len(pairs.weight), pairs.n
     if k == 0 or right + left <= 0:
-        slope = np.bincount(cell.winner, cell.weight, n) - np.bincount(cell.loser, cell.weight, n)
+        slope = pairs.balance(pairs.weight)
         if right == 0 or np.abs(slope).max(initial=0.0) <= 1e-12:
-            return Verdict("optimum")
-        return Verdict("unbounded below", "f is a straight line and the wins are not balanced")
-    w = cell.weight / cell.weight.max()
+            return Verdict(Status.OPTIMUM)
+        return Verdict(Status.UNBOUNDED_BELOW, "f is a straight line and the wins are not balanced")
+    w = pairs.weight / pairs.weight.max()
     columns = np.arange(k)
     balance = sparse.coo_array(
         (
             np.concatenate([np.ones(k), -np.ones(k)]),
-            (np.concatenate([cell.winner, cell.loser]), np.tile(columns, 2)),
+            (np.concatenate([pairs.winner, pairs.loser]), np.tile(columns, 2)),
         ),
         shape=(n, k + 1),
     ).tocsr()
@@ -128,33 +129,33 @@ def _by_program(cell: Cell, right: float, left: float) -> Verdict:
     )
     inside = float(x[-1])
     if inside > 1e-9:
-        return Verdict("optimum")
+        return Verdict(Status.OPTIMUM)
     side = height > (height.max() + height.min()) / 2
-    won = (side[cell.winner] != side[cell.loser]).any() and (
-        np.sum(cell.weight[side[cell.winner] & ~side[cell.loser]]) * right
-        + np.sum(cell.weight[~side[cell.winner] & side[cell.loser]]) * left
+    won = (side[pairs.winner] != side[pairs.loser]).any() and (
+        np.sum(pairs.weight[side[pairs.winner] & ~side[pairs.loser]]) * right
+        + np.sum(pairs.weight[~side[pairs.winner] & side[pairs.loser]]) * left
     )
     if won > 0:
         side = ~side
-    group = listed([cell.names[i] for i in np.flatnonzero(side)])
+    group = listed([pairs.names[i] for i in np.flatnonzero(side)])
     if inside < -1e-9:
         return Verdict(
-            "unbounded below",
+            Status.UNBOUNDED_BELOW,
             f"raising {group} above the others lowers the loss for ever: their wins outweigh their losses, given "
             f"f'(+∞) = {right:g} and f'(−∞) = {-left:g}",
         )
     return Verdict(
-        "no finite optimum",
+        Status.NO_FINITE_OPTIMUM,
         f"raising {group} above the others changes the loss ever less: wins and losses are balanced exactly, given "
         f"f'(+∞) = {right:g} and f'(−∞) = {-left:g}",
     )
 
 
-def _one_sided(cell: Cell, parted: BoolArray, why: str) -> str:
+def _one_sided(pairs: WeightedPairs, separated: BoolArray, why: str) -> str:
     """Names an example of a pair that only ever goes one way."""
-    k = int(np.argmax(parted))
-    winner, loser = cell.names[cell.winner[k]], cell.names[cell.loser[k]]
-    groups = int(cell.cycles.max()) + 1
+    k = int(np.argmax(separated))
+    winner, loser = pairs.names[pairs.winner[k]], pairs.names[pairs.loser[k]]
+    groups = int(pairs.cycles.max()) + 1
     return (
         f"the preferences are separable: the responses fall into {groups} groups between which all wins go one way "
         f"(e.g. {winner!r} over {loser!r}); {why}"

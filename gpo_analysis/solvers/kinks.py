@@ -16,12 +16,13 @@ from scipy.optimize import lsq_linear
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape
-from gpo_analysis.solvers.cells import Cell
 from gpo_analysis.solvers.faces import Intervals, components
+from gpo_analysis.solvers.minimum import Minimum, Status
 from gpo_analysis.solvers.newton import minimise_stack
+from gpo_analysis.solvers.pairs import WeightedPairs
 
 if TYPE_CHECKING:
-    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.losses.margin_loss import MarginLoss
 
 SMOOTHINGS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 #: A margin this near to a kink, after the last smoothing, is held there.
@@ -61,45 +62,34 @@ def _smooth_part(loss: MarginLoss, shape: LossShape, z: FloatArray, order: int) 
     return total
 
 
-@dataclass(frozen=True, eq=False)
-class Kinked:
-    """The end: g (n,) centred within components, ``Σ w f``, the minimisers' intervals, whether 0 ∈ ∂F holds."""
-
-    g: FloatArray
-    value: float
-    intervals: Intervals
-    converged: bool
-    iterations: int
-
-
-def minimise_kinked(cell: Cell, loss: MarginLoss, shape: LossShape) -> Kinked:
+def minimise_kinked(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape) -> Minimum:
     """Minimise ``Σ w f(g_i − g_j)`` for a convex f with kinks, of which a minimum exists.
 
     Parameters
     ----------
-    cell : Cell
+    pairs : WeightedPairs
     loss : MarginLoss
     shape : LossShape
         With at least one kink.
     """
-    weights = cell.dense()[None]
-    g, iterations = np.zeros((1, cell.n)), 0
+    weights = pairs.dense()[None]
+    g, iterations = np.zeros((1, pairs.n)), 0
     for tau in SMOOTHINGS:
-        found = minimise_stack(weights, _Smoothed(loss, shape, tau), cell.parts[None], g)  # type: ignore[arg-type]
-        g, iterations = found.g, iterations + int(found.iterations[0])
-    return _polish(cell, loss, shape, g[0], iterations)
+        (found,) = minimise_stack(weights, _Smoothed(loss, shape, tau), pairs.parts[None], g)  # type: ignore[arg-type]
+        g, iterations = found.reward[None], iterations + found.iterations
+    return _polish(pairs, loss, shape, g[0], iterations)
 
 
-def _polish(cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, iterations: int) -> Kinked:
-    d = g[cell.winner] - g[cell.loser]
+def _polish(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, g: FloatArray, iterations: int) -> Minimum:
+    d = pairs.margins(g)
     kinks = np.array([kink for kink, _ in shape.kinks])
     nearest = np.argmin(np.abs(d[:, None] - kinks[None, :]), axis=1)
     held = np.abs(d - kinks[nearest]) <= NEAR
     for _ in range(20):
-        blocks, offset, held = _contracted(cell, held, kinks[nearest], g)
-        at = _reduced_newton(cell, loss, shape, blocks, offset, g)
-        slopes, rest = _multipliers(cell, loss, shape, at, held, nearest)
-        size = np.abs(cell.weight * loss.derivative(at[cell.winner] - at[cell.loser])).max(initial=1e-300)
+        blocks, offset, held = _contracted(pairs, held, kinks[nearest], g)
+        at = _reduced_newton(pairs, loss, shape, blocks, offset, g)
+        slopes, rest = _multipliers(pairs, loss, shape, at, held, nearest)
+        size = np.abs(pairs.weight * loss.derivative(pairs.margins(at))).max(initial=1e-300)
         if rest <= 1e-9 * size:
             break
         loose = held.copy()
@@ -108,29 +98,32 @@ def _polish(cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, itera
             break
         held = held & ~loose
     converged = bool(rest <= 1e-9 * size)
-    d = at[cell.winner] - at[cell.loser]
+    d = pairs.margins(at)
     lower, upper = shape.interval(d, 0.0)
     inner = np.zeros(len(held), dtype=bool)
     inner[held] = (slopes > 1e-9) & (slopes < 1 - 1e-9)
     pinned = kinks[nearest]
     lower, upper = np.where(inner, pinned, lower), np.where(inner, pinned, upper)
-    value = float(cell.weight @ loss(np.where(held, pinned, d)))
-    return Kinked(at, value, Intervals(cell.winner, cell.loser, lower, upper), converged, iterations)
+    value = float(pairs.weight @ loss(np.where(held, pinned, d)))
+    if not converged:
+        return Minimum(at, value, Status.NOT_CONVERGED, "the slopes at the kinks do not balance", iterations=iterations)
+    intervals = Intervals(pairs.winner, pairs.loser, lower, upper)
+    return Minimum(at, value, Status.OPTIMUM, iterations=iterations, intervals=intervals)
 
 
 def _contracted(
-    cell: Cell, held: BoolArray, pinned: FloatArray, g: FloatArray
+    pairs: WeightedPairs, held: BoolArray, pinned: FloatArray, g: FloatArray
 ) -> tuple[IntArray, FloatArray, BoolArray]:
     """Blocks that the held pairs make, each response's place in its block, and the pairs that agree with it."""
-    blocks = components(cell.n, cell.winner[held], cell.loser[held], strong=False)
-    offset = np.zeros(cell.n)
-    seen = np.zeros(cell.n, dtype=bool)
-    neighbours: list[list[tuple[int, float]]] = [[] for _ in range(cell.n)]
+    blocks = components(pairs.n, pairs.winner[held], pairs.loser[held], strong=False)
+    offset = np.zeros(pairs.n)
+    seen = np.zeros(pairs.n, dtype=bool)
+    neighbours: list[list[tuple[int, float]]] = [[] for _ in range(pairs.n)]
     for k in np.flatnonzero(held):
-        i, j = int(cell.winner[k]), int(cell.loser[k])
+        i, j = int(pairs.winner[k]), int(pairs.loser[k])
         neighbours[i].append((j, -pinned[k]))
         neighbours[j].append((i, pinned[k]))
-    for root in range(cell.n):
+    for root in range(pairs.n):
         stack = [] if seen[root] else [root]
         seen[root] = True
         while stack:
@@ -139,23 +132,23 @@ def _contracted(
                 if not seen[j]:
                     seen[j], offset[j] = True, offset[i] + step
                     stack.append(j)
-    agree = held & (np.abs(offset[cell.winner] - offset[cell.loser] - pinned) <= 1e-9)
+    agree = held & (np.abs(pairs.margins(offset) - pinned) <= 1e-9)
     count = np.bincount(blocks)
     offset = offset - (np.bincount(blocks, weights=offset) / count)[blocks]
     return blocks, offset, agree
 
 
 def _reduced_newton(
-    cell: Cell, loss: MarginLoss, shape: LossShape, blocks: IntArray, offset: FloatArray, g: FloatArray
+    pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, blocks: IntArray, offset: FloatArray, g: FloatArray
 ) -> FloatArray:
     """Minimise over the blocks' places, all else held; the margins stay off the kinks."""
     count = int(blocks.max()) + 1
     size = np.bincount(blocks)
     y = np.bincount(blocks, weights=g) / size
-    tail, head = blocks[cell.winner], blocks[cell.loser]
+    tail, head = blocks[pairs.winner], blocks[pairs.loser]
     apart = tail != head
-    tail, head, w = tail[apart], head[apart], cell.weight[apart]
-    shift = (offset[cell.winner] - offset[cell.loser])[apart]
+    tail, head, w = tail[apart], head[apart], pairs.weight[apart]
+    shift = (pairs.margins(offset))[apart]
     for _ in range(100 if len(w) else 0):
         d = y[tail] - y[head] + shift
         flow = w * loss.derivative(d)
@@ -172,25 +165,25 @@ def _reduced_newton(
         if np.abs(step).max() <= 1e-13 * (1 + np.abs(y).max()):
             break
     placed = y[blocks] + offset
-    return np.asarray(placed - (np.bincount(cell.parts, placed) / np.bincount(cell.parts))[cell.parts])
+    return np.asarray(placed - (np.bincount(pairs.parts, placed) / np.bincount(pairs.parts))[pairs.parts])
 
 
 def _multipliers(
-    cell: Cell, loss: MarginLoss, shape: LossShape, g: FloatArray, held: BoolArray, nearest: IntArray
+    pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, g: FloatArray, held: BoolArray, nearest: IntArray
 ) -> tuple[FloatArray, float]:
     """Shares in [0, 1] of the jumps at the held kinks that balance every response best, and the imbalance left."""
     kinks = np.array([kink for kink, _ in shape.kinks])
     jumps = np.array([jump for _, jump in shape.kinks])
-    d = g[cell.winner] - g[cell.loser]
+    d = pairs.margins(g)
     left = np.where(held, np.nextafter(kinks[nearest], -np.inf), d)
-    flow = cell.weight * loss.derivative(left)
-    gradient = np.bincount(cell.winner, flow, cell.n) - np.bincount(cell.loser, flow, cell.n)
+    flow = pairs.weight * loss.derivative(left)
+    gradient = pairs.balance(flow)
     k = np.flatnonzero(held)
     if not len(k):
         return np.zeros(0), float(np.abs(gradient).max())
-    columns = np.zeros((cell.n, len(k)))
-    strength = cell.weight[k] * jumps[nearest[k]]
-    columns[cell.winner[k], np.arange(len(k))] = strength
-    columns[cell.loser[k], np.arange(len(k))] = -strength
+    columns = np.zeros((pairs.n, len(k)))
+    strength = pairs.weight[k] * jumps[nearest[k]]
+    columns[pairs.winner[k], np.arange(len(k))] = strength
+    columns[pairs.loser[k], np.arange(len(k))] = -strength
     found = lsq_linear(columns, -gradient, bounds=(0.0, 1.0), method="bvls", tol=1e-15, max_iter=1000)
     return np.asarray(found.x), float(np.abs(columns @ found.x + gradient).max())

@@ -18,9 +18,12 @@ from scipy import sparse
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.solvers.faces import Intervals, components
+from gpo_analysis.solvers.minimum import Minimum, Status
+from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.program import linear_program
 
 if TYPE_CHECKING:
+    from gpo_analysis.losses.margin_loss import MarginLoss
     from gpo_analysis.losses.shape import LossShape
 
 #: Weights below this share of the largest are resolved by solving again on their own scale.
@@ -29,37 +32,44 @@ RESOLUTION = 1e-6
 ZOOM = 1e8
 
 
-def solve_linear(
-    n: int, winner: IntArray, loser: IntArray, weight: FloatArray, shape: LossShape
-) -> tuple[FloatArray, Intervals]:
+def minimise_linear(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape) -> Minimum:
     """A minimiser of ``Σ_k w_k f(g_i − g_j)`` and the intervals that describe all of them.
 
     Parameters
     ----------
-    n : int
-    winner, loser : array of int, shape (k,)
-    weight : array, shape (k,)
-        Above 0.
+    pairs : WeightedPairs
+    loss : MarginLoss
     shape : LossShape
         Of a piecewise linear convex f, for which a minimum exists.
 
     Returns
     -------
-    array, shape (n,)
-        g at a vertex of the set of minimisers.
-    Intervals
-        The differences that every minimiser keeps to.
+    Minimum
+        At a vertex of the set of minimisers.
 
     Raises
     ------
     RuntimeError
         Where the linear program is not solved to 1e-9.
     """
+    g, intervals = _vertex(pairs, shape) if len(pairs.weight) else _anywhere(pairs)
+    value = float(pairs.weight @ loss(pairs.margins(g)))
+    return Minimum(g, value, Status.OPTIMUM, intervals=intervals)
+
+
+def _anywhere(pairs: WeightedPairs) -> tuple[FloatArray, Intervals]:
+    """Where every g is a minimiser."""
+    free = np.full(len(pairs.weight), np.inf)
+    return np.zeros(pairs.n), Intervals(pairs.winner, pairs.loser, -free, free)
+
+
+def _vertex(pairs: WeightedPairs, shape: LossShape) -> tuple[FloatArray, Intervals]:
+    n, winner, loser, weight = pairs.n, pairs.winner, pairs.loser, pairs.weight
     kinks = np.array([z for z, _ in shape.kinks])
     jumps = np.array([s for _, s in shape.kinks])
     k, r = len(winner), len(kinks)
     if r == 0:  # a straight line, under which wins and losses balance, or there would be no minimum
-        return np.zeros(n), Intervals(winner, loser, np.full(k, -np.inf), np.full(k, np.inf))
+        return _anywhere(pairs)
     w = weight / weight.max()
     pair = np.tile(np.arange(k), r)
     room = np.repeat(jumps, k) * w[pair]

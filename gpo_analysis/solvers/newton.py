@@ -7,7 +7,6 @@ ground, is held by adding to its diagonal entry, which changes no difference of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +15,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.solvers.minimum import Minimum, Status
 
 if TYPE_CHECKING:
-    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.losses.margin_loss import MarginLoss
 
 #: A last step this small, relative to 1 + max|g|, ends the iteration.
 STEP = 1e-11
@@ -32,29 +32,6 @@ ESCAPED = 300.0
 CHUNK = 2_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class Minima:
-    """Where the iteration ended, a row a problem.
-
-    Attributes
-    ----------
-    g : array, shape (b, n)
-        Centred within each block of responses.
-    value : array, shape (b,)
-        F(g).
-    error : array, shape (b,)
-        Estimate of the largest error in g: the last step and the rounding of the gradient carried through the Hessian.
-    converged : array of bool, shape (b,)
-    iterations : array of int, shape (b,)
-    """
-
-    g: FloatArray
-    value: FloatArray
-    error: FloatArray
-    converged: BoolArray
-    iterations: IntArray
-
-
 def minimise_stack(
     weights: FloatArray,
     loss: MarginLoss,
@@ -63,7 +40,7 @@ def minimise_stack(
     *,
     convex: bool = True,
     max_iterations: int = 2000,
-) -> Minima:
+) -> list[Minimum]:
     """Minimise each problem of a stack.
 
     Parameters
@@ -78,17 +55,21 @@ def minimise_stack(
         Zeros by default, which is π = πref.
     convex : bool
         If not, negative curvature is turned round and left along its eigenvector, so that the end is a minimum.
+
+    Returns
+    -------
+    list of Minimum
+        One a problem; the status of a minimum that was not found is "not converged", and its reward where the
+        iteration ended.
     """
     b, n, _ = weights.shape
-    g = np.zeros((b, n)) if start is None else start.copy()
-    value, error = np.full(b, np.nan), np.full(b, np.inf)
-    converged, iterations = np.zeros(b, dtype=bool), np.zeros(b, dtype=np.int64)
+    start = np.zeros((b, n)) if start is None else start
+    minima: list[Minimum] = []
     rows = max(1, CHUNK // (n * n))
     for first in range(0, b, rows):
         part = slice(first, first + rows)
-        stack = _Stack(weights[part], loss, blocks[part], convex)
-        g[part], value[part], error[part], converged[part], iterations[part] = stack.run(g[part], max_iterations)
-    return Minima(g, value, error, converged, iterations)
+        minima += _Stack(weights[part], loss, blocks[part], convex).run(start[part], max_iterations)
+    return minima
 
 
 class _Stack:
@@ -98,7 +79,7 @@ class _Stack:
         self.weights, self.loss, self.blocks, self.convex = weights, loss, blocks, convex
         self.ground = _grounds(weights, blocks)
 
-    def run(self, g: FloatArray, max_iterations: int) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray, IntArray]:
+    def run(self, g: FloatArray, max_iterations: int) -> list[Minimum]:
         b = len(g)
         g = g.copy()
         active = np.arange(b)
@@ -140,7 +121,8 @@ class _Stack:
         for k in np.flatnonzero(~good) if self.convex else ():
             error[k] = self._error_on_straight_pieces(int(k), g[k])
             good[k] = np.isfinite(value[k]) and error[k] <= ACCURACY * (1 + np.abs(g[k]).max())
-        return g, value, error, good, iterations
+        found = zip(g, value.tolist(), error.tolist(), good.tolist(), iterations.tolist(), strict=True)
+        return [ended(reward, *rest) for reward, *rest in found]
 
     def _derivatives(self, w: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """F, its gradient and Hessian, and Σ|W f| as a measure of F's rounding."""
@@ -224,6 +206,14 @@ class _Stack:
             return np.inf
         inner = _Stack(self.weights[k : k + 1] * (labels[:, None] == labels), self.loss, labels[None], True)
         return float(inner._error(g[None], labels[None])[1][0])
+
+
+def ended(reward: FloatArray, value: float, error: float, good: bool, iterations: int) -> Minimum:
+    """Where Newton's iteration ended, as a minimum found or one not found."""
+    if good:
+        return Minimum(reward, value, Status.OPTIMUM, "", error, iterations)
+    reason = f"Newton's iteration ended after {iterations} steps with an estimated error of {error:.1e} in β·log-ratio"
+    return Minimum(reward, value, Status.NOT_CONVERGED, reason, error, iterations)
 
 
 def _times(weights: FloatArray, values: FloatArray) -> FloatArray:

@@ -8,40 +8,32 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.laplacian import centred, solve_laplacian
-from gpo_analysis.solvers.cells import Cell
-from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP
+from gpo_analysis.solvers.minimum import Minimum
+from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP, ended
+from gpo_analysis.solvers.pairs import WeightedPairs
 
 if TYPE_CHECKING:
-    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.losses.margin_loss import MarginLoss
 
 
 def minimise_sparse(
-    cell: Cell, loss: MarginLoss, parts: IntArray, *, convex: bool = True, max_iterations: int = 1000
-) -> tuple[FloatArray, float, float, bool, int]:
+    pairs: WeightedPairs, loss: MarginLoss, *, convex: bool = True, max_iterations: int = 1000
+) -> Minimum:
     """Minimise ``F(g) = Σ_k w_k f(g_i − g_j)`` for once differentiable f.
 
     Parameters
     ----------
-    cell : Cell
+    pairs : WeightedPairs
     loss : MarginLoss
-    parts : array of int, shape (n,)
-        Labels of the components that the cell's pairs make.
     convex : bool
         If not, |f″| stands in for f″ wherever the Hessian has no positive curvature along the step.
-
-    Returns
-    -------
-    g : array, shape (n,)
-        Centred within each component.
-    value, error : float
-        F(g), and the estimated largest error of g.
-    converged : bool
-    iterations : int
+    max_iterations : int
     """
-    system = _System(cell, loss, parts, convex)
-    g = np.zeros(cell.n)
+    parts = pairs.parts
+    system = _System(pairs, loss, convex)
+    g = np.zeros(pairs.n)
     value, gradient, curvature, size = system.derivatives(g)
     last, stalled, error, iterations = np.inf, 0, np.inf, 0
     for _ in range(max_iterations):
@@ -66,33 +58,29 @@ def minimise_sparse(
             error = system.error(g, gradient, curvature)
             break
     converged = bool(np.isfinite(value) and error <= ACCURACY * (1 + np.abs(g).max()))
-    return g, float(value), float(error), converged, iterations
+    return ended(g, float(value), float(error), converged, iterations)
 
 
 class _System:
     """Gradient and Hessian (a graph's Laplacian) of one sparse problem."""
 
-    def __init__(self, cell: Cell, loss: MarginLoss, parts: IntArray, convex: bool) -> None:
-        self.cell, self.loss, self.parts, self.convex = cell, loss, parts, convex
+    def __init__(self, pairs: WeightedPairs, loss: MarginLoss, convex: bool) -> None:
+        self.pairs, self.loss, self.parts, self.convex = pairs, loss, pairs.parts, convex
         self.direct = False
-
-    def divergence(self, flow: FloatArray) -> FloatArray:
-        n = self.cell.n
-        return np.asarray(np.bincount(self.cell.winner, flow, n) - np.bincount(self.cell.loser, flow, n))
 
     def derivatives(self, g: FloatArray) -> tuple[float, FloatArray, FloatArray, float]:
         """F, gradient (n,), curvature of each pair (k,), Σ|w f|."""
-        cell = self.cell
-        d = g[cell.winner] - g[cell.loser]
-        terms = cell.weight * self.loss(d)
-        flow = cell.weight * self.loss.derivative(d)
-        curvature = cell.weight * self.loss.derivative(d, order=2)
-        return float(terms.sum()), self.divergence(flow), curvature, float(np.abs(terms).sum())
+        pairs = self.pairs
+        d = pairs.margins(g)
+        terms = pairs.weight * self.loss(d)
+        flow = pairs.weight * self.loss.derivative(d)
+        curvature = pairs.weight * self.loss.derivative(d, order=2)
+        return float(terms.sum()), pairs.balance(flow), curvature, float(np.abs(terms).sum())
 
     def solve(self, curvature: FloatArray, right: FloatArray, tolerance: float) -> FloatArray:
         """Newton's step, centred within each component."""
-        cell, n = self.cell, self.cell.n
-        half = sparse.coo_array((curvature, (cell.winner, cell.loser)), shape=(n, n)).tocsr()
+        pairs, n = self.pairs, self.pairs.n
+        half = sparse.coo_array((curvature, (pairs.winner, pairs.loser)), shape=(n, n)).tocsr()
         both = sparse.csr_array(half + half.T)
         if not self.convex and (curvature < 0).any():
             step = _positive_step(both, centred(right, self.parts), tolerance)
@@ -105,12 +93,11 @@ class _System:
 
     def error(self, g: FloatArray, gradient: FloatArray, curvature: FloatArray) -> float:
         """The gradient's rest and its rounding, with random signs, carried through the Hessian."""
-        cell = self.cell
-        flow = np.abs(cell.weight * self.loss.derivative(g[cell.winner] - g[cell.loser]))
-        size = (
-            4 * np.finfo(float).eps * (np.bincount(cell.winner, flow, cell.n) + np.bincount(cell.loser, flow, cell.n))
-        )
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, cell.n))
+        pairs = self.pairs
+        flow = np.abs(pairs.weight * self.loss.derivative(pairs.margins(g)))
+        traffic = np.bincount(pairs.winner, flow, pairs.n) + np.bincount(pairs.loser, flow, pairs.n)
+        size = 4 * np.finfo(float).eps * traffic
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, pairs.n))
         sides = [gradient, size * signs[0], size * signs[1]]
         return max(float(np.abs(self.solve(curvature, side, 1e-6)).max()) for side in sides)
 
@@ -126,5 +113,5 @@ def _positive_step(weights: sparse.csr_array, right: FloatArray, tolerance: floa
     laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - weights @ x, dtype=np.float64)
     scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
     step, failed = cg(laplacian, right, rtol=tolerance, atol=0.0, maxiter=300, M=scaling)
-    bent = float(step @ (degree * step - weights @ step))
-    return None if failed or not np.isfinite(step).all() or step @ right < 0 or bent < 0 else np.asarray(step)
+    curvature = float(step @ (degree * step - weights @ step))
+    return None if failed or not np.isfinite(step).all() or step @ right < 0 or curvature < 0 else np.asarray(step)

@@ -7,14 +7,14 @@ Array conventions: n responses, m contexts (prompts). Preferences (n, n) or (m, 
 from gpo_analysis.tabular.features import FeatureSolution, solve_features
 from gpo_analysis.tabular.frontier import Frontier, best_of_n, reward_frontier, win_rate, win_rate_frontier
 from gpo_analysis.tabular.gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
-from gpo_analysis.tabular.grid import solve_grid
+from gpo_analysis.tabular.grid import fit, solve_grid
+from gpo_analysis.tabular.implicit_reward import Fit
 from gpo_analysis.tabular.links import LinkFlow, link_flow, link_gradient, off_support_mass
 from gpo_analysis.tabular.mismatch import RegularizerMismatch, chi_squared, regularizer_mismatch
 from gpo_analysis.tabular.nash import NashSolution, nash_policy
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.regularized import regularized_optimum
 from gpo_analysis.tabular.solution import Solution
-from gpo_analysis.tabular.solve import solve
 
 __all__ = [
     "FeatureSolution",
@@ -40,6 +40,7 @@ __all__ = [
     "regularized_optimum",
     "PreferenceProblem",
     "Solution",
-    "solve",
+    "Fit",
+    "fit",
     "solve_grid",
 ]

@@ -1,7 +1,4 @@
-"""Many problems × losses × βs at once.
-
-One solve a problem and loss serves every β, and problems share the iterations.
-"""
+"""Many problems × losses (× βs) at once: one fit a problem and loss serves every β, and problems share iterations."""
 
 from __future__ import annotations
 
@@ -14,13 +11,48 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import Link, get_link
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
-from gpo_analysis.solvers.optimum import Optimum, optimise
-from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.problem import PreferenceProblem
-from gpo_analysis.tabular.solution import solution_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def fit(
+    problems: PreferenceProblem | Sequence[PreferenceProblem] | Mapping[str, PreferenceProblem],
+    losses: MarginLoss | str | Iterable[MarginLoss | str],
+) -> list[Fit]:
+    """Implicit rewards of many problems and losses.
+
+    All problems of one size take part in one vectorised Newton iteration; one whose solver fails says so in its status
+    and leaves the others alone.
+
+    Parameters
+    ----------
+    problems : PreferenceProblem, sequence of them, or mapping of names to them
+    losses : MarginLoss or str, or several
+
+    Returns
+    -------
+    list of Fit
+        In the order problem, loss; each knows its `problem` and `loss`.
+
+    Raises
+    ------
+    ValueError
+        Without a problem or a loss, for an unknown loss, or what is no problem.
+
+    Examples
+    --------
+    >>> import gpo_analysis as gpo
+    >>> problems = [gpo.PreferenceProblem(gpo.bradley_terry([0.0, r])) for r in (1.0, 2.0)]
+    >>> [float(fit.reward[1].round(4)) for fit in gpo.fit(problems, ["logistic", "exponential"])]
+    [0.5, 0.25, 1.0, 0.5]
+    """
+    named, functions = _named(problems), _functions(losses)
+    if not named or not functions:
+        raise ValueError("fit needs at least one problem and one loss")
+    return fitted(list(named.values()), functions)
 
 
 def solve_grid(
@@ -42,13 +74,13 @@ def solve_grid(
     betas : float or several
         Finite and above 0.
     link : str or Link
-        As in :func:`gpo_analysis.tabular.solve.solve`.
+        As in :meth:`PreferenceProblem.solve`.
 
     Returns
     -------
     DataFrame
         A row a cell, in the order problem, loss, β: ``problem`` (number or name), ``loss, beta, link,
-        population_loss, kl, mu_squared_loss, max_margin, converged, status, iterations, error``, as in
+        population_loss, kl, mu_squared_loss, max_margin, converged, status, reason, iterations, error``, as in
         :class:`~gpo_analysis.tabular.solution.Solution`.
 
     Raises
@@ -67,22 +99,22 @@ def solve_grid(
     import pandas as pd
 
     named = _named(problems)
-    functions = [get_loss(f) if isinstance(f, str) else f for f in _several(losses, (MarginLoss, str))]
+    functions = _functions(losses)
     scales = np.array([check_positive(b, "beta") for b in _several(betas, (int, float, np.number))])
     if not named or not functions or not len(scales):
         raise ValueError("solve_grid needs at least one problem, one loss and one beta")
     chosen = get_link(link)
-    cells = [cells_of(problem) for problem in named.values()]
-    flat = [cell for group in cells for cell in group]
-    tables = []
-    for order, loss in enumerate(functions):
-        optima = iter(optimise(flat, loss))
-        for number, ((name, problem), group) in enumerate(zip(named.items(), cells, strict=True)):
-            own = [next(optima) for _ in group]
-            rows = _rows(problem, loss.name, scales, own, chosen)
-            tables.append((number, order, pd.DataFrame({"problem": name, "loss": loss.name, **rows})))
-    tables.sort(key=lambda entry: entry[:2])
-    return pd.concat([table for *_, table in tables], ignore_index=True)
+    fits = iter(fit(named, functions))
+    tables = [
+        pd.DataFrame({"problem": name, "loss": found.loss, **_columns(found, scales, chosen)})
+        for name in named
+        for found in (next(fits) for _ in functions)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _functions(losses: MarginLoss | str | Iterable[MarginLoss | str]) -> list[MarginLoss]:
+    return [get_loss(f) if isinstance(f, str) else f for f in _several(losses, (MarginLoss, str))]
 
 
 def _named(
@@ -105,16 +137,14 @@ def _several(values: Any, single: tuple[type, ...]) -> list[Any]:
     return [values] if isinstance(values, single) else list(values)
 
 
-def _rows(
-    problem: PreferenceProblem, loss: str, betas: FloatArray, optima: list[Optimum], link: Link
-) -> dict[str, object]:
-    """Columns for all βs of one problem and loss; KL and ½E[ρ²] are vectorised over β where the link is the log."""
-    first = solution_of(problem, loss, float(betas[0]), optima, link)
-    if first.converged and link.name != "reverse_kl":
-        solved = [solution_of(problem, loss, float(beta), optima, link) for beta in betas]
+def _columns(found: Fit, betas: FloatArray, link: Link) -> dict[str, object]:
+    """Columns for all βs of one fit; KL and ½E[ρ²] are vectorised over β where the link is the log."""
+    first = found.solution(float(betas[0]), link)
+    if found.converged and link.name != "reverse_kl":
+        solved = [found.solution(float(beta), link) for beta in betas]
         kl, squared = np.array([s.kl for s in solved]), np.array([s.mu_squared_loss for s in solved])
     else:
-        kl, squared = _kl(problem, betas, optima), first.mu_squared_loss * (betas[0] / betas) ** 2
+        kl, squared = found.kl(betas), first.mu_squared_loss * (betas[0] / betas) ** 2
     return {
         "beta": betas,
         "link": link.name,
@@ -123,23 +153,8 @@ def _rows(
         "mu_squared_loss": squared,
         "max_margin": first.max_margin,
         "converged": first.converged,
-        "status": first.status,
+        "status": first.status.value,
+        "reason": first.reason,
         "iterations": first.iterations,
         "error": first.error,
     }
-
-
-def _kl(problem: PreferenceProblem, betas: FloatArray, optima: list[Optimum]) -> FloatArray:
-    """Mean over contexts of ``KL(π‖πref) = Σ π h``, ``h = g/β − log Σ πref e^{g/β}``, shape of betas."""
-    from scipy.special import logsumexp
-
-    total: FloatArray = np.zeros(len(betas))
-    for share, optimum, reference in zip(problem.shares(), optima, np.atleast_2d(problem.reference), strict=True):
-        if share == 0:
-            continue
-        if optimum.g is None:
-            return np.full(len(betas), np.nan)
-        u = optimum.g / betas[:, None]
-        h = u - logsumexp(u, b=reference, axis=1, keepdims=True)
-        total = total + share * np.sum(reference * np.exp(h) * h, axis=1)
-    return total

@@ -43,7 +43,7 @@ def link_gradient(
     problem : PreferenceProblem
         Without contexts.
     loss, beta, link
-        As in :func:`gpo_analysis.tabular.solve.solve`.
+        As in :meth:`PreferenceProblem.solve`.
 
     Returns
     -------

@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.divergences import Link
+from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
-
-if TYPE_CHECKING:
-    from gpo_analysis.divergences import Link
-    from gpo_analysis.losses import MarginLoss
-    from gpo_analysis.tabular.solution import Solution
+from gpo_analysis.tabular.implicit_reward import Fit, fitted
+from gpo_analysis.tabular.solution import Solution
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,8 +243,6 @@ class PreferenceProblem:
         ValueError
             For log-ratios that are not finite or of another shape, or β ≤ 0.
         """
-        from gpo_analysis.losses import get_loss
-
         f = get_loss(loss) if isinstance(loss, str) else loss
         scale = check_positive(beta, "beta")
         h = as_floats(log_ratio, "log_ratio")
@@ -260,11 +256,65 @@ class PreferenceProblem:
             total = total + pairs.diagonal_mass * float(f(np.zeros(())))
         return float(total) if not lead else np.asarray(total, dtype=np.float64)
 
-    def solve(self, loss: MarginLoss | str, beta: float, *, link: str | Link = "reverse_kl") -> Solution:
-        """The exact population optimum over full-support policies; see :func:`gpo_analysis.tabular.solve.solve`."""
-        from gpo_analysis.tabular.solve import solve
+    def fit(self, loss: MarginLoss | str) -> Fit:
+        """What a loss really fits: the implicit reward ``g = β log π/πref``, whatever β.
 
-        return solve(self, loss, beta, link=link)
+        Parameters
+        ----------
+        loss : MarginLoss or str
+
+        Returns
+        -------
+        Fit
+            ``reward`` of shape (n,) or (m, n), centred, with ``status``, ``reason``, ``value`` and ``error``; the
+            policy at any β is ``fit.policy(beta)``. For many problems at once see :func:`gpo_analysis.fit`.
+
+        Examples
+        --------
+        >>> fit = PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]).fit("logistic")
+        >>> fit.reward.round(4), fit.status.value
+        (array([ 0.6931, -0.6931]), 'optimum')
+        """
+        return fitted([self], [get_loss(loss) if isinstance(loss, str) else loss])[0]
+
+    def solve(self, loss: MarginLoss | str, beta: float, *, link: str | Link = "reverse_kl") -> Solution:
+        """The policy of full support that minimises ``E f(β [g(t_i) − g(t_j)])``, ``t = π/πref`` (arXiv 2402.05749).
+
+        A tabular policy can give ``β g(t)`` any value up to a constant, so neither β nor the link takes part in the
+        minimisation: it is solved once in ``β g(t)`` (:meth:`fit`), exactly (Newton's method for smooth convex f, a
+        linear program for piecewise linear f), and read off for the β and link in hand. With g = log the centred
+        log-ratio is therefore proportional to 1/β.
+
+        Parameters
+        ----------
+        loss : MarginLoss or str
+        beta : float
+            Finite and above 0.
+        link : str or Link
+            Of an f-divergence (see :mod:`gpo_analysis.divergences`); reverse KL, g = log, by default.
+
+        Returns
+        -------
+        Solution
+            `converged` is False, `status` and `reason` say why, and the policy is NaN, where the optimum is not finite
+            or not unique.
+
+        Raises
+        ------
+        ValueError
+            For β that is not a finite number above 0, an unknown loss or link.
+
+        Examples
+        --------
+        >>> problem = PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
+        >>> problem.solve("squared", 1.0).log_ratio.round(4)
+        array([ 0.2557, -0.3443])
+        >>> sure = PreferenceProblem([[0.5, 1.0], [0.0, 0.5]])
+        >>> sure.solve("logistic", 1.0).status.value
+        'no finite optimum'
+        """
+        check_positive(beta, "beta")
+        return self.fit(loss).solution(beta, link)
 
     def sample(self, size: int, *, seed: int) -> Comparisons:
         """Draw `size` labelled comparisons: a pair from μ (equal draws left out) and its label from P.

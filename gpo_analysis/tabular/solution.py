@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.divergences import Link, reverse_kl
-from gpo_analysis.solvers.optimum import Optimum
-from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.solvers.minimum import Status, described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +19,7 @@ if TYPE_CHECKING:
 class Solution:
     """The population optimum of one loss at one β. It shows itself as a table in a terminal and in Jupyter.
 
-    Where there is no finite optimum, or more than one, `converged` is False, `status` says why in words, and the
+    Where there is no finite optimum, or more than one, `converged` is False, `status` and `reason` say why, and the
     policy and its numbers are NaN, so that nobody takes them for an answer.
 
     Attributes
@@ -43,9 +39,11 @@ class Solution:
         ``½ E_μ[ρ²]`` of the log-ratio, averaged likewise; over the observed pairs where the problem has comparisons.
     converged : bool
         Whether the policy is the answer: a unique minimum, or for f not known to be convex a stationary point.
-    status : str
-        "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point" or "not converged",
-        followed by ": reason" where there is one.
+    status : Status
+        "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point" or "not converged"; with
+        contexts the worst of theirs.
+    reason : str
+        What is to be said of it beside the status; empty where there is nothing.
     representative : array, shape (n,) or (m, n), or None
         Where the minimum is attained by many: the log-ratio of the one whose β·h, centred, has the least norm.
     margins : array, shape (k,)
@@ -55,7 +53,8 @@ class Solution:
     error : float
         Estimated largest error of β·h.
     kl_per_context, mu_squared_loss_per_context, loss_per_context : array, shape (m,)
-    status_per_context : tuple of str
+    status_per_context : tuple of Status
+    reason_per_context : tuple of str
     items : tuple of str
         The responses' names.
     reference : array, shape (n,) or (m, n)
@@ -70,7 +69,8 @@ class Solution:
     kl: float
     mu_squared_loss: float
     converged: bool
-    status: str
+    status: Status
+    reason: str
     representative: FloatArray | None
     margins: FloatArray
     iterations: int
@@ -78,7 +78,8 @@ class Solution:
     kl_per_context: FloatArray
     mu_squared_loss_per_context: FloatArray
     loss_per_context: FloatArray
-    status_per_context: tuple[str, ...]
+    status_per_context: tuple[Status, ...]
+    reason_per_context: tuple[str, ...]
     items: tuple[str, ...]
     reference: FloatArray
 
@@ -111,7 +112,7 @@ class Solution:
             ("loss", self.loss),
             ("β", f"{self.beta:g}"),
             *link,
-            ("status", self.status),
+            ("status", described(self.status, self.reason)),
             ("E f(βρ)", f"{self.population_loss:.8g}"),
             ("KL(π‖πref)", f"{self.kl:.6g} nats"),
             ("½ E[ρ²]", f"{self.mu_squared_loss:.6g}"),
@@ -154,107 +155,6 @@ class Solution:
         body = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
         more = "".join(f"<p>{line}</p>" for line in self._more(len(rows)))
         return f"<table>{head}</table><table><tr>{title}</tr>{body}</table>{more}"
-
-
-def solution_of(
-    problem: PreferenceProblem, loss: str, beta: float, optima: Sequence[Optimum], link: Link = reverse_kl
-) -> Solution:
-    """From the optima of the contexts in g = βh to policies at one β.
-
-    Parameters
-    ----------
-    problem : PreferenceProblem
-    loss : str
-        Its name.
-    beta : float
-        Above 0, checked by the caller.
-    optima : sequence of Optimum, length m
-    link : Link
-        See :mod:`gpo_analysis.divergences`.
-    """
-    n = problem.n
-    reference = np.atleast_2d(problem.reference)
-    nothing = np.full(n, np.nan)
-    ratios = [nothing if o.g is None else _log_ratio(o.g / beta, reference[c], link) for c, o in enumerate(optima)]
-    h = np.stack(ratios)
-    policy = np.exp(np.log(reference) + h)
-    kl = np.array([np.nan if o.g is None else float(policy[c] @ h[c]) for c, o in enumerate(optima)])
-    squared = _half_square(problem, h)
-    losses = np.array([o.value for o in optima])
-    representative = None
-    if any(o.representative is not None for o in optima):
-        rows = [
-            _log_ratio(r / beta, reference[c], link) if (r := _any_g(o)) is not None else nothing
-            for c, o in enumerate(optima)
-        ]
-        representative = np.stack(rows).reshape(problem.shape)
-    converged = all(o.converged for o in optima)
-    pairs = problem.directed_pairs()
-    arguments = np.stack([nothing if o.g is None else o.g for o in optima])
-    shares = problem.shares()
-    return Solution(
-        loss=loss,
-        beta=beta,
-        link=link.name,
-        policy=policy.reshape(problem.shape),
-        log_ratio=h.reshape(problem.shape),
-        population_loss=_average(shares, losses),
-        kl=_average(shares, kl),
-        mu_squared_loss=_average(shares, squared),
-        converged=converged,
-        status=_overall([o.status for o in optima]),
-        representative=representative,
-        margins=pairs.margins(arguments),
-        iterations=max(o.iterations for o in optima),
-        error=max(o.error for o in optima),
-        kl_per_context=kl,
-        mu_squared_loss_per_context=squared,
-        loss_per_context=losses,
-        status_per_context=tuple(o.status for o in optima),
-        items=problem.items,
-        reference=problem.reference,
-    )
-
-
-def _any_g(optimum: Optimum) -> FloatArray | None:
-    return optimum.g if optimum.g is not None else optimum.representative
-
-
-def _log_ratio(u: FloatArray, reference: FloatArray, link: Link) -> FloatArray:
-    """``log π/πref`` of the policy with ``g(π/πref) = u`` up to a constant; for g = log, ``u − log Σ πref e^u``."""
-    if link.name == "reverse_kl":
-        return np.asarray(u - logsumexp(u, b=reference))
-    return link.log_ratio(u, reference)
-
-
-def _half_square(problem: PreferenceProblem, h: FloatArray) -> FloatArray:
-    """½ E[ρ²] of each context, shape (m,): Var_μ(h), or over the observed pairs."""
-    if problem.comparisons is not None:
-        pairs = problem.directed_pairs()
-        return np.asarray(0.5 * (pairs.margins(h) ** 2 @ pairs.weight))[None]
-    mu = np.atleast_2d(problem.behavior)
-    mean = np.sum(mu * h, axis=-1, keepdims=True)
-    return np.asarray(np.sum(mu * (h - mean) ** 2, axis=-1))
-
-
-def _average(shares: FloatArray, values: FloatArray) -> float:
-    """Mean over contexts; a context that never occurs does not count, whatever its value."""
-    return float(np.sum(shares[shares > 0] * values[shares > 0]))
-
-
-def _overall(statuses: list[str]) -> str:
-    """The status of the only context, or the worst of several with its number."""
-    if len(statuses) == 1:
-        return statuses[0]
-    order = ("unbounded below", "no finite optimum", "not converged", "not unique", "stationary point", "optimum")
-    kinds = [status.split(":")[0] for status in statuses]
-    worst = min(kinds, key=order.index)
-    if worst == "optimum":
-        return "optimum"
-    first = kinds.index(worst)
-    others = f" (and {kinds.count(worst) - 1} more contexts)" if kinds.count(worst) > 1 else ""
-    reason = statuses[first].partition(": ")[2]
-    return f"{worst}: context {first}{others}: {reason}"
 
 
 def as_json(value: Any) -> Any:

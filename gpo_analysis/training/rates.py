@@ -24,6 +24,7 @@ from scipy.linalg import eigh
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.objective import Objective
 
@@ -174,7 +175,8 @@ def local_rates(
     if log_ratio is None:
         solution = problem.solve(f, beta)
         if not solution.converged:
-            raise ValueError(f"{f.name} at beta = {beta:g} has no unique finite optimum here: {solution.status}")
+            why = described(solution.status, solution.reason)
+            raise ValueError(f"{f.name} at beta = {beta:g} has no unique finite optimum here: {why}")
         log_ratio = solution.log_ratio
     hessian = logit_hessian(problem, f, beta, log_ratio)
     values = np.linalg.eigvalsh(hessian)

@@ -70,7 +70,7 @@ def test_separable_comparisons_are_said_not_numbered(tmp_path: Path) -> None:
     fit = as_json("solve", str(path))["fits"]["logistic"]
     assert fit["converged"] is False
     assert fit["scores"] is None
-    assert fit["status"].startswith("no finite optimum")
+    assert fit["status"] == "no finite optimum"
 
 
 @pytest.mark.parametrize(

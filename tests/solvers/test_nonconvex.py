@@ -21,8 +21,9 @@ def random_preference(n, seed, sharpness=2.0):
 def test_savage_on_bradley_terry_is_certified():
     found = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 3.0])).solve("savage", 1.0)
     assert found.converged
-    assert found.status.startswith("stationary point: a local minimum")
-    assert "every pair is at its own minimum" in found.status
+    assert found.status == "stationary point"
+    assert found.reason.startswith("a local minimum")
+    assert "every pair is at its own minimum" in found.reason
 
 
 @pytest.mark.parametrize("name", ["savage", "lrml"])
@@ -41,7 +42,8 @@ def test_no_start_of_scipy_finds_less(name, seed):
     ]
     assert found.population_loss <= min(end.fun for end in ends) + 1e-9
     if found.converged:
-        assert found.status.startswith("stationary point: a local minimum")
+        assert found.status == "stationary point"
+        assert found.reason.startswith("a local minimum")
         for k in range(4):
             for step in (-1e-3, 1e-3):
                 assert problem.loss_at(found.log_ratio + step * np.eye(4)[k], name, 1.0) > found.population_loss
@@ -66,42 +68,44 @@ def test_many_responses_use_fewer_splits_and_starts():
     rewards = np.random.default_rng(0).normal(size=14)
     preference = 0.8 * gpo.bradley_terry(3 * rewards) + 0.2 * gpo.bradley_terry(rewards[::-1])
     found = PreferenceProblem(preference).solve("savage", 1.0)
-    assert found.status.startswith(("stationary point", "no finite optimum"))
+    assert found.status in ("stationary point", "no finite optimum")
     cycle = Comparisons(np.arange(14), (np.arange(14) + 1) % 14)
     found = PreferenceProblem.from_comparisons(cycle).solve("savage", 1.0)
-    assert found.status.startswith("no finite optimum")
+    assert found.status == "no finite optimum"
     assert found.population_loss == pytest.approx(1 / 14, abs=1e-9)
 
 
 def test_a_mirrored_savage_is_the_mirror_image():
     cycle = Comparisons(np.arange(5), (np.arange(5) + 1) % 5)
     found = PreferenceProblem.from_comparisons(cycle).solve(gpo.parse_loss("1/(1+exp(-z))**2"), 1.0)
-    assert found.status.startswith("no finite optimum")
+    assert found.status == "no finite optimum"
     assert found.population_loss == pytest.approx(1 / 5, abs=1e-6)
 
 
 def test_lsif_falls_for_ever_on_long_cycles_only():
     for n, kind in ((3, "stationary point"), (5, "unbounded below")):
         cycle = PreferenceProblem.from_comparisons(Comparisons(np.arange(n), (np.arange(n) + 1) % n))
-        assert cycle.solve("lsif", 1.0).status.startswith(kind)
+        assert cycle.solve("lsif", 1.0).status == kind
 
 
 def test_ramp_loss_is_flat_far_out_so_that_its_minima_are_not_unique():
     ramp = gpo.parse_loss("min(1, max(0, 1 - z))")
     sure = PreferenceProblem(gpo.deterministic([0.0, 1.0])).solve(ramp, 1.0)
-    assert sure.status.startswith("not unique: the preferences are separable")
+    assert sure.status == "not unique"
+    assert sure.reason.startswith("the preferences are separable")
     assert sure.population_loss == pytest.approx(0.5), "two equal draws, f(0) = 1; the rest costs nothing"
     noisy = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0])).solve(ramp, 1.0)
-    assert noisy.status.startswith("not unique")
+    assert noisy.status == "not unique"
     assert np.isnan(noisy.policy).all()
     cycle = PreferenceProblem(gpo.cyclic(5, 0.8)).solve(ramp, 1.0)
-    assert cycle.status.startswith("not unique")
+    assert cycle.status == "not unique"
 
 
 def test_descents_that_kinks_stop_are_not_believed():
     loss = gpo.parse_loss("min(1, max(0, 1 - z)) + z**2/50")
     found = PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0])).solve(loss, 1.0)
-    assert found.status.startswith("not converged: the lowest descent did not come to rest, as happens at kinks")
+    assert found.status == "not converged"
+    assert found.reason.startswith("the lowest descent did not come to rest, as happens at kinks")
     assert np.isnan(found.policy).all()
 
 
@@ -117,13 +121,14 @@ def test_large_sparse_problem_makes_one_descent(monkeypatch):
     problem = PreferenceProblem.from_comparisons(games)
     found = problem.solve("savage", 1.0)
     assert found.converged
-    assert "were not looked at" in found.status
+    assert "were not looked at" in found.reason
     rng = np.random.default_rng(1)
     for _ in range(3):
         assert problem.loss_at(found.log_ratio + 1e-2 * rng.normal(size=n), "savage", 1.0) > found.population_loss
     two = Comparisons(np.concatenate([games.winner, games.winner + n]), np.concatenate([games.loser, games.loser + n]))
     parts = PreferenceProblem.from_comparisons(two).solve("savage", 1.0)
-    assert parts.status.startswith("not unique: the comparison graph has 2 components")
+    assert parts.status == "not unique"
+    assert parts.reason.startswith("the comparison graph has 2 components")
     assert parts.representative.shape == (2 * n,)
     cycle = PreferenceProblem.from_comparisons(Comparisons(np.arange(400), (np.arange(400) + 1) % 400))
-    assert cycle.solve("lsif", 1.0).status.startswith(("not converged", "stationary point"))
+    assert cycle.solve("lsif", 1.0).status in ("not converged", "stationary point")

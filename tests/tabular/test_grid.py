@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpo_analysis as gpo
-from gpo_analysis.tabular import PreferenceProblem, grid, solve_grid
+from gpo_analysis.tabular import PreferenceProblem, implicit_reward, solve_grid
 
 COLUMNS = [
     "problem",
@@ -19,6 +19,7 @@ COLUMNS = [
     "max_margin",
     "converged",
     "status",
+    "reason",
     "iterations",
     "error",
 ]
@@ -46,17 +47,20 @@ def test_rows_agree_with_single_solves(link):
             for beta in betas:
                 cell, one = next(row), problem.solve(loss, beta, link=link)
                 assert (cell.problem, cell.loss, cell.beta, cell.link) == (k, one.loss, beta, link)
-                assert (cell.converged, cell.status) == (one.converged, one.status)
+                assert (cell.converged, cell.status, cell.reason) == (one.converged, one.status, one.reason)
                 for name in ("population_loss", "kl", "mu_squared_loss", "max_margin"):
                     assert getattr(cell, name) == pytest.approx(getattr(one, name), rel=1e-9, abs=1e-12, nan_ok=True)
 
 
 def test_one_solve_serves_all_betas_and_problems(monkeypatch):
     calls = []
-    original = grid.optimise
-    monkeypatch.setattr(
-        grid, "optimise", lambda cells, loss: calls.append((len(cells), loss.name)) or original(cells, loss)
-    )
+    original = implicit_reward.optimise
+
+    def counted(pairs, loss):
+        calls.append((len(pairs), loss.name))
+        return original(pairs, loss)
+
+    monkeypatch.setattr(implicit_reward, "optimise", counted)
     solve_grid(problems(), ["logistic", "squared"], np.geomspace(0.01, 10, 7))
     assert calls == [(6, "logistic"), (6, "squared")]
 

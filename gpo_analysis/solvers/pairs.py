@@ -1,4 +1,4 @@
-"""A cell: one context's weighted pairs, all that the solvers need to know of a problem."""
+"""One context's weighted pairs: all that the solvers need to know of a problem."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpo_analysis.solvers.faces import components
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class WeightedPairs:
     """Ordered pairs (k,) with weights above 0 that sum to ``1 − diagonal_mass``.
 
     `names` are the responses' names, `matrix` the same weights as an (n, n) array where that is how they are solved.
@@ -53,12 +53,20 @@ class Cell:
         weights[self.winner, self.loser] = self.weight
         return weights
 
+    def margins(self, g: FloatArray) -> FloatArray:
+        """``g_winner − g_loser`` of each pair, shape (k,)."""
+        return np.asarray(g[self.winner] - g[self.loser])
+
+    def balance(self, flow: FloatArray) -> FloatArray:
+        """What flows out of each response less what flows in, shape (n,), of a flow (k,) from winner to loser."""
+        return np.asarray(np.bincount(self.winner, flow, self.n) - np.bincount(self.loser, flow, self.n))
+
     def within(self, labels: IntArray) -> BoolArray:
         """Which pairs stay inside one label, shape (k,)."""
         return np.asarray(labels[self.winner] == labels[self.loser])
 
-    def restricted(self, keep: BoolArray) -> Cell:
-        """The cell with only some of its pairs."""
+    def restricted(self, keep: BoolArray) -> WeightedPairs:
+        """Only some of the pairs, over the same responses."""
         if keep.all():
             return self
         winner, loser, weight = self.winner[keep], self.loser[keep], self.weight[keep]
@@ -66,4 +74,4 @@ class Cell:
         if self.matrix is not None:
             matrix = np.zeros_like(self.matrix)
             matrix[winner, loser] = weight
-        return Cell(self.n, winner, loser, weight, self.diagonal_mass, self.names, matrix)
+        return WeightedPairs(self.n, winner, loser, weight, self.diagonal_mass, self.names, matrix)
