@@ -131,7 +131,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
                     "kl": np.nan if scores is None else _kl(np.asarray(scores) / beta),
                     "right": np.nan if scores is None else right_on(np.asarray(scores), tested),
                     "scores": None if scores is None else np.asarray(scores).tolist(),
-                    "status": solution.status.partition(":")[0],
+                    "status": solution.status.value,
                 }
             )
     return pd.DataFrame(found)

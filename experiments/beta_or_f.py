@@ -24,10 +24,8 @@ from scipy.sparse.csgraph import connected_components
 import gpo_analysis as gpo
 from experiments.framework import Check
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.solvers.optimum import Optimum, optimise
 from gpo_analysis.statistics import Interval, bootstrap_interval, variance_shares
-from gpo_analysis.tabular import PreferenceProblem
-from gpo_analysis.tabular.cells import cells_of
+from gpo_analysis.tabular import Fit, PreferenceProblem
 
 CLAIM = (
     "Over three decades of β, β explains more of the variance of win rate and gold reward than f, and on the scale βκ "
@@ -156,19 +154,18 @@ def outcomes_of(cell: dict[str, Any]) -> pd.DataFrame:
     """A row a seed, f, scale and grid point."""
     truths = [_truth(cell, k) for k in range(cell["seeds"])]
     problems = [_observed(cell, k, preference, reference) for k, (preference, reference, _) in enumerate(truths)]
-    flat = [part for problem in problems for part in cells_of(problem)]
     grid = np.geomspace(cell["low"], cell["high"], cell["points"])
     rows = []
     for name in cell["losses"]:
         loss = gpo.get_loss(name)
         kappa = _kappa(loss)
-        for k, optimum in enumerate(optimise(flat, loss)):
-            fit = _fit(problems[k], loss, optimum)
+        for k, found in enumerate(gpo.fit(problems, loss)):
+            fit = _limit(problems[k], loss, found)
             for scale in SCALES:
                 betas = grid / kappa if scale == "strength" and kappa > 0 else grid
                 columns = {
                     "seed": k, "loss": name, "scale": scale, "point": range(len(grid)), "grid": grid, "beta": betas,
-                    "status": optimum.status.split(":")[0], **_outcomes(fit, betas, *truths[k]),
+                    "status": found.status.value, **_outcomes(fit, betas, *truths[k]),
                 }  # fmt: skip
                 rows.append(pd.DataFrame(columns))
     return pd.concat(rows, ignore_index=True)
@@ -222,12 +219,10 @@ def _kappa(loss: MarginLoss) -> float:
     return float(loss.derivative(0.0, 2) / -loss.derivative(0.0, 1))
 
 
-def _fit(problem: PreferenceProblem, loss: MarginLoss, optimum: Optimum) -> FloatArray | None:
+def _limit(problem: PreferenceProblem, loss: MarginLoss, fit: Fit) -> FloatArray | None:
     """``βh`` up to a constant, −∞ for what loses all mass; None where a non-convex loss leaves it open."""
-    if optimum.g is not None:
-        return optimum.g
-    if optimum.representative is not None:
-        return optimum.representative
+    if fit.minimiser is not None:
+        return fit.minimiser
     if loss.name == "savage":
         return None
     shares = np.asarray(problem.preference)
@@ -239,10 +234,10 @@ def _fit(problem: PreferenceProblem, loss: MarginLoss, optimum: Optimum) -> Floa
     found[top] = 0.0
     if len(top) > 1:
         inner = PreferenceProblem(shares[np.ix_(top, top)])
-        (best,) = optimise(cells_of(inner), loss)
-        if best.g is None:  # the class is strongly connected, so this cannot be
-            raise RuntimeError(f"{loss.name} on an unbeaten class: {best.status}")
-        found[top] = best.g
+        best = inner.fit(loss)
+        if not best.converged:  # the class is strongly connected, so this cannot be
+            raise RuntimeError(f"{loss.name} on an unbeaten class: {best.status}: {best.reason}")
+        found[top] = best.reward
     return found
 
 

@@ -105,7 +105,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
                 **outcome(np.asarray(solution.policy), reference, preference),
                 "scaled_scores": (scaled - scaled.mean()).tolist(),
                 "error": _distance_from_tilt(np.asarray(solution.policy), float(beta)),
-                "status": solution.status,
+                "status": solution.status.value,
             }
         )
     return pd.DataFrame(rows)

@@ -128,7 +128,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
             pd.concat([pd.DataFrame({name: [value] * len(table) for name, value in head.items()}), table], axis=1)
         )
         tables[-1]["status"] = trajectory.status
-        tables[-1]["solver"] = optima[tau].status.partition(":")[0]
+        tables[-1]["solver"] = optima[tau].status.value
     return pd.concat(tables, ignore_index=True)
 
 

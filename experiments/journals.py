@@ -70,7 +70,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
             "loss": cell["loss"],
             "kappa": curvature / abs(slope),
             "policy": weights / weights.sum(),
-            "status": solution.status,
+            "status": solution.status.value,
         }
     )
 

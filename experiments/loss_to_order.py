@@ -203,7 +203,7 @@ def _tried(cell: dict[str, Any]) -> list[dict[str, Any]]:
             "spread": spread,
             "beta_kappa": strength,
             "seed": seed,
-            "status": solution.status.split(":")[0],
+            "status": solution.status.value,
         }
         if solution.converged:
             h, preference = np.log(solution.policy / problem.reference), np.asarray(problem.preference)

@@ -133,7 +133,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
                     "kl": _kl(scores, beta, problem.reference),
                     "largest_margin": _largest(solution),
                     "answer": answer,
-                    "status": solution.status,
+                    "status": solution.status.value,
                 }
             )
     return pd.DataFrame(rows)

@@ -153,9 +153,17 @@ def _pseudo_inverse(matrix: FloatArray, name: str) -> FloatArray:
     return np.asarray((vectors * inverse) @ vectors.T)
 
 
+def kappa_of(loss: MarginLoss) -> float:
+    """κ as a float; NaN where it is not defined."""
+    try:
+        return float(loss.curvature_ratio)
+    except ValueError:
+        return np.nan
+
+
 def _scale(loss: MarginLoss) -> float:
-    slope, curvature = float(loss.derivative(0.0, 1)), float(loss.derivative(0.0, 2))
-    return 2 * curvature / -slope if slope < 0 < curvature else np.nan
+    kappa = kappa_of(loss)
+    return 2 * kappa if kappa > 0 else np.nan
 
 
 def relative_efficiency(first: Asymptotics, second: Asymptotics) -> FloatArray:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.estimation.covariance import kappa_of
 from gpo_analysis.estimation.prompts import PromptFits, fit_prompts, prompts_of, repeated
 from gpo_analysis.estimation.resampling import check_resampling, resampled
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
@@ -37,7 +38,8 @@ class BetaRecommendation:
     beta : Interval
         β for the target and its bootstrap interval; NaN where no β is found, with the reason in `status`.
     beta_kappa : float
-        βκ, the strength of the regularization near πref; 0 for hinge.
+        βκ, the strength of the regularization near πref, with the κ of the loss that was fitted (smoothed where that
+        was asked for); 0 for hinge, NaN where κ is not defined.
     kl : float
         KL(π_β‖πref) in nats of the policy fitted to these data, averaged over prompts.
     mean_abs_rho : float
@@ -249,9 +251,8 @@ def _row(
     else:
         fits = fit_prompts([again for again, _ in samples], fitted, prompt, reference)
         drawn = np.array([beta_of(fit) for fit, _ in fits])
-    kappa = f.derivative(0.0, 2) / abs(f.derivative(0.0))
     return BetaRecommendation(
-        f.name, _corrected(beta, drawn, confidence), float(beta * kappa), whole.kl(beta), whole.mean_abs / beta,
+        f.name, _corrected(beta, drawn, confidence), beta * kappa_of(fitted), whole.kl(beta), whole.mean_abs / beta,
         float(np.mean(~np.isfinite(drawn))), "found",
     )  # fmt: skip
 

@@ -104,7 +104,7 @@ def solve_grid(
     if not named or not functions or not len(scales):
         raise ValueError("solve_grid needs at least one problem, one loss and one beta")
     chosen = get_link(link)
-    fits = iter(fit(named, functions))
+    fits = iter(fit(list(named.values()), functions))
     tables = [
         pd.DataFrame({"problem": name, "loss": found.loss, **_columns(found, scales, chosen)})
         for name in named

@@ -10,9 +10,7 @@ import pytest
 
 import gpo_analysis as gpo
 from experiments import beta_or_f as experiment
-from gpo_analysis.solvers.optimum import optimise
 from gpo_analysis.tabular import PreferenceProblem
-from gpo_analysis.tabular.cells import cells_of
 
 SMALL = dataclasses.replace(
     experiment.PRESETS["quick"], responses=5, seeds=4, points=7, resamples=40, labels=(1, 30, experiment.EXACT)
@@ -57,8 +55,7 @@ def test_limits_are_where_training_goes() -> None:
     reference = np.array([0.4, 0.3, 0.2, 0.1])
     problem = PreferenceProblem(shares, reference=reference)
     loss = gpo.get_loss("logistic")
-    (optimum,) = optimise(cells_of(problem), loss)
-    fit = experiment._fit(problem, loss, optimum)
+    fit = experiment._limit(problem, loss, problem.fit(loss))
     assert fit is not None
     np.testing.assert_allclose(fit[:3], 0.0, atol=1e-9)  # a cycle of three on top
     assert fit[3] == -np.inf
