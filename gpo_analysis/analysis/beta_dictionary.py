@@ -17,7 +17,7 @@ from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.conventions import BetaConvention, all_conventions
 from gpo_analysis.analysis.equivalence import strength
 from gpo_analysis.analysis.taylor import derivative_at_zero
-from gpo_analysis.calculus.jets import number
+from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.losses import MarginLoss
 
 

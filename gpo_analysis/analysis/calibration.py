@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpo_analysis.analysis.margin import optimal_margin, risk_at
 from gpo_analysis.analysis.minimise import breakpoints, end_value, piecewise
 from gpo_analysis.analysis.taylor import derivative_at_zero
-from gpo_analysis.calculus.jets import number
+from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity
 

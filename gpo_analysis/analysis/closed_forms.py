@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from gpo_analysis.analysis.margin import optimal_margin, risk_at
 from gpo_analysis.analysis.minimise import is_affine
+from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
-from gpo_analysis.calculus.jets import number
 from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import pieces, tails

@@ -13,8 +13,8 @@ import sympy
 
 from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.margin import optimal_margin
+from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import derivative_at_zero
-from gpo_analysis.calculus.jets import number
 from gpo_analysis.losses import MarginLoss, get_loss
 
 

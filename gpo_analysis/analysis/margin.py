@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.analysis.checks import probabilities
 from gpo_analysis.analysis.minimise import end_value, minimiser, piecewise
-from gpo_analysis.calculus.jets import NUMBERS, jet_function, number
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.jets import jet_function
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import pieces
 

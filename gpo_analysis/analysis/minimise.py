@@ -17,7 +17,8 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from gpo_analysis.calculus.jets import NUMBERS, Unsupported, jet_function, number
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.tails import limit_at_infinity

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
-from gpo_analysis.calculus.jets import NUMBERS, number
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
 
 if TYPE_CHECKING:
     from gpo_analysis.analysis.analyze import LossAnalysis

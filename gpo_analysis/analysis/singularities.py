@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import sympy
 
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, with_exponential
-from gpo_analysis.calculus.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
+from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import pieces

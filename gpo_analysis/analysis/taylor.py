@@ -16,9 +16,10 @@ import sympy
 from gpo_analysis.analysis.checks import positive, whole_number
 from gpo_analysis.analysis.singularities import piece_at_zero
 from gpo_analysis.calculus import at_zero
+from gpo_analysis.calculus.arithmetic import NUMBERS, bounds, number
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.budget import simplified
-from gpo_analysis.calculus.jets import NUMBERS, Unsupported, bounds, jet_function, number
+from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import pieces
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import sympy
 
+from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, bounds, number
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exact_numbers
-from gpo_analysis.calculus.jets import INTERVALS, NUMBERS, Unsupported, bounds, jet_function, number
+from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy
 
-from gpo_analysis.calculus.jets import number
+from gpo_analysis.calculus.arithmetic import number
 
 LARGEST = 10**4
 #: Powers of t up to which polynomials in t = e^{cz} are worked with.

@@ -14,9 +14,10 @@ from itertools import pairwise
 
 import sympy
 
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exact_numbers, is_unwieldy
-from gpo_analysis.calculus.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
+from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.signs import signs_on, sort_numbers
 
 MAX_PIECES = 64

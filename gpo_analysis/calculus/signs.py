@@ -24,9 +24,10 @@ from typing import Any
 
 import sympy
 
+from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, number, sign_of
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exact_numbers, exponential_base, exponential_form, with_exponential
-from gpo_analysis.calculus.jets import INTERVALS, NUMBERS, JetFunction, Unsupported, jet_function, number, sign_of
+from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.tail_signs import tail_sign
 
 #: Seconds after which one expression is given up.

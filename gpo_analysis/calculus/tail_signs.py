@@ -16,8 +16,9 @@ from typing import Any
 
 import sympy
 
+from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, number, sign_of
 from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, with_exponential
-from gpo_analysis.calculus.jets import INTERVALS, NUMBERS, JetFunction, Unsupported, jet_function, number, sign_of
+from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 
 MAX_ORDER = 60
 _ZERO = 1e-35

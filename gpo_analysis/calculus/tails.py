@@ -13,9 +13,10 @@ from typing import Any
 
 import sympy
 
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exponential_form, is_unwieldy
-from gpo_analysis.calculus.jets import NUMBERS, JetFunction, Unsupported, jet_function, number
+from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.tail_signs import tail_sign
 

@@ -11,8 +11,8 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
+from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import curvature_ratio, derivative_at_zero
-from gpo_analysis.calculus.jets import number
 from gpo_analysis.losses import compile as backend
 
 if TYPE_CHECKING:

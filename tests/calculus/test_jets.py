@@ -10,7 +10,8 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpo_analysis.calculus.jets import NUMBERS, JetFunction, Unsupported, bounds, number, polynomial, sign_of
+from gpo_analysis.calculus.arithmetic import NUMBERS, bounds, number, polynomial, sign_of
+from gpo_analysis.calculus.jets import JetFunction, Unsupported
 
 Z = sympy.Symbol("z", real=True)
 EXPRESSIONS = [
