@@ -7,7 +7,8 @@ A record is one table with the configuration that made it and what is known of t
 
 where ``key`` is a hash of the configuration and of the code that ran. Both files are written and flushed to disk in
 ``<out>/.tmp/`` and the folder is renamed into place at the end, so that a process killed at any moment leaves the
-whole record or none. What a killed process left in ``.tmp`` is removed by the next one (`remove_stale`).
+whole record or none. ``record.json`` carries a digest of its own text, which holds name, key and the table's digest:
+reading a record checks every byte of it, and that it lies in the folder of its name and key.
 
 Everything in the configuration and in ``meta`` is plain JSON: ``None``, booleans, integers, finite floats, strings,
 lists and dictionaries with string keys (tuples, numpy scalars and dataclasses are turned into these).
@@ -24,10 +25,7 @@ import json
 import math
 import os
 import re
-import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,27 +34,27 @@ from typing import TYPE_CHECKING, Any
 if sys.platform != "win32":
     import fcntl
 
+from gpo_analysis.files import (
+    DamagedFile,
+    not_written,
+    seal_json,
+    sync_folder,
+    temporary_folder,
+    unseal_json,
+    write_through,
+)
+from gpo_analysis.files import remove_stale as remove_stale
+from gpo_analysis.files import write_whole as write_whole
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Record",
-    "RecordError",
-    "canonical_json",
-    "find_records",
-    "plain",
-    "read_record",
-    "record_key",
-    "remove_stale",
-    "write_record",
-    "write_whole",
-]
-
-FORMAT = 1
+FORMAT = 2
+UNSEALED = 1
+"""Format of records without a digest over ``record.json``, which are read but said to be unchecked."""
 TABLE_FILE = "table.parquet"
 META_FILE = "record.json"
-TEMPORARY = ".tmp"
-STALE_SECONDS = 24 * 3600.0
+AGAIN = "run the experiment again, which replaces it"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -69,10 +67,10 @@ def plain(value: Any, where: str = "value") -> Any:
 
     Parameters
     ----------
-    value
+    value : object
         Anything made of ``None``, booleans, numbers, strings, lists, tuples, dataclasses, mappings with string keys
         and numpy scalars or arrays.
-    where
+    where : str
         How the value is called in an error message.
 
     Raises
@@ -134,21 +132,28 @@ def record_key(config: Any, code_hash: str = "") -> str:
     return hashlib.sha256(canonical_json([config, code_hash]).encode()).hexdigest()[:16]
 
 
+def is_record_name(name: object) -> bool:
+    """Whether a record, and so its folder, can be called that: letters, digits, ``-``, ``_`` and ``.``."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
     """A table with the configuration that made it.
 
     Parameters
     ----------
-    name
+    name : str
         Name of the experiment; also the folder, so letters, digits, ``-``, ``_`` and ``.`` only.
-    config
-        The whole configuration, as plain JSON (a dataclass is accepted).
-    table
-        pandas DataFrame with unique string column names and the default index 0, 1, 2, …
-    meta
+    config : mapping or dataclass
+        The whole configuration, as plain JSON.
+    table : DataFrame
+        With unique string column names and the default index 0, 1, 2, …
+    meta : mapping
         What else is known: seed, versions, git commit, device, wall time, checks. ``meta["code_hash"]``, where given,
         is part of `key`.
+    seal : str, optional
+        Digest of the document it was read from; None for one that was not read, or is of a format without.
 
     Raises
     ------
@@ -167,12 +172,13 @@ class Record:
     config: Mapping[str, Any]
     table: pd.DataFrame = field(repr=False)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    seal: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check every part, so that what is constructed can be written."""
         import pandas as pd
 
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+        if not is_record_name(self.name):
             raise ValueError(f"record name {self.name!r}; accepted are letters, digits, '-', '_' and '.'")
         config, meta = plain(self.config, "config"), plain(self.meta, "meta")
         for label, value in (("config", config), ("meta", meta)):
@@ -195,11 +201,16 @@ class Record:
         return record_key(self.config, str(self.meta.get("code_hash", "")))
 
 
-def write_record(record: Record, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def write_record(record: Record, out: str | os.PathLike[str]) -> Path:
     """Write ``record`` to ``<out>/<name>/<key>/``, whole or not at all.
 
-    A whole record with the same key is kept (same configuration, same code) unless ``overwrite``; a damaged one is
-    replaced. Several processes may write at once: the first to finish wins.
+    A whole record with the same key is kept (same configuration, same code); a damaged one is replaced. Several
+    processes may write at once: the first to finish wins.
+
+    Parameters
+    ----------
+    record : Record
+    out : path
 
     Returns
     -------
@@ -229,57 +240,75 @@ def write_record(record: Record, out: str | os.PathLike[str], *, overwrite: bool
         "meta": record.meta,
         "table": {"file": TABLE_FILE, "sha256": hashlib.sha256(table).hexdigest(), "rows": len(record.table)},
     }
-    text = json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
     try:
-        with _temporary_folder(Path(out)) as temporary:
+        with temporary_folder(Path(out)) as temporary:
             folder = temporary / record.key
             folder.mkdir()
-            _write_file(folder / META_FILE, text.encode())
-            _write_file(folder / TABLE_FILE, table)
-            _sync_folder(folder)
+            write_through(folder / META_FILE, seal_json(document))
+            write_through(folder / TABLE_FILE, table)
+            sync_folder(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             with _turn(temporary.parent):
-                _move_into_place(folder, target, temporary / "replaced", overwrite)
-            _sync_folder(target.parent)
+                _move_into_place(folder, target, temporary / "replaced")
+            sync_folder(target.parent)
     except OSError as error:
-        raise _told(error, f"record {record.name}/{record.key} was not written", target) from error
+        raise not_written(error, f"record {record.name}/{record.key} was not written", target) from error
     return target
 
 
 def read_record(path: str | os.PathLike[str]) -> Record:
-    """Read the record in the folder ``path``, checking that it is whole.
+    """Read the record in the folder ``path``, checking that it is whole and lies where it belongs.
+
+    Parameters
+    ----------
+    path : path
+        ``<out>/<name>/<key>``.
 
     Raises
     ------
     RecordError
-        Where there is no record, a file is damaged, or the parts do not belong together; in one line.
+        Where there is no record, a file is damaged, the parts do not belong together, or it is the record of another
+        folder; in one line.
     """
-    folder = Path(path)
-    advice = "delete the folder and run the experiment again"
+    folder = Path(path).absolute()
     try:
         text = (folder / META_FILE).read_bytes()
         table_bytes = (folder / TABLE_FILE).read_bytes()
     except OSError as error:
         which = Path(error.filename).name if error.filename else "while reading"
         raise RecordError(f"no record in {folder}: {error.strerror or error} ({which})") from error
+    document, seal = _document(text, folder / META_FILE)
+    name, key = document["name"], document["key"]
+    if (name, key) != (folder.parent.name, folder.name):
+        raise RecordError(f"{folder} holds the record {name}/{key}, a copy; {AGAIN}")
+    if hashlib.sha256(table_bytes).hexdigest() != document["table"]["sha256"]:
+        raise RecordError(f"{folder / TABLE_FILE} is damaged (its sha256 is not the recorded one); {AGAIN}")
+    try:
+        record = Record(name, document["config"], _table_from_bytes(table_bytes), document["meta"], seal)
+    except Exception as error:  # pyarrow raises its own kinds for unreadable content
+        raise RecordError(f"{folder} does not hold a record: {_one_line(error)}; {AGAIN}") from error
+    if record.key != key:
+        raise RecordError(f"{folder / META_FILE} was changed: key {key}, but its content gives {record.key}; {AGAIN}")
+    return record
+
+
+def _document(text: bytes, where: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the content of a ``record.json`` and its digest; None for one of the format that has none."""
     try:
         document = json.loads(text)
         found = document["format"]
-        name, key, config, meta = (document[part] for part in ("name", "key", "config", "meta"))
-        digest = document["table"]["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{folder / META_FILE} is damaged ({type(error).__name__}: {error}); {advice}") from error
-    if found != FORMAT:
-        raise RecordError(f"{folder / META_FILE} has format {found!r}; this version reads format {FORMAT}")
-    if hashlib.sha256(table_bytes).hexdigest() != digest:
-        raise RecordError(f"{folder / TABLE_FILE} is damaged (its sha256 is not the recorded one); {advice}")
-    try:
-        record = Record(name, config, _table_from_bytes(table_bytes), meta)
-    except Exception as error:  # pyarrow raises its own kinds for unreadable content
-        raise RecordError(f"{folder} does not hold a record: {_one_line(error)}; {advice}") from error
-    if record.key != key:
-        raise RecordError(f"{folder / META_FILE} was changed: key {key}, but its content gives {record.key}; {advice}")
-    return record
+        if found == FORMAT:
+            seal = document["sha256"]
+            return unseal_json(text, where), str(seal)
+        if found == UNSEALED:
+            parts = {part: document[part] for part in ("name", "key", "config", "meta", "table")}
+            parts["table"]["sha256"]  # KeyError or TypeError where it is no record's
+            return parts, None
+    except DamagedFile as error:
+        raise RecordError(f"{error}; {AGAIN}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(f"{where} is damaged ({type(error).__name__}: {_one_line(error)}); {AGAIN}") from error
+    raise RecordError(f"{where} has format {found!r}; this version reads the formats {UNSEALED} and {FORMAT}")
 
 
 def find_records(out: str | os.PathLike[str], name: str | None = None) -> tuple[Path, ...]:
@@ -287,89 +316,19 @@ def find_records(out: str | os.PathLike[str], name: str | None = None) -> tuple[
 
     Parameters
     ----------
-    out
+    out : path
         Folder of records.
-    name
+    name : str, optional
         Only this experiment's; all of them by default.
 
     Notes
     -----
-    Folders are listed, not read: a damaged one is found here and told by `read_record`.
+    Folders are listed, not read: a damaged one is found here and refused by `read_record`.
     """
     root = Path(out)
     names = [root / name] if name is not None else [path for path in _listed(root) if not path.name.startswith(".")]
     folders = [folder for parent in names for folder in _listed(parent) if (folder / META_FILE).is_file()]
     return tuple(sorted(folders, key=lambda folder: ((folder / META_FILE).stat().st_mtime_ns, str(folder))))
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes, out: str | os.PathLike[str]) -> None:
-    """Write ``data`` to the file ``path``, somewhere under ``out``, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        Where the disk is full or the folder cannot be written; an existing file is then left as it was.
-    """
-    target = Path(path)
-    try:
-        with _temporary_folder(Path(out)) as temporary:
-            part = temporary / target.name
-            _write_file(part, data)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(target)
-            _sync_folder(target.parent)
-    except OSError as error:
-        raise _told(error, f"{target.name} was not written", target) from error
-
-
-def remove_stale(out: str | os.PathLike[str]) -> int:
-    """Remove the temporaries that killed writers left under ``out``; return how many.
-
-    Writers hold a shared lock while they write, and a killed process loses its locks: temporaries are removed only
-    when nobody writes at this moment. Where the system has no such locks, those older than a day are.
-    """
-    folder = Path(out) / TEMPORARY
-    if not folder.is_dir():
-        return 0
-    with _lock(folder, exclusive=True) as held:
-        if not held:
-            return 0
-        oldest = time.time() - STALE_SECONDS if sys.platform == "win32" else math.inf
-        stale = [path for path in _listed(folder) if path.is_dir() and path.stat().st_mtime < oldest]
-        for path in stale:
-            shutil.rmtree(path, ignore_errors=True)
-        return len(stale)
-
-
-@contextlib.contextmanager
-def _temporary_folder(out: Path) -> Iterator[Path]:
-    """Yield a fresh folder on the disk of ``out``, removed at the end whatever happens."""
-    (out / TEMPORARY).mkdir(parents=True, exist_ok=True)
-    with _lock(out / TEMPORARY, exclusive=False):
-        folder = Path(tempfile.mkdtemp(dir=out / TEMPORARY))
-        folder.chmod(0o755)  # mkdtemp's 0o700 would stay with the record
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(folder: Path, *, exclusive: bool) -> Iterator[bool]:
-    """Hold the lock of ``folder``: shared (waits) for writers, exclusive (does not wait) for cleaning."""
-    if sys.platform == "win32":  # age alone decides what is stale
-        yield True
-        return
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
-            held = True
-        except OSError:
-            held = False  # somebody writes, or a file system without locks: then nothing is cleaned
-        yield held
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -387,8 +346,8 @@ def _turn(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _move_into_place(folder: Path, target: Path, aside: Path, overwrite: bool) -> None:
-    """Rename ``folder`` to ``target``; a whole record there stays unless ``overwrite``."""
+def _move_into_place(folder: Path, target: Path, aside: Path) -> None:
+    """Rename ``folder`` to ``target``; a whole record there stays."""
     for attempt in range(100):
         try:
             folder.rename(target)
@@ -398,7 +357,7 @@ def _move_into_place(folder: Path, target: Path, aside: Path, overwrite: bool) -
             taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST)
             if not taken and not (error.errno in (errno.ENOTDIR, errno.EACCES) and target.exists()):
                 raise
-        if not overwrite and _is_whole(target):
+        if _is_whole(target):
             return
         with contextlib.suppress(FileNotFoundError):  # another writer may have moved it already
             target.rename(aside.with_name(f"{aside.name}-{attempt}"))
@@ -411,26 +370,6 @@ def _is_whole(folder: Path) -> bool:
     except RecordError:
         return False
     return True
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    """Write and flush to disk, so that a later rename never shows an empty file after a power cut."""
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, where the system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # pragma: no cover - Windows opens no folders
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _table_bytes(table: pd.DataFrame) -> bytes:
@@ -451,9 +390,3 @@ def _listed(folder: Path) -> list[Path]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _told(error: OSError, what: str, target: Path) -> OSError:
-    """Return ``error`` again, of the same kind, saying what was not written."""
-    reason = error.strerror or _one_line(error)
-    return type(error)(error.errno or errno.EIO, f"{what}: {reason}; nothing half-written was left", str(target))

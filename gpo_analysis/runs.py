@@ -6,17 +6,18 @@ know nothing of the code that ran.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gpo_analysis.records import Record, RecordError, find_records, read_record, write_whole
+from gpo_analysis.files import DamagedFile, seal_json, unseal_json, write_whole
+from gpo_analysis.records import Record, RecordError, find_records, is_record_name, read_record
 
 STATUS = ".status"
-CATALOGUE = "experiments.json"
-STATES = ("complete", "failed", "not run", "interrupted")
+CATALOGUE = ".experiments.json"  # no experiment can be called that
+STATES = ("complete", "failed", "not run", "interrupted", "unknown")
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,19 @@ class RunStatus:
 
     Parameters
     ----------
-    name
+    name : str
         Name of the experiment.
-    preset
+    preset : str
         Which of its configurations.
-    status
-        ``complete``, ``failed``, ``not run`` (it cannot run here) or ``interrupted``.
-    why
+    status : str
+        ``complete``, ``failed``, ``not run`` (it cannot run here), ``interrupted``, or ``unknown`` where the note of
+        the attempt is damaged.
+    why : str
         One line for everything but ``complete``.
-    traceback
+    traceback : str
         For ``failed``.
-    key
-        Key of the record that this attempt wrote or found, or None.
+    key : str, optional
+        Key of the record that this attempt wrote or found.
 
     Examples
     --------
@@ -65,15 +67,26 @@ def write_status(status: RunStatus, out: str | os.PathLike[str]) -> None:
     OSError
         Where the folder cannot be written.
     """
-    _write_json(Path(out) / STATUS / f"{status.name}.json", asdict(status), out)
+    write_whole(_note(out, status.name), seal_json(asdict(status)), out)
 
 
 def read_status(out: str | os.PathLike[str], name: str) -> RunStatus | None:
-    """Return what became of the experiment ``name``, or None where nobody noted it."""
-    try:
-        return RunStatus(**json.loads((Path(out) / STATUS / f"{name}.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    """Return what became of the experiment ``name``, or None where nobody noted it.
+
+    A damaged note, or one of another experiment, is an attempt of which nothing is known.
+    """
+    if not is_record_name(name):
         return None
+    path = _note(out, name)
+    try:
+        status = RunStatus(**unseal_json(path.read_bytes(), path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):
+        return RunStatus(name, "", "unknown", f"the note of the last run, {path}, is damaged; run it again")
+    if status.name != name:
+        return RunStatus(name, "", "unknown", f"{path} is the note of {status.name!r}; run it again")
+    return status
 
 
 def write_catalogue(experiments: Sequence[dict[str, str]], out: str | os.PathLike[str]) -> None:
@@ -84,16 +97,15 @@ def write_catalogue(experiments: Sequence[dict[str, str]], out: str | os.PathLik
     OSError
         Where the folder cannot be written.
     """
-    _write_json(Path(out) / STATUS / CATALOGUE, list(experiments), out)
+    write_whole(Path(out) / STATUS / CATALOGUE, seal_json({"experiments": list(experiments)}), out)
 
 
 def read_catalogue(out: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """Return the experiments there are; those with records, where nobody noted them."""
-    try:
-        listed = json.loads((Path(out) / STATUS / CATALOGUE).read_text(encoding="utf-8"))
+    """Return the experiments there are; those with records, where nobody noted them or the note is damaged."""
+    path = Path(out) / STATUS / CATALOGUE
+    with suppress(OSError, DamagedFile, KeyError, TypeError):
+        listed = unseal_json(path.read_bytes(), path)["experiments"]
         return [{part: str(item[part]) for part in ("name", "claim", "figure")} for item in listed]
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
     found = []
     for name in sorted({folder.parent.name for folder in find_records(out)}):
         try:
@@ -112,6 +124,8 @@ def latest_record(out: str | os.PathLike[str], name: str) -> Record:
     RecordError
         Where there is none, saying how to make it, or it is damaged.
     """
+    if not is_record_name(name):
+        raise RecordError(f"no experiment can be called {name!r}")
     status = read_status(out, name)
     if status is not None and status.key is not None:
         return read_record(Path(out) / name / status.key)
@@ -123,5 +137,5 @@ def latest_record(out: str | os.PathLike[str], name: str) -> Record:
     return read_record(folders[-1])
 
 
-def _write_json(path: Path, value: object, out: str | os.PathLike[str]) -> None:
-    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), out)
+def _note(out: str | os.PathLike[str], name: str) -> Path:
+    return Path(out) / STATUS / f"{name}.json"

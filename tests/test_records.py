@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import fcntl
+import hashlib
 import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_analysis import records
+from gpo_analysis.files import remove_stale, seal_json, write_whole
 from gpo_analysis.records import (
     Record,
     RecordError,
@@ -31,9 +31,7 @@ from gpo_analysis.records import (
     plain,
     read_record,
     record_key,
-    remove_stale,
     write_record,
-    write_whole,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,12 +143,10 @@ def test_what_cannot_be_a_record_is_refused_at_construction(change: dict[str, ob
         Record(**{**parts, **change})  # type: ignore[arg-type]
 
 
-def test_a_whole_record_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+def test_a_whole_record_is_kept(tmp_path: Path) -> None:
     folder = write_record(make(run=1), tmp_path)
     write_record(make(run=2), tmp_path)
     assert read_record(folder).meta["run"] == 1
-    write_record(make(run=2), tmp_path, overwrite=True)
-    assert read_record(folder).meta["run"] == 2
 
 
 def test_a_damaged_record_is_replaced(tmp_path: Path) -> None:
@@ -180,9 +176,14 @@ def damage(folder: Path, what: str) -> None:
     elif what == "json of something else":
         document.write_text("[1, 2]")
     elif what == "other format":
-        document.write_text(document.read_text().replace('"format": 1', '"format": 99'))
+        document.write_text(document.read_text().replace('"format": 2', '"format": 99'))
     elif what == "changed configuration":
         document.write_text(document.read_text().replace('"beta": 0.1', '"beta": 0.2'))
+    elif what == "changed verdict":
+        document.write_text(document.read_text().replace('"holds": false', '"holds": true'))
+    elif what == "no digest":
+        text = document.read_text()
+        document.write_text(text.replace('"sha256"', '"sha255"', 1))
     else:
         document.write_text(document.read_text().replace('"name": "demo"', '"name": ".."'))
 
@@ -198,17 +199,58 @@ def damage(folder: Path, what: str) -> None:
         ("binary json", "record.json is damaged"),
         ("json of something else", "record.json is damaged"),
         ("other format", "format 99"),
-        ("changed configuration", "was changed"),
-        ("bad name", "does not hold a record"),
+        ("changed configuration", "record.json is damaged"),
+        ("changed verdict", "record.json is damaged"),
+        ("no digest", "record.json is damaged"),
+        ("bad name", "record.json is damaged"),
     ],
 )
 def test_damage_is_told_in_one_line(tmp_path: Path, what: str, message: str) -> None:
-    folder = write_record(make(), tmp_path)
+    record = make(checks=[{"holds": False}])
+    folder = write_record(record, tmp_path)
     damage(folder, what)
     with pytest.raises(RecordError, match=message) as caught:
         read_record(folder)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, ValueError)
+    write_record(record, tmp_path)  # no dead end: writing it again replaces it
+    assert read_record(folder).meta == record.meta
+
+
+def test_no_bit_of_a_record_can_change(tmp_path: Path) -> None:
+    folder = write_record(make(checks=[{"holds": False, "claim": "β\u2029 ≤ 1"}], x=1e-5), tmp_path)
+    chance = random.Random(0)
+    for file, flips in ((folder / "record.json", 1_000), (folder / "table.parquet", 200)):
+        sound = file.read_bytes()
+        for _ in range(flips):
+            data = bytearray(sound)
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+            file.write_bytes(bytes(data))
+            with pytest.raises(RecordError):
+                read_record(folder)
+        file.write_bytes(sound.replace(b"\n", b"\r\n") if file.suffix == ".json" else sound)
+        read_record(folder)  # as Windows' git may write the text
+
+
+@pytest.mark.parametrize("other", [("other", None), (None, "0123456789abcdef")])
+def test_a_copy_in_anothers_place_is_refused_by_name(tmp_path: Path, other: tuple[str | None, str | None]) -> None:
+    folder = write_record(make(), tmp_path)
+    copy = tmp_path / (other[0] or folder.parent.name) / (other[1] or folder.name)
+    shutil.copytree(folder, copy)
+    with pytest.raises(RecordError, match=f"holds the record demo/{folder.name}, a copy"):
+        read_record(copy)
+
+
+def test_a_record_of_the_format_without_a_digest_is_read_and_known_by_it(tmp_path: Path) -> None:
+    folder = write_record(make(), tmp_path)
+    sealed = json.loads((folder / "record.json").read_text())
+    assert read_record(folder).seal == sealed.pop("sha256")
+    (folder / "record.json").write_text(json.dumps({**sealed, "format": 1}))
+    old = read_record(folder)
+    assert (old.seal, old.config) == (None, make().config)
+    (folder / "record.json").write_text(json.dumps({**sealed, "format": 1, "config": {"beta": 0.2}}))
+    with pytest.raises(RecordError, match="was changed: key"):
+        read_record(folder)
 
 
 def test_a_disk_that_fails_while_reading_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +267,9 @@ def test_a_table_that_pyarrow_cannot_read_is_told_though_its_checksum_is_right(t
     folder = write_record(make(), tmp_path)
     document = json.loads((folder / "record.json").read_text())
     (folder / "table.parquet").write_bytes(b"nonsense")
-    document["table"]["sha256"] = records.hashlib.sha256(b"nonsense").hexdigest()
-    (folder / "record.json").write_text(json.dumps(document))
+    document["table"]["sha256"] = hashlib.sha256(b"nonsense").hexdigest()
+    document.pop("sha256")
+    (folder / "record.json").write_bytes(seal_json(document))
     with pytest.raises(RecordError, match="does not hold a record") as caught:
         read_record(folder)
     assert "\n" not in str(caught.value)
@@ -248,7 +291,7 @@ def test_nothing_stays_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     write_whole(tmp_path / "kept.txt", b"old", tmp_path)
-    monkeypatch.setattr(records.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"demo/.* was not written: No space left on device") as caught:
         write_record(make(), tmp_path)
     assert caught.value.errno == errno.ENOSPC
@@ -292,13 +335,13 @@ def test_writers_at_the_same_time_leave_one_whole_record(
         def refuse(descriptor: int, operation: int) -> None:
             raise OSError(errno.ENOLCK, "no locks")
 
-        monkeypatch.setattr(records.fcntl, "flock", refuse)
+        monkeypatch.setattr(fcntl, "flock", refuse)
     failures: list[BaseException] = []
 
     def write(run: int) -> None:
         try:
             for _ in range(5):
-                write_record(make(run=run), tmp_path, overwrite=run % 2 == 0)
+                write_record(make(run=run), tmp_path)
                 remove_stale(tmp_path)
         except BaseException as error:
             failures.append(error)
@@ -336,24 +379,12 @@ def test_a_record_moved_aside_by_another_writer_is_written_again(
     assert read_record(target).meta["run"] == 2
 
 
-def test_stale_temporaries_go_and_those_being_written_stay(tmp_path: Path) -> None:
-    assert remove_stale(tmp_path) == 0
-    left = tmp_path / ".tmp" / "left-by-a-killed-process"
-    left.mkdir(parents=True)
-    (left / "table.parquet").write_bytes(b"half")
-    with records._temporary_folder(tmp_path) as mine:
-        assert remove_stale(tmp_path) == 0
-        assert left.exists()
-        assert mine.exists()
-    assert remove_stale(tmp_path) == 1
-    assert not left.exists()
-
-
 def test_dying_at_any_file_system_event_leaves_the_whole_record_or_none(tmp_path: Path) -> None:
     """A child stops, without any clean-up, at the n-th event that Python reports; n goes through all of them."""
     script = """
         import os, sys, pandas as pd
-        from gpo_analysis.records import Record, find_records, read_record, remove_stale, write_record
+        from gpo_analysis.files import remove_stale
+        from gpo_analysis.records import Record, find_records, read_record, write_record
 
         out = sys.argv[1]
         record = Record("demo", {"x": 1}, pd.DataFrame({"x": range(50)}))
@@ -389,29 +420,6 @@ def test_dying_at_any_file_system_event_leaves_the_whole_record_or_none(tmp_path
     done = run_script(script, tmp_path).split(" ", 1)
     assert int(done[0]) > 8  # so many moments were tried
     assert done[1].startswith("(9, 0) (0, 1)")
-
-
-def test_a_writer_killed_at_random_moments_leaves_whole_records_only(tmp_path: Path) -> None:
-    script = """
-        import itertools, sys, pandas as pd
-        from gpo_analysis.records import Record, write_record
-        print("ready", flush=True)
-        for i in itertools.count():
-            write_record(Record("demo", {"i": i, "run": sys.argv[2]}, pd.DataFrame({"i": [i] * 1000})), sys.argv[1])
-    """
-    chance = random.Random(0)
-    for run in range(4):
-        command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), str(run)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-            time.sleep(chance.uniform(0.02, 0.3))
-            writer.send_signal(signal.SIGKILL)
-    for folder in (tmp_path / "demo").iterdir():
-        record = read_record(folder)
-        assert (record.table["i"] == record.config["i"]).all()
-    remove_stale(tmp_path)
-    assert [path.name for path in (tmp_path / ".tmp").iterdir()] == ["lock"]
 
 
 def run_script(script: str, *arguments: object) -> str:

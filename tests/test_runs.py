@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gpo_analysis.files import seal_json
 from gpo_analysis.records import Record, RecordError, write_record
 from gpo_analysis.runs import (
     RunStatus,
@@ -28,10 +29,24 @@ def test_status_round_trip_and_its_absence(tmp_path: Path) -> None:
     status = RunStatus("demo", "quick", "failed", "KeyError: 'x'", "Traceback …")
     write_status(status, tmp_path)
     assert read_status(tmp_path, "demo") == status
-    (tmp_path / ".status" / "demo.json").write_text('{"name": "demo"')
-    assert read_status(tmp_path, "demo") is None
-    (tmp_path / ".status" / "demo.json").write_text('{"name": "demo", "more": 1}')
-    assert read_status(tmp_path, "demo") is None
+    note = tmp_path / ".status" / "demo.json"
+    for damaged in (b'{"name": "demo"', note.read_bytes().replace(b"failed", b"complete"), seal_json({"name": "demo"})):
+        note.write_bytes(damaged)
+        found = read_status(tmp_path, "demo")
+        assert found is not None
+        assert (found.status, found.key) == ("unknown", None)
+        assert "the note of the last run" in found.why
+        assert "is damaged" in found.why
+    write_status(RunStatus("other", "quick", "complete"), tmp_path)
+    note.write_bytes((tmp_path / ".status" / "other.json").read_bytes())
+    assert "is the note of 'other'" in getattr(read_status(tmp_path, "demo"), "why", "")
+
+
+def test_a_name_leads_nowhere_else(tmp_path: Path) -> None:
+    write_status(RunStatus("demo", "quick", "complete"), tmp_path / "a")
+    assert read_status(tmp_path / "b", "../../a/.status/demo") is None
+    with pytest.raises(RecordError, match="no experiment can be called"):
+        latest_record(tmp_path / "b", "../a/demo")
 
 
 def test_an_unknown_state_is_refused() -> None:
@@ -66,3 +81,6 @@ def test_the_catalogue_is_what_was_noted_or_else_what_lies_there(tmp_path: Path)
     listed = [{"name": "other", "claim": "x", "figure": "y"}]
     write_catalogue(listed, tmp_path)
     assert read_catalogue(tmp_path) == listed
+    (note,) = (tmp_path / ".status").glob(".*.json")
+    note.write_bytes(note.read_bytes().replace(b"other", b"othex"))
+    assert read_catalogue(tmp_path) == [{"name": "demo", "claim": "c", "figure": "f"}]
