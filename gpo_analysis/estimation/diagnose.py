@@ -16,6 +16,7 @@ from gpo_analysis.estimation.logs import TrainingLog, read_training_log
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.reading import ReadReport
 from gpo_analysis.statistics import Interval
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -54,6 +55,8 @@ class Diagnosis:
         A row an f and β: what each would have made of these ρ; see `diagnose`.
     findings : tuple of str
         In words.
+    report : ReadReport or None
+        How the file was read, where the log comes from one.
     """
 
     loss: str
@@ -74,13 +77,15 @@ class Diagnosis:
     steps: tuple[dict[str, Any], ...]
     alternatives: tuple[dict[str, Any], ...]
     findings: tuple[str, ...]
+    report: ReadReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; intervals as ``{"value", "low", "high"}``."""
-        return {
+        plain = {
             key: vars(value) if isinstance(value, Interval) else list(value) if isinstance(value, tuple) else value
             for key, value in vars(self).items()
         }
+        return plain | {"report": None if self.report is None else self.report.to_dict()}
 
     def __str__(self) -> str:
         quantiles = "  ".join(f"{q:>4.0%} {value:.4g}" for q, value in self.rho_quantiles.items())
@@ -208,7 +213,11 @@ def diagnose(
     }
     rows = tuple(alternative(g, b, rho) for g in others for b in grid)
     return Diagnosis(
-        **found, steps=_steps(data, scale, radius), alternatives=rows, findings=_findings(found, f, scale, rho)
+        **found,
+        steps=_steps(data, scale, radius),
+        alternatives=rows,
+        findings=_findings(found, f, scale, rho),
+        report=data.report,
     )
 
 
@@ -298,6 +307,11 @@ def _steps(log: TrainingLog, beta: float, radius: float) -> tuple[dict[str, Any]
 
 def _findings(found: dict[str, Any], f: MarginLoss, beta: float, rho: FloatArray) -> tuple[str, ...]:
     """In words: only what the intervals support."""
+    if not rho.any() and not found["chosen_change"].value:
+        return (
+            "policy and reference have the same log-probabilities on every pair: nothing was trained yet, or one was "
+            "copied from the other",
+        )
     said = []
     chosen, rejected, falling = found["chosen_change"], found["rejected_change"], found["chosen_falling"]
     if chosen.high < 0:

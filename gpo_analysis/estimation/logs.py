@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.preferences.reading import json_rows, text_of
+from gpo_analysis.reading import LeftOut, OneDocument, ReadReport, Table, number_in, read_table
 
 __all__ = ["TrainingLog", "read_training_log"]
 
 
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
+ACCEPTED = (
+    f"{', '.join(NEEDED)} (sums of token log-probabilities in nats; names with _logps, and ref_ for reference_, are "
+    f"understood) and optionally {', '.join(OPTIONAL)}"
+)
+_BATCH = re.compile(r"(rewards|logps|logits)/(chosen|rejected|margins|accuracies)")
+_STEPS = re.compile(r"(steps?|iter|iteration|epoch|update|(train|training|trainer|optimizer|log|checkpoint)_?steps?)")
+_WEIGHTS = re.compile(r"(sample_)?(weights?|counts?|n|repeats?)")
 _ALIASES = {
     "policy_chosen_logp": "policy_chosen", "policy_chosen_logps": "policy_chosen", "chosen_logp": "policy_chosen",
     "chosen_logps": "policy_chosen", "policy_rejected_logp": "policy_rejected",
@@ -42,11 +46,16 @@ class TrainingLog:
     Parameters
     ----------
     policy_chosen, policy_rejected, reference_chosen, reference_rejected : array, shape (k,)
-        Finite; log-probabilities of whole responses, hence at most 0.
+        Finite; log-probabilities of whole responses, hence at most 0, and below it for a reference.
     chosen_length, rejected_length : array, shape (k,), optional
         Tokens; both or none; at least 1.
     step : array, shape (k,), optional
         The training step at which the row was computed.
+
+    Attributes
+    ----------
+    report : ReadReport or None
+        How the file was read, where the log comes from one.
 
     Raises
     ------
@@ -67,6 +76,7 @@ class TrainingLog:
     chosen_length: FloatArray | None = None
     rejected_length: FloatArray | None = None
     step: FloatArray | None = None
+    report: ReadReport | None = None
 
     def __init__(
         self,
@@ -81,7 +91,7 @@ class TrainingLog:
         columns = (policy_chosen, policy_rejected, reference_chosen, reference_rejected)
         size = np.asarray(policy_chosen, dtype=np.float64).shape
         for name, values in zip(NEEDED, columns, strict=True):
-            object.__setattr__(self, name, _column(name, values, size, high=0.0))
+            object.__setattr__(self, name, _column(name, values, size))
         if (chosen_length is None) != (rejected_length is None):
             raise ValueError("chosen_length and rejected_length go together: give both or none")
         for name, extra, least in (
@@ -89,19 +99,16 @@ class TrainingLog:
             ("rejected_length", rejected_length, 1.0),
             ("step", step, 0.0),
         ):
-            object.__setattr__(self, name, None if extra is None else _column(name, extra, size, low=least))
+            object.__setattr__(self, name, None if extra is None else _column(name, extra, size, least))
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, ArrayLike]) -> TrainingLog:
         """From a DataFrame or a dictionary of columns; names of common trainers are understood, others ignored."""
-        named = {_ALIASES.get(str(key).strip().lower(), str(key).strip().lower()): columns[key] for key in columns}
-        missing = [name for name in NEEDED if name not in named]
-        if missing:
-            raise ValueError(
-                f"missing column {' and '.join(missing)}; accepted are {', '.join(NEEDED)} (or with _logps, ref_ for "
-                f"reference_) and optionally {', '.join(OPTIONAL)}; got {', '.join(map(str, columns)):.200}"
-            )
-        return cls(**{name: named[name] for name in (*NEEDED, *OPTIONAL) if name in named})
+        plain = {str(key).strip().lower(): columns[key] for key in columns}
+        if len(plain) < len(columns):
+            raise ValueError(f"columns occur twice but for case or white space: {', '.join(map(str, columns)):.200}")
+        named = _named(plain, "columns")
+        return cls(**{name: plain[named[name][0]] for name in (*NEEDED, *OPTIONAL) if name in named})
 
     @property
     def rho(self) -> FloatArray:
@@ -127,83 +134,140 @@ class TrainingLog:
         return TrainingLog(**{name: values[rows] for name, values in kept.items() if values is not None})
 
 
-def _column(name: str, values: ArrayLike, size: tuple[int, ...], *, low: float = -np.inf, high: float = np.inf) -> Any:
+class _BadEntry(ValueError):
+    """One value of a column is not accepted."""
+
+    def __init__(self, name: str, index: int, value: float, why: str) -> None:
+        self.name, self.index, self.value, self.why = name, index, value, why
+        super().__init__(f"{name}[{index}] is {value}; {why}")
+
+
+def _column(name: str, values: ArrayLike, size: tuple[int, ...], low: float = -np.inf) -> FloatArray:
     array = np.array(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0 or array.shape != size:
         raise ValueError(f"{name} must have one non-empty shape (k,), that of policy_chosen, got {array.shape}")
-    bad = ~np.isfinite(array) | (array < low) | (array > high)
+    why = f"accepted are numbers from {low:g} on"
+    bad = ~np.isfinite(array) | (array < low)
+    if name in NEEDED:
+        why = "accepted are log-probabilities of whole responses, finite and at most 0"
+        bad |= array > 0
+    if name in NEEDED and not bad.any():
+        zero = array == 0
+        if name.startswith("reference") or 2 * zero.sum() > len(array):
+            bad = zero
+            why = (
+                "a response of probability 1 is impossible for a language model, so it was not computed; accepted are "
+                "sums of token log-probabilities below 0"
+            )
     if bad.any():
         k = int(np.argmax(bad))
-        kind = "log-probabilities of whole responses, finite and at most 0" if high == 0 else f"numbers from {low:g} on"
-        raise ValueError(f"{name}[{k}] is {array[k]}; accepted are {kind}")
+        raise _BadEntry(name, k, float(array[k]), why)
     array.flags.writeable = False
     return array
 
 
 def read_training_log(path: str | Path) -> TrainingLog:
-    """Read a CSV or JSON-lines file, plain or gzip-compressed.
+    """Read a CSV or JSON file, plain or gzip-compressed, a row a pair.
 
     Parameters
     ----------
     path : str or Path
-        Columns (keys) as :meth:`TrainingLog.from_columns` takes them. Names ending in .jsonl, .ndjson or .json (or with
-        .gz) are JSON lines, .csv is CSV; any other name is JSON lines if its first character is ``{``.
+        Columns (keys) as :meth:`TrainingLog.from_columns` takes them; formats as
+        :func:`gpo_analysis.preferences.read_comparisons` does.
+
+    Returns
+    -------
+    TrainingLog
+        Its `report` says what was not used.
 
     Raises
     ------
     ValueError
-        Naming file, line and what is accepted.
+        Naming file, line and what is accepted; for a trainer's record of batch means, how to get a log of pairs.
     OSError
         Where the file cannot be opened.
     """
-    text = text_of(path)
-    suffixes = [s.lower() for s in Path(path).suffixes if s.lower() != ".gz"]
-    kind = suffixes[-1] if suffixes else ""
-    is_json = kind in (".jsonl", ".ndjson", ".json") or (kind != ".csv" and text.lstrip()[:1] == "{")
-    rows = list(json_rows(path, text)) if is_json else _csv(path, text)
-    if not rows:
-        raise ValueError(f"{path} holds no rows; accepted are {', '.join(NEEDED)}, one pair a line")
-    renamed = [
-        (line, {_ALIASES.get(key.strip().lower(), key.strip().lower()): key for key in row}) for line, row in rows
-    ]
-    columns: dict[str, list[float]] = {}
-    first = renamed[0][1]
-    for name in (*NEEDED, *OPTIONAL):
-        if name not in first:
-            if name in NEEDED:
-                raise ValueError(
-                    f"{path}, line {rows[0][0]}: missing {name}; accepted are {', '.join(NEEDED)} (or with _logps) and "
-                    f"optionally {', '.join(OPTIONAL)}; got {', '.join(map(str, rows[0][1])):.200}"
-                )
-            continue
-        columns[name] = [
-            _number(row.get(keys.get(name, "")), name, f"{path}, line {line}")
-            for (line, row), (_, keys) in zip(rows, renamed, strict=True)
-        ]
     try:
-        return TrainingLog(**{name: np.array(values) for name, values in columns.items()})
+        table = read_table(
+            path, lambda columns: {_ALIASES.get(name, name) for name in columns} >= set(NEEDED), ACCEPTED
+        )
+    except OneDocument as error:
+        if "log_history" in error.keys:
+            raise ValueError(_batch_means(path, "a trainer's state (log_history)")) from None
+        raise
+    if not table.rows:
+        raise ValueError(f"{path} holds no rows; accepted are {ACCEPTED}, one pair a line")
+    meant = {_ALIASES.get(name, name) for name in table.columns}
+    if not meant >= set(NEEDED) and any(_BATCH.search(name) or name == "log_history" for name in table.columns):
+        raise ValueError(_batch_means(path, "a record of batch means"))
+    line = next(iter(table.columns.values()))
+    named = _named(table.columns, table.where(line))
+    _refuse_what_counts(table, named)
+    columns = {name: _values(table, name, named) for name in (*NEEDED, *OPTIONAL) if name in named}
+    try:
+        log = TrainingLog(**columns)
+    except _BadEntry as error:
+        row = table.rows[error.index]
+        raise ValueError(f"{table.where(row.line)}: {error.name} is {error.value:g}; {error.why}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+    used = {column for names in named.values() for column in names}
+    left = (LeftOut(table.blank, "nothing but separators"),) if table.blank else ()
+    rows, unused = len(table.rows), tuple(name for name in table.columns if name not in used)
+    object.__setattr__(
+        log, "report", ReadReport(table.path, table.format, rows + len(table.blank), rows, left, (), unused)
+    )
+    return log
 
 
-def _csv(path: str | Path, text: str) -> list[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    rows = []
-    try:
-        for row in reader:
-            if None in row or any(value is None for value in row.values()):
-                raise ValueError(f"{path}, line {reader.line_num}: not as many fields as the header has")
-            rows.append((reader.line_num, dict(row)))
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: malformed CSV ({error})") from None
-    return rows
+def _named(columns: Iterable[str], where: str) -> dict[str, list[str]]:
+    """The columns that are meant by each of our names."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        name = _ALIASES.get(column, column)
+        if name in (*NEEDED, *OPTIONAL):
+            found.setdefault(name, []).append(column)
+    twice = next((names for names in found.values() if len(names) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{where}: {' and '.join(map(str, twice))} mean the same column; accepted is one of them")
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        got = ", ".join(map(str, columns))
+        raise ValueError(f"{where}: missing {' and '.join(missing)}; accepted are {ACCEPTED}; got {got:.200}")
+    return found
 
 
-def _number(value: Any, name: str, where: str) -> float:
-    try:
-        number = math.nan if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{where}: {name} is {value!r:.60}; accepted are finite numbers")
-    return number
+def _values(table: Table, name: str, named: dict[str, list[str]]) -> FloatArray:
+    column = named[name][0]
+    without = [row.line for row in table.rows if row.values.get(column) is None]
+    if without and name in OPTIONAL:
+        raise ValueError(
+            f"{table.where(without[0])}: no {name}, which {len(table.rows) - len(without)} of {len(table.rows)} rows "
+            "have; accepted is a column that every row has, or none"
+        )
+    return np.array([number_in(row.values.get(column), name, table.where(row.line)) for row in table.rows])
+
+
+def _refuse_what_counts(table: Table, named: dict[str, list[str]]) -> None:
+    """Columns that would change the answer and are not known by their name."""
+    for column, line in table.columns.items():
+        distinct = {str(row.values.get(column)).strip() for row in table.rows}
+        if "step" not in named and _STEPS.fullmatch(column) and len(distinct) > 1:
+            raise ValueError(
+                f"{table.where(line)}: column {column} looks like the training step; call it step to have it used, or "
+                "take it out"
+            )
+        if _WEIGHTS.fullmatch(column) and not distinct <= {"1", "1.0", "", "None"}:
+            raise ValueError(
+                f"{table.where(line)}: column {column} looks as if it weighted the pairs, which count alike here; give "
+                "a row as often as it counts, or take it out"
+            )
+
+
+def _batch_means(path: str | Path, what: str) -> str:
+    return (
+        f"{path} is {what}: means over batches, from which neither ½E[ρ²] nor the share of pairs beyond a margin "
+        f"follows. diagnose needs a row a pair: {ACCEPTED}. Sum the token log-probabilities of each response under the "
+        "policy and under the reference; TRL with precompute_ref_log_probs=True keeps the reference's as columns "
+        "ref_chosen_logps and ref_rejected_logps of its data set"
+    )

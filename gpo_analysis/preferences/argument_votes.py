@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gpo_analysis.preferences.comparisons import Comparisons
-from gpo_analysis.preferences.reading import Label, count_in, json_rows, name_in, text_of
+from gpo_analysis.preferences.reading import Label
+from gpo_analysis.reading import Names, ReadReport, Row, Table, is_blank, number_in, read_table, text_in
 
 
 def read_argument_votes(path: str | Path, *, by_side: bool = True) -> dict[str, Comparisons]:
@@ -44,24 +45,54 @@ def read_argument_votes(path: str | Path, *, by_side: bool = True) -> dict[str, 
     if not files:
         raise ValueError(f"{place} holds no .jsonl or .jsonl.gz file")
     groups: dict[str, list[Label]] = {}
+    names: dict[str, Names] = {}
+    reports = []
     for file in files:
-        for line, row in json_rows(file, text_of(file)):
-            where = f"{file}, line {line}"
-            name = name_in(row, "debate", where)
-            if by_side:
-                name = f"{name} ({_side(row, where)})"
-            keys = ("chosen_id", "rejected_id", "votes_chosen", "votes_rejected")
-            if "a_id" in row:
-                keys = ("a_id", "b_id", "votes_a", "votes_b")
-            first, second = name_in(row, keys[0], where), name_in(row, keys[1], where)
-            if first == second:
-                raise ValueError(f"{where}: {keys[0]} and {keys[1]} are both {first!r}; they must differ")
-            votes = [count_in(row.get(key), key, where) for key in keys[2:]]
-            groups.setdefault(name, []).extend([(first, second, votes[0]), (second, first, votes[1])])
+        table = read_table(file, lambda columns: "debate" in columns, "debate, prompt and the keys of votes")
+        equal = 0.0
+        for row in table.rows:
+            debate, first, second, votes, tied = _votes(row, table.where(row.line), by_side)
+            book = names.setdefault(debate, Names(items=False))
+            one, two = (book.take(value, "an argument", table.path, row.line) for value in (first, second))
+            if one == two:
+                raise ValueError(f"{table.where(row.line)}: both arguments are {one!r:.60}; they must differ")
+            groups.setdefault(debate, []).extend([(one, two, votes[0]), (two, one, votes[1])])
+            equal += tied
+        reports.append(_report(table, equal))
     if not groups:
         raise ValueError(f"{place} holds no comparisons: the file is empty")
     voted = {name: pairs for name, pairs in sorted(groups.items()) if any(votes > 0 for *_, votes in pairs)}
-    return {name: Comparisons.from_pairs(pairs).aggregated() for name, pairs in voted.items()}
+    notes = tuple(note for report in reports for note in report.notes)
+    whole = ReadReport(
+        str(place), reports[0].format, sum(r.rows for r in reports), sum(r.used for r in reports), notes=notes
+    )
+    return {name: Comparisons.of_labels(pairs, whole).aggregated() for name, pairs in voted.items()}
+
+
+def _votes(row: Row, where: str, by_side: bool) -> tuple[str, Any, Any, tuple[float, float], float]:
+    """Debate, the two arguments, the votes for each and those for neither."""
+    values = row.values
+    keys = ("chosen_id", "rejected_id", "votes_chosen", "votes_rejected")
+    if "a_id" in values:
+        keys = ("a_id", "b_id", "votes_a", "votes_b")
+    debate = text_in(values.get("debate"), "debate", where)
+    if by_side:
+        debate = f"{debate} ({_side(values, where)})"
+    missing = next((key for key in keys if key not in values), None)
+    if missing is not None:
+        raise ValueError(f"{where}: missing {missing!r}; the keys are {', '.join(map(repr, values)):.200}")
+    if values[keys[0]] == values[keys[1]]:
+        raise ValueError(f"{where}: {keys[0]} and {keys[1]} are both {values[keys[0]]!r:.60}; they must differ")
+    won, lost = (number_in(values[key], key, where, least=0) for key in keys[2:])
+    tied = (
+        0.0 if is_blank(values.get("votes_equal")) else number_in(values["votes_equal"], "votes_equal", where, least=0)
+    )
+    return debate, values[keys[0]], values[keys[1]], (won, lost), tied
+
+
+def _report(table: Table, equal: float) -> ReadReport:
+    notes = (f'{equal:g} votes for "equally convincing" left out',) if equal else ()
+    return ReadReport(table.path, table.format, len(table.rows), len(table.rows), notes=notes)
 
 
 def _side(row: dict[str, Any], where: str) -> str:

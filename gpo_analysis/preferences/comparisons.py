@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpo_analysis.preferences.reading import read_labels
+from gpo_analysis.preferences.reading import Label, read_labels
+from gpo_analysis.reading import ReadReport
 
 if TYPE_CHECKING:
     import pandas as pd
     from scipy import sparse
+
+
+MOST = 1e300  #: Sum of counts, so that products with small numbers and sums of sums stay within a float.
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,11 @@ class Comparisons:
         How often, or how many votes: finite, at least 0, fractions allowed, at least one above 0. Ones by default.
     items : sequence of str, optional
         The items' names, no two alike; ``"0", "1", …`` by default.
+
+    Attributes
+    ----------
+    report : ReadReport or None
+        How the file was read, where they come from one.
 
     Raises
     ------
@@ -49,6 +58,7 @@ class Comparisons:
     loser: NDArray[np.int64]
     count: NDArray[np.float64]
     items: tuple[str, ...]
+    report: ReadReport | None = None
 
     def __init__(
         self,
@@ -80,6 +90,10 @@ class Comparisons:
         if bad.any():
             k = int(np.argmax(bad))
             raise ValueError(f"count[{k}] is {times[k]}; accepted are finite numbers of at least 0")
+        with np.errstate(over="ignore"):
+            total = float(times.sum())
+        if total > MOST:
+            raise ValueError(f"the counts add up to {total:g}; accepted are counts of at most {MOST:g} together")
         if not np.any(times > 0):
             raise ValueError("every count is 0; at least one comparison must have a count above 0")
         for array in (won, lost, times):
@@ -145,13 +159,22 @@ class Comparisons:
         return cls(won, lost, table[won, lost], items=names)
 
     @classmethod
-    def read(cls, path: str | Path) -> Comparisons:
-        """Read a CSV or JSON-lines file, plain or gzip-compressed: see `read_comparisons`."""
-        pairs = read_labels(path)
+    def read(cls, path: str | Path, *, across_prompts: bool = False) -> Comparisons:
+        """Read a CSV or JSON file, plain or gzip-compressed: see `read_comparisons`."""
+        labels = read_labels(path)
+        return cls.of_labels(labels.pairs if across_prompts else labels.by_item(), labels.report)
+
+    @classmethod
+    def of_labels(cls, pairs: Iterable[Label], report: ReadReport) -> Comparisons:
+        """From what a file says, with the report of it; errors name the file."""
         try:
-            return cls.from_pairs(pairs)
+            return cls.from_pairs(pairs)._with(report)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(f"{report.file}: {error}") from None
+
+    def _with(self, report: ReadReport | None) -> Comparisons:
+        object.__setattr__(self, "report", report)
+        return self
 
     @property
     def n(self) -> int:
@@ -168,7 +191,7 @@ class Comparisons:
         key, where = np.unique(self.winner * self.n + self.loser, return_inverse=True)
         total = np.bincount(where.ravel(), weights=self.count, minlength=len(key))
         keep = total > 0
-        return Comparisons(key[keep] // self.n, key[keep] % self.n, total[keep], items=self.items)
+        return Comparisons(key[keep] // self.n, key[keep] % self.n, total[keep], items=self.items)._with(self.report)
 
     def matrix(self) -> sparse.csr_array:
         """Sparse table of counts, shape (n, n): entry [i, j] says how often i beat j."""
@@ -190,25 +213,32 @@ class Comparisons:
         return f"Comparisons({self.n} items, {len(self.winner)} pairs, total count {self.total:g})"
 
 
-def read_comparisons(path: str | Path) -> Comparisons:
-    """Read who beat whom from a CSV or JSON-lines file.
+def read_comparisons(path: str | Path, *, across_prompts: bool = False) -> Comparisons:
+    """Read who beat whom from a CSV or JSON file, plain or gzip-compressed.
 
     Parameters
     ----------
     path : str or Path
-        Names ending in .jsonl, .ndjson or .json (or these with .gz) are JSON lines, .csv is CSV; any other name is JSON
-        lines if its first character is ``{``.
+        Names ending in .jsonl, .ndjson or .json (or these with .gz) are JSON (one object a line, or one array of
+        objects), .csv and .tsv are CSV; any other name is JSON if its first character is ``{`` or ``[``. Columns:
+        ``winner, loser`` and optionally ``count`` (or votes, weight, n), ``tie`` and ``prompt``; or ``chosen,
+        rejected``; or ``model_a, model_b, winner``, ties at half a win each.
+    across_prompts : bool
+        Where the file has prompts, names are items of their own under each, "prompt: name", since responses to
+        different prompts are never compared. True takes a name as one item whatever the prompt (models, say).
 
     Returns
     -------
     Comparisons
-        Items in the order in which they appear, pairs as the file has them.
+        Items in the order in which they appear, pairs as the file has them; `report` says what was left out, joined or
+        not used.
 
     Raises
     ------
     ValueError
-        Naming file, line and what is accepted: for a missing column, a count that is negative or not a finite number,
-        an empty name, a winner equal to the loser, malformed CSV or JSON, a file without comparisons.
+        Naming file, line and what is accepted: for a missing column, one that occurs twice or looks as if it counted
+        and is not known, a count that is empty, negative or not a finite number, a name that is empty or marks a
+        missing value, a winner equal to the loser, malformed CSV or JSON, a file without comparisons.
     OSError
         Where the file cannot be opened.
 
@@ -221,7 +251,19 @@ def read_comparisons(path: str | Path) -> Comparisons:
     ...     read_comparisons(file)
     Comparisons(3 items, 2 pairs, total count 5)
     """
-    return Comparisons.read(path)
+    return Comparisons.read(path, across_prompts=across_prompts)
+
+
+def read_comparisons_by_prompt(path: str | Path) -> dict[str, Comparisons]:
+    """Read a file as `read_comparisons` does, into one set of comparisons a prompt, items by their own names.
+
+    Returns
+    -------
+    dict of str to Comparisons
+        In the order of the file; one entry, of name ``""``, where the file has no prompts.
+    """
+    labels = read_labels(path)
+    return {prompt: Comparisons.of_labels(pairs, labels.report) for prompt, pairs in labels.by_prompt().items()}
 
 
 def _as_index(values: ArrayLike, name: str) -> NDArray[np.int64]:

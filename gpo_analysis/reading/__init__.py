@@ -1,0 +1,30 @@
+"""Files that people bring: opened, decoded and cut into rows in one place, for every verb.
+
+`text_of` opens (gzip, byte-order marks, encodings), `read_table` finds the rows of CSV and JSON with their lines,
+`number_in` and `text_in` take single values strictly, `Names` says which spellings are one name, and a `ReadReport`
+tells what was left out, joined or not used. Whatever is refused is refused with file, line and what is accepted.
+"""
+
+from gpo_analysis.reading.files import text_of
+from gpo_analysis.reading.names import Names
+from gpo_analysis.reading.report import Joined, LeftOut, ReadReport
+from gpo_analysis.reading.tables import OneDocument, Row, Table, read_table
+from gpo_analysis.reading.values import is_blank, number_in, text_in
+from gpo_analysis.reading.visible import shown, visible
+
+__all__ = [
+    "Joined",
+    "LeftOut",
+    "Names",
+    "OneDocument",
+    "ReadReport",
+    "Row",
+    "Table",
+    "is_blank",
+    "number_in",
+    "read_table",
+    "shown",
+    "text_in",
+    "text_of",
+    "visible",
+]

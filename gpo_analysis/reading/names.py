@@ -1,0 +1,145 @@
+"""Which spellings are one name: Unicode forms, white space, invisible characters, 1 and 1.0."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from typing import Any
+
+from gpo_analysis.reading.report import Joined
+from gpo_analysis.reading.values import text_in
+from gpo_analysis.reading.visible import shown
+
+# what programs write where a value is missing, and words for a tie: names of nobody
+_NO_NAMES = frozenset(
+    [
+        "nan",
+        "-nan",
+        "none",
+        "null",
+        "nil",
+        "na",
+        "n/a",
+        "#n/a",
+        "#na",
+        "<na>",
+        "<nan>",
+        "<none>",
+        "<null>",
+        "nat",
+        "undefined",
+        "#null!",
+        "1.#ind",
+        "-1.#ind",
+        "1.#qnan",
+        "-1.#qnan",
+        "#ref!",
+        "#value!",
+        "#name?",
+    ]
+) | {"#n/a n/a"}
+_TIES = frozenset({"tie", "draw", "bothbad", "both bad", "both_bad", "tie (bothbad)"})
+_WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
+
+
+class _Seen(dict[int, int | None]):
+    """For `str.translate`: drops format characters (zero width, direction, soft hyphen) and variation selectors."""
+
+    def __missing__(self, code: int) -> int | None:
+        dropped = unicodedata.category(chr(code)) == "Cf" or 0xFE00 <= code <= 0xFE0F
+        self[code] = kept = None if dropped else code
+        return kept
+
+
+_SEEN = _Seen()
+
+
+class Names:
+    """The names of a file, each under the spelling that came first.
+
+    Parameters
+    ----------
+    items : bool
+        Whether a word for a tie is refused: nobody is called so.
+
+    Examples
+    --------
+    >>> names = Names()
+    >>> names.take("José", "winner", "votes.csv", 2) == names.take("Jose\\u0301", "loser", "votes.csv", 3)
+    True
+    >>> [(found.line, found.why) for found in names.joined]
+    [(3, 'the same in another Unicode form')]
+    """
+
+    def __init__(self, *, items: bool = True) -> None:
+        self._items = items
+        self.joined: list[Joined] = []
+        self._taken: dict[tuple[type, Any], str] = {}
+        self._first: dict[str, tuple[str, int]] = {}
+
+    def take(self, value: Any, what: str, path: str, line: int) -> str:
+        """The name that this value is a spelling of.
+
+        Raises
+        ------
+        ValueError
+            Naming the place, where it is empty, no text or number, the mark of a missing value (NaN, None, null), or
+            a word for a tie.
+        """
+        cached = self._taken.get((type(value), value)) if isinstance(value, str | int) else None
+        if cached is not None:
+            return cached
+        where = f"{path}, line {line}"
+        text = text_in(value, what, where)
+        folded = text.casefold()
+        if folded in _NO_NAMES or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(
+                f"{where}: {what} is {text!r}, which marks a missing value; take the row out, or rename the item if it "
+                "is called so"
+            )
+        if self._items and folded in _TIES:
+            raise ValueError(
+                f"{where}: {what} is {text!r}; a tie is given by columns model_a, model_b and winner, or by 1 in a "
+                "column tie; rename the item if it is called so"
+            )
+        key = str(int(value)) if isinstance(value, float) and value.is_integer() else _key(text)
+        if not key:
+            raise ValueError(f"{where}: {what} is {text!r}: invisible characters alone; accepted are non-empty names")
+        name, first = self._first.setdefault(key, (text, line))
+        if text != name and all(text != other.name for other in self.joined if other.taken_as == name):
+            self.joined.append(Joined(line, text, name, first, _difference(text, name)))
+        if isinstance(value, str | int):
+            self._taken[type(value), value] = name
+        return name
+
+    def alike(self) -> list[str]:
+        """Names that were kept apart though they look alike, in words."""
+        groups: dict[str, list[str]] = {}
+        for key, (name, _) in self._first.items():
+            groups.setdefault(unicodedata.normalize("NFKC", key).casefold(), []).append(name)
+        found = [names for names in groups.values() if len(names) > 1]
+        told = [f"kept apart: {' and '.join(ascii(shown(n)) for n in names[:4])}" for names in found[:5]]
+        return told + ([f"{len(found) - 5} more groups of names that look alike, kept apart"] if len(found) > 5 else [])
+
+
+def _key(text: str) -> str:
+    """What two spellings of one name have in common."""
+    if text.isascii():
+        key = " ".join(text.split())
+    else:
+        key = unicodedata.normalize("NFC", " ".join(text.translate(_SEEN).split()))
+    whole = _WHOLE.fullmatch(key)
+    return whole[1] if whole else key
+
+
+def _difference(text: str, name: str) -> str:
+    a, b = unicodedata.normalize("NFC", text), unicodedata.normalize("NFC", name)
+    if a == b:
+        return "the same in another Unicode form"
+    a, b = " ".join(a.split()), " ".join(b.split())
+    if a == b:
+        return "the same but for white space"
+    if _WHOLE.fullmatch(a) or _WHOLE.fullmatch(b):
+        return "the same number"
+    return "the same but for invisible characters"

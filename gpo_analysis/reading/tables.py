@@ -1,0 +1,268 @@
+"""Rows of CSV and JSON files, each with its line; names of columns without regard to case."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpo_analysis.reading.files import text_of
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_ONE_A_LINE = "accepted is one object a line, or one array of objects"
+Fields = dict[str, Any]
+_SPACE = re.compile(r"\s*")
+
+
+class OneDocument(ValueError):
+    """The file is one JSON object over many lines, not a table; `keys` are its own."""
+
+    def __init__(self, path: str | Path, keys: Sequence[str]) -> None:
+        self.keys = tuple(keys)
+        super().__init__(f"{path} is one JSON object, with the keys {', '.join(keys)!r:.200}; {_ONE_A_LINE}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's values by column, and the line on which it starts."""
+
+    line: int
+    values: Fields
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a file holds.
+
+    Attributes
+    ----------
+    path : str
+    format : str
+        Such as "CSV (semicolons)", "JSON lines", "JSON array".
+    rows : tuple of Row
+        Keys in lower case without outer white space.
+    columns : dict of str to int
+        Every key of any row, with the line where it first stands; in their order.
+    blank : tuple of int
+        Lines of rows with nothing but separators.
+    """
+
+    path: str
+    format: str
+    rows: tuple[Row, ...]
+    columns: dict[str, int]
+    blank: tuple[int, ...] = ()
+
+    def where(self, line: int) -> str:
+        """The place, for a message."""
+        return f"{self.path}, line {line}"
+
+
+def read_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
+    """Read a CSV or JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Names ending in .jsonl, .ndjson or .json (or these with .gz) are JSON, .csv and .tsv are CSV; any other name is
+        JSON if its first character is ``{`` or ``[``. JSON is one object a line, or one array of objects.
+    fits : function of the columns to bool
+        Whether a header has what is needed. Commas separate, unless the header fits only with semicolons, tabs or bars.
+    accepted : str
+        The columns, for messages.
+
+    Raises
+    ------
+    ValueError
+        Naming file, line and what is accepted: malformed CSV or JSON, rows of another length than the header, a column
+        that occurs twice.
+    OneDocument
+        Where the file is one JSON object over many lines.
+    OSError
+        Where the file cannot be opened.
+    """
+    text = text_of(path)
+    suffixes = [s.lower() for s in Path(path).suffixes if s.lower() != ".gz"]
+    kind = suffixes[-1] if suffixes else ""
+    if kind in (".jsonl", ".ndjson", ".json") or (kind not in (".csv", ".tsv") and text.lstrip()[:1] in ("{", "[")):
+        return _json_table(path, text)
+    return _csv_table(path, text, fits, accepted)
+
+
+def _csv_table(path: str | Path, text: str, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
+    named = re.match(r'"?sep=([,;|\t])"?\r?\n', text)  # what Excel writes and reads
+    start, body = (1, text[named.end() :]) if named else (0, text)
+    separator, head = _head(path, body, start, [named[1]] if named else list(_SEPARATORS), fits)
+    if head is None:
+        raise ValueError(
+            f"{path} is empty and holds no rows; accepted are a header with {accepted}, and one row a line"
+        )
+    columns = _named(head[1])
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}, line {head[0]}: column {twice} occurs twice; accepted are {accepted}")
+    rows, blank = [], []
+    for line, cells in _records(path, body, start, separator)[1:]:
+        if not any(cell.strip() for cell in cells):
+            blank.append(line)
+        elif len(cells) != len(columns):
+            raise ValueError(
+                f"{path}, line {line}: {len(cells)} fields, but the header has {len(columns)} "
+                f"({', '.join(columns)!r:.200})"
+            )
+        else:
+            rows.append(Row(line, dict(zip(columns, cells, strict=True))))
+    empty = {name for name in columns if name.startswith("(unnamed") and not any(r.values[name].strip() for r in rows)}
+    kept = {name: head[0] for name in columns if name not in empty}
+    return Table(str(path), f"CSV ({_SEPARATORS[separator]})", tuple(rows), kept, tuple(blank))
+
+
+def _head(
+    path: str | Path, text: str, start: int, separators: list[str], fits: Callable[[Sequence[str]], bool]
+) -> tuple[str, tuple[int, list[str]] | None]:
+    """The first separator with which the header fits, or else the first of all; and the header with its line."""
+    first = _records(path, text, start, separators[0], most=1)
+    if not first or fits(_named(first[0][1])):
+        return separators[0], first[0] if first else None
+    for separator in separators[1:]:
+        with contextlib.suppress(ValueError):  # malformed as CSV of this kind
+            found = _records(path, text, start, separator, most=1)
+            if found and fits(_named(found[0][1])):
+                return separator, found[0]
+    return separators[0], first[0]
+
+
+def _named(cells: Sequence[str]) -> list[str]:
+    return [_key(cell) or f"(unnamed {i})" for i, cell in enumerate(cells, start=1)]
+
+
+def _key(name: str) -> str:
+    return name.strip().strip("\ufeff\u200b").strip().lower()
+
+
+def _records(
+    path: str | Path, text: str, start: int, separator: str, most: int | None = None
+) -> list[tuple[int, list[str]]]:
+    """Records, and the line on which each starts; lines without anything are none."""
+    found: list[tuple[int, list[str]]] = []
+    with _fields_of_any_length():
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+        line = start + 1
+        try:
+            for cells in reader:
+                if len(cells) > 1 or (cells and cells[0].strip()):
+                    found.append((line, cells))
+                line = start + reader.line_num + 1
+                if len(found) == most:
+                    break
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}, line {line}: malformed CSV ({error}); accepted are fields with or without double quotes, "
+                "a quote within quotes doubled"
+            ) from None
+    return found
+
+
+@contextlib.contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Python's csv refuses fields beyond 131,072 characters unless told otherwise, for the whole process."""
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _json_table(path: str | Path, text: str) -> Table:
+    is_array = text.lstrip()[:1] == "["
+    rows = []
+    columns: dict[str, int] = {}
+    for line, value in _array(path, text) if is_array else _lines(path, text):
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}, line {line}: {value!r:.60} is not an object; {_ONE_A_LINE}")
+        fields: Fields = {}
+        for key, item in value.items():
+            name = _key(key)
+            if name in fields:
+                raise ValueError(f"{path}, line {line}: key {name!r:.60} occurs twice; accepted is each key once")
+            fields[name] = item
+            columns.setdefault(name, line)
+        rows.append(Row(line, fields))
+    return Table(str(path), "JSON array" if is_array else "JSON lines", tuple(rows), columns)
+
+
+def _lines(path: str | Path, text: str) -> Iterator[tuple[int, Any]]:
+    first = True
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            yield line, _decoder().decode(content.strip())
+        except (ValueError, RecursionError) as error:
+            if first:
+                _refuse_one_document(path, text)
+            raise _malformed(path, line, error) from None
+        first = False
+
+
+def _array(path: str | Path, text: str) -> Iterator[tuple[int, Any]]:
+    """The elements of an array, one after another, for the sake of their lines."""
+    decoder, at, line = _decoder(), text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
+    more = False  # whether a comma asks for another element
+    while True:
+        begin = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+        line += text.count("\n", at, begin)
+        if text[begin : begin + 1] == "]" and not more:
+            break
+        try:
+            value, at = decoder.raw_decode(text, begin)
+        except (ValueError, RecursionError) as error:
+            raise _malformed(path, line, error) from None
+        yield line, value
+        line += text.count("\n", begin, at)
+        begin = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+        more = text[begin : begin + 1] == ","
+        if not more and text[begin : begin + 1] != "]":
+            raise _malformed(path, line + text.count("\n", at, begin), ValueError("a comma or ] is missing"))
+        line += text.count("\n", at, begin)
+        at = begin + more
+    if text[begin + 1 :].strip():
+        raise _malformed(path, line, ValueError("text after the array"))
+
+
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Fields:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r:.60} occurs twice")
+    return fields
+
+
+def _refuse_one_document(path: str | Path, text: str) -> None:
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(whole, dict):
+        raise OneDocument(path, list(whole))
+
+
+def _malformed(path: str | Path, line: int, error: Exception) -> ValueError:
+    if isinstance(error, RecursionError):
+        why = "nested too deeply"
+    elif isinstance(error, json.JSONDecodeError):
+        why = f"{error.msg}, column {error.colno}"
+    else:
+        why = str(error)
+    return ValueError(f"{path}, line {line}: malformed JSON ({why:.120}); {_ONE_A_LINE}")

@@ -1,0 +1,99 @@
+"""Single values of a table, taken strictly: what Python would let pass (1_000, True, "infinity") is refused."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_MANY = 400  # digits and signs of a number that may be meant
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a cell is empty: nothing, or white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def number_in(value: Any, what: str, where: str, *, least: float = -math.inf) -> float:
+    """A finite number, of JSON or written out in digits.
+
+    Parameters
+    ----------
+    value : object
+        What stands in the file.
+    what, where : str
+        The column, and "file, line n", for the message.
+    least : float
+        The smallest number that is accepted.
+
+    Raises
+    ------
+    ValueError
+        Naming the place, the value and what is accepted.
+
+    Examples
+    --------
+    >>> number_in("2.5e1", "count", "games.csv, line 2", least=0)
+    25.0
+    >>> number_in("1_000", "count", "games.csv, line 3", least=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: games.csv, line 3: count is '1_000'; accepted are finite numbers of at least 0
+    """
+    number, text = math.nan, value.strip() if isinstance(value, str) else ""
+    if isinstance(value, str):
+        if len(text) <= _MANY and _NUMBER.fullmatch(text):
+            number = float(text)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+    if math.isfinite(number) and number >= least:
+        return number
+    if isinstance(value, str) and not text:
+        raise ValueError(f"{where}: {what} is empty; fill it in or take the row out ({_accepted(least)})")
+    hint = " (a decimal comma? a point is read)" if _COMMA.fullmatch(text) else ""
+    raise ValueError(f"{where}: {what} is {_repr(value)}{hint}; {_accepted(least)}")
+
+
+def text_in(value: Any, what: str, where: str) -> str:
+    """Text without outer white space; a number counts as its digits.
+
+    Raises
+    ------
+    ValueError
+        Where it is empty, no text or number, or holds half a character (a lone surrogate).
+
+    Examples
+    --------
+    >>> text_in(" tea ", "winner", "games.csv, line 2"), text_in(7, "winner", "games.jsonl, line 1")
+    ('tea', '7')
+    """
+    usable = isinstance(value, str | int | float) and not isinstance(value, bool)
+    try:
+        text = str(value).strip() if usable else ""
+    except ValueError:  # an integer of more digits than Python writes
+        text = ""
+    if not text:
+        raise ValueError(f"{where}: {what} is {_repr(value)}; accepted are non-empty names")
+    half = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
+    if half is not None:
+        raise ValueError(
+            f"{where}: {what} is {_repr(value)}, which holds the lone surrogate {half!a}: half of a character, "
+            "cut apart where the file was written; accepted is whole text"
+        )
+    return text
+
+
+def _accepted(least: float) -> str:
+    return "accepted are finite numbers" + (f" of at least {least:g}" if math.isfinite(least) else "")
+
+
+def _repr(value: Any) -> str:
+    try:
+        return f"{value!r:.60}"
+    except ValueError:
+        return "an integer of thousands of digits"

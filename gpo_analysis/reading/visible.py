@@ -1,0 +1,52 @@
+"""Text of strangers on a screen: what would move the cursor, hide or turn the line is written out."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# C0 and C1 controls, soft hyphen, zero-width and direction marks, line and paragraph separators, tags, surrogates
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    r"""The text with control characters, direction marks and lone surrogates as escapes; on one line.
+
+    Parameters
+    ----------
+    text : str
+
+    Examples
+    --------
+    >>> print(visible("two\nlines, \x1b[31mred"))
+    two\nlines, \x1b[31mred
+    """
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def shown(text: str, width: int = 60) -> str:
+    """`visible` text, cut in the middle to at most so many columns of a table.
+
+    Examples
+    --------
+    >>> shown("a" * 40 + "b" * 40, 21)
+    'aaaaaaaaaa…bbbbbbbbbb'
+    """
+    seen = visible(text if len(text) <= 4 * width else text[: 2 * width] + text[-2 * width :])
+    if len(seen) <= width:
+        return seen
+    return f"{seen[: width // 2]}…{seen[len(seen) - (width - 1 - width // 2) :]}"
+
+
+def columns_of(text: str) -> int:
+    """How many columns of a terminal the text takes: wide characters two, combining ones none.
+
+    Examples
+    --------
+    >>> columns_of("日本"), columns_of("Jose\\u0301")
+    (4, 4)
+    """
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
