@@ -1,4 +1,4 @@
-"""The hash of the code: what it follows, what it leaves out, and that it follows what really gets imported."""
+"""The hash of the code: what goes in, what is left out, and that nothing that really gets imported is left out."""
 
 from __future__ import annotations
 
@@ -9,28 +9,31 @@ from pathlib import Path
 
 import pytest
 
-from gpo_analysis.provenance import code_hash, code_modules, device, git_state, versions
+from gpo_analysis.provenance import code_files, code_hash, device, git_state, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A small project with a facade that loads lazily, as this one has."""
-    checking = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lib.never import x\n"
+    """A small project of the shape of this one."""
     files = {
-        "lib/__init__.py": "import lazy_loader\n__getattr__, _, _ = lazy_loader.attach_stub(__name__, __file__)\n",
-        "lib/__init__.pyi": "from .a import f as f\nfrom .b import g as g\nfrom . import plotting as plotting\n",
-        "lib/a.py": "import numpy\ndef f():\n    from lib import deep\n    return deep.d()\n",
-        "lib/b.py": "def g(): return 2\n",
-        "lib/deep.py": checking + "def d(): return 1\n",
-        "lib/never.py": "x = 1\n",
-        "lib/plotting/__init__.py": "from lib.never import x\n",
-        "lib/sub/__init__.py": "from .inner import i\n",
-        "lib/sub/inner.py": "from ..b import g\ni = 1\n",
-        "lib/data/table.csv": "1,2\n",
-        "exp/__init__.py": "",
-        "exp/one.py": "import lib\ndef run(): return lib.f()\n",
+        "gpo_analysis/__init__.py": "",
+        "gpo_analysis/__init__.pyi": "from .tabular import solve as solve\n",
+        "gpo_analysis/tabular/solve.py": "def solve(): return 1\n",
+        "gpo_analysis/plotting/style.py": "x = 1\n",
+        "gpo_analysis/cli/main.py": "x = 1\n",
+        "gpo_analysis/datasets/table.csv": "1,2\n",
+        "gpo_analysis/tabular/__pycache__/solve.pyc": "",
+        "llm/sweep.py": "x = 1\n",
+        "experiments/__init__.py": "",
+        "experiments/__main__.py": "",
+        "experiments/_seeds.py": "",
+        "experiments/framework/cells.py": "",
+        "experiments/one.py": "import gpo_analysis\n",
+        "experiments/one_more.py": "",
+        "experiments/parts/__init__.py": "",
+        "experiments/parts/first.py": "def run():\n    from llm.sweep import x\n",
     }
     for name, text in files.items():
         path = tmp_path / name
@@ -39,96 +42,88 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def modules(tree: Path, source: str) -> set[str]:
-    (tree / "exp" / "one.py").write_text(textwrap.dedent(source))
-    return set(code_modules("exp.one", packages=("lib", "exp", "absent"), excluded=("lib.plotting",), where=tree))
-
-
-BASE = {"exp", "exp.one"}
+LIBRARY = {"gpo_analysis/" + name for name in ("__init__.py", "__init__.pyi", "tabular/solve.py", "datasets/table.csv")}
+SHARED = {"experiments/" + name for name in ("__init__.py", "__main__.py", "_seeds.py", "framework/cells.py")}
 
 
 @pytest.mark.parametrize(
-    ("source", "found"),
+    ("module", "found"),
     [
-        ("import numpy", set()),
-        ("import lib as l\nl.f()", {"lib", "lib.a", "lib.deep"}),
-        ("import lib\nlib.g", {"lib", "lib.b"}),
-        ("from lib import g", {"lib", "lib.b"}),
-        ("def run():\n    from lib.b import g", {"lib", "lib.b"}),
-        ("import lib.sub.inner", {"lib", "lib.sub", "lib.sub.inner", "lib.b"}),
-        ("import lib\nlib.sub.i", {"lib", "lib.sub", "lib.sub.inner", "lib.b"}),
-        ("import lib\ngetattr(lib, 'f')", {"lib", "lib.a", "lib.deep", "lib.b"}),
-        ("from lib import *", {"lib", "lib.a", "lib.deep", "lib.b"}),
-        ("import lib.plotting", {"lib"}),
-        ("import importlib\nimportlib.import_module('lib.b')", {"lib", "lib.b"}),
+        ("experiments.one", LIBRARY | SHARED | {"experiments/one.py"}),
         (
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import lib.a\nelse:\n    import lib.b",
-            {"lib", "lib.b"},
+            "experiments.parts",
+            LIBRARY | SHARED | {"experiments/parts/__init__.py", "experiments/parts/first.py", "llm/sweep.py"},
         ),
-        ("import typing\nif typing.TYPE_CHECKING:\n    import lib.a", set()),
-        ("if 1 > 0:\n    import lib.b", {"lib", "lib.b"}),
-        ("from . import two", set()),
-        ("from exp import one", set()),
-        ("import absent.thing", set()),
-        ("x = 'no.such.module'", set()),
     ],
 )
-def test_imports_are_followed(tree: Path, source: str, found: set[str]) -> None:
-    assert modules(tree, source) == BASE | found
+def test_the_library_and_the_experiment_go_in(tree: Path, module: str, found: set[str]) -> None:
+    assert set(code_files(module, where=tree)) == found
 
 
-def test_an_unknown_module_is_refused(tree: Path) -> None:
-    with pytest.raises(ValueError, match=r"no module 'exp\.none'"):
-        code_modules("exp.none", packages=("lib", "exp"), where=tree)
+@pytest.mark.parametrize("module", ["experiments.none", "experiments", "nothing.at.all", "experiments.framework"])
+def test_an_unknown_module_is_refused(tree: Path, module: str) -> None:
+    with pytest.raises(ValueError, match=f"no module '{module}'"):
+        code_files(module, where=tree)
 
 
 @pytest.mark.parametrize(
     ("edited", "changes"),
     [
-        ("exp/one.py", True),
-        ("lib/a.py", True),
-        ("lib/deep.py", True),
-        ("lib/__init__.py", True),
-        ("lib/data/table.csv", True),
-        ("lib/b.py", False),
-        ("lib/never.py", False),
-        ("lib/plotting/__init__.py", False),
+        ("experiments/one.py", True),
+        ("experiments/_seeds.py", True),
+        ("experiments/framework/cells.py", True),
+        ("experiments/framework/new.py", True),
+        ("gpo_analysis/tabular/solve.py", True),
+        ("gpo_analysis/tabular/new.py", True),
+        ("gpo_analysis/datasets/table.csv", True),
+        ("gpo_analysis/plotting/style.py", False),
+        ("gpo_analysis/cli/main.py", False),
+        ("gpo_analysis/tabular/__pycache__/solve.pyc", False),
+        ("experiments/one_more.py", False),
+        ("experiments/parts/first.py", False),
+        ("llm/sweep.py", False),
     ],
 )
 def test_the_hash_changes_with_the_code_that_can_run_and_no_other(tree: Path, edited: str, changes: bool) -> None:
-    def digest() -> str:
-        return code_hash("exp.one", packages=("lib", "exp"), excluded=("lib.plotting",), where=tree)
-
-    before = digest()
-    assert digest() == before
+    before = code_hash("experiments.one", where=tree)
+    assert code_hash("experiments.one", where=tree) == before
     with (tree / edited).open("a") as stream:
         stream.write("# edited\n")
-    assert (digest() != before) is changes
+    assert (code_hash("experiments.one", where=tree) != before) is changes
+
+
+def test_a_renamed_file_changes_the_hash(tree: Path) -> None:
+    before = code_hash("experiments.one", where=tree)
+    (tree / "gpo_analysis/tabular/solve.py").rename(tree / "gpo_analysis/tabular/solved.py")
+    assert code_hash("experiments.one", where=tree) != before
 
 
 def test_line_endings_do_not_change_the_hash(tree: Path) -> None:
-    before = code_hash("exp.one", packages=("lib", "exp"), where=tree)
-    path = tree / "lib" / "a.py"
+    before = code_hash("experiments.one", where=tree)
+    path = tree / "gpo_analysis" / "tabular" / "solve.py"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert code_hash("exp.one", packages=("lib", "exp"), where=tree) == before
+    assert code_hash("experiments.one", where=tree) == before
 
 
-@pytest.mark.parametrize("experiment", ["losses", "variants", "journals"])
-def test_everything_an_experiment_really_imports_is_followed(experiment: str) -> None:
-    """Against Python itself: run a cell and look at sys.modules."""
+@pytest.mark.parametrize("experiment", ["losses", "variants", "journals", "llm_variance"])
+def test_everything_an_experiment_really_imports_goes_in(experiment: str) -> None:
+    """Against Python itself: use the library as it does and look at sys.modules."""
     script = f"""
-        import sys, importlib
-        module = importlib.import_module("experiments.{experiment}")
-        config = module.PRESETS["quick"]
-        module.run(module.cells(config)[0])
-        print(*sorted(n for n in sys.modules if n.split(".")[0] in ("gpo_analysis", "experiments")))
+        import sys
+        import gpo_analysis as gpo
+        import experiments.{experiment} as module
+        list(module.cells(module.PRESETS["quick"])) if "llm" not in "{experiment}" else None
+        gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0])).solve("hinge", 1.0), gpo.analyze("savage")
+        packages = ("gpo_analysis", "experiments", "llm")
+        print(*(m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in packages))
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    loaded = set(done.stdout.split())
-    assert "gpo_analysis.losses" in loaded
-    assert loaded <= set(code_modules(f"experiments.{experiment}"))
+    loaded = {Path(file) for file in done.stdout.split()}
+    assert ROOT / "gpo_analysis" / "losses" / "__init__.py" in loaded
+    assert len(loaded) > 50
+    assert loaded <= set(code_files(f"experiments.{experiment}").values())
 
 
 def test_git_state_of_a_repository(tmp_path: Path) -> None:
