@@ -22,7 +22,10 @@ from typing import Any
 
 from gpo_analysis.reading import Joined, LeftOut, Names, ReadReport, Row, Table, is_blank, number_in, read_table
 
-COLUMNS = "columns winner, loser and optionally count or votes, tie, prompt (or model_a, model_b, winner; or chosen, rejected)"
+COLUMNS = (
+    "columns winner, loser and optionally count or votes, tie, prompt "
+    "(or model_a, model_b, winner; or chosen, rejected)"
+)
 COUNTS = ("count", "counts", "votes", "weight", "weights", "n")
 TIES = ("tie", "is_tie", "tied", "draw")
 SIDES = (("model_a", "model_b"), ("left", "right"), ("item_a", "item_b"))
