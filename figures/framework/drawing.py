@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import io
-import json
 import logging
 import pkgutil
 from collections.abc import Mapping
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import figures
+from figures.framework.pictures import write_picture
 from gpo_analysis.plotting import figure_style
-from gpo_analysis.records import Record, remove_stale, write_whole
+from gpo_analysis.records import Record
 from gpo_analysis.runs import latest_record
 
 if TYPE_CHECKING:
@@ -52,28 +52,6 @@ class FigureModule:
         return module
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure on disk, as its sidecar file tells it.
-
-    Parameters
-    ----------
-    name
-        Name of the figure.
-    caption
-        What stands under it, and is its alternative text.
-    sources
-        Experiment -> key of the record it shows.
-    committed
-        Whether these are committed results rather than fresh records.
-    """
-
-    name: str
-    caption: str
-    sources: dict[str, str]
-    committed: bool = False
-
-
 def find_figures() -> tuple[FigureModule, ...]:
     """Return every figure, by name."""
     found = [
@@ -102,7 +80,7 @@ def get_figures(names: list[str]) -> tuple[FigureModule, ...]:
 
 
 def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bool = False) -> list[Path]:
-    """Draw one figure and write ``<name>.png``, ``.pdf``, ``.txt`` (caption) and ``.json`` (caption and sources).
+    """Draw one figure and write ``<name>.png``, ``.pdf``, ``.txt`` (caption) and, last, ``.json`` (what it shows).
 
     Where ``records`` are committed results, the image and its caption say so, with commit and device.
 
@@ -123,21 +101,7 @@ def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bo
     caption = caption_of(module, found)
     if committed:
         caption = f"{' '.join(origin(item.meta) for item in found.values())} {caption}"
-    told = {
-        "figure": figure.name,
-        "caption": caption,
-        "sources": {name: item.key for name, item in found.items()},
-        "committed": committed,
-    }
-    files = {
-        "txt": (caption + "\n").encode(),
-        "json": (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode(),
-        **images,
-    }
-    remove_stale(out)
-    paths = {kind: out / f"{figure.name}.{kind}" for kind in files}
-    for kind, data in files.items():
-        write_whole(paths[kind], data, out)
+    paths = write_picture(figure.name, images, caption, found, out, committed=committed)
     return [paths["png"], paths["pdf"]]
 
 
@@ -145,16 +109,6 @@ def caption_of(module: Any, records: Mapping[str, Record]) -> str:
     """Return a figure's caption as one line."""
     text = module.caption(records) if hasattr(module, "caption") else module.CAPTION
     return " ".join(str(text).split())
-
-
-def read_drawn(out: Path, name: str) -> Drawn | None:
-    """Return what the sidecar of a drawn figure says, or None where it was not drawn."""
-    try:
-        told = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-        drawn = Drawn(told["figure"], told["caption"], dict(told["sources"]), bool(told.get("committed", False)))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return drawn if (out / f"{name}.png").is_file() else None
 
 
 def origin(meta: Mapping[str, Any]) -> str:
@@ -167,8 +121,8 @@ def origin(meta: Mapping[str, Any]) -> str:
     """
     parts = [f"preset {meta.get('preset', 'unknown')}", commit_of(meta), device_of(meta)]
     versions = meta.get("versions") or {}
-    told = ", ".join(f"{name} {versions[name]}" for name in ("python", "numpy", "scipy", "torch") if name in versions)
-    parts += [told] if told else []
+    listed = ", ".join(f"{name} {versions[name]}" for name in ("python", "numpy", "scipy", "torch") if name in versions)
+    parts += [listed] if listed else []
     return f"Committed result: {', '.join(parts)}, finished {meta.get('finished', 'at an unknown time')}."
 
 

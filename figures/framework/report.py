@@ -5,20 +5,24 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from figures.framework.drawing import Drawn, commit_of, device_of, origin, read_drawn
-from gpo_analysis.records import Record, RecordError, find_records, remove_stale, write_whole
+from figures.framework.drawing import commit_of, device_of, origin
+from figures.framework.pictures import Drawn, NotShown, read_picture
+from gpo_analysis.files import remove_stale, write_whole
+from gpo_analysis.records import Record, RecordError, find_records
 from gpo_analysis.runs import RunStatus, latest_record, read_catalogue, read_status
 
 COMMITTED = "committed"
 """Folder of the figures drawn from committed results, below that of the fresh ones."""
 VERDICTS = {True: "holds", False: "does not hold", None: "not run"}
 _RELATION = {"at_most": "≤ ", "at_least": "≥ "}
-_SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>|~"})
+_SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>|~&"})
+_BLOCK = re.compile(r"^(?=[#+=-])|(?<=^\d)(?=[.)])|(?<=^\d\d)(?=[.)])")  # would begin a heading or a list
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Section:
     record: Record | None = None
     why: str = ""
     drawn: Drawn | None = None
+    not_shown: str = ""  # why there is no picture
     rows: list[dict[str, Any]] = field(default_factory=list)
     committed: bool = False
     kept: Section | None = None  # the committed result beside it
@@ -47,12 +52,13 @@ class Section:
             return f"Not run: {self.why}"
         meta = self.record.meta
         older = f"The last run gave no record ({self.why}); this one is older. " if self.why else ""
-        told = f"Record {self.record.name}/{self.record.key}"
+        found = f"Record {self.record.name}/{self.record.key}"
+        found += " (of a format without a digest over the whole: unchecked)" if self.record.seal is None else ""
         seconds = f"{float(meta.get('wall_seconds', 0.0)):.1f} s of computing"
         if self.committed:
-            return f"{origin(meta)} {told}, {seconds}."
+            return f"{origin(meta)} {found}, {seconds}."
         return (
-            f"{older}{told}: preset {meta.get('preset', 'unknown')}, {commit_of(meta)}, {device_of(meta)}, "
+            f"{older}{found}: preset {meta.get('preset', 'unknown')}, {commit_of(meta)}, {device_of(meta)}, "
             f"{seconds}, finished {meta.get('finished', 'at an unknown time')}."
         )
 
@@ -76,11 +82,12 @@ def write_report(records: Path, drawings: Path, out: Path, results: Path | None 
     """
     sections = collect(records, drawings, results)
     rows = [row for section in sections for row in (*section.rows, *(section.kept.rows if section.kept else ()))]
-    markdown = to_markdown(sections, Path(os.path.relpath(drawings, out)).as_posix())
+    below = Path(os.path.relpath(drawings, out)).as_posix()
+    markdown = to_markdown(sections, below)
     remove_stale(out)
     write_whole(out / "report.json", (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode(), out)
     write_whole(out / "report.md", markdown.encode(), out)
-    write_whole(out / "report.html", to_html(markdown, out).encode(), out)
+    write_whole(out / "report.html", to_html(markdown, pictures(sections, below)).encode(), out)
     return rows
 
 
@@ -103,8 +110,8 @@ def collect(records: Path, drawings: Path, results: Path | None = None) -> list[
             record = None
             why = _why(status, str(error))
         rows = _rows(name, claim, record, why)
-        drawn = read_drawn(drawings, figure) if record is not None else None
-        sections.append(Section(name, claim, figure, record, why, drawn, rows, kept=kept))
+        drawn, not_shown = _picture(figure, record, drawings)
+        sections.append(Section(name, claim, figure, record, why, drawn, not_shown, rows, kept=kept))
     return sections
 
 
@@ -117,7 +124,33 @@ def _kept(name: str, figure: str, drawings: Path, results: Path) -> Section | No
     except RecordError as error:
         return Section(name, "", figure, None, f"the committed result is damaged: {error}", committed=True)
     rows = [{**row, "source": "committed", "origin": origin(record.meta)} for row in _rows(name, "", record, "")]
-    return Section(name, "", figure, record, "", read_drawn(drawings, figure), rows, committed=True)
+    drawn, not_shown = _picture(figure, record, drawings, committed=True)
+    return Section(name, "", figure, record, "", drawn, not_shown, rows, committed=True)
+
+
+def _picture(
+    figure: str, record: Record | None, drawings: Path, *, committed: bool = False
+) -> tuple[Drawn | None, str]:
+    """Return the picture of a record, or why there is none."""
+    if record is None:
+        return None, ""
+    try:
+        return read_picture(figure, {record.name: record}, drawings, committed=committed), ""
+    except NotShown as reason:
+        return None, str(reason)
+
+
+def pictures(sections: list[Section], drawings: str) -> dict[str, bytes]:
+    """Return every picture that the report shows, by the path in its links."""
+    shown = {_path(section, drawings): section.drawn.png for section in sections if section.drawn is not None}
+    for section in sections:
+        if section.kept is not None and section.kept.drawn is not None:
+            shown[_path(section.kept, drawings)] = section.kept.drawn.png
+    return shown
+
+
+def _path(section: Section, drawings: str) -> str:
+    return f"{drawings}/{COMMITTED if section.committed else ''}/{section.figure}.png".replace("//", "/")
 
 
 def _why(status: RunStatus | None, otherwise: str) -> str:
@@ -164,13 +197,14 @@ def to_markdown(sections: list[Section], drawings: str) -> str:
         "| :--- | :--- | :--- |",
     ]
     for section in sections:
-        lines.append(f"| [{section.name}](#{section.name}) | {_escaped(section.claim)} | {_verdict(section)} |")
+        link = f"[{_escaped(section.name)}](<#{quote(section.name)}>)"
+        lines.append(f"| {link} | {_escaped(section.claim)} | {_verdict(section)} |")
     for section in sections:
-        lines += ["", f"## {section.name}", "", _escaped(section.claim), ""]
+        lines += ["", f"## {_escaped(section.name)}", "", _escaped(section.claim), ""]
         lines += _section_lines(section, drawings)
         if section.kept is not None:
-            lines += ["", f"### {section.name}: committed result", ""]
-            lines += _section_lines(section.kept, f"{drawings}/{COMMITTED}")
+            lines += ["", f"### {_escaped(section.name)}: committed result", ""]
+            lines += _section_lines(section.kept, drawings)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -185,22 +219,12 @@ def _section_lines(section: Section, drawings: str) -> list[str]:
 def _figure_lines(section: Section, drawings: str) -> list[str]:
     if section.record is None:
         return []
+    name = _escaped(section.figure)
     if section.drawn is None:
-        return [
-            f"*(figure {_escaped(section.figure)} is not drawn: python -m figures draw {_escaped(section.figure)}"
-            f"{' --committed' if section.committed else ''})*",
-            "",
-        ]
-    caption = section.drawn.caption
-    lines = [
-        f"![{_escaped(caption)}](<{quote(f'{drawings}/{section.figure}.png')}>)",
-        "",
-        f"*Figure.* {_escaped(caption)}",
-        "",
-    ]
-    if section.drawn.sources.get(section.name) != section.record.key:
-        lines += ["**The figure shows another record than the table below; draw it again.**", ""]
-    return lines
+        command = f"python -m figures draw {name}{' --committed' if section.committed else ''}"
+        return [f"*(figure {name} {section.not_shown}: {command})*", ""]
+    caption = _escaped(section.drawn.caption)
+    return [f"![{caption}](<{quote(_path(section, drawings))}>)", "", f"*Figure.* {caption}", ""]
 
 
 def _table_lines(section: Section) -> list[str]:
@@ -230,8 +254,8 @@ def _number(value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return ``text`` with everything Markdown would read as markup escaped."""
-    return text.translate(_SPECIAL)
+    """Return ``text`` in one line, with everything Markdown would read as markup escaped."""
+    return _BLOCK.sub(r"\\", " ".join(text.split()).translate(_SPECIAL))
 
 
 _PAGE = """<!DOCTYPE html>
@@ -257,17 +281,28 @@ th {{ text-align: left; background: #f4f4f4; }}
 """
 
 
-def to_html(markdown: str, folder: Path) -> str:
-    """Return the report as one HTML page that holds its images."""
+def to_html(markdown: str, shown: dict[str, bytes]) -> str:
+    """Return the report as one HTML page that holds its images.
+
+    Parameters
+    ----------
+    markdown : str
+    shown : dict
+        Path in a link -> the picture; a link to anything else is not followed, its text stays.
+    """
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = renderer.parse(markdown)
     for index, token in enumerate(tokens):
         if token.type == "heading_open" and token.tag == "h2":
-            token.attrSet("id", tokens[index + 1].content)
+            inline = tokens[index + 1].children or []
+            token.attrSet("id", "".join(child.content for child in inline))
         for child in token.children or []:
             if child.type == "image":
-                source = folder / unquote(str(child.attrGet("src")))
-                child.attrSet("src", "data:image/png;base64," + base64.b64encode(source.read_bytes()).decode())
+                picture = shown.get(unquote(str(child.attrGet("src"))))
+                if picture is None:
+                    child.type, child.tag, child.children = "text", "", None
+                else:
+                    child.attrSet("src", "data:image/png;base64," + base64.b64encode(picture).decode())
     return _PAGE.format(body=renderer.renderer.render(tokens, renderer.options, {}))
