@@ -69,6 +69,14 @@ class Minimum:
         return self.reward if shown and np.isfinite(self.reward).all() else None
 
 
+def ended(reward: FloatArray, value: float, error: float, good: bool, iterations: int) -> Minimum:
+    """Where Newton's iteration ended, as a minimum found or one not found."""
+    if good:
+        return Minimum(reward, value, Status.OPTIMUM, "", error, iterations)
+    reason = f"Newton's iteration ended after {iterations} steps with an estimated error of {error:.1e} in β·log-ratio"
+    return Minimum(reward, value, Status.NOT_CONVERGED, reason, error, iterations)
+
+
 def nowhere(n: int) -> FloatArray:
     """The reward of a problem without one: NaN, shape (n,)."""
     return np.full(n, np.nan)

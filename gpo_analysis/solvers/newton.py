@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
-from gpo_analysis.solvers.minimum import Minimum, Status
+from gpo_analysis.solvers.minimum import Minimum, ended
 
 if TYPE_CHECKING:
     from gpo_analysis.losses.margin_loss import MarginLoss
@@ -206,14 +206,6 @@ class _Stack:
             return np.inf
         inner = _Stack(self.weights[k : k + 1] * (labels[:, None] == labels), self.loss, labels[None], True)
         return float(inner._error(g[None], labels[None])[1][0])
-
-
-def ended(reward: FloatArray, value: float, error: float, good: bool, iterations: int) -> Minimum:
-    """Where Newton's iteration ended, as a minimum found or one not found."""
-    if good:
-        return Minimum(reward, value, Status.OPTIMUM, "", error, iterations)
-    reason = f"Newton's iteration ended after {iterations} steps with an estimated error of {error:.1e} in β·log-ratio"
-    return Minimum(reward, value, Status.NOT_CONVERGED, reason, error, iterations)
 
 
 def _times(weights: FloatArray, values: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape, shape_of
+from gpo_analysis.solvers.cuts import is_small_enough, minimise_by_cuts
 from gpo_analysis.solvers.existence import Verdict, existence, listed
 from gpo_analysis.solvers.faces import Intervals, fixed_blocks, least_norm
 from gpo_analysis.solvers.kinks import minimise_kinked
@@ -137,6 +138,8 @@ class _Case:
 
     def concluded(self, found: Minimum) -> Minimum:
         """From the end of a solver to the answer for the whole problem."""
+        if not found.converged and self.is_smooth and is_small_enough(self.kept):
+            found = minimise_by_cuts(self.kept, self.loss, found.reward)
         found = replace(found, value=self.total(found.value))
         if self.verdict.status is Status.NO_FINITE_OPTIMUM and (found.converged or self.verdict.separated is None):
             return self._nowhere(found, Status.NO_FINITE_OPTIMUM, self.verdict.reason)

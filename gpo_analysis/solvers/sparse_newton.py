@@ -10,8 +10,8 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.laplacian import centred, solve_laplacian
-from gpo_analysis.solvers.minimum import Minimum
-from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP, ended
+from gpo_analysis.solvers.minimum import Minimum, ended
+from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP
 from gpo_analysis.solvers.pairs import WeightedPairs
 
 if TYPE_CHECKING:

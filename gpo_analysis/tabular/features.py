@@ -2,24 +2,24 @@ r"""Policies with linear features, ``π ∝ πref exp(Φw)``: what is never comp
 
 The margin of a pair is linear in w, ``z = β (φ_winner − φ_loser)·w``, so that a convex f gives a convex problem. Its
 optimum is found by Newton's method; where none is finite or unique this is decided first, by linear programs over
-the directions along which the loss never rises (:mod:`.recession`).
+the directions along which the loss never rises (:mod:`gpo_analysis.solvers.row_optimum`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpo_analysis.arrays import BoolArray, FloatArray
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.shape import LossShape, shape_of
+from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import check_positive
-from gpo_analysis.solvers.recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
+from gpo_analysis.solvers.minimum import Minimum, Status
+from gpo_analysis.solvers.row_optimum import minimise_rows
+from gpo_analysis.solvers.rows import WeightedRows
 from gpo_analysis.tabular.problem import PreferenceProblem
-
-MOST_STEPS = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,10 @@ class FeatureSolution:
         KL(π‖πref) in nats, ½E[ρ²] over the problem's pairs; NaN likewise.
     converged : bool
         Whether the policy is the answer: the only optimum, or for f not convex a stationary point.
-    status : str
+    status : Status
         "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point" (f not convex) or "not
-        converged", then a colon and the reason.
+        converged".
+    reason : str
     representative : array, shape (d,), or None
         Where the minimum is reached but not at one policy: the minimiser of least norm of w.
     """
@@ -52,7 +53,8 @@ class FeatureSolution:
     kl: float
     mu_squared_loss: float
     converged: bool
-    status: str
+    status: Status
+    reason: str
     representative: FloatArray | None = None
 
 
@@ -108,198 +110,77 @@ def solve_features(
     f = get_loss(loss) if isinstance(loss, str) else loss
     scale = check_positive(beta, "beta")
     phi = check_features(features, problem)
-    return _Fit(problem, phi, f, scale).solve()
+    at = _Coordinates.of(problem, phi)
+    found = _found(problem, at, f)
+    diagonal = problem.directed_pairs().diagonal_mass
+    return _solution(problem, at, found, scale, found.value + (diagonal * float(f(np.zeros(()))) if diagonal else 0.0))
 
 
-class _Fit:
-    """One problem, in coordinates v = Qᵀ βw of what the pairs can see: margins are ``z = rows @ v``."""
+@dataclass(frozen=True, eq=False)
+class _Coordinates:
+    """``v = seenᵀ βw``, what the pairs can see of w: margins are ``rows @ v``.
 
-    def __init__(self, problem: PreferenceProblem, phi: FloatArray, loss: MarginLoss, beta: float) -> None:
-        self.problem, self.loss, self.beta = problem, loss, beta
+    `table` are the features (m, n, d); `hidden` says whether policies depend on more of w than pairs can see.
+    """
+
+    table: FloatArray
+    rows: FloatArray
+    seen: FloatArray
+    hidden: bool
+
+    @classmethod
+    def of(cls, problem: PreferenceProblem, phi: FloatArray) -> _Coordinates:
         pairs = problem.directed_pairs()
-        self.table = phi.reshape(problem.contexts, problem.n, -1)
-        difference = self.table[pairs.context, pairs.winner] - self.table[pairs.context, pairs.loser]
-        self.weight, self.diagonal = pairs.weight, pairs.diagonal_mass
+        table = phi.reshape(problem.contexts, problem.n, -1)
+        difference = table[pairs.context, pairs.winner] - table[pairs.context, pairs.loser]
         _, sizes, axes = np.linalg.svd(difference, full_matrices=True)
         rank = int(np.sum(sizes > 1e-11 * max(sizes.max(initial=0.0), 1e-300)))
-        self.seen, unseen = axes[:rank].T, axes[rank:].T
-        self.rows = difference @ self.seen
-        drift = self.table @ unseen
-        size = float(np.abs(self.table).max())
-        self.hidden = bool(np.ptp(drift, axis=1).max(initial=0.0) > 1e-9 * size)
-        self.shape: LossShape = shape_of(loss)
+        seen, unseen = axes[:rank].T, axes[rank:].T
+        drift = table @ unseen
+        hidden = bool(np.ptp(drift, axis=1).max(initial=0.0) > 1e-9 * float(np.abs(table).max()))
+        return cls(table, difference @ seen, seen, hidden)
 
-    def value(self, v: FloatArray) -> float:
-        with np.errstate(over="ignore"):
-            return float(self.weight @ self.loss(self.rows @ v)) + self.at_zero()
 
-    def at_zero(self) -> float:
-        return self.diagonal * float(self.loss(np.zeros(()))) if self.diagonal else 0.0
-
-    def solve(self) -> FeatureSolution:
-        shape = self.shape
-        if shape.kinks and not (shape.convex and shape.is_piecewise_linear):
-            raise ValueError(
-                f"{self.loss.name} has jumps in its slope without being piecewise linear and convex; solve_features "
-                "takes smooth losses and piecewise linear convex ones"
-            )
-        if not len(self.weight) or not self.rows.shape[1]:
-            zero = np.zeros(self.rows.shape[1])
-            return self.answer(zero, "no pair tells the features apart", several=self.hidden)
-        if not shape.convex:
-            return self.descend()
-        steepest = steepest_recession(self.rows, self.weight, shape.left_slope, shape.right_slope)
-        if steepest < 0:
-            return self.without("unbounded below: along a direction of w the loss falls for ever", -np.inf)
-        if shape.flat_from is None and shape.flat_until is None:
-            away = moved_to_infinity(self.rows, self.weight, shape.left_slope, shape.right_slope)
-            if away.any():
-                return self.without_finite_optimum(away)
-        if shape.is_piecewise_linear:
-            return self.among(*self.linear())
-        v, reached = self.newton(np.zeros(self.rows.shape[1]))
-        if not reached:
-            return self.without("not converged: Newton's method stopped short of the minimum", self.value(v))
-        z = self.rows @ v
-        return self.among(v, *shape.interval(z, 1e-9 * (1.0 + np.abs(z).max())))
-
-    def among(self, v: FloatArray, lower: FloatArray, upper: FloatArray) -> FeatureSolution:
-        """The answer at a minimiser, where all minimisers are those with margins in [lower, upper]."""
-        if not can_move(self.rows, self.rows @ v, lower, upper):
-            return self.answer(v, "the minimum, at one policy only", several=self.hidden)
-        v = least_norm_within(self.rows, lower, upper, v)
-        return self.answer(v, "the loss is flat around its minimum", several=True)
-
-    def newton(self, v: FloatArray) -> tuple[FloatArray, bool]:
-        """A stationary point by damped Newton steps, curvature made positive; and whether one was reached."""
-        value, smallest = self.value(v), np.inf
-        rounding = 1e-14 * self.derivatives(v)[2]  # of a gradient, where f is flat and no pull is left to compare with
-        for _ in range(MOST_STEPS):
-            gradient, bend, pull = self.derivatives(v)
-            size = float(np.abs(gradient).max())
-            if size <= 1e-15 * pull:
-                return v, True
-            sizes, axes = np.linalg.eigh(bend)
-            sizes = np.maximum(np.abs(sizes), 1e-10 * max(np.abs(sizes).max(), 1e-300))
-            step = -axes @ ((axes.T @ gradient) / sizes)
-            fall = float(-gradient @ step)
-            if fall <= 1e-12 * (1.0 + abs(value)):  # below the rounding of the loss: the gradient is the judge
-                if size > 0.5 * smallest:
-                    return v, smallest <= max(1e-8 * pull, rounding)
-                smallest, v = size, v + step
-                value = self.value(v)
-                continue
-            longest = float(np.abs(self.rows @ step).max())
-            length = min(1.0, 10.0 / longest)  # margins move by 10 at most: beyond it an exponential tail overflows
-            while not self.value(v + length * step) <= value - 1e-4 * length * fall:
-                length *= 0.5
-                if length < 1e-12:
-                    return v, size <= 1e-8 * pull
-            v = v + length * step
-            value = self.value(v)
-            if value < -1e50:  # on its way to −∞; further on derivatives overflow
-                break
-        return v, False
-
-    def derivatives(self, v: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-        """Gradient, Hessian, and the size that the gradient would have if no pair pulled against another."""
-        z = self.rows @ v
-        slope = self.weight * self.loss.derivative(z)
-        bend = (self.rows.T * (self.weight * self.loss.derivative(z, 2))) @ self.rows
-        return self.rows.T @ slope, bend, float((np.abs(self.rows).T @ np.abs(slope)).max())
-
-    def descend(self) -> FeatureSolution:
-        """Where descent from πref leads, for an f that is not convex."""
-        v, reached = self.newton(np.zeros(self.rows.shape[1]))
-        gradient, _, pull = self.derivatives(v)
-        value = self.value(v)
-        if value < -1e3 * (1.0 + abs(float(self.loss(np.zeros(()))))):
-            return self.without("unbounded below: descent from the reference does not end", -np.inf)
-        if not reached or np.abs(gradient).max() > 1e-6 * pull:  # all slopes vanish, none balances another
-            away = np.abs(self.rows @ v).max()
-            return self.without(
-                f"no finite optimum: descent from the reference runs off, past margins of {away:.3g}", value
-            )
-        return self.answer(v, "f is not convex; descent from the reference leads here", kind="stationary point")
-
-    def linear(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """A minimiser of a piecewise linear loss by linear programming, and the intervals of all of them."""
-        from scipy.optimize import linprog
-
-        places = np.array([place for place, _ in self.shape.kinks])
-        slopes = self.shape.left_slope + np.concatenate([[0.0], np.cumsum([jump for _, jump in self.shape.kinks])])
-        if not len(places):  # f is a line: with no direction of descent every w is a minimiser
-            free = np.full(len(self.weight), np.inf)
-            return np.zeros(self.rows.shape[1]), -free, free
-        # Lines a_j + s_j z under f; t_k ≥ a_j + s_j z_k.
-        values = self.loss(places)
-        starts = np.concatenate([[values[0] - slopes[0] * places[0]], values - slopes[1:] * places])
-        k, d = self.rows.shape
-        above = np.vstack([np.hstack([s * self.rows, -np.eye(k)]) for s in slopes])
-        found = linprog(
-            np.concatenate([np.zeros(d), self.weight]), A_ub=above, b_ub=-np.repeat(starts, k),
-            bounds=[(None, None)] * (d + k), method="highs-ds",
-            options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-        )  # fmt: skip
-        if found.x is None:
-            raise RuntimeError(f"the linear program of {self.loss.name} was not solved: {found.message}")
-        # The multipliers give a subgradient of each f(z_k); minimisers are the w at which it stays one.
-        multiplier = -found.ineqlin.marginals.reshape(len(slopes), k) / self.weight
-        slope = slopes @ multiplier
-        tolerance = 1e-7 * np.abs(slopes).max()
-        lower, upper = np.full(k, -np.inf), np.full(k, np.inf)
-        for j, place in enumerate(places):
-            lower = np.where(slope > slopes[j] + tolerance, place, lower)
-        for j, place in reversed(list(enumerate(places))):
-            upper = np.where(slope < slopes[j + 1] - tolerance, place, upper)
-        return found.x[:d], lower, upper
-
-    def without_finite_optimum(self, away: BoolArray) -> FeatureSolution:
-        """Pairs at ``away`` go to their limit; the infimum is that limit and the minimum over the others."""
-        rest = self.rows[~away]
-        infimum = self.at_zero() + float(self.weight[away].sum()) * self.shape.right_limit
-        if np.abs(rest).max(initial=0.0) > 0:
-            held = self.weight.copy()
-            self.weight, rows, self.rows = self.weight[~away], self.rows, rest
-            v, _ = self.newton(np.zeros(rest.shape[1]))
-            infimum += float(self.weight @ self.loss(rest @ v))
-            self.weight, self.rows = held, rows
-        else:
-            infimum += float(self.weight[~away].sum()) * float(self.loss(np.zeros(())))
-        count = int(away.sum())
-        return self.without(
-            f"no finite optimum: the features separate {count} of {len(away)} ordered pairs, whose margins grow "
-            "for ever", infimum,
-        )  # fmt: skip
-
-    def without(self, status: str, infimum: float) -> FeatureSolution:
-        shape = self.problem.shape
-        nothing = np.full(shape, np.nan)
-        weights = np.full(self.table.shape[-1], np.nan)
-        return FeatureSolution(weights, nothing, nothing.copy(), infimum, np.nan, np.nan, False, status)
-
-    def answer(self, v: FloatArray, reason: str, *, several: bool = False, kind: str = "optimum") -> FeatureSolution:
-        weights = self.seen @ v / self.beta
-        value = self.value(v)
-        if several or (kind == "stationary point" and self.hidden):
-            if self.hidden:
-                reason += "; features that no pair tells apart leave the policy open"
-            lost = self.without(f"not unique: {reason}", value)
-            return FeatureSolution(**{**lost.__dict__, "representative": weights})
-        tilt = self.table @ weights
-        log_reference = np.log(self.problem.reference).reshape(tilt.shape)
-        joint = tilt + log_reference
-        log_ratio = tilt - np.logaddexp.reduce(joint, axis=1, keepdims=True)
-        policy = np.exp(log_ratio + log_reference)
-        rho = self.problem.directed_pairs().margins(log_ratio)
-        shape = self.problem.shape
-        return FeatureSolution(
-            weights=weights,
-            policy=policy.reshape(shape),
-            log_ratio=log_ratio.reshape(shape),
-            population_loss=value,
-            kl=float(self.problem.shares() @ np.sum(policy * log_ratio, axis=1)),
-            mu_squared_loss=float(0.5 * self.weight @ rho**2),
-            converged=True,
-            status=f"{kind}: {reason}",
+def _found(problem: PreferenceProblem, at: _Coordinates, loss: MarginLoss) -> Minimum:
+    """The minimum in v; features that no pair tells apart make it not unique."""
+    weight, shape = problem.directed_pairs().weight, shape_of(loss)
+    if shape.kinks and not (shape.convex and shape.is_piecewise_linear):
+        raise ValueError(
+            f"{loss.name} has jumps in its slope without being piecewise linear and convex; solve_features "
+            "takes smooth losses and piecewise linear convex ones"
         )
+    if len(weight) and at.rows.shape[1]:
+        found = minimise_rows(WeightedRows(at.rows, weight), loss, shape)
+    else:
+        nothing = np.zeros(at.rows.shape[1])
+        value = float(weight.sum()) * float(loss(np.zeros(())))
+        found = Minimum(nothing, value, Status.OPTIMUM, "no pair tells the features apart")
+    if at.hidden and (found.converged or found.status is Status.NOT_UNIQUE):
+        reason = f"{found.reason}; features that no pair tells apart leave the policy open"
+        return replace(found, status=Status.NOT_UNIQUE, reason=reason)
+    return found
+
+
+def _solution(
+    problem: PreferenceProblem, at: _Coordinates, found: Minimum, beta: float, value: float
+) -> FeatureSolution:
+    size = at.table.shape[-1]
+    answer = at.seen @ found.reward / beta if found.converged else np.zeros(size)
+    tilt = at.table @ answer
+    log_reference = np.log(problem.reference).reshape(tilt.shape)
+    log_ratio = tilt - np.logaddexp.reduce(tilt + log_reference, axis=1, keepdims=True)
+    policy = np.exp(log_ratio + log_reference)
+    pairs = problem.directed_pairs()
+    withheld = 0.0 if found.converged else np.nan
+    return FeatureSolution(
+        weights=answer + withheld,
+        policy=policy.reshape(problem.shape) + withheld,
+        log_ratio=log_ratio.reshape(problem.shape) + withheld,
+        population_loss=value,
+        kl=float(problem.shares() @ np.sum(policy * log_ratio, axis=1)) + withheld,
+        mu_squared_loss=float(0.5 * pairs.weight @ pairs.margins(log_ratio) ** 2) + withheld,
+        converged=found.converged,
+        status=found.status,
+        reason=found.reason,
+        representative=at.seen @ found.reward / beta if found.status is Status.NOT_UNIQUE else None,
+    )
