@@ -20,6 +20,7 @@ from llm.data.types import Example, Pair
 __all__ = [
     "TITLE_TEMPLATE",
     "Labelled",
+    "continuations",
     "examples_of",
     "find_split",
     "kind_of",
@@ -110,6 +111,24 @@ def labelled_of(
 ) -> tuple[list[Labelled], ReadReport]:
     """Turn numbered records {text, label} into labelled texts."""
     return _kept(records, source, config, "labelled", lambda row: Labelled(row["text"].strip(), row["label"].strip()))
+
+
+def continuations(texts: Sequence[Labelled], *, words: int = 4) -> list[Example]:
+    """Return comments as examples: the first words are the prompt, the rest the target; shorter ones are left out.
+
+    Examples
+    --------
+    >>> continuations([Labelled("What a very fine day it is", "positive"), Labelled("Too short", "negative")])
+    [Example(prompt='What a very fine', target='day it is', meta={'label': 'positive'})]
+    """
+    if words < 1:
+        raise ValueError(f"words is {words}; accepted is 1 or more")
+    split = ((text, text.text.split()) for text in texts)
+    return [
+        Example(" ".join(parts[:words]), " ".join(parts[words:]), {"label": text.label})
+        for text, parts in split
+        if len(parts) > words
+    ]
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss
 from llm.data.types import Example, Reward
 from llm.evaluation.expansion import compare_gradients
@@ -17,10 +17,8 @@ from llm.evaluation.margins import margins, on_policy_mu_squared
 from llm.evaluation.texts import dependence, describe
 from llm.evaluation.win_rate import BestOfN, WinRate, best_of_n, compare, length_controlled, win_rate
 from llm.policy.sampling import sample
-from llm.policy.sequences import along
+from llm.policy.logprobs import along, logprobs_of
 from llm.policy.tokenizers import encode_prompts
-
-FloatArray = NDArray[np.float64]
 
 __all__ = ["EvaluationSet", "Findings", "HeldOutPairs", "best_of_n_table", "evaluate", "prepare"]
 
@@ -176,14 +174,13 @@ def evaluate(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float)
         `compare_gradients` and `describe`, ``length_controlled_win_rate``, ``reward_on_length``, ``rho_on_length`` and
         their ``_correlation``. `signature` says in words what it shows.
     """
-    pad_id = against.tokenizer.pad_token_id
     drawn = sample(
         policy, against.tokenizer, against.prompt_ids, seed=against.seed + POLICY_STREAM,
         max_new_tokens=against.max_new_tokens, batch_size=against.batch_size,
     )  # fmt: skip
     texts = drawn.texts(against.tokenizer)
     rewards = against.reward([example.prompt for example in against.examples], texts)
-    said = along(policy, against.reference, against.prompt_ids, drawn.tokens, padding=pad_id)
+    said = along(policy, against.reference, against.prompt_ids, drawn.tokens)
     row: dict[str, Any] = _named(win_rate(rewards, against.reference_rewards), "")
     row |= _named(win_rate(rewards, against.target_rewards), "human_") | _judged(against, texts)
     row |= {"kl": float(said[:, 0].mean()), "kl_stderr": _stderr(said[:, 0])}
@@ -239,13 +236,13 @@ def _on_policy(policy: Any, against: EvaluationSet, said: FloatArray) -> dict[st
         policy, against.tokenizer, some, seed=against.seed + SECOND_STREAM, max_new_tokens=against.max_new_tokens,
         batch_size=against.batch_size,
     )  # fmt: skip
-    again = along(policy, against.reference, some, second.tokens, padding=against.tokenizer.pad_token_id)
+    again = along(policy, against.reference, some, second.tokens)
     ratios = np.stack([said[:count, 1] - said[:count, 2], again[:, 1] - again[:, 2]], 1)
     value, stderr = on_policy_mu_squared(ratios)
     return {"mu_squared_loss_on_policy": value, "mu_squared_loss_on_policy_stderr": stderr}
 
 
-def _lengths(rewards: FloatArray, lengths: NDArray[np.int64], against: EvaluationSet) -> dict[str, float]:
+def _lengths(rewards: FloatArray, lengths: IntArray, against: EvaluationSet) -> dict[str, float]:
     slope, correlation = dependence(rewards, lengths)
     won, _ = compare(rewards, against.reference_rewards)
     controlled = length_controlled(won, lengths - against.reference_lengths.mean(1))
@@ -258,8 +255,8 @@ def _lengths(rewards: FloatArray, lengths: NDArray[np.int64], against: Evaluatio
 
 
 def _pairs(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float) -> dict[str, float]:
-    pairs, pad_id = against.pairs, against.tokenizer.pad_token_id
-    logps = np.stack([_logps(policy, pairs.prompts, side, pad_id) for side in (pairs.chosen, pairs.rejected)], 1)
+    pairs = against.pairs
+    logps = np.stack([logprobs_of(policy, pairs.prompts, side) for side in (pairs.chosen, pairs.rejected)], 1)
     found = margins(logps, pairs.reference_logps, loss, beta, pairs.p)
     change = logps - pairs.reference_logps
     longer = [len(a) - len(b) for a, b in zip(pairs.chosen, pairs.rejected, strict=True)]
@@ -269,22 +266,9 @@ def _pairs(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float) -
     if count:
         found |= compare_gradients(
             policy, pairs.prompts[:count], pairs.chosen[:count], pairs.rejected[:count], pairs.reference_logps[:count],
-            loss, beta, padding=pad_id, p=pairs.p[:count],
+            loss, beta, p=pairs.p[:count],
         )  # fmt: skip
     return found
-
-
-def _logps(policy: Any, prompts: Any, responses: Any, pad_id: int) -> FloatArray:
-    import torch
-
-    from llm.policy.sequences import response_logps
-
-    with torch.no_grad():
-        parts = [
-            response_logps(policy, prompts[i : i + 128], responses[i : i + 128], padding=pad_id)
-            for i in range(0, len(prompts), 128)
-        ]
-    return torch.cat(parts).double().cpu().numpy()
 
 
 def _stderr(values: FloatArray) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from gpo_analysis.losses import MarginLoss
-from llm.policy.sequences import Ids, response_logps
+from llm.policy.logprobs import response_logprobs
+from llm.policy.packing import Ids, response_rows
 
 __all__ = ["compare_gradients"]
 
@@ -24,7 +25,6 @@ def compare_gradients(
     loss: MarginLoss,
     beta: float,
     *,
-    padding: int,
     p: Any | None = None,
     orders: Sequence[int] = ORDERS,
 ) -> dict[str, float]:
@@ -45,8 +45,6 @@ def compare_gradients(
         (n, 2) of πref.
     loss, beta
         f and β.
-    padding
-        Token to pad with.
     p
         (n,) soft labels; ones unless given.
     orders
@@ -57,7 +55,8 @@ def compare_gradients(
     dict
         ``gradient_norm``; for each order k ``cosine_k`` and ``relative_error_k``, |g_k − g| / |g|.
     """
-    logps = response_logps(model, [*prompts, *prompts], [*chosen, *rejected], padding=padding)
+    batch = response_rows([*prompts, *prompts], [*chosen, *rejected]).to(model.device)
+    logps = response_logprobs(model, batch)[0]
     reference = torch.as_tensor(reference_logps, dtype=logps.dtype, device=logps.device)
     rho = (logps[: len(prompts)] - reference[:, 0]) - (logps[len(prompts) :] - reference[:, 1])
     z = (beta * rho).detach().double()

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from scipy.special import expit, gammaln
 from scipy.stats import norm, t
 
-FloatArray = NDArray[np.float64]
+from gpo_analysis.arrays import FloatArray
 
 __all__ = ["BestOfN", "WinRate", "best_of_n", "compare", "interval", "length_controlled", "win_rate"]
 

@@ -1,13 +1,19 @@
-"""Log-probabilities of responses, without the full logits: a chunked head, float32 sums, a cache of the reference.
+"""Log-probabilities of responses: the one way to them, for training, the reference's table and evaluation.
 
-Shapes: R runs of a stack (1 for a plain model), n response tokens, d the model's width, v its vocabulary, b pairs.
+Hidden states are taken where a response's token is predicted (`llm.policy.packing.Batch`), the head is applied to a
+chunk of them at a time, sums are in float32 or wider. Training's and the reference's numbers come by the same
+operations in the same dtype (`precision`), so that at the start of training ρ is 0 up to the order of sums.
+
+Shapes: R runs of a stack (1 for a model by itself), n response tokens, d the model's width, v its vocabulary, b pairs,
+k responses.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +21,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.integrations.sequences import next_token_kl
 from llm.policy.batches import TokenizedPairs
-from llm.policy.packing import Batch, pack
-from llm.training.checkpoints import CheckpointError, load_tensors, save_tensors
-
-__all__ = ["CHUNK_ELEMENTS", "chosen_logprobs", "model_checksum", "pair_logprobs", "reference_logprobs", "sum_segments"]
+from llm.policy.packing import Batch, Ids, pack, response_rows
+from llm.storage.checksums import checksum_model
+from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors
 
 #: How many logits are in memory at once, at most (64 MiB in float32), unless one position of all runs has more.
 CHUNK_ELEMENTS = 1 << 24
+
+#: Of a computation: float32, or bfloat16 by autocast with float32 parameters and sums.
+DTYPES = ("float32", "bfloat16")
 
 
 def chosen_logprobs(
@@ -119,28 +129,112 @@ def _logits(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return torch.bmm(hidden.float(), runs.float())
 
 
-def sum_segments(logps: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """(R, n) token log-probabilities → (R, b, 2) sums over the chosen and the rejected response."""
-    total = torch.zeros(len(logps), 2 * batch.pairs, dtype=logps.dtype, device=logps.device)
-    return total.index_add(1, batch.segments, logps).view(len(logps), batch.pairs, 2)
+def precision(device: torch.device | str, dtype: str) -> AbstractContextManager[Any]:
+    """Return the context to compute log-probabilities in: autocast for "bfloat16", nothing for "float32"."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; accepted are {', '.join(DTYPES)}")
+    return torch.autocast(torch.device(device).type, torch.bfloat16) if dtype == "bfloat16" else nullcontext()
 
 
-def pair_logprobs(model: Any, batch: Batch, *, chunk_elements: int = CHUNK_ELEMENTS) -> torch.Tensor:
-    """log π(y|x) of both responses of each pair: (R, b, 2) float32 sums over response tokens, with autograd.
+def response_logprobs(model: Any, batch: Batch, *, chunk_elements: int = CHUNK_ELEMENTS) -> torch.Tensor:
+    """log π(y|x) of each response, with autograd.
 
     Parameters
     ----------
-    model
+    model : model
         A causal language model of `transformers` (R = 1), a `peft` model, or a stack (`llm.training.stacked`,
         `llm.training.lora_stacks`).
-    batch
+    batch : Batch
         On the model's device.
+    chunk_elements : int
+        See `chosen_logprobs`.
+
+    Returns
+    -------
+    tensor, shape (R, k)
+        float32 (float64 of a float64 model) sums over a response's tokens, in nats.
 
     Raises
     ------
     ValueError
-        For a model whose logits are more than hidden states times output embeddings.
+        For a model whose logits are more than hidden states times output embeddings, or another attention than sdpa
+        and eager.
     """
+    hidden, weight = _predicting(model, batch)
+    logps = chosen_logprobs(hidden, weight, batch.targets, chunk_elements=chunk_elements)
+    return _summed(logps, batch)
+
+
+def pair_logprobs(model: Any, batch: Batch, *, chunk_elements: int = CHUNK_ELEMENTS) -> torch.Tensor:
+    """log π(y|x) of both responses of each pair: `response_logprobs` as (R, b, 2), chosen first."""
+    found = response_logprobs(model, batch, chunk_elements=chunk_elements)
+    return found.view(len(found), -1, 2)
+
+
+@torch.no_grad()
+def logprobs_of(model: Any, prompts: Ids, responses: Ids, *, batch_size: int = 128) -> FloatArray:
+    """log π(y|x) of any number of responses, in batches of like length.
+
+    Parameters
+    ----------
+    model : model
+        A causal language model.
+    prompts, responses : sequences of k lists of ids
+        Responses end with the end token.
+    batch_size : int
+        Responses side by side.
+
+    Returns
+    -------
+    array, shape (k,)
+        In nats.
+    """
+    found = np.empty(len(prompts))
+    for rows in _like_lengths(prompts, responses, batch_size):
+        batch = response_rows([prompts[i] for i in rows], [responses[i] for i in rows]).to(model.device)
+        found[rows] = response_logprobs(model, batch)[0].double().cpu().numpy()
+    return found
+
+
+@torch.no_grad()
+def along(policy: Any, reference: Any, prompts: Ids, responses: Ids, *, batch_size: int = 128) -> FloatArray:
+    """KL, log πθ(y|x) and log πref(y|x) along responses.
+
+    KL is the sum over a response's tokens of the exact KL of the next-token distributions, over the whole vocabulary.
+    For responses of πθ its mean is an unbiased estimate of KL(πθ‖πref), of lower variance than that of the difference
+    of the log-probabilities.
+
+    Parameters
+    ----------
+    policy, reference : model
+        Causal language models of one vocabulary.
+    prompts, responses : sequences of k lists of ids
+        Responses end with the end token.
+    batch_size : int
+        Responses side by side.
+
+    Returns
+    -------
+    array, shape (k, 3)
+        In nats.
+    """
+    found = np.empty((len(prompts), 3))
+    for rows in _like_lengths(prompts, responses, batch_size):
+        batch = response_rows([prompts[i] for i in rows], [responses[i] for i in rows]).to(policy.device)
+        first, second = (_predicting(model, batch) for model in (policy, reference))
+        step = max(1, CHUNK_ELEMENTS // first[1].shape[-2])
+        parts = []
+        for start in range(0, len(batch.targets), step):
+            mine, theirs = (_logits(hidden[:, start : start + step], weight)[0] for hidden, weight in (first, second))
+            index = batch.targets[start : start + step, None]
+            logps = [(x.gather(-1, index)[:, 0] - x.logsumexp(-1)).double() for x in (mine, theirs)]
+            parts.append(torch.stack([next_token_kl(mine, theirs).double(), *logps]))
+        found[rows] = _summed(torch.cat(parts, 1), batch).T.cpu().numpy()
+    return found
+
+
+def _predicting(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(R, n, d) hidden states that predict the batch's response tokens, and the output embeddings."""
     runs = int(getattr(model, "runs", 1))
     network = getattr(model, "network", model)
     inner = network.get_base_model() if hasattr(network, "get_base_model") else network
@@ -158,8 +252,20 @@ def pair_logprobs(model: Any, batch: Batch, *, chunk_elements: int = CHUNK_ELEME
         position_ids=batch.positions.repeat(runs, 1),
         use_cache=False,
     ).last_hidden_state
-    rows = hidden.reshape(runs, -1, hidden.shape[-1])[:, batch.sources]
-    return sum_segments(chosen_logprobs(rows, head.weight, batch.targets, chunk_elements=chunk_elements), batch)
+    return hidden.reshape(runs, -1, hidden.shape[-1])[:, batch.sources], head.weight
+
+
+def _summed(values: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """(R, n) numbers of tokens → (R, k) sums over responses."""
+    total = torch.zeros(len(values), batch.responses, dtype=values.dtype, device=values.device)
+    return total.index_add(1, batch.segments, values)
+
+
+def _like_lengths(prompts: Ids, responses: Ids, size: int) -> Iterator[IntArray]:
+    """Indices in batches of like length."""
+    order = np.argsort([len(x) + len(y) for x, y in zip(prompts, responses, strict=True)], kind="stable")
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def _head(model: Any) -> Any:
@@ -172,15 +278,6 @@ def _head(model: Any) -> Any:
     return head
 
 
-def model_checksum(model: Any) -> str:
-    """Return a SHA-256 over the model's configuration and weights, in hexadecimal digits."""
-    total = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True, default=str).encode())
-    for name, value in sorted(model.state_dict().items()):
-        total.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        total.update(value.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
-    return total.hexdigest()
-
-
 @torch.no_grad()
 def reference_logprobs(
     model: Any,
@@ -189,29 +286,37 @@ def reference_logprobs(
     cache: str | os.PathLike[str] | None = None,
     batch_size: int = 64,
     chunk_elements: int = CHUNK_ELEMENTS,
+    dtype: str = "float32",
 ) -> NDArray[np.float32]:
-    """log πref of every pair's two responses, (n, 2) sums in nats, computed once and kept.
+    """log πref of every pair's two responses, computed once and kept.
 
     Parameters
     ----------
-    model
+    model : model
         The reference.
-    pairs
-        Tokenised pairs.
-    cache
-        Folder for the file ``reference-<checksum of model and pairs>.safetensors``; None keeps nothing. A file that
-        cannot be read is computed again.
-    batch_size
+    pairs : TokenizedPairs
+        n pairs.
+    cache : path, optional
+        Folder for the file ``reference-<checksum of model, pairs and dtype>.safetensors``; None keeps nothing. A file
+        that cannot be read is computed again.
+    batch_size : int
         Pairs a batch. Batches hold pairs of like length.
-    chunk_elements
+    chunk_elements : int
         See `chosen_logprobs`.
+    dtype : {"float32", "bfloat16"}
+        Of the computation: that of the training which the numbers are for, or ρ would start at a rounding error.
+
+    Returns
+    -------
+    array, shape (n, 2)
+        Sums over tokens in nats, chosen first.
 
     Raises
     ------
     ValueError
         Where a log-probability is not finite, naming the pair.
     """
-    key = hashlib.sha256((model_checksum(model) + pairs.checksum()).encode()).hexdigest()[:32]
+    key = hashlib.sha256((checksum_model(model) + pairs.checksum() + dtype).encode()).hexdigest()[:32]
     path = None if cache is None else Path(cache) / f"reference-{key}.safetensors"
     if path is not None and path.is_file():
         try:
@@ -226,7 +331,8 @@ def reference_logprobs(
     for start in range(0, len(pairs), batch_size):
         rows = order[start : start + batch_size]
         batch = pack(pairs.take(rows)).to(device)
-        found[rows] = pair_logprobs(model, batch, chunk_elements=chunk_elements)[0].float().cpu().numpy()
+        with precision(device, dtype):
+            found[rows] = pair_logprobs(model, batch, chunk_elements=chunk_elements)[0].float().cpu().numpy()
     broken = np.flatnonzero(~np.isfinite(found).all(1))
     if broken.size:
         raise ValueError(f"the reference gives pair {broken[0]} the log-probabilities {found[broken[0]].tolist()}")

@@ -7,16 +7,15 @@ renamed into it, so that a full disk or a killed process leaves the previous one
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llm.policy.tokenizers import FINGERPRINT, check_tokenizer, fingerprint, load_tokenizer
+from llm.storage.folders import new_folder
 
 __all__ = [
     "LlamaSize",
@@ -24,7 +23,6 @@ __all__ = [
     "add_lora",
     "count_parameters",
     "load_model",
-    "new_folder",
     "save_model",
     "small_llama",
 ]
@@ -214,36 +212,6 @@ def save_model(model: Any, tokenizer: Any, folder: str | os.PathLike[str]) -> No
     with new_folder(folder) as fresh, _no_bars():
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
-
-
-@contextmanager
-def new_folder(folder: str | os.PathLike[str], *, replaces: Sequence[str] = ()) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of ``folder`` when the block ends without an exception.
-
-    Parameters
-    ----------
-    folder
-        The place. What stands there is replaced.
-    replaces
-        Where given, names that what stands there may hold; anything else in it is an error, so that a mistyped path
-        never removes a stranger's files.
-    """
-    target = Path(folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    strange = {path.name for path in target.iterdir()} - set(replaces) if replaces and target.is_dir() else set()
-    if strange:
-        raise ValueError(f"{target} holds {', '.join(sorted(strange))}; it is not replaced")
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    fresh.chmod(0o755)
-    try:
-        yield fresh
-        aside = fresh.with_name(fresh.name + ".old")
-        if target.exists():
-            target.rename(aside)
-        fresh.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 @contextmanager

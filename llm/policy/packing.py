@@ -1,4 +1,4 @@
-"""Pairs as rows of a batch: the prompt computed once for both responses, or the plain way with two rows a pair.
+"""Responses as rows of a batch: a pair's prompt computed once for both, or a row for each response.
 
 A *packed* row is prompt, chosen, rejected. The rejected response's positions start again where the prompt ends and it
 does not see the chosen one, so that each token has the same past as in a row of its own; a causal model gives it the
@@ -11,6 +11,7 @@ prompt's last one serving both responses.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,27 +19,27 @@ import torch
 
 from llm.policy.batches import TokenizedPairs
 
-__all__ = ["Batch", "pack", "plain"]
+Ids = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A padded batch of m rows and t columns holding b pairs, with n response tokens in all.
+    """A padded batch of m rows and t columns holding k responses, with n response tokens in all.
 
     Parameters
     ----------
-    input_ids, positions
-        (m, t) token ids and positions. Padding stands on the right; its id is 0 and never enters a result.
-    visible
-        (m, 1, t, t) booleans: whether the token of the row sees that of the column.
-    sources
-        (n,) indices into the m·t positions: where the token is predicted from.
-    targets
-        (n,) the token's id.
-    segments
-        (n,) which response the token belongs to: 2i for the chosen, 2i + 1 for the rejected one of pair i.
-    pairs
-        b.
+    input_ids, positions : tensor, shape (m, t)
+        Token ids and positions. Padding stands on the right; its id is 0 and never enters a result.
+    visible : boolean tensor, shape (m, 1, t, t)
+        Whether the token of the row sees that of the column.
+    sources : tensor, shape (n,)
+        Indices into the m·t positions: where the token is predicted from.
+    targets : tensor, shape (n,)
+        The token's id.
+    segments : tensor, shape (n,)
+        Which response the token belongs to; of pairs, 2i for the chosen and 2i + 1 for the rejected one of pair i.
+    responses : int
+        k.
     """
 
     input_ids: torch.Tensor
@@ -47,12 +48,12 @@ class Batch:
     sources: torch.Tensor
     targets: torch.Tensor
     segments: torch.Tensor
-    pairs: int
+    responses: int
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "pairs"}
-        return Batch(**moved, pairs=self.pairs)
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "responses"}
+        return Batch(**moved, responses=self.responses)
 
 
 def pack(pairs: TokenizedPairs) -> Batch:
@@ -71,18 +72,45 @@ def pack(pairs: TokenizedPairs) -> Batch:
     rows = []
     for i, (x, a, b) in enumerate(zip(pairs.prompt, pairs.chosen, pairs.rejected, strict=True)):
         rows.append((x, [(2 * i, a), (2 * i + 1, b)]))
-    return _batch(rows, len(pairs))
+    return _batch(rows, 2 * len(pairs))
 
 
-def plain(pairs: TokenizedPairs) -> Batch:
+def unpacked(pairs: TokenizedPairs) -> Batch:
     """Two rows a pair, prompt and chosen, prompt and rejected: what `pack` is to agree with."""
     rows = []
     for i, (x, a, b) in enumerate(zip(pairs.prompt, pairs.chosen, pairs.rejected, strict=True)):
         rows += [(x, [(2 * i, a)]), (x, [(2 * i + 1, b)])]
-    return _batch(rows, len(pairs))
+    return _batch(rows, 2 * len(pairs))
 
 
-def _batch(rows: list[tuple[list[int], list[tuple[int, list[int]]]]], pairs: int) -> Batch:
+def response_rows(prompts: Ids, responses: Ids) -> Batch:
+    """One row a response.
+
+    Parameters
+    ----------
+    prompts, responses : sequences of k lists of ids
+        Each of one token or more; responses end with the end token.
+
+    Raises
+    ------
+    ValueError
+        For a prompt or a response without a token, naming it.
+
+    Examples
+    --------
+    >>> batch = response_rows([[5, 6], [7]], [[1], [8, 1]])
+    >>> batch.input_ids.tolist(), batch.targets.tolist(), batch.segments.tolist()
+    ([[5, 6, 1], [7, 8, 1]], [1, 8, 1], [0, 1, 1])
+    """
+    for name, rows in (("prompt", prompts), ("response", responses)):
+        empty = [index for index, row in enumerate(rows) if not len(row)]
+        if empty:
+            raise ValueError(f"{name} {empty[0]} has no token; accepted are ones with at least one")
+    made = [(list(x), [(i, list(y))]) for i, (x, y) in enumerate(zip(prompts, responses, strict=True))]
+    return _batch(made, len(made))
+
+
+def _batch(rows: list[tuple[list[int], list[tuple[int, list[int]]]]], responses: int) -> Batch:
     """Rows of a prompt and its numbered responses, padded to the longest."""
     width = max(len(x) + sum(len(y) for _, y in answers) for x, answers in rows)
     ids, positions, owner = (np.zeros((len(rows), width), dtype=np.int64) for _ in range(3))
@@ -106,4 +134,4 @@ def _batch(rows: list[tuple[list[int], list[tuple[int, list[int]]]]], pairs: int
     source, target, segment = joined
     whole = (torch.from_numpy(part) for part in (ids, positions, visible[:, None]))
     tokens, places, seen = whole
-    return Batch(tokens, places, seen, source, target, segment, pairs)
+    return Batch(tokens, places, seen, source, target, segment, responses)

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from llm.data.filters import fitting
+from llm.policy.lengths import fitting
 from llm.data.readers import Labelled
 from llm.data.types import Example, Pair, Preference, Reward, read_examples, write_examples
 from llm.data.world import WorldConfig, demonstration
-from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.reports import finished_report, mark_done, stage_key
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts, fingerprint
 from llm.rewards.comparisons import Comparison, from_pairs, halves, title_comparisons

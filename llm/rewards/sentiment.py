@@ -25,12 +25,12 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from llm.data.readers import Labelled
-from llm.data.types import Example
-from llm.done import checksum_texts, finished_report, mark_done, stage_key
-from llm.policy.models import new_folder
+from llm.storage.checksums import checksum_texts
+from llm.storage.reports import finished_report, mark_done, stage_key
+from llm.storage.folders import new_folder
 from llm.rewards.network import words_of
 
-__all__ = ["SentimentConfig", "SentimentReward", "continuations", "features", "load_sentiment", "train_sentiment"]
+__all__ = ["SentimentConfig", "SentimentReward", "features", "load_sentiment", "train_sentiment"]
 
 FEATURES = ("words", "letters")
 WEIGHTS, SETTINGS = "weights.safetensors", "reward.json"
@@ -163,24 +163,6 @@ def load_sentiment(folder: str | os.PathLike[str]) -> SentimentReward:
     config = SentimentConfig(**json.loads((Path(folder) / SETTINGS).read_text(encoding="utf-8")))
     found = load_file(str(Path(folder) / WEIGHTS))
     return SentimentReward(found["weights"], float(found["bias"][0]), config)
-
-
-def continuations(texts: Sequence[Labelled], *, words: int = 4) -> list[Example]:
-    """Return comments as examples: the first words are the prompt, the rest the target; shorter ones are left out.
-
-    Examples
-    --------
-    >>> continuations([Labelled("What a very fine day it is", "positive"), Labelled("Too short", "negative")])
-    [Example(prompt='What a very fine', target='day it is', meta={'label': 'positive'})]
-    """
-    if words < 1:
-        raise ValueError(f"words is {words}; accepted is 1 or more")
-    split = ((text, text.text.split()) for text in texts)
-    return [
-        Example(" ".join(parts[:words]), " ".join(parts[words:]), {"label": text.label})
-        for text, parts in split
-        if len(parts) > words
-    ]
 
 
 def _matrix(texts: Sequence[str], config: SentimentConfig) -> csr_matrix:

@@ -16,7 +16,7 @@ from llm.data.world import WorldConfig
 from llm.policy.models import LlamaSize, LoraSettings
 from llm.policy.tokenizers import TokenizerConfig
 from llm.rewards.gold import GoldConfig
-from llm.study.pairs import LabelConfig, PairsConfig
+from llm.rewards.pairs import LabelConfig, PairsConfig
 from llm.training.sft import SftConfig
 
 __all__ = [

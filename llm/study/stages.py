@@ -1,6 +1,6 @@
 """The stages of a study, each from what the earlier ones left on disk.
 
-A stage's folder ends with ``stage.json``, the key of its configuration and inputs (`llm.done`): found there, the stage
+A stage's folder ends with ``stage.json``, the key of its configuration and inputs (`llm.storage.reports`): found there, the stage
 does nothing but read. So a study that was killed goes on where it was, and a changed setting runs again what depends
 on it.
 """
@@ -21,14 +21,15 @@ import numpy as np
 from gpo_analysis.records import write_whole
 from llm.data.types import Example, Pair, Reward, write_pairs
 from llm.data.world import demonstration, generate, vocabulary
-from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.reports import finished_report, mark_done, stage_key
 from llm.evaluation.evaluate import EvaluationSet, HeldOutPairs, best_of_n_table, prepare
 from llm.policy.models import load_model, save_model, small_llama
 from llm.policy.sampling import sample
-from llm.policy.sequences import along
+from llm.policy.logprobs import logprobs_of
 from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint, train_tokenizer
 from llm.study.config import StudyConfig
-from llm.study.pairs import PairsConfig, make_pairs
+from llm.rewards.pairs import PairsConfig, make_pairs
 from llm.training.sft import fine_tune, measure_quality
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Study:
         """
         if self.raw.kind == "world":
             return self.raw
-        from llm.data.filters import within_tokens
+        from llm.policy.lengths import within_tokens
 
         model, tokenizer = self.base
         room = int(getattr(model.config, "max_position_embeddings", 1 << 20)) - self.longest
@@ -312,8 +313,7 @@ class Study:
         prompts = encode_prompts(self.tokenizer, [pair.prompt for pair in self.held_out])
         chosen = encode_responses(self.tokenizer, [pair.chosen for pair in self.held_out])
         rejected = encode_responses(self.tokenizer, [pair.rejected for pair in self.held_out])
-        pad = self.tokenizer.pad_token_id
-        logps = [along(self.reference, self.reference, prompts, y, padding=pad)[:, 2] for y in (chosen, rejected)]
+        logps = [logprobs_of(self.reference, prompts, y) for y in (chosen, rejected)]
         held_out = HeldOutPairs(
             prompts, chosen, rejected, np.stack(logps, 1), np.array([pair.p for pair in self.held_out])
         )

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from gpo_analysis.records import write_whole
 from llm.devices import on_first, own_share, place, wait_for_all
 from llm.policy.batches import TokenizedPairs
-from llm.training.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint
+from llm.storage.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint
 from llm.training.lora_stacks import make_stack
 from llm.training.objective import SweepCell
 from llm.training.stacked import Stack

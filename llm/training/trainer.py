@@ -13,7 +13,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,10 @@ import torch
 from numpy.typing import NDArray
 
 from llm.policy.batches import TokenizedPairs, batch_rows
-from llm.policy.logprobs import CHUNK_ELEMENTS, model_checksum, pair_logprobs
-from llm.policy.packing import pack, plain
-from llm.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, save_tensors
+from llm.policy.logprobs import CHUNK_ELEMENTS, DTYPES, pair_logprobs, precision
+from llm.policy.packing import pack, unpacked
+from llm.storage.checksums import checksum_model
+from llm.storage.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, save_tensors
 from llm.training.lora_stacks import make_stack
 from llm.training.objective import Objective, SweepCell
 from llm.training.optimizers import OPTIMIZERS, SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
@@ -115,7 +115,7 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is {least} or more")
         if self.batch_size % self.accumulation:
             raise ValueError(f"accumulation is {self.accumulation}; it must divide batch_size, {self.batch_size}")
-        for name, names in (("optimizer", OPTIMIZERS), ("decay", ("constant", "linear")), ("dtype", _DTYPES)):
+        for name, names in (("optimizer", OPTIMIZERS), ("decay", ("constant", "linear")), ("dtype", DTYPES)):
             if getattr(self, name) not in names:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; accepted are {', '.join(names)}")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
@@ -142,9 +142,6 @@ class TrainConfig:
     def saves(self, step: int) -> bool:
         """Whether a checkpoint is written when ``step`` steps are done."""
         return step == self.steps or bool(self.checkpoint_every and step % self.checkpoint_every == 0)
-
-
-_DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, eq=False)
@@ -365,10 +362,9 @@ class _Run:
     def _accumulate(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Add the gradient of part of a batch; (R, …) sums of what is traced."""
         pairs = self.pairs.take(rows)
-        batch = (pack(pairs) if self.config.packed else plain(pairs)).to(self.device)
+        batch = (pack if self.config.packed else unpacked)(pairs).to(self.device)
         index = torch.from_numpy(rows).to(self.device)
-        half = self.config.dtype == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext():
+        with precision(self.device, self.config.dtype):
             logprobs = pair_logprobs(self.stack, batch, chunk_elements=self.config.chunk_elements)
         reference = self.reference[index]
         loss, rho, margin = self.objective(logprobs, reference, self.lengths[index], self.p[index])
@@ -446,7 +442,7 @@ def _run_key(
     settings = {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "evaluate_at")}
     described = json.dumps([settings, [asdict(cell) for cell in cells]], sort_keys=True)
     total = hashlib.sha256(described.encode())
-    for part in (model_checksum(model), pairs.checksum()):
+    for part in (checksum_model(model), pairs.checksum()):
         total.update(part.encode())
     total.update(pairs.p.tobytes() + np.ascontiguousarray(reference).tobytes())
     return total.hexdigest()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llm.done import checksum_model
+from llm.storage.checksums import checksum_model
 from llm.policy.models import (
     LlamaSize,
     LoraSettings,

@@ -18,7 +18,7 @@ from llm.policy.batches import TokenizedPairs, batch_rows
 from llm.policy.logprobs import chosen_logprobs, pair_logprobs, reference_logprobs
 from llm.policy.packing import pack, plain
 from llm.policy.tokenizers import train_tokenizer
-from llm.training.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
+from llm.storage.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
 from llm.training.objective import Objective, SweepCell, apply_link, soft_loss
 
 

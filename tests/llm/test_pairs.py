@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-import llm.study.pairs
+import llm.rewards.pairs
 from llm.data.types import Example, Pair, read_pairs
 from llm.data.world import generate
 from llm.rewards.world import WorldReward
-from llm.study.pairs import LabelConfig, PairsConfig, label, make_pairs, reuse_arms
+from llm.rewards.pairs import LabelConfig, PairsConfig, label, make_pairs, reuse_arms
 
 N = 20000
 
@@ -154,7 +154,7 @@ def test_a_killed_run_draws_only_what_is_missing(
 ) -> None:
     gold = WorldReward(records)
     whole, report = make_pairs(tiny_model, word_tokenizer, records, gold, CONFIG, folder=tmp_path / "whole")
-    draw, places = llm.study.pairs._draw, []
+    draw, places = llm.rewards.pairs._draw, []
 
     def killed(model: Any, tokenizer: Any, examples: Any, part: range, config: Any) -> Any:
         if part.start == 24 and 24 not in places:
@@ -163,7 +163,7 @@ def test_a_killed_run_draws_only_what_is_missing(
         places.append(part.start)
         return draw(model, tokenizer, examples, part, config)
 
-    monkeypatch.setattr(llm.study.pairs, "_draw", killed)
+    monkeypatch.setattr(llm.rewards.pairs, "_draw", killed)
     with pytest.raises(Killed):
         make_pairs(tiny_model, word_tokenizer, records, gold, CONFIG, folder=tmp_path / "parts")
     resumed, again = make_pairs(tiny_model, word_tokenizer, records, gold, CONFIG, folder=tmp_path / "parts")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from llm.data.filters import FilterConfig, within_tokens
+from llm.data.filters import FilterConfig
 from llm.data.hub import hub_examples, hub_pairs
 from llm.data.readers import find_split, kind_of, read_labelled_file, read_pairs_file, read_summaries
 from llm.data.types import Example, Pair, Reward, read_examples, read_pairs, write_examples, write_pairs
+from llm.policy.lengths import within_tokens
 from llm.rewards.world import WorldReward
 
 SKIP = FilterConfig(max_prompt_words=4, max_response_words=2, refuse=())

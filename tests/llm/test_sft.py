@@ -13,7 +13,7 @@ import torch
 import llm.training.sft
 from llm.data.types import Example
 from llm.data.world import generate
-from llm.done import checksum_model
+from llm.storage.checksums import checksum_model
 from llm.policy.models import LoraSettings, add_lora, load_model
 from llm.policy.tokenizers import encode_prompts, encode_responses
 from llm.rewards.world import WorldReward

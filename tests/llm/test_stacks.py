@@ -26,7 +26,7 @@ from llm.policy.logprobs import pair_logprobs, reference_logprobs
 from llm.policy.models import LoraSettings, add_lora
 from llm.policy.packing import pack
 from llm.sweep.run import load_cell, measure_stack_size, plan_stacks, train_sweep
-from llm.training.checkpoints import latest_checkpoint
+from llm.storage.checkpoints import latest_checkpoint
 from llm.training.lora_stacks import stack_adapters
 from llm.training.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
 from llm.training.stacked import stack_model

@@ -6,16 +6,12 @@ own key does nothing; another key means another configuration or other inputs, a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gpo_analysis.records import canonical_json, plain, record_key, write_whole
-
-__all__ = ["checksum_model", "checksum_texts", "finished_report", "mark_done", "stage_key"]
 
 FILE = "stage.json"
 
@@ -44,22 +40,3 @@ def finished_report(folder: str | os.PathLike[str], key: str) -> dict[str, Any] 
 def mark_done(folder: str | os.PathLike[str], key: str, report: dict[str, Any]) -> None:
     """Write the report; from now on the stage is finished."""
     write_whole(Path(folder) / FILE, canonical_json({"key": key, "report": report}).encode(), folder)
-
-
-def checksum_texts(rows: Iterable[Any]) -> str:
-    """Return a SHA-256 over plain values or dataclasses, their order included."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(canonical_json(row).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def checksum_model(model: Any) -> str:
-    """Return a SHA-256 over the names, shapes and values of a model's parameters and buffers."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

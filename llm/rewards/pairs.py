@@ -16,61 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit
 
-from llm.data.filters import fitting
+from llm.policy.lengths import fitting
 from llm.data.types import Example, Pair, Reward, read_pairs, write_lines, write_pairs
-from llm.done import checksum_model, checksum_texts, finished_report, mark_done, stage_key
+from llm.rewards.labels import LabelConfig, label
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.reports import finished_report, mark_done, stage_key
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
 
-__all__ = ["LabelConfig", "Labels", "PairsConfig", "label", "make_pairs", "reuse_arms"]
-
-MODES = ("bt", "argmax", "votes")
 FILE = "pairs.jsonl"
-
-
-@dataclass(frozen=True)
-class LabelConfig:
-    """How gold rewards become labels.
-
-    Parameters
-    ----------
-    mode
-        "bt": the first is chosen with probability σ(Δr / temperature) (Bradley–Terry). "argmax": the greater reward is
-        chosen; equal rewards are a tie. "votes": each of ``voters`` says first, second or tie, with probabilities in
-        the ratio σ(Δ), σ(−Δ), ``tie_weight`` · √(σ(Δ)σ(−Δ)) (Davidson 1970), Δ = Δr / temperature; the majority
-        chooses.
-    temperature
-        Temperature of Bradley–Terry, in units of reward.
-    flip
-        Share of labels turned round afterwards, rounded to whole pairs.
-    soft
-        Whether p is kept: σ(Δr / temperature) for "bt" (the chosen one is then that of greater reward), the share of
-        votes, a tie counted as half, for "votes". Else p = 1.
-    voters, tie_weight
-        For "votes".
-    """
-
-    mode: str = "bt"
-    temperature: float = 1.0
-    flip: float = 0.0
-    soft: bool = False
-    voters: int = 5
-    tie_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise ValueError(f"mode is {self.mode!r}; accepted are {', '.join(MODES)}")
-        if not self.temperature > 0.0:
-            raise ValueError(f"temperature is {self.temperature}; accepted is more than 0 (mode 'argmax' is its limit)")
-        if not 0.0 <= self.flip <= 1.0:
-            raise ValueError(f"flip is {self.flip}; accepted is a share from 0 to 1")
-        if self.voters < 1 or self.tie_weight < 0.0:
-            raise ValueError(f"voters is {self.voters}, tie_weight {self.tie_weight}; accepted is ≥ 1 and ≥ 0")
-        if self.soft and self.mode == "argmax":
-            raise ValueError("soft is True with mode 'argmax', whose labels are all certain")
 
 
 @dataclass(frozen=True)
@@ -111,83 +66,6 @@ class PairsConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is 1 or more")
         if not self.temperature > 0.0:
             raise ValueError(f"temperature is {self.temperature}; two greedy responses would be the same")
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """Labels of n pairs.
-
-    Parameters
-    ----------
-    first_chosen
-        (n,) booleans: whether the first response is the chosen one.
-    p
-        (n,) probabilities that the chosen one is the better: 1 for hard labels.
-    tied
-        (n,) booleans: no label could be given (equal rewards in "argmax", equal votes when labels are hard).
-    flipped
-        (n,) booleans: the label was turned round.
-    """
-
-    first_chosen: NDArray[np.bool_]
-    p: NDArray[np.float64]
-    tied: NDArray[np.bool_]
-    flipped: NDArray[np.bool_]
-
-
-def label(first: NDArray[np.float64], second: NDArray[np.float64], config: LabelConfig, *, seed: int) -> Labels:
-    """Label pairs by their gold rewards.
-
-    Parameters
-    ----------
-    first, second
-        (n,) rewards of the two responses.
-    config
-        See `LabelConfig`.
-    seed
-        Seed of the draws.
-
-    Examples
-    --------
-    >>> rewards = np.array([1.0, 0.0, 2.0]), np.array([0.0, 1.0, 2.0])
-    >>> labels = label(*rewards, LabelConfig("argmax"), seed=0)
-    >>> labels.first_chosen.tolist(), labels.tied.tolist()
-    ([True, False, False], [False, False, True])
-    """
-    gap = (np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)) / config.temperature
-    if not np.isfinite(gap).all():
-        place = int(np.flatnonzero(~np.isfinite(gap))[0])
-        raise ValueError(
-            f"pair {place} has the rewards {first[place]} and {second[place]}; accepted are finite numbers"
-        )
-    rng = np.random.default_rng([seed, 1])
-    chance = expit(gap)
-    tied = np.zeros(len(gap), dtype=np.bool_)
-    if config.mode == "argmax":
-        share, tied = (gap > 0).astype(np.float64), gap == 0
-    elif config.mode == "votes":
-        share = _votes(gap, config, rng)
-    else:
-        share = chance if config.soft else (rng.random(len(gap)) < chance).astype(np.float64)
-    even = share == 0.5
-    first_chosen = np.where(even, rng.random(len(gap)) < 0.5, share > 0.5)
-    if config.mode == "votes" and not config.soft:
-        tied = even
-    p = np.maximum(share, 1.0 - share) if config.soft else np.ones(len(gap))
-    flipped = np.zeros(len(gap), dtype=np.bool_)
-    labelled = np.flatnonzero(~tied)
-    flipped[rng.permutation(labelled)[: round(config.flip * len(labelled))]] = True
-    return Labels(first_chosen ^ flipped, p, tied, flipped)
-
-
-def _votes(gap: NDArray[np.float64], config: LabelConfig, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return (n,) shares of votes for the first, ties counted as half (Davidson 1970)."""
-    # divided by √(σ(Δ)σ(−Δ)) the three weights are e^(Δ/2), e^(−Δ/2) and the tie's
-    weights = np.exp(np.stack([gap, -gap], 1) / 2.0 - np.abs(gap)[:, None] / 2.0)
-    tie = config.tie_weight * np.exp(-np.abs(gap) / 2.0)
-    chances = np.concatenate([weights, tie[:, None]], 1)
-    votes = rng.multinomial(config.voters, chances / chances.sum(1, keepdims=True))
-    return (votes[:, 0] + 0.5 * votes[:, 2]) / config.voters
 
 
 def make_pairs(
@@ -254,26 +132,6 @@ def make_pairs(
     mark_done(place, key, report)
     shutil.rmtree(place / "parts", ignore_errors=True)
     return pairs, report
-
-
-def reuse_arms(pairs: Sequence[Pair], *, steps: int, batch_size: int, epochs: int) -> dict[str, list[Pair]]:
-    """Return two arms of the same number of steps: "fresh", each pair seen once, and "reused", ``epochs`` times.
-
-    With reuse, a fall of the gold reward may come from fitting the same pairs again and not from over-optimisation of
-    the preference; the fresh arm tells the two apart.
-
-    Examples
-    --------
-    >>> pairs = [Pair("p", str(i), "x") for i in range(8)]
-    >>> {name: len(arm) for name, arm in reuse_arms(pairs, steps=4, batch_size=2, epochs=4).items()}
-    {'fresh': 8, 'reused': 2}
-    """
-    needed = steps * batch_size
-    if epochs < 1 or len(pairs) < needed:
-        raise ValueError(
-            f"{len(pairs)} pairs, {epochs} epochs; a fresh arm needs {needed} pairs and at least one epoch"
-        )
-    return {"fresh": list(pairs[:needed]), "reused": list(pairs[: max(1, needed // epochs)])}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from llm.done import FILE, checksum_model, checksum_texts, finished_report, mark_done, stage_key
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.reports import FILE, finished_report, mark_done, stage_key
 from llm.training.sft import SftConfig
 
 

@@ -1,0 +1,1 @@
+"""What lies on disk: reports of finished stages, tensors and checkpoints, folders written whole."""

@@ -1,0 +1,40 @@
+"""Folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def new_folder(folder: str | os.PathLike[str], *, replaces: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of ``folder`` when the block ends without an exception.
+
+    Parameters
+    ----------
+    folder
+        The place. What stands there is replaced.
+    replaces
+        Where given, names that what stands there may hold; anything else in it is an error, so that a mistyped path
+        never removes a stranger's files.
+    """
+    target = Path(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    strange = {path.name for path in target.iterdir()} - set(replaces) if replaces and target.is_dir() else set()
+    if strange:
+        raise ValueError(f"{target} holds {', '.join(sorted(strange))}; it is not replaced")
+    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    fresh.chmod(0o755)
+    try:
+        yield fresh
+        aside = fresh.with_name(fresh.name + ".old")
+        if target.exists():
+            target.rename(aside)
+        fresh.rename(target)
+        shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
