@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm.data.filters import FilterConfig
-from llm.data.readers import find_split, kind_of, read_labelled_file, read_pairs_file, read_summaries
+from llm.data.readers import continuations, find_split, kind_of, read_labelled_file, read_pairs_file, read_summaries
 from llm.data.types import Example, Pair
-from llm.rewards.sentiment import continuations
 from llm.study.config import StudyConfig
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from llm.evaluation.expansion import compare_gradients
 from llm.evaluation.margins import margins, on_policy_mu_squared
 from llm.evaluation.texts import dependence, describe
 from llm.evaluation.win_rate import BestOfN, WinRate, best_of_n, compare, length_controlled, win_rate
-from llm.policy.sampling import sample
 from llm.policy.logprobs import along, logprobs_of
+from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts
 
 __all__ = ["EvaluationSet", "Findings", "HeldOutPairs", "best_of_n_table", "evaluate", "prepare"]

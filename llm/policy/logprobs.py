@@ -25,8 +25,8 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.integrations.sequences import next_token_kl
 from llm.policy.batches import TokenizedPairs
 from llm.policy.packing import Batch, Ids, pack, response_rows
-from llm.storage.checksums import checksum_model
 from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors
+from llm.storage.checksums import checksum_model
 
 #: How many logits are in memory at once, at most (64 MiB in float32), unless one position of all runs has more.
 CHUNK_ELEMENTS = 1 << 24

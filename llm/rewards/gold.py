@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from llm.policy.lengths import fitting
 from llm.data.readers import Labelled
 from llm.data.types import Example, Pair, Preference, Reward, read_examples, write_examples
 from llm.data.world import WorldConfig, demonstration
-from llm.storage.checksums import checksum_model, checksum_texts
-from llm.storage.reports import finished_report, mark_done, stage_key
+from llm.policy.lengths import fitting
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts, fingerprint
 from llm.rewards.comparisons import Comparison, from_pairs, halves, title_comparisons
 from llm.rewards.sentiment import SentimentConfig, train_sentiment
 from llm.rewards.trained import RewardConfig, agreement, train_reward
 from llm.rewards.world import WorldReward
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.reports import finished_report, mark_done, stage_key
 
 __all__ = ["GoldConfig", "Learned", "learn_preferences", "learn_sentiment", "learn_titles", "learn_world"]
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from llm.policy.lengths import fitting
 from llm.data.types import Example, Pair, Reward, read_pairs, write_lines, write_pairs
+from llm.policy.lengths import fitting
+from llm.policy.sampling import sample
+from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
 from llm.rewards.labels import LabelConfig, label
 from llm.storage.checksums import checksum_model, checksum_texts
 from llm.storage.reports import finished_report, mark_done, stage_key
-from llm.policy.sampling import sample
-from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
 
 FILE = "pairs.jsonl"
 

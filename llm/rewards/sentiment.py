@@ -25,10 +25,10 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from llm.data.readers import Labelled
-from llm.storage.checksums import checksum_texts
-from llm.storage.reports import finished_report, mark_done, stage_key
-from llm.storage.folders import new_folder
 from llm.rewards.network import words_of
+from llm.storage.checksums import checksum_texts
+from llm.storage.folders import new_folder
+from llm.storage.reports import finished_report, mark_done, stage_key
 
 __all__ = ["SentimentConfig", "SentimentReward", "features", "load_sentiment", "train_sentiment"]
 

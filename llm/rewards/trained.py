@@ -23,11 +23,11 @@ from scipy.special import expit
 from torch import nn
 
 from llm.data.types import Preference, Reward
-from llm.storage.checksums import checksum_model, checksum_texts
-from llm.storage.reports import finished_report, mark_done, stage_key
-from llm.storage.folders import new_folder
 from llm.rewards.comparisons import Comparison
 from llm.rewards.network import Encoder, NetworkSize
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.folders import new_folder
+from llm.storage.reports import finished_report, mark_done, stage_key
 
 __all__ = ["PairJudge", "RewardConfig", "RewardModel", "accuracy", "agreement", "load_reward", "train_reward"]
 

@@ -16,7 +16,8 @@ from llm.data.world import WorldConfig
 from llm.policy.models import LlamaSize, LoraSettings
 from llm.policy.tokenizers import TokenizerConfig
 from llm.rewards.gold import GoldConfig
-from llm.rewards.pairs import LabelConfig, PairsConfig
+from llm.rewards.labels import LabelConfig
+from llm.rewards.pairs import PairsConfig
 from llm.training.sft import SftConfig
 
 __all__ = [

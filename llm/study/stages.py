@@ -21,15 +21,15 @@ import numpy as np
 from gpo_analysis.records import write_whole
 from llm.data.types import Example, Pair, Reward, write_pairs
 from llm.data.world import demonstration, generate, vocabulary
-from llm.storage.checksums import checksum_model, checksum_texts
-from llm.storage.reports import finished_report, mark_done, stage_key
 from llm.evaluation.evaluate import EvaluationSet, HeldOutPairs, best_of_n_table, prepare
+from llm.policy.logprobs import logprobs_of
 from llm.policy.models import load_model, save_model, small_llama
 from llm.policy.sampling import sample
-from llm.policy.logprobs import logprobs_of
 from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint, train_tokenizer
-from llm.study.config import StudyConfig
 from llm.rewards.pairs import PairsConfig, make_pairs
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.reports import finished_report, mark_done, stage_key
+from llm.study.config import StudyConfig
 from llm.training.sft import fine_tune, measure_quality
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Study:
     def raw(self) -> Splits:
         """The records as they were generated or read."""
         if self.data is not None:
-            from llm.study.files import read_splits
+            from llm.data.splits import read_splits
 
             return read_splits(self.data, self.config)
         counts, seed, world = self.config.counts, self.config.seed, self.config.world
@@ -260,7 +260,7 @@ class Study:
 
     @cached_property
     def _learned(self) -> Learned | None:
-        from llm.study.files import learn_gold
+        from llm.data.splits import learn_gold
 
         learned = learn_gold(self) if self.splits.reward else None
         report = {"gold": {"kind": "program", "accuracy": 1.0}} if learned is None else learned.report

@@ -1,28 +1,25 @@
 """The objective E[f(βρ)] of every run of a stack, on sums of token log-probabilities.
 
 ρ = log π(y_w|x)/πref(y_w|x) − log π(y_l|x)/πref(y_l|x), sums over response tokens (Tang et al. 2024, arXiv
-2402.05749). Token *means* in place of the sums are another objective and are called so: ``reduction="mean"``. A link g
-in place of the logarithm gives β [g(t_w) − g(t_l)], t = π/πref: f-DPO (arXiv 2309.16240), χPO (arXiv 2407.13399).
+2402.05749). Token *means* in place of the sums are another objective and are called so: ``reduction="mean"``. The
+derivative φ′ of another divergence's generator in place of the logarithm gives β [φ′(t_w) − φ′(t_l)], t = π/πref: f-DPO
+(arXiv 2309.16240), χPO (arXiv 2407.13399).
+
+Shapes: R cells, b pairs.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 
-from gpo_analysis.losses import MarginLoss, get_loss, parse_loss
+from gpo_analysis.losses import MarginLoss
+from llm.training.cells import SweepCell
 
-__all__ = ["Objective", "SweepCell", "Terms", "apply_link", "soft_loss"]
-
-_LINKS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+_DERIVATIVES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "reverse_kl": lambda s: s,
     "forward_kl": lambda s: -torch.exp(-s),
     "jensen_shannon": lambda s: math.log(2.0) + torch.nn.functional.logsigmoid(s),
@@ -31,91 +28,17 @@ _LINKS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
-class SweepCell:
-    """One run of a sweep.
-
-    Parameters
-    ----------
-    loss
-        A loss's name, or an expression in z.
-    beta
-        β of f(βρ), above 0.
-    seed
-        Which order the data come in; cells of one seed can be stacked.
-    learning_rate
-        Step size after warm-up.
-    link
-        reverse_kl (the logarithm), forward_kl, jensen_shannon, alpha (α = ½) or chi_po.
-    reduction
-        "sum": ρ on sums over tokens, as the paper has it. "mean": on token means, another objective.
-
-    Raises
-    ------
-    ValueError
-        For an unknown loss, link or reduction, or a number out of range.
-
-    Examples
-    --------
-    >>> SweepCell("squared", 0.1, 0, 1e-3).key[:22]
-    'squared-beta0.1-seed0-'
-    """
-
-    loss: str
-    beta: float
-    seed: int
-    learning_rate: float
-    link: str = "reverse_kl"
-    reduction: str = "sum"
-
-    def __post_init__(self) -> None:
-        for name in ("beta", "learning_rate"):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name} is {getattr(self, name)}; accepted is a finite number above 0")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; accepted is 0 or more")
-        if self.link not in _LINKS:
-            raise ValueError(f"link is {self.link!r}; accepted are {', '.join(_LINKS)}")
-        if self.reduction not in ("sum", "mean"):
-            raise ValueError(f"reduction is {self.reduction!r}; accepted are 'sum' and 'mean'")
-        _loss(self.loss)
-
-    @property
-    def margin_loss(self) -> MarginLoss:
-        """The loss f."""
-        return _loss(self.loss)
-
-    @property
-    def key(self) -> str:
-        """A name for files: readable, and distinct for cells that differ in anything."""
-        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{re.sub(r'[^A-Za-z0-9_]+', '_', self.loss)[:40]}-beta{self.beta:g}-seed{self.seed}-{digest}"
-
-
-@lru_cache(maxsize=256)
-def _loss(name: str) -> MarginLoss:
-    try:
-        return get_loss(name)
-    except ValueError as unknown:
-        if re.fullmatch(r"\w+", name) and name != "z":
-            raise
-        try:
-            return parse_loss(name)
-        except ValueError as error:
-            raise ValueError(f"loss {name!r} is neither a name ({unknown}) nor an expression ({error})") from None
-
-
 class Terms(NamedTuple):
-    """What a batch gives, (R, b) each.
+    """What a batch gives.
 
     Attributes
     ----------
-    loss
+    loss : tensor, shape (R, b)
         p f(z) + (1 − p) f(−z), unreduced.
-    rho
+    rho : tensor, shape (R, b)
         ρ on token sums (token means where the cell's reduction is "mean").
-    margin
-        z: βρ, or β [g(t_w) − g(t_l)].
+    margin : tensor, shape (R, b)
+        z: βρ, or β [φ′(t_w) − φ′(t_l)].
     """
 
     loss: torch.Tensor
@@ -123,13 +46,13 @@ class Terms(NamedTuple):
     margin: torch.Tensor
 
 
-class Objective:
+class StackedObjective:
     """The objectives of a stack's cells, computed together.
 
     Parameters
     ----------
-    cells
-        R cells; each loss, link and reduction is evaluated once for all the cells that share it.
+    cells : sequence of SweepCell
+        R cells; each loss, divergence and reduction is evaluated once for all the cells that share it.
     """
 
     def __init__(self, cells: Sequence[SweepCell]) -> None:
@@ -138,7 +61,7 @@ class Objective:
         self.cells = tuple(cells)
         self._groups: dict[tuple[str, str, str], list[int]] = {}
         for run, cell in enumerate(cells):
-            self._groups.setdefault((cell.loss, cell.link, cell.reduction), []).append(run)
+            self._groups.setdefault((cell.loss, cell.divergence, cell.reduction), []).append(run)
 
     def __call__(
         self, logprobs: torch.Tensor, reference: torch.Tensor, lengths: torch.Tensor, p: torch.Tensor
@@ -147,36 +70,49 @@ class Objective:
 
         Parameters
         ----------
-        logprobs
-            (R, b, 2) log π of chosen and rejected, sums over tokens, in nats.
-        reference
-            (b, 2) log πref.
-        lengths
-            (b, 2) tokens of the responses.
-        p
-            (b,) soft labels.
+        logprobs : tensor, shape (R, b, 2)
+            log π of chosen and rejected, sums over tokens, in nats.
+        reference : tensor, shape (b, 2)
+            log πref.
+        lengths : tensor, shape (b, 2)
+            Tokens of the responses.
+        p : tensor, shape (b,)
+            Soft labels.
         """
         ratios = logprobs - reference.to(logprobs)
         rows: list[Terms | None] = [None] * len(self.cells)
-        for (loss, link, reduction), runs in self._groups.items():
+        for (_, divergence, reduction), runs in self._groups.items():
             s = ratios[runs]
             if reduction == "mean":
                 s = s / lengths.to(s)
             beta = torch.tensor([self.cells[run].beta for run in runs], dtype=s.dtype, device=s.device)[:, None]
             rho = s[..., 0] - s[..., 1]
-            g = apply_link(link, s)
-            margin = beta * (rho if link == "reverse_kl" else g[..., 0] - g[..., 1])
-            values = soft_loss(_loss(loss), margin, p.to(s))
-            for place, run in enumerate(runs):
-                rows[run] = Terms(values[place], rho[place], margin[place])
+            g = generator_derivative(divergence, s)
+            margin = beta * (rho if divergence == "reverse_kl" else g[..., 0] - g[..., 1])
+            values = soft_loss(self.cells[runs[0]].margin_loss, margin, p.to(s))
+            for row, run in enumerate(runs):
+                rows[run] = Terms(values[row], rho[row], margin[row])
         return Terms(*(torch.stack(part) for part in zip(*[row for row in rows if row is not None], strict=True)))
 
 
-def apply_link(name: str, log_ratios: torch.Tensor) -> torch.Tensor:
-    """g(e^s) of a link at log-ratios s, with autograd; the numpy form is `gpo_analysis.get_link(name).of_log`."""
-    if name not in _LINKS:
-        raise ValueError(f"link is {name!r}; accepted are {', '.join(_LINKS)}")
-    return _LINKS[name](log_ratios)
+def generator_derivative(divergence: str, log_ratios: torch.Tensor) -> torch.Tensor:
+    """φ′(e^s) of a divergence's generator φ at log-ratios s, with autograd.
+
+    Parameters
+    ----------
+    divergence : str
+        One of `llm.training.cells.DIVERGENCES`; the numpy form is ``gpo_analysis.get_link(divergence).of_log``.
+    log_ratios : tensor
+        s = log π/πref.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
+    if divergence not in _DERIVATIVES:
+        raise ValueError(f"divergence is {divergence!r}; accepted are {', '.join(_DERIVATIVES)}")
+    return _DERIVATIVES[divergence](log_ratios)
 
 
 def soft_loss(loss: MarginLoss, z: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
@@ -184,12 +120,12 @@ def soft_loss(loss: MarginLoss, z: torch.Tensor, p: torch.Tensor) -> torch.Tenso
 
     Parameters
     ----------
-    loss
+    loss : MarginLoss
         f.
-    z
-        (…, b) margins.
-    p
-        (b,) soft labels.
+    z : tensor, shape (…, b)
+        Margins.
+    p : tensor, shape (b,)
+        Soft labels.
 
     Examples
     --------

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.policy.lengths import fitting
 from llm.data.types import Example, Reward
-from llm.storage.checksums import checksum_model, checksum_texts
-from llm.storage.reports import finished_report, mark_done, stage_key
+from llm.policy.lengths import fitting
 from llm.policy.models import save_model
-from llm.storage.folders import new_folder
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
+from llm.storage.checksums import checksum_model, checksum_texts
+from llm.storage.folders import new_folder
+from llm.storage.reports import finished_report, mark_done, stage_key
 
 if TYPE_CHECKING:
     import torch

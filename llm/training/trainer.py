@@ -13,171 +13,28 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from llm.policy.batches import TokenizedPairs, batch_rows
-from llm.policy.logprobs import CHUNK_ELEMENTS, DTYPES, pair_logprobs, precision
+from llm.policy.logprobs import pair_logprobs, precision
 from llm.policy.packing import pack, unpacked
-from llm.storage.checksums import checksum_model
 from llm.storage.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, save_tensors
+from llm.storage.checksums import checksum_model
 from llm.training.lora_stacks import make_stack
-from llm.training.objective import Objective, SweepCell
-from llm.training.optimizers import OPTIMIZERS, SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
+from llm.training.cells import SweepCell
+from llm.training.config import TrainConfig
+from llm.training.objective import StackedObjective
+from llm.training.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
 from llm.training.stacked import Stack
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["TRACE", "StackResult", "SweepCell", "TrainConfig", "time_steps", "trace_table", "train_stack"]
-
-#: What is kept of every step and cell, each a mean over the batch but for the norm of the gradient before clipping:
-#: the loss, ρ, ½ρ², the share of pairs with |z| > 1, log π/πref of chosen and rejected.
-TRACE = ("loss", "mean_rho", "mu_squared_loss", "beyond_one", "chosen_log_ratio", "rejected_log_ratio", "gradient_norm")
+from llm.training.trace import TRACE, StackResult
 
 OnCheckpoint = Callable[[int, int, Any], None]
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How the cells of a stack are trained, all alike.
-
-    Parameters
-    ----------
-    steps
-        Steps of the optimiser.
-    batch_size
-        Pairs a step.
-    accumulation
-        Parts a batch is computed in, to save memory; it divides ``batch_size``.
-    optimizer
-        "adamw", "adafactor" (the paper's, at 1e-5) or "sgd".
-    warmup
-        Steps over which the learning rate rises linearly.
-    decay
-        "constant", or "linear" to zero after the last step.
-    max_grad_norm
-        Each cell's gradient is clipped to this norm; None clips nothing.
-    weight_decay
-        Decoupled.
-    adam_betas, adam_epsilon
-        AdamW's; ε far below the gradients, which scale with β.
-    scale_by_parameter
-        Adafactor's rate relative to a parameter's size (`llm.training.optimizers.Adafactor`).
-    checkpoint_every
-        Steps between checkpoints; 0 writes one at the end alone.
-    evaluate_at
-        Steps after which ``on_checkpoint`` is called; empty for every checkpoint and the last step.
-    dtype
-        Of the computation: "float32", or "bfloat16" by autocast with parameters, sums and statistics in float32.
-    packed
-        Whether the prompt of a pair is computed once for both responses (`llm.policy.packing`).
-    chunk_elements
-        Logits in memory at once (`llm.policy.logprobs`).
-
-    Raises
-    ------
-    ValueError
-        For a number or name out of range.
-    """
-
-    steps: int
-    batch_size: int = 32
-    accumulation: int = 1
-    optimizer: str = "adamw"
-    warmup: int = 0
-    decay: str = "constant"
-    max_grad_norm: float | None = 1.0
-    weight_decay: float = 0.0
-    adam_betas: tuple[float, float] = (0.9, 0.999)
-    adam_epsilon: float = 1e-12
-    scale_by_parameter: bool = False
-    checkpoint_every: int = 0
-    evaluate_at: tuple[int, ...] = ()
-    dtype: str = "float32"
-    packed: bool = True
-    chunk_elements: int = field(default=CHUNK_ELEMENTS, repr=False)
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 1),
-            ("batch_size", 1),
-            ("accumulation", 1),
-            ("warmup", 0),
-            ("checkpoint_every", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; accepted is {least} or more")
-        if self.batch_size % self.accumulation:
-            raise ValueError(f"accumulation is {self.accumulation}; it must divide batch_size, {self.batch_size}")
-        for name, names in (("optimizer", OPTIMIZERS), ("decay", ("constant", "linear")), ("dtype", DTYPES)):
-            if getattr(self, name) not in names:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; accepted are {', '.join(names)}")
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm is {self.max_grad_norm}; accepted is a number above 0, or None")
-        outside = [step for step in self.evaluate_at if not 0 < step <= self.steps]
-        if outside:
-            raise ValueError(f"evaluate_at has {outside[0]}; accepted are steps from 1 to {self.steps}")
-
-    def rate(self, step: int) -> float:
-        """Return the factor of the learning rate in step ``step``, counted from 0.
-
-        Examples
-        --------
-        >>> [TrainConfig(steps=4, warmup=2).rate(step) for step in range(4)]
-        [0.5, 1.0, 1.0, 1.0]
-        """
-        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        return warm * (1.0 if self.decay == "constant" else 1.0 - step / self.steps)
-
-    def evaluates(self, step: int) -> bool:
-        """Whether ``on_checkpoint`` is called when ``step`` steps are done."""
-        return step in self.evaluate_at if self.evaluate_at else self.saves(step)
-
-    def saves(self, step: int) -> bool:
-        """Whether a checkpoint is written when ``step`` steps are done."""
-        return step == self.steps or bool(self.checkpoint_every and step % self.checkpoint_every == 0)
-
-
-@dataclass(frozen=True, eq=False)
-class StackResult:
-    """A trained stack.
-
-    Attributes
-    ----------
-    cells
-        R cells.
-    statuses
-        For each "finished", or "nan at step k": stopped before step k, in which the loss or the gradient was not
-        finite; its parameters are those after step k − 1.
-    trace
-        (steps, R, len(TRACE)) float64; NaN from where a cell was stopped on, but for the loss that stopped it.
-    stack
-        The parameters; ``stack.cell(i)`` is a cell's model.
-    """
-
-    cells: tuple[SweepCell, ...]
-    statuses: tuple[str, ...]
-    trace: NDArray[np.float64]
-    stack: Stack
-
-    def table(self) -> pd.DataFrame:
-        """Return the trace as a table with a row a step and cell."""
-        return trace_table(self.cells, self.statuses, self.trace)
-
-
-def trace_table(cells: Sequence[SweepCell], statuses: Sequence[str], trace: NDArray[np.float64]) -> pd.DataFrame:
-    """Return a trace (steps, R, len(TRACE)) as a table with a row a step and cell."""
-    import pandas as pd
-
-    told = [{**asdict(cell), "cell": cell.key, "status": status} for cell, status in zip(cells, statuses, strict=True)]
-    head = pd.DataFrame([{"step": step + 1, **row} for step in range(len(trace)) for row in told])
-    return pd.concat([head, pd.DataFrame(trace.reshape(-1, len(TRACE)), columns=list(TRACE))], axis=1)
 
 
 def train_stack(
@@ -282,11 +139,11 @@ class _Run:
     ) -> None:
         _check(base_model, cells, pairs, reference, config)
         self.cells, self.pairs, self.config, self.folder = cells, pairs, config, folder
-        self.key = _run_key(base_model, cells, pairs, reference, config)
+        self.key = run_key(base_model, cells, pairs, reference, config)
         self.device = torch.device(device) if device is not None else next(base_model.parameters()).device
         self.stack = make_stack(base_model, len(cells))
         self.stack.network.to(self.device)
-        self.objective = Objective(cells)
+        self.objective = StackedObjective(cells)
         self.optimizer = make_optimizer(self.stack, config)
         wide = reference.astype(np.float64 if reference.dtype == np.float64 else np.float32)
         self.reference = torch.from_numpy(wide).to(self.device)
@@ -435,12 +292,11 @@ def _check(
         raise ValueError(f"the frozen base has {dtypes.pop()}; accepted with it is dtype 'bfloat16'")
 
 
-def _run_key(
+def run_key(
     model: Any, cells: Sequence[SweepCell], pairs: TokenizedPairs, reference: NDArray[Any], config: TrainConfig
 ) -> str:
-    """What a checkpoint must agree with; how often one is written does not matter."""
-    settings = {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "evaluate_at")}
-    described = json.dumps([settings, [asdict(cell) for cell in cells]], sort_keys=True)
+    """What a checkpoint must agree with, in hexadecimal digits; how often one is written does not matter."""
+    described = json.dumps([config.decisive(), [asdict(cell) for cell in cells]], sort_keys=True)
     total = hashlib.sha256(described.encode())
     for part in (checksum_model(model), pairs.checksum()):
         total.update(part.encode())

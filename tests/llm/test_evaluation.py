@@ -21,9 +21,10 @@ from llm.evaluation.margins import margins, on_policy_mu_squared, taylor_radius 
 from llm.evaluation.signatures import signature  # noqa: E402
 from llm.evaluation.texts import dependence, describe, distinct  # noqa: E402
 from llm.evaluation.win_rate import best_of_n, compare, interval, length_controlled, win_rate  # noqa: E402
+from llm.policy.logprobs import along, logprobs_of, response_logprobs  # noqa: E402
 from llm.policy.models import LlamaSize, small_llama  # noqa: E402
+from llm.policy.packing import response_rows  # noqa: E402
 from llm.policy.sampling import SpecialIds, sample  # noqa: E402
-from llm.policy.sequences import along, pad, response_logps  # noqa: E402
 from llm.policy.tokenizers import encode_prompts, encode_responses, train_tokenizer  # noqa: E402
 from llm.rewards.world import WorldReward  # noqa: E402
 
@@ -185,17 +186,22 @@ def models(tokenizer: Any) -> tuple[Any, Any]:
     return made[0], made[1]
 
 
+def response_logps(model: Any, prompts: Any, responses: Any) -> Any:
+    return response_logprobs(model, response_rows(prompts, responses))[0]
+
+
 def test_padding_changes_no_log_probability(models: tuple[Any, Any]) -> None:
     prompts, responses = [[5, 6, 7], [8], [9, 4]], [[3, 1], [4, 5, 6, 1], [1]]
-    together = response_logps(models[0], prompts, responses, padding=0)
+    together = response_logps(models[0], prompts, responses)
     for i in range(3):
         alone = models[0](input_ids=torch.tensor([prompts[i] + responses[i]])).logits[0].log_softmax(-1).detach()
         expected = sum(float(alone[len(prompts[i]) - 1 + j, t]) for j, t in enumerate(responses[i]))
         assert together[i].item() == pytest.approx(expected, abs=1e-5)
-    said = along(models[0], models[1], prompts, responses, padding=0, batch_size=2)
+    said = along(models[0], models[1], prompts, responses, batch_size=2)
     np.testing.assert_allclose(said[:, 1], together.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(logprobs_of(models[0], prompts, responses, batch_size=2), said[:, 1], atol=1e-5)
     with pytest.raises(ValueError, match="response 1 has no token"):
-        pad([[1], [2]], [[3], []], 0)
+        response_rows([[1], [2]], [[3], []])
 
 
 def test_kl_of_samples_agrees_with_enumeration() -> None:
@@ -212,10 +218,10 @@ def test_kl_of_samples_agrees_with_enumeration() -> None:
     policy, reference = tiny(0), tiny(1)
     prompts = [[2, 3]] * 2000
     drawn = sample(policy, SpecialIds(0, 1), prompts, seed=0, max_new_tokens=3, batch_size=500)
-    said = along(policy, reference, prompts, drawn.tokens, padding=0, batch_size=500)
+    said = along(policy, reference, prompts, drawn.tokens, batch_size=500)
     every = [[1], *([a, 1] for a in range(5) if a != 1)]
     every += [[a, b, c] for a, b, c in itertools.product(range(5), repeat=3) if a != 1 and b != 1]
-    exact = along(policy, reference, [[2, 3]] * len(every), every, padding=0)
+    exact = along(policy, reference, [[2, 3]] * len(every), every)
     p, ratio = np.exp(exact[:, 1]), exact[:, 1] - exact[:, 2]
     assert p.sum() == pytest.approx(1, abs=1e-5)
     kl = float(p @ ratio)
@@ -234,11 +240,11 @@ def test_the_gradient_is_that_of_the_loss_and_its_series_closes_in(
     loss = gpo.get_loss(name)
     rng = np.random.default_rng(4)
     prompts, chosen, rejected = ([rng.integers(3, 100, 4).tolist() for _ in range(6)] for _ in range(3))
-    base = torch.stack([response_logps(reference, prompts, side, padding=0).detach() for side in (chosen, rejected)], 1)
+    base = torch.stack([response_logps(reference, prompts, side).detach() for side in (chosen, rejected)], 1)
     p = torch.as_tensor(rng.uniform(0.5, 1, 6)) if soft else None
-    found = compare_gradients(policy, prompts, chosen, rejected, base, loss, 0.05, padding=0, p=p)
+    found = compare_gradients(policy, prompts, chosen, rejected, base, loss, 0.05, p=p)
     policy.zero_grad()
-    logps = [response_logps(policy, prompts, side, padding=0) for side in (chosen, rejected)]
+    logps = [response_logps(policy, prompts, side) for side in (chosen, rejected)]
     rho = (logps[0] - base[:, 0]) - (logps[1] - base[:, 1])
     labels = torch.ones(6) if p is None else p
     (labels * loss(0.05 * rho) + (1 - labels) * loss(-0.05 * rho)).mean().backward()
@@ -264,7 +270,7 @@ def against(tokenizer: Any, models: tuple[Any, Any]) -> Any:
     chosen = encode_responses(tokenizer, [e.target for e in examples])
     rejected = encode_responses(tokenizer, [e.target for e in reversed(examples)])
     logps = np.stack(
-        [response_logps(models[1], ids, side, padding=0).detach().numpy() for side in (chosen, rejected)], 1
+        [response_logps(models[1], ids, side).detach().numpy() for side in (chosen, rejected)], 1
     )
     pairs = HeldOutPairs(ids, chosen, rejected, logps.astype(np.float64), np.ones(40))
     settings = {"samples": 2, "max_new_tokens": 6, "seed": 0, "second_samples": 30, "gradient_pairs": 8}

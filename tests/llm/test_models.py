@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llm.storage.checksums import checksum_model
 from llm.policy.models import (
     LlamaSize,
     LoraSettings,
@@ -20,6 +19,7 @@ from llm.policy.models import (
     save_model,
     small_llama,
 )
+from llm.storage.checksums import checksum_model
 
 IDS = torch.tensor([[4, 5, 6, 7]])
 

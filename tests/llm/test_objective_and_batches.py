@@ -16,7 +16,7 @@ import gpo_analysis as gpo
 from llm.data.types import Pair
 from llm.policy.batches import TokenizedPairs, batch_rows
 from llm.policy.logprobs import chosen_logprobs, pair_logprobs, reference_logprobs
-from llm.policy.packing import pack, plain
+from llm.policy.packing import pack, unpacked
 from llm.policy.tokenizers import train_tokenizer
 from llm.storage.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
 from llm.training.objective import Objective, SweepCell, apply_link, soft_loss
@@ -54,7 +54,7 @@ def one_by_one(model: LlamaForCausalLM, pairs: TokenizedPairs) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("layout", [pack, plain])
+@pytest.mark.parametrize("layout", [pack, unpacked])
 def test_log_probabilities_and_gradients_equal_the_plain_computation(layout: object, attention: str) -> None:
     model = llama(attn_implementation=attention).double()
     pairs = random_pairs()

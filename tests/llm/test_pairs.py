@@ -12,10 +12,10 @@ from scipy import stats
 from scipy.special import expit
 
 import llm.rewards.pairs
-from llm.data.types import Example, Pair, read_pairs
-from llm.data.world import generate
+from llm.data.types import Example, read_pairs
+from llm.rewards.labels import LabelConfig, label
+from llm.rewards.pairs import PairsConfig, make_pairs
 from llm.rewards.world import WorldReward
-from llm.rewards.pairs import LabelConfig, PairsConfig, label, make_pairs, reuse_arms
 
 N = 20000
 
@@ -202,12 +202,3 @@ def test_nothing_left_is_said(tmp_path: Path, tiny_model: Any, word_tokenizer: A
 
     with pytest.raises(ValueError, match="no pair is left of 40"):
         make_pairs(tiny_model, word_tokenizer, records, Flat(), CONFIG, folder=tmp_path)
-
-
-def test_arms_have_the_same_number_of_steps() -> None:
-    pairs = [Pair(example.prompt, "a", "b") for example in generate(70, seed=0)]
-    arms = reuse_arms(pairs, steps=16, batch_size=4, epochs=4)
-    assert {name: len(arm) for name, arm in arms.items()} == {"fresh": 64, "reused": 16}
-    assert arms["reused"] == arms["fresh"][:16]
-    with pytest.raises(ValueError, match="a fresh arm needs 80 pairs"):
-        reuse_arms(pairs, steps=20, batch_size=4, epochs=4)

@@ -20,9 +20,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from llm.__main__ import main  # noqa: E402
+from llm.data.splits import read_examples_of, read_splits  # noqa: E402
 from llm.data.types import read_pairs  # noqa: E402
 from llm.study.config import PRESETS, GridConfig, TrainingConfig, beta_of, preset  # noqa: E402
-from llm.study.files import read_examples_of, read_splits  # noqa: E402
 from llm.study.pipeline import open_study, run_study  # noqa: E402
 from llm.study.stages import STAGES  # noqa: E402
 from llm.study.tables import COLUMNS  # noqa: E402

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from llm.data.readers import Labelled
+from llm.data.readers import Labelled, continuations
 from llm.data.types import Reward
 from llm.rewards.gold import GoldConfig, learn_sentiment
-from llm.rewards.sentiment import SentimentConfig, _matrix, continuations, features, train_sentiment
+from llm.rewards.sentiment import SentimentConfig, _matrix, features, train_sentiment
 
 GOOD, BAD, IDLE = (
     ("lovely", "great", "thanks", "happy", "fun"),

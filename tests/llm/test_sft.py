@@ -13,10 +13,10 @@ import torch
 import llm.training.sft
 from llm.data.types import Example
 from llm.data.world import generate
-from llm.storage.checksums import checksum_model
 from llm.policy.models import LoraSettings, add_lora, load_model
 from llm.policy.tokenizers import encode_prompts, encode_responses
 from llm.rewards.world import WorldReward
+from llm.storage.checksums import checksum_model
 from llm.training.sft import SftConfig, epoch_batches, fine_tune, held_out_loss, measure_quality
 
 SHORT = SftConfig(steps=12, batch_size=4, warmup=2, checkpoint_every=5, learning_rate=1e-2)

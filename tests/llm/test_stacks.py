@@ -25,8 +25,8 @@ from llm.policy.batches import TokenizedPairs, batch_rows
 from llm.policy.logprobs import pair_logprobs, reference_logprobs
 from llm.policy.models import LoraSettings, add_lora
 from llm.policy.packing import pack
-from llm.sweep.run import load_cell, measure_stack_size, plan_stacks, train_sweep
 from llm.storage.checkpoints import latest_checkpoint
+from llm.sweep.run import load_cell, measure_stack_size, plan_stacks, train_sweep
 from llm.training.lora_stacks import stack_adapters
 from llm.training.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
 from llm.training.stacked import stack_model
