@@ -39,10 +39,12 @@ import torch
 from llm.policy.batches import TokenizedPairs
 from llm.policy.logprobs import pair_logprobs, reference_logprobs
 from llm.policy.packing import pack
+from llm.training.cells import SweepCell
+from llm.training.config import TrainConfig
 from llm.training.lora_stacks import make_stack
-from llm.training.objective import Objective
+from llm.training.objective import StackedObjective
 from llm.training.optimizers import gradient_norms
-from llm.training.trainer import SweepCell, TrainConfig, make_optimizer, time_steps, train_stack
+from llm.training.trainer import make_optimizer, time_steps, train_stack
 
 BETA, RATE, EPSILON = 0.1, 1e-4, 1e-8
 
@@ -173,7 +175,7 @@ def run_phases(size: Size, cells: int, steps: int, device: str) -> dict[str, Any
     """Median seconds of the parts of a stack's step."""
     model, pairs = make_model(size, device), make_pairs(size)
     config, chosen = config_of(size, steps), cells_of(cells)
-    stack, objective = make_stack(model, cells), Objective(chosen)
+    stack, objective = make_stack(model, cells), StackedObjective(chosen)
     optimizer = make_optimizer(stack, config)
     reference = torch.from_numpy(reference_logprobs(model, pairs)).to(device)
     rates = torch.full((cells,), RATE, device=device)

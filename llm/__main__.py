@@ -14,55 +14,68 @@ import argparse
 import os
 import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
-from llm.study.config import PRESETS
-from llm.study.stages import STAGES
+EXTRA = "gpo-analysis[llm]"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m llm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in ("run", *STAGES):
-        told = "every stage" if name == "run" else f"the stages up to '{name}'"
-        command = commands.add_parser(name, help=told)
-        command.add_argument("--preset", choices=[*PRESETS], default="cpu", help="sizes and grid (default: cpu)")
+    for name in ("run", *stages):
+        what = "every stage" if name == "run" else f"the stages up to '{name}'"
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--preset", choices=presets, default="cpu", help="sizes and grid (default: cpu)")
         command.add_argument("--out", metavar="DIR", help="the study's folder (default: out/llm/PRESET)")
         command.add_argument(
             "--data", metavar="PATH", help="folder of train/validation/test .jsonl[.gz]; default: the generated world"
         )
         command.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
         command.add_argument("--seed", type=int, help="seed of everything (default: the preset's)")
-        command.add_argument("--workers", type=int, help="processes of the sweep (default: the preset's)")
+        command.add_argument("--workers", type=int, help="processes side by side (default: the preset's)")
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; an error is told in one line."""
-    given = _parser().parse_args(arguments)
+    """Run the command; an error is one line."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
-    until = STAGES[-1] if given.command == "run" else given.command
-    out = given.out or os.path.join("out", "llm", given.preset)  # noqa: PTH118
     try:
-        from llm.study.pipeline import run_study
-
+        from llm.study.pipeline import STAGES, run_study
+        from llm.study.presets import PRESETS
+    except ModuleNotFoundError as error:
+        print(_missing(error), file=sys.stderr)
+        return 1
+    given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
+    try:
         run_study(
-            given.preset, out, until=until, data=given.data, progress=given.progress, device=given.device,
-            seed=given.seed, workers=given.workers, say=lambda line: print(line, flush=True),
+            given.preset, given.out or Path("out", "llm", given.preset),
+            until=STAGES[-1] if given.command == "run" else given.command, data=given.data, progress=given.progress,
+            device=given.device, seed=given.seed, workers=given.workers, say=lambda line: print(line, flush=True),
         )  # fmt: skip
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        if given.traceback:
+            raise
+        print(_missing(error), file=sys.stderr)
+        return 1
     except Exception as error:
         if given.traceback:
             raise
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    return f"error: {error.name} is not installed; it comes with an extra: pip install '{EXTRA}'"
 
 
 if __name__ == "__main__":

@@ -1,27 +1,104 @@
-"""A study's records from files, and the gold reward that fits their kind.
+"""The records of a study, dealt out to its parts: from files, or from the generated world.
 
-Three kinds, told apart by their keys: {source, summary} (the reward is trained on true titles against other papers'
-and against samples of πref), {prompt, chosen, rejected} (trained on those pairs), {text, label} (a sentiment
-classifier; the first words of a text are the prompt).
+Files are of three kinds, recognised by their keys: {source, summary}, {prompt, chosen, rejected}, {text, label}.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from llm.data.filters import FilterConfig
-from llm.data.readers import continuations, find_split, kind_of, read_labelled_file, read_pairs_file, read_summaries
+from llm.data.readers import (
+    Labelled,
+    continuations,
+    find_split,
+    kind_of,
+    read_labelled_file,
+    read_pairs_file,
+    read_summaries,
+)
 from llm.data.types import Example, Pair
-from llm.study.config import StudyConfig
-
-if TYPE_CHECKING:
-    from llm.rewards.gold import Learned
-    from llm.study.stages import Splits, Study
-
-__all__ = ["learn_gold", "read_examples_of", "read_splits"]
+from llm.data.world import WorldConfig, demonstration, generate
 
 NAMES = ("train", "validation", "test")
+PARTS = ("fine_tuning", "pairs", "held_out", "evaluation", "reward")
+WORLD = "world"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many records each part of a study gets; no record is in two parts.
+
+    Parameters
+    ----------
+    fine_tuning : int
+        Examples of supervised fine-tuning.
+    pairs : int
+        Prompts whose two samples are labelled and trained on.
+    held_out : int
+        Prompts of the pairs that no policy is trained on.
+    evaluation : int
+        Prompts of win rates and KL.
+    reward : int
+        Examples the gold reward and its judges are trained on; the generated world's reward is a program and needs
+        them for its judge alone (0: no judge).
+    """
+
+    fine_tuning: int
+    pairs: int
+    held_out: int
+    evaluation: int
+    reward: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("fine_tuning", "pairs", "held_out", "evaluation"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 1 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The study's records; no prompt is in two of them.
+
+    Parameters
+    ----------
+    fine_tuning, pairs, held_out, evaluation, reward : list of Example
+        Examples of each part.
+    kind : str
+        "world" or the kind of the files read.
+    report : str
+        What was read, kept and left out, in words.
+    """
+
+    fine_tuning: list[Example]
+    pairs: list[Example]
+    held_out: list[Example]
+    evaluation: list[Example]
+    reward: list[Example] = field(default_factory=list)
+    kind: str = WORLD
+    report: str = ""
+
+    @property
+    def sizes(self) -> str:
+        """How many examples each part has, in words."""
+        return ", ".join(f"{len(getattr(self, name))} for {name}" for name in PARTS[:4])
+
+
+def world_splits(counts: Counts, world: WorldConfig, *, seed: int) -> Splits:
+    """Generate the records of a study; those of fine-tuning have careless summaries."""
+    taken: list[Example] = []
+
+    def part(number: int, offset: int) -> list[Example]:
+        made = generate(number, seed=1000 * seed + offset, config=world, exclude=taken)
+        taken.extend(made)
+        return made
+
+    evaluation, held_out = part(counts.evaluation, 1), part(counts.held_out, 2)
+    pairs, shown, judged = part(counts.pairs, 3), part(counts.fine_tuning, 4), part(counts.reward, 5)
+    taught = [Example(e.prompt, demonstration(e, seed=seed, config=world), e.meta) for e in shown]
+    return Splits(taught, pairs, held_out, evaluation, judged, report=f"{len(taken)} records generated")
 
 
 def read_examples_of(path: Path, *, words: int, limit: int | None = None) -> tuple[list[Example], str]:
@@ -29,11 +106,11 @@ def read_examples_of(path: Path, *, words: int, limit: int | None = None) -> tup
 
     Parameters
     ----------
-    path
+    path : Path
         JSON lines, plain or gzip.
-    words
+    words : int
         Longest prompt in words.
-    limit
+    limit : int, optional
         Most records kept.
     """
     kind, config = kind_of(path), FilterConfig(max_prompt_words=words, max_response_words=words, limit=limit)
@@ -54,11 +131,20 @@ def _distinct(examples: list[Example]) -> list[Example]:
     return list({example.prompt: example for example in reversed(examples)}.values())[::-1]
 
 
-def read_splits(folder: Path, config: StudyConfig) -> Splits:
+def read_splits(folder: Path, counts: Counts, *, max_prompt: int) -> Splits:
     """Parts of a study from a folder's train, validation and test files.
 
     Fine-tuning, reward and pairs are taken from train, held-out pairs from validation, evaluation from test. A file
     that is too short gives fewer; the report says so.
+
+    Parameters
+    ----------
+    folder : Path
+        With the three files.
+    counts : Counts
+        How many examples each part gets.
+    max_prompt : int
+        Longest text in words.
 
     Raises
     ------
@@ -67,9 +153,6 @@ def read_splits(folder: Path, config: StudyConfig) -> Splits:
     ValueError
         Where a part would be empty, or files differ in kind.
     """
-    from llm.study.stages import Splits
-
-    counts = config.counts
     paths = {name: find_split(folder, name) for name in NAMES}
     kinds = {kind_of(path) for path in paths.values()}
     if len(kinds) != 1:
@@ -81,15 +164,15 @@ def read_splits(folder: Path, config: StudyConfig) -> Splits:
     }
     taken: set[str] = set()
     parts: dict[str, list[Example]] = {}
-    told = []
+    said = []
     for name in ("test", "validation", "train"):
-        found, report = read_examples_of(paths[name], words=config.max_prompt, limit=2 * needed[name] + 64)
+        found, report = read_examples_of(paths[name], words=max_prompt, limit=2 * needed[name] + 64)
         parts[name] = [e for e in found if e.prompt not in taken][: needed[name]]
         taken |= {e.prompt for e in parts[name]}
-        told.append(report)
+        said.append(report)
     train = _shared(parts["train"], counts.fine_tuning, counts.reward, counts.pairs)
     made = Splits(
-        train[0], train[2], parts["validation"], parts["test"], train[1], kind=kinds.pop(), report="; ".join(told)
+        train[0], train[2], parts["validation"], parts["test"], train[1], kind=kinds.pop(), report="; ".join(said)
     )
     short = [name for name in ("fine_tuning", "pairs", "held_out", "evaluation", "reward") if not getattr(made, name)]
     if short:
@@ -107,30 +190,11 @@ def _shared(rows: list[Example], *sizes: int) -> list[list[Example]]:
     return found
 
 
-def learn_gold(study: Study) -> Learned:
-    """The gold reward, its judges and their held-out accuracies, for the study's kind of records."""
-    from llm.rewards.gold import learn_preferences, learn_sentiment, learn_titles, learn_world
-
-    config, splits = study.config.reward, study.splits
-    place: dict[str, Any] = {"folder": study.folder / "reward"}
-    shown = {**place, "device": study.config.device, "progress": study.progress}
-    if splits.kind == "world":
-        cut = max(1, len(splits.reward) // 8)
-        return learn_world(splits.reward[cut:], splits.reward[:cut], config, world=study.config.world, **shown)
-    if splits.kind == "summaries":
-        return learn_titles(
-            splits.reward, splits.held_out, config, model=study.reference, tokenizer=study.tokenizer, **shown
-        )
-    if splits.kind == "pairs":
-        return learn_preferences(_pairs(splits.reward), _pairs(splits.held_out), config, **shown)
-    return learn_sentiment(_labelled(splits.reward), _labelled(splits.held_out), config, **place)
-
-
-def _pairs(examples: list[Example]) -> list[Pair]:
+def as_pairs(examples: Sequence[Example]) -> list[Pair]:
+    """Return the labelled pairs that examples of the kind "pairs" were made of."""
     return [Pair(e.prompt, e.target, e.meta["rejected"], p=e.meta["p"]) for e in examples]
 
 
-def _labelled(examples: list[Example]) -> list[Any]:
-    from llm.data.readers import Labelled
-
+def as_labelled(examples: Sequence[Example]) -> list[Labelled]:
+    """Return the labelled texts that examples of the kind "labelled" were made of."""
     return [Labelled(f"{e.prompt} {e.target}", e.meta["label"]) for e in examples]

@@ -284,7 +284,7 @@ def _samples(
         texts = drawn.texts(tokenizer)
         rows = [Example(example.prompt, text or _NOTHING) for example, text in zip(examples, texts, strict=True)]
         write_examples(rows, place / "samples.jsonl")
-        mark_done(place, key, {"samples": len(rows), "empty": sum(not text for text in texts)})
+        mark_done(place, key, {"samples": len(rows), "empty": sum(not text for text in texts)}, ["samples.jsonl"])
     return ["" if row.target == _NOTHING else row.target for row in read_examples(place / "samples.jsonl")]
 
 

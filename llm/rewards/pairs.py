@@ -129,7 +129,7 @@ def make_pairs(
     if not pairs:
         raise ValueError(f"no pair is left of {len(rows)}: {report}")
     write_pairs(pairs, place / FILE)
-    mark_done(place, key, report)
+    mark_done(place, key, report, [FILE])
     shutil.rmtree(place / "parts", ignore_errors=True)
     return pairs, report
 

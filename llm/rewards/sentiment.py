@@ -197,4 +197,4 @@ def _save(reward: SentimentReward, folder: Path, key: str, report: dict[str, Any
     with new_folder(folder) as fresh:
         save_file({"weights": reward.weights, "bias": np.array([reward.bias])}, str(fresh / WEIGHTS))
         (fresh / SETTINGS).write_text(json.dumps(asdict(reward.config)), encoding="utf-8")
-    mark_done(folder, key, report)
+    mark_done(folder, key, report, ["."])

@@ -251,7 +251,7 @@ def _save(network: _Network, config: RewardConfig, folder: Path, key: str, repor
     with new_folder(folder) as fresh:
         save_model(network, str(fresh / WEIGHTS))
         (fresh / SETTINGS).write_text(json.dumps(asdict(config)), encoding="utf-8")
-    mark_done(folder, key, report)
+    mark_done(folder, key, report, ["."])
 
 
 def _train(network: _Network, comparisons: Sequence[Comparison], config: RewardConfig, progress: bool) -> list[float]:

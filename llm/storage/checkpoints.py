@@ -8,6 +8,7 @@ before it; older ones are removed only afterwards.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -19,20 +20,11 @@ import torch
 
 from gpo_analysis.records import write_whole
 
-__all__ = [
-    "SHARD_BYTES",
-    "CheckpointError",
-    "latest_checkpoint",
-    "load_checkpoint",
-    "load_tensors",
-    "save_checkpoint",
-    "save_tensors",
-]
-
 #: Largest file of a checkpoint, in bytes.
 SHARD_BYTES = 15 << 20
 INDEX = "index.json"
 _UNFINISHED = ".writing-"
+_SUM = "sha256"
 
 
 class CheckpointError(ValueError):
@@ -47,7 +39,7 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: str | os.PathLike[st
     OSError
         Where the disk is full or the folder cannot be written; an older file is then left as it was.
     """
-    write_whole(path, _bytes(tensors, meta), Path(path).parent)
+    write_whole(path, _bytes(tensors, {**meta, _SUM: _checksum(tensors, meta)}), Path(path).parent)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -56,9 +48,21 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
 
     try:
         with safe_open(os.fspath(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
+    if meta.pop(_SUM, None) != _checksum(tensors, meta):
+        raise CheckpointError(f"{path} is not what was written: its checksum differs")
+    return tensors, meta
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], meta: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(meta), sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_checkpoint(
@@ -123,18 +127,29 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tenso
     CheckpointError
         For a folder that is no whole checkpoint.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     folder = Path(path)
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        outer = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if hashlib.sha256(outer["index"].encode()).hexdigest() != outer["sha256"]:
+            raise CheckpointError(f"{folder / INDEX} is not what was written: its checksum differs")
+        index = json.loads(outer["index"])
         pieces: dict[str, torch.Tensor] = {}
-        for name in index["files"]:
-            pieces |= load_tensors(folder / name)[0]
+        for name, checksum in index["files"].items():
+            data = (folder / name).read_bytes()
+            if hashlib.sha256(data).hexdigest() != checksum:
+                raise CheckpointError(f"{folder / name} is not what was written: its checksum differs")
+            pieces |= load(data)
         parts: dict[str, list[torch.Tensor]] = {}
         for key in sorted(pieces):
             parts.setdefault(key.rpartition("@")[0], []).append(pieces[key])
         tensors = {name: torch.cat(parts[name]).view(shape) for name, shape in index["shapes"].items()}
         return tensors, int(index["step"]), index["meta"]
-    except (OSError, KeyError, json.JSONDecodeError, RuntimeError) as error:
+    except CheckpointError:
+        raise
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is no whole checkpoint: {error}") from None
 
 
@@ -149,7 +164,7 @@ def _checkpoints(root: Path) -> list[Path]:
 
 
 def _write_parts(tensors: Mapping[str, torch.Tensor], folder: Path, index: dict[str, Any], shard_bytes: int) -> None:
-    files: list[str] = []
+    files: dict[str, str] = {}
     shard: dict[str, torch.Tensor] = {}
     size = 0
 
@@ -157,8 +172,9 @@ def _write_parts(tensors: Mapping[str, torch.Tensor], folder: Path, index: dict[
         nonlocal shard, size
         if shard:
             name = f"part-{len(files):03d}.safetensors"
-            _write(folder / name, _bytes(shard, {}))
-            files.append(name)
+            data = _bytes(shard, {})
+            _write(folder / name, data)
+            files[name] = hashlib.sha256(data).hexdigest()
             shard, size = {}, 0
 
     for name, tensor in tensors.items():
@@ -172,7 +188,8 @@ def _write_parts(tensors: Mapping[str, torch.Tensor], folder: Path, index: dict[
             size += piece.nbytes
     close()
     index |= {"files": files, "shapes": {name: list(tensor.shape) for name, tensor in tensors.items()}}
-    _write(folder / INDEX, json.dumps(index).encode())
+    text = json.dumps(index, sort_keys=True)
+    _write(folder / INDEX, json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "index": text}).encode())
 
 
 def _bytes(tensors: Mapping[str, torch.Tensor], meta: Mapping[str, str]) -> bytes:

@@ -1,10 +1,12 @@
-"""Checksums of what goes into a stage: texts and models."""
+"""Checksums of what goes into a stage: texts, models, files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from gpo_analysis.records import canonical_json
@@ -51,3 +53,12 @@ def checksum_model(model: Any) -> str:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def checksum_file(path: str | os.PathLike[str]) -> str | None:
+    """Return a SHA-256 over a file's bytes, in hexadecimal digits; None where there is no such file."""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None

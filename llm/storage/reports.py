@@ -1,17 +1,20 @@
 """What a finished stage leaves behind: a report with the key of the configuration and inputs it was made from.
 
-The report is written last, so that its presence says that the rest of the folder is whole. A stage that finds its
-own key does nothing; another key means another configuration or other inputs, and the stage runs anew.
+The report is written last, so that its presence says that the rest of the folder is whole; it holds the checksums of
+the files it speaks of. A stage that finds its own key, and these files as they were, does nothing; another key means
+another configuration or other inputs, and the stage runs anew.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from gpo_analysis.records import canonical_json, plain, record_key, write_whole
+from llm.storage.checksums import checksum_file, checksum_texts
 
 FILE = "stage.json"
 
@@ -28,15 +31,72 @@ def stage_key(config: Any, **inputs: Any) -> str:
 
 
 def finished_report(folder: str | os.PathLike[str], key: str) -> dict[str, Any] | None:
-    """Return the report a stage left in the folder, or None where there is none of this key."""
-    path = Path(folder) / FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    """Return the report a stage left in the folder.
+
+    Parameters
+    ----------
+    folder : path
+        The stage's.
+    key : str
+        Of `stage_key`.
+
+    Returns
+    -------
+    dict or None
+        None where there is no report of this key, or where it or one of its files is not what was written.
+    """
+    found = read_document(Path(folder) / FILE)
+    if found is None or found.get("key") != key:
         return None
-    return dict(found["report"]) if isinstance(found, dict) and found.get("key") == key else None
+    for name, checksum in found["files"].items():
+        if checksum_file(Path(folder) / name) != checksum:
+            return None
+    return dict(found["report"])
 
 
-def mark_done(folder: str | os.PathLike[str], key: str, report: dict[str, Any]) -> None:
-    """Write the report; from now on the stage is finished."""
-    write_whole(Path(folder) / FILE, canonical_json({"key": key, "report": report}).encode(), folder)
+def mark_done(folder: str | os.PathLike[str], key: str, report: dict[str, Any], files: Iterable[str] = ()) -> None:
+    """Write the report; from now on the stage is finished.
+
+    Parameters
+    ----------
+    folder : path
+        The stage's.
+    key : str
+        Of `stage_key`.
+    report : dict
+        Plain values.
+    files : iterable of str
+        Files and folders, relative to ``folder``, that the stage made and that are read again.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where one of the files is missing.
+    """
+    root = Path(folder)
+    sums = {}
+    for name in files:
+        paths = sorted((root / name).rglob("*")) if (root / name).is_dir() else [root / name]
+        for path in paths:
+            if not path.is_dir() and path != root / FILE:
+                sums[path.relative_to(root).as_posix()] = checksum_file(path)
+    missing = [name for name, checksum in sums.items() if checksum is None]
+    if missing:
+        raise FileNotFoundError(f"{root / missing[0]} is missing; the stage is not finished")
+    write_document(root / FILE, {"key": key, "report": report, "files": sums})
+
+
+def write_document(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Write plain values as JSON with a checksum of them, whole or not at all."""
+    text = canonical_json({**content, "sha256": checksum_texts([content])})
+    write_whole(path, text.encode(), Path(path).parent)
+
+
+def read_document(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what `write_document` wrote; None where there is nothing, or what is there is not what was written."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        checksum = found.pop("sha256")
+        return found if checksum_texts([found]) == checksum else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -3,57 +3,76 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from llm.study.config import StudyConfig, preset
-from llm.study.stages import STAGES, Study
+from gpo_analysis.records import write_whole
+from llm.data.splits import Splits
+from llm.devices import Rank, on_first, this_rank
+from llm.storage.folders import one_run
+from llm.study import stages
+from llm.study.config import StudyConfig
+from llm.study.presets import preset
+from llm.study.stages import Gold, Made, Outcome, PairSets, Policy, Setting
+from llm.study.tables import write_tables
+from llm.sweep.run import SweepResult
 
-__all__ = ["open_study", "run_study"]
+STAGES = ("data", "base", "sft", "reward", "pairs", "baseline", "sweep", "evaluate", "tables")
+"""In the order they run; each takes what those before it made."""
+
+SHARED = ("sweep", "evaluate")  # launched processes share the work of these
 
 
-def open_study(
-    config: StudyConfig | str,
-    out: str | os.PathLike[str],
-    *,
-    data: str | os.PathLike[str] | None = None,
-    progress: bool = False,
-    workers: int | None = None,
-    **overrides: object,
-) -> Study:
-    """Return a study in a folder, without running it.
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a run made, up to the stage that was asked for; None for what comes later.
+
+    Attributes
+    ----------
+    config, folder
+        What was run, and where it lies.
+    records, base, reference, gold, pairs, baseline, sweep, evaluations
+        What the stages made (`llm.study.stages`).
+    """
+
+    config: StudyConfig
+    folder: Path
+    records: Splits | None = None
+    base: Policy | None = None
+    reference: Policy | None = None
+    gold: Gold | None = None
+    pairs: PairSets | None = None
+    baseline: dict[str, Any] | None = None
+    sweep: SweepResult | None = None
+    evaluations: list[dict[str, Any]] | None = None
+
+
+def configure(config: StudyConfig | str, *, workers: int | None = None, **overrides: object) -> StudyConfig:
+    """Return a configuration, or that of a preset's name, with some fields replaced.
 
     Parameters
     ----------
-    config
+    config : StudyConfig or str
         A configuration, or a preset's name.
-    out
-        The study's folder.
-    data
-        Folder of JSON lines; None for the generated world.
-    workers
-        Processes of the sweep; None for the configuration's.
+    workers : int, optional
+        Processes side by side; None for the configuration's.
     overrides
-        Fields of `StudyConfig` to replace: device, seed, …
+        Fields of `StudyConfig` to replace (device, seed, …); None replaces nothing.
 
     Raises
     ------
     ValueError
-        For an unknown preset.
-    FileNotFoundError
-        Where ``data`` is no folder.
+        For an unknown preset or a value that is out of range.
     """
     chosen = preset(config) if isinstance(config, str) else config
-    kept = {name: value for name, value in overrides.items() if value is not None}
-    if kept:
-        chosen = dataclasses.replace(chosen, **kept)  # type: ignore[arg-type]
-    if workers is not None:
-        chosen = dataclasses.replace(chosen, training=dataclasses.replace(chosen.training, workers=workers))
-    place = None if data is None else Path(data)
-    if place is not None and not place.exists():
-        raise FileNotFoundError(f"data {place} does not exist; give a folder with train.jsonl or train.jsonl.gz")
-    return Study(chosen, Path(out), place, progress)
+    kept = {name: value for name, value in {**overrides, "workers": workers}.items() if value is not None}
+    return dataclasses.replace(chosen, **kept) if kept else chosen  # type: ignore[arg-type]
 
 
 def run_study(
@@ -66,7 +85,128 @@ def run_study(
     say: Callable[[str], None] = print,
     **overrides: object,
 ) -> Study:
-    """Run a study up to a stage and return it; what an earlier run left in the folder is not done again."""
-    study = open_study(config, out, data=data, progress=progress, **overrides)
-    study.run(until, say)
-    return study
+    """Run a study up to a stage and return what it made; what an earlier run left in the folder is not done again.
+
+    Where a launcher (accelerate, torchrun) started several processes, the first runs the stages, the others read what
+    it left, and all share the sweep and the evaluations.
+
+    Parameters
+    ----------
+    config : StudyConfig or str
+        A configuration, or a preset's name.
+    out : path
+        The study's folder.
+    until : str
+        One of `STAGES`.
+    data : path, optional
+        Folder of JSON lines; None for the generated world.
+    progress : bool
+        Whether bars are shown.
+    say : callable
+        Called with a line a stage.
+    overrides
+        As of `configure`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown preset or stage, or a folder that another process is running.
+    FileNotFoundError
+        Where ``data`` is no folder.
+    """
+    chosen = configure(config, **overrides)  # type: ignore[arg-type]
+    if until not in STAGES:
+        raise ValueError(f"stage {until!r}; accepted are {', '.join(STAGES)}")
+    source = None if data is None else Path(data)
+    if source is not None and not source.is_dir():
+        raise FileNotFoundError(f"data {source} does not exist; give a folder with train.jsonl or train.jsonl.gz")
+    where = this_rank(chosen.device)
+    setting = Setting(chosen, Path(out), source, progress)
+    setting.folder.mkdir(parents=True, exist_ok=True)
+    run = _Run(setting, where, say, {})
+    made: dict[str, Any] = {}
+    with one_run(setting.folder, held=where.rank == 0):
+        for stage, outputs in _in_order(setting, run):
+            made |= outputs
+            if stage == until:
+                break
+    return Study(chosen, setting.folder, **made)
+
+
+def _in_order(setting: Setting, run: _Run) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run a stage after another, yielding each one's name and what it made."""
+    records = run("data", lambda: stages.make_records(setting))
+    yield "data", {"records": records}
+    base = run("base", lambda: stages.make_base(setting, records))
+    records, left_out = stages.fit_records(setting, records, base)
+    run.reports["left_out_by_tokens"] = left_out
+    yield "base", {"base": base, "records": records}
+    reference = run("sft", lambda: stages.make_reference(setting, records, base))
+    yield "sft", {"reference": reference}
+    gold = run("reward", lambda: stages.make_reward(setting, records, reference))
+    yield "reward", {"gold": gold}
+    pairs = run("pairs", lambda: stages.label_pairs(setting, records, reference, gold))
+    yield "pairs", {"pairs": pairs}
+    key = stages.comparison_key(setting, records, reference, gold, pairs.held_out)
+    against = functools.cache(lambda: stages.comparison_set(setting, records, reference, gold, pairs.held_out))
+    baseline = run("baseline", lambda: stages.measure_baseline(setting, records, reference, gold, against, key))
+    yield "baseline", {"baseline": baseline}
+    sweep = run("sweep", lambda: stages.train_policies(setting, reference, pairs.train))
+    yield "sweep", {"sweep": sweep}
+    evaluations = run("evaluate", lambda: stages.evaluate_sweep(setting, reference, sweep, against, key))
+    yield "evaluate", {"evaluations": evaluations}
+
+    def tables() -> Outcome[None]:
+        line = write_tables(
+            setting.folder, setting.config, setting.data, records, sweep, evaluations, run.reports, run.seconds
+        )
+        return Outcome(None, line)
+
+    run("tables", tables)
+    yield "tables", {}
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Calls stages: on the first process alone where they write, with their time and what they report kept."""
+
+    setting: Setting
+    where: Rank
+    say: Callable[[str], None]
+    reports: dict[str, Any]
+
+    def __call__(self, stage: str, act: Callable[[], Outcome[Made]]) -> Made:
+        """Run a stage; the other processes read what the first one left."""
+        start = time.perf_counter()
+        outcome: list[Outcome[Made]] = []
+        try:
+            if stage in SHARED:
+                outcome.append(act())
+            else:
+                on_first(self.where, lambda: outcome.append(act()))
+        finally:
+            if self.where.rank == 0:
+                self._note(stage, time.perf_counter() - start)
+        if not outcome and stage != STAGES[-1]:
+            outcome.append(act())
+        if self.where.rank == 0:
+            self.say(f"{stage}: {outcome[0].line} ({self.seconds[stage]:.0f} s in all)")
+        if not outcome:
+            return None  # type: ignore[return-value]
+        self.reports.update(outcome[0].reports)
+        return outcome[0].value
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall seconds spent in each stage so far, over all runs."""
+        try:
+            found: dict[str, float] = json.loads((self.setting.folder / "seconds.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return found
+
+    def _note(self, stage: str, spent: float) -> None:
+        seconds = self.seconds
+        seconds[stage] = seconds.get(stage, 0.0) + spent
+        text = json.dumps(seconds, indent=1)
+        write_whole(self.setting.folder / "seconds.json", text.encode(), self.setting.folder)

@@ -1,23 +1,25 @@
-"""What a study leaves for others to read: sweep.parquet, samples.parquet, run.json."""
+"""What a study leaves for others to read: sweep.parquet, samples.parquet, trace.parquet, prompts.json, run.json."""
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpo_analysis.provenance import device, git_state, versions
 from gpo_analysis.records import plain, write_whole
+from llm.data.splits import Splits
 from llm.evaluation.signatures import signature
-from llm.sweep.grid import planned_stacks, read_evaluations, trace_file
+from llm.study.config import StudyConfig
+from llm.sweep.run import SweepResult
+from llm.training.cells import SweepCell
+from llm.training.trace import stopped_before
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from llm.study.stages import Study
-
-__all__ = ["COLUMNS", "sweep_table", "write_tables"]
 
 COLUMNS = (
     "loss", "beta", "seed", "step", "win_rate", "win_rate_low", "win_rate_high", "ties", "kl", "kl_stderr",
@@ -26,18 +28,38 @@ COLUMNS = (
 """Columns every sweep.parquet has, first; more follow."""
 
 
-def sweep_table(study: Study) -> pd.DataFrame:
-    """A row a cell and checkpoint, with its `signature`; what a stopped cell has no number for is missing."""
+def sweep_table(sweep: SweepResult, evaluations: Sequence[dict[str, Any]], steps: Sequence[int]) -> pd.DataFrame:
+    """A row a cell and evaluated step, with its `signature`; what a stopped cell has no number for is missing.
+
+    Parameters
+    ----------
+    sweep : SweepResult
+        Cells and how each ended.
+    evaluations : sequence of dict
+        Of the exported policies (`llm.evaluation.policies`).
+    steps : sequence of int
+        Evaluated steps.
+
+    Raises
+    ------
+    ValueError
+        Where a policy that was not stopped has no evaluation.
+    """
     import pandas as pd
 
+    found = {(SweepCell(**one["cell"]).key, one["step"]): one["row"] for one in evaluations}
     rows = []
-    for found in read_evaluations(study):
-        row = {name: float("nan") if value is None else value for name, value in found["row"].items()}
-        if row:
-            row["signature"] = signature(row)
-        rows.append({**found["cell"], "step": found["step"], "status": found["status"], **row})
-    if not rows:
-        raise ValueError("no cell has been evaluated; run the stage 'sweep' first")
+    for cell, status in zip(sweep.cells, sweep.statuses, strict=True):
+        head = {"loss": cell.loss, "beta": cell.beta, "strength": cell.strength, "seed": cell.seed, "arm": cell.arm}
+        for step in steps:
+            if stopped_before(status, step):
+                rows.append({**head, "step": step, "status": status})
+                continue
+            if (cell.key, step) not in found:
+                raise ValueError(f"{cell.name} has no evaluation after step {step}; run the stage 'evaluate' first")
+            numbers = found[cell.key, step]
+            row = {name: float("nan") if value is None else value for name, value in numbers.items()}
+            rows.append({**head, "step": step, "status": "ok", **row, "signature": signature(row)})
     table = pd.DataFrame(rows)
     for name in COLUMNS:
         if name not in table:
@@ -45,60 +67,64 @@ def sweep_table(study: Study) -> pd.DataFrame:
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
 
 
-def write_tables(study: Study) -> str:
-    """Write the study's tables and run.json; say where."""
+def samples_table(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A row a prompt and policy of the last step: the response's reward, and of some prompts its text."""
     import pandas as pd
 
-    table = sweep_table(study)
-    _parquet(table, study.folder / "sweep.parquet")
-    found = read_evaluations(study)
-    samples = [
-        {
-            "name": one["name"], "step": one["step"], "prompt_index": i, "reward": reward,
-            "text": one["texts"][i] if i < len(one["texts"]) else None,
-        }
-        for one in found
-        for i, reward in enumerate(one["rewards"])
-    ]  # fmt: skip
-    _parquet(pd.DataFrame(samples), study.folder / "samples.parquet")
-    traces = [pd.read_parquet(file) for file in _trace_files(study)]
-    if traces:
-        thinned = pd.concat(traces, ignore_index=True)
-        _parquet(thinned[_kept_steps(thinned["step"])].reset_index(drop=True), study.folder / "trace.parquet")
-    some = [{"prompt": e.prompt, "human": e.target} for e in study.splits.evaluation[:64]]
-    write_whole(study.folder / "prompts.json", json.dumps(some, ensure_ascii=False).encode(), study.folder)
-    document = run_document(study)
+    return pd.DataFrame(
+        [
+            {
+                "name": SweepCell(**one["cell"]).name, "step": one["step"], "prompt_index": i, "reward": reward,
+                "text": one["texts"][i] if i < len(one["texts"]) else None,
+            }
+            for one in evaluations
+            for i, reward in enumerate(one["rewards"])
+        ]
+    )  # fmt: skip
+
+
+def write_tables(
+    folder: Path,
+    config: StudyConfig,
+    data: Path | None,
+    records: Splits,
+    sweep: SweepResult,
+    evaluations: Sequence[dict[str, Any]],
+    reports: dict[str, Any],
+    seconds: dict[str, float],
+) -> str:
+    """Write a study's tables and run.json; return a line that says what is in them."""
+    table = sweep_table(sweep, evaluations, config.training.evaluated_steps)
+    _parquet(table, folder / "sweep.parquet")
+    _parquet(samples_table(evaluations), folder / "samples.parquet")
+    trace = sweep.table()
+    first_steps = (trace["step"] <= 10) | (trace["step"] % 5 == 0)  # enough to draw a curve
+    _parquet(trace[first_steps].reset_index(drop=True), folder / "trace.parquet")
+    some = [{"prompt": e.prompt, "human": e.target} for e in records.evaluation[:64]]
+    write_whole(folder / "prompts.json", json.dumps(some, ensure_ascii=False).encode(), folder)
+    document = run_document(config, data, reports, seconds)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(study.folder / "run.json", text.encode(), study.folder)
+    write_whole(folder / "run.json", text.encode(), folder)
     return f"{len(table)} rows in sweep.parquet, {table['status'].ne('ok').sum()} without numbers; run.json"
 
 
-def _trace_files(study: Study) -> list[Path]:
-    return [file for stack in planned_stacks(study) if (file := trace_file(study, stack)).is_file()]
-
-
-def _kept_steps(step: pd.Series[int]) -> pd.Series[bool]:
-    """The first ten steps and then every fifth: enough to draw a curve."""
-    return (step <= 10) | (step % 5 == 0)
-
-
-def run_document(study: Study) -> dict[str, Any]:
+def run_document(
+    config: StudyConfig, data: Path | None, reports: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
     """Configuration, seeds, versions, device, git commit, wall time by stage, reports of the stages."""
-    _ = study.held_out  # reads the reports of stages that this process only read
-    reports = dict(study.reports)
-    losses = reports.get("sft", {}).get("losses")
+    kept = dict(reports)
+    losses = kept.get("sft", {}).get("losses")
     if losses:
-        reports["sft"] = {**reports["sft"], "losses": losses[:: max(1, len(losses) // 50)]}
-    seconds = study.seconds
+        kept["sft"] = {**kept["sft"], "losses": losses[:: max(1, len(losses) // 50)]}
     return {
-        "config": plain(study.config),
-        "data": "generated" if study.data is None else study.data.name,
-        "seeds": {"study": study.config.seed, "grid": list(study.config.grid.seeds)},
+        "config": plain(config),
+        "data": "generated" if data is None else data.name,
+        "seeds": {"study": config.seed, "grid": list(config.grid.seeds)},
         "versions": versions(),
-        "device": {**device(), "torch": study.config.device, "accelerator": _accelerator(study.config.device)},
+        "device": {**device(), "torch": config.device, "accelerator": _accelerator(config.device)},
         "git": git_state(Path(__file__).parent),
         "seconds": seconds,
-        "reports": plain(reports),
+        "reports": plain(kept),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -112,8 +138,6 @@ def _accelerator(name: str) -> str | None:
 
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:
-    import io
-
     buffer = io.BytesIO()
     table.to_parquet(buffer, engine="pyarrow", index=False)
     write_whole(path, buffer.getvalue(), path.parent)

@@ -1,1 +1,1 @@
-"""A grid of cells trained and evaluated: what is planned, run and read back."""
+"""A sweep: what is planned, trained and exported; nothing here knows how policies are evaluated."""

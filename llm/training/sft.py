@@ -14,24 +14,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.data.types import Example, Reward
-from llm.policy.lengths import fitting
+from llm.data.types import Example
 from llm.policy.models import save_model
-from llm.policy.sampling import sample
-from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
+from llm.policy.tokenizers import fingerprint
 from llm.storage.checksums import checksum_model, checksum_texts
 from llm.storage.folders import new_folder
 from llm.storage.reports import finished_report, mark_done, stage_key
-
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["SftConfig", "SftResult", "epoch_batches", "fine_tune", "held_out_loss", "measure_quality"]
+from llm.training.likelihood import negative_log_likelihood, token_rows
+from llm.training.quality import held_out_loss
 
 _CHUNK = 16  # batches sorted by length together, so that little is padded
 
@@ -137,7 +132,7 @@ def fine_tune(
     held_out
         Examples for the loss before and after.
     quality
-        Called on the model before and after; what it returns is reported (`measure_quality`).
+        Called on the model before and after; what it returns is reported (`llm.training.quality`).
     device
         A torch device.
     progress
@@ -155,7 +150,7 @@ def fine_tune(
     report = finished_report(place, key)
     if report is not None:
         return SftResult(_read(place / "model", model, device), place / "model", report)
-    rows = _rows(tokenizer, examples, config.max_length)
+    rows = token_rows(tokenizer, examples, config.max_length)
     if not rows:
         raise ValueError(f"no example of {len(examples)} has at most {config.max_length} tokens")
     model.to(device)
@@ -172,69 +167,9 @@ def fine_tune(
         "seconds": time.perf_counter() - started,
     }
     save_model(model, tokenizer, place / "model")
-    mark_done(place, key, report)
+    mark_done(place, key, report, ["model"])
     shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return SftResult(model.eval(), place / "model", report)
-
-
-def measure_quality(
-    model: Any,
-    tokenizer: Any,
-    examples: Sequence[Example],
-    reward: Reward,
-    *,
-    seed: int = 0,
-    max_new_tokens: int = 32,
-) -> dict[str, float]:
-    """Return how good a model's responses are, sampled at temperature 1 and greedy.
-
-    Returns
-    -------
-    dict
-        For "sampled" and "greedy": ``…_reward`` and its standard deviation ``…_reward_sd``, ``…_finished`` (share with
-        an end token), ``…_tokens`` (mean length) and, for rewards that know it, ``…_exact``; and ``target_reward``.
-        Prompts that leave the model no room for a response are left out.
-    """
-    examples, too_long = fitting(examples, model, tokenizer, max_new_tokens)
-    if not examples:
-        raise ValueError(f"no example of {too_long} leaves the model room for {max_new_tokens} new tokens")
-    prompts = [example.prompt for example in examples]
-    ids = encode_prompts(tokenizer, prompts)
-    found = {"target_reward": float(np.mean(reward(prompts, [example.target for example in examples])))}
-    for name, temperature in (("sampled", 1.0), ("greedy", 0.0)):
-        drawn = sample(model, tokenizer, ids, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature)
-        texts = drawn.texts(tokenizer)
-        rewards = reward(prompts, texts)
-        found |= {
-            f"{name}_reward": float(rewards.mean()),
-            f"{name}_reward_sd": float(rewards.std(ddof=1)) if len(rewards) > 1 else 0.0,
-            f"{name}_finished": float(drawn.finished.mean()),
-            f"{name}_tokens": float(drawn.lengths.mean()),
-        }
-        if hasattr(reward, "exact"):
-            found[f"{name}_exact"] = float(np.mean(reward.exact(prompts, texts)))
-    return found
-
-
-def held_out_loss(
-    model: Any, tokenizer: Any, examples: Sequence[Example], *, batch_size: int = 64, max_length: int = 256
-) -> dict[str, float]:
-    """Return the negative log-likelihood of the targets, in nats, a token (``nats_per_token``) and a response."""
-    import torch
-
-    rows = _rows(tokenizer, examples, max_length)
-    if not rows:
-        raise ValueError(f"no held-out example has at most {max_length} tokens")
-    total, count = 0.0, 0
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(rows), batch_size):
-            part = rows[start : start + batch_size]
-            total += float(_nll(model, tokenizer.pad_token_id, part, 0.0)[0])
-            count += sum(len(response) for _, response in part)
-    model.train(was_training)
-    return {"nats_per_token": total / count, "nats_per_response": total / len(rows)}
 
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -260,40 +195,6 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: 
         part = part[np.argsort(known[part], kind="stable")]
         batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
     return [batches[place] for place in rng.permutation(len(batches))]
-
-
-def _rows(tokenizer: Any, examples: Sequence[Example], longest: int) -> list[tuple[list[int], list[int]]]:
-    prompts = encode_prompts(tokenizer, [example.prompt for example in examples])
-    responses = encode_responses(tokenizer, [example.target for example in examples])
-    return [(x, y) for x, y in zip(prompts, responses, strict=True) if len(x) + len(y) <= longest]
-
-
-def _nll(
-    model: Any, pad: int, rows: Sequence[tuple[list[int], list[int]]], prompt_weight: float
-) -> tuple[torch.Tensor, float]:
-    """Return the weighted sum of token losses and the sum of the weights; padding stands on the left."""
-    import torch
-
-    longest = max(len(x) + len(y) for x, y in rows)
-    kept = longest - 1 if prompt_weight else max(len(y) for _, y in rows)
-    ids = torch.full((len(rows), longest), pad)
-    weights = torch.zeros((len(rows), longest))
-    mask = torch.zeros((len(rows), longest), dtype=torch.int64)
-    for at, (x, y) in enumerate(rows):
-        size = len(x) + len(y)
-        ids[at, -size:] = torch.tensor(x + y)
-        mask[at, -size:] = 1
-        weights[at, longest - size + 1 :] = prompt_weight
-        weights[at, -len(y) :] = 1.0
-    ids, weights, mask = (value.to(model.device) for value in (ids, weights, mask))
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=kept + 1)
-    losses = torch.nn.functional.cross_entropy(
-        out.logits[:, :-1].float().transpose(1, 2), ids[:, -kept:], reduction="none"
-    )
-    weights = weights[:, -kept:]
-    # a padded position may hold any number, so it is replaced and not multiplied by zero
-    return torch.where(weights > 0, losses * weights, 0.0).sum(), float(weights.sum())
 
 
 def _train(
@@ -346,7 +247,7 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = config.rate(step)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-        total, weight = _nll(model, pad, batch, config.prompt_weight)
+        total, weight = negative_log_likelihood(model, pad, batch, config.prompt_weight)
     loss = total / weight
     value = float(loss.detach())
     if not math.isfinite(value):

@@ -11,6 +11,8 @@ import hashlib
 import json
 import math
 import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -24,17 +26,21 @@ from numpy.typing import NDArray
 from llm.policy.batches import TokenizedPairs, batch_rows
 from llm.policy.logprobs import pair_logprobs, precision
 from llm.policy.packing import pack, unpacked
-from llm.storage.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint, save_tensors
+from llm.storage.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint, save_tensors
 from llm.storage.checksums import checksum_model
-from llm.training.lora_stacks import make_stack
 from llm.training.cells import SweepCell
 from llm.training.config import TrainConfig
+from llm.training.lora_stacks import make_stack
 from llm.training.objective import StackedObjective
 from llm.training.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
 from llm.training.stacked import Stack
 from llm.training.trace import TRACE, StackResult
 
 OnCheckpoint = Callable[[int, int, Any], None]
+
+
+class OtherRunError(ValueError):
+    """A folder whose checkpoint is of another run."""
 
 
 def train_stack(
@@ -53,31 +59,34 @@ def train_stack(
 
     Parameters
     ----------
-    base_model
+    base_model : model
         Where every cell starts: a causal language model, or one with LoRA adapters, which alone are then trained. It
         is not changed.
-    cells
+    cells : sequence of SweepCell
         Of one seed, which sets the order of the pairs.
-    pairs
-        Tokenised pairs.
-    reference
-        (n, 2) log πref of the pairs' responses (`llm.policy.logprobs.reference_logprobs`).
-    config
+    pairs : TokenizedPairs
+        n pairs.
+    reference : array, shape (n, 2)
+        log πref of the pairs' responses (`llm.policy.logprobs.reference_logprobs`).
+    config : TrainConfig
         How.
-    folder
-        Of this stack's checkpoints. A stack that is finished there is not trained again.
-    device
+    folder : path
+        Of this stack's checkpoints. A stack that is finished there is not trained again; a checkpoint that is not what
+        was written is removed, and the one before it taken.
+    device : str or torch.device, optional
         Where to compute; the base model's device by default.
-    progress
+    progress : bool
         Whether to show a bar.
-    on_checkpoint
+    on_checkpoint : callable, optional
         Called with a cell's index, the number of steps done and the cell's model, for cells that still train. It is
         called before the checkpoint of that step is written, so a run killed in between calls it again.
 
     Raises
     ------
     ValueError
-        For cells of several seeds, references that do not fit the pairs, a folder that holds another run.
+        For cells of several seeds, references that do not fit the pairs.
+    OtherRunError
+        For a folder that holds another run.
     OSError
         Where a checkpoint cannot be written; the one before is then intact.
     """
@@ -104,9 +113,9 @@ def time_steps(
     ----------
     base_model, cells, pairs, reference, config, device
         As for `train_stack`.
-    folder
+    folder : path
         For what a cell that is stopped leaves; checkpoints are neither read nor written.
-    steps
+    steps : int
         Steps timed.
     """
     run = _Run(base_model, tuple(cells), pairs, np.asarray(reference), config, Path(folder), device)
@@ -160,12 +169,19 @@ class _Run:
         found = latest_checkpoint(self.folder)
         if found is None:
             return
-        tensors, self.step, meta = load_checkpoint(found)
+        try:
+            tensors, step, meta = load_checkpoint(found)
+        except CheckpointError as error:
+            print(f"{error}; the steps since the checkpoint before it are taken again", file=sys.stderr)
+            shutil.rmtree(found)
+            self.resume()
+            return
         if meta["key"] != self.key:
-            raise ValueError(
+            raise OtherRunError(
                 f"{self.folder} holds a run with other cells, pairs, references, model or configuration; "
                 "give a folder of its own"
             )
+        self.step = step
         self.stack.load({name: tensors[f"parameter/{name}"] for name in self.stack.parameters})
         self.optimizer.load({k.removeprefix("moment/"): v for k, v in tensors.items()}, self.step)
         self.trace[: self.step] = tensors["trace"]

@@ -269,9 +269,7 @@ def against(tokenizer: Any, models: tuple[Any, Any]) -> Any:
     ids = encode_prompts(tokenizer, [e.prompt for e in examples])
     chosen = encode_responses(tokenizer, [e.target for e in examples])
     rejected = encode_responses(tokenizer, [e.target for e in reversed(examples)])
-    logps = np.stack(
-        [response_logps(models[1], ids, side).detach().numpy() for side in (chosen, rejected)], 1
-    )
+    logps = np.stack([response_logps(models[1], ids, side).detach().numpy() for side in (chosen, rejected)], 1)
     pairs = HeldOutPairs(ids, chosen, rejected, logps.astype(np.float64), np.ones(40))
     settings = {"samples": 2, "max_new_tokens": 6, "seed": 0, "second_samples": 30, "gradient_pairs": 8}
     return prepare(tokenizer, models[1], examples, WorldReward(examples), pairs, **settings)

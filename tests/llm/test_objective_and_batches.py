@@ -19,7 +19,8 @@ from llm.policy.logprobs import chosen_logprobs, pair_logprobs, reference_logpro
 from llm.policy.packing import pack, unpacked
 from llm.policy.tokenizers import train_tokenizer
 from llm.storage.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint
-from llm.training.objective import Objective, SweepCell, apply_link, soft_loss
+from llm.training.cells import SweepCell
+from llm.training.objective import StackedObjective, generator_derivative, soft_loss
 
 
 def llama(seed: int = 0, **changes: object) -> LlamaForCausalLM:
@@ -204,7 +205,7 @@ def test_every_pass_sees_every_pair_once_and_orders_differ() -> None:
 @pytest.mark.parametrize("name", ["reverse_kl", "forward_kl", "jensen_shannon", "alpha", "chi_po"])
 def test_links_equal_the_library_s_numpy_form(name: str) -> None:
     s = torch.linspace(-30, 30, 61, dtype=torch.float64, requires_grad=True)
-    g = apply_link(name, s)
+    g = generator_derivative(name, s)
     link = gpo.get_link(name)
     np.testing.assert_allclose(g.detach().numpy(), link.of_log(s.detach().numpy()), rtol=1e-12, atol=1e-12)
     (slope,) = torch.autograd.grad(g.sum(), s)
@@ -216,13 +217,13 @@ def test_the_objective_by_hand() -> None:
     """Two pairs: log-ratios (0.5, −0.5) and (−1, 1), of 2 and 1, 4 and 2 tokens: ρ = 1 and −2; of means 0.75, −0.75."""
     cells = [
         SweepCell("squared", 0.5, 0, 1.0), SweepCell("logistic", 2.0, 0, 1.0), SweepCell("dpo", 1.0, 0, 1.0),
-        SweepCell("squared", 1.0, 0, 1.0, reduction="mean"), SweepCell("squared", 0.5, 0, 1.0, link="chi_po"),
+        SweepCell("squared", 1.0, 0, 1.0, reduction="mean"), SweepCell("squared", 0.5, 0, 1.0, divergence="chi_po"),
         SweepCell("exp(-z)", 1.0, 0, 1.0),
     ]  # fmt: skip
     ratios = torch.tensor([[0.5, -0.5], [-1.0, 1.0]], dtype=torch.float64)
     reference = torch.tensor([[-3.0, -4.0], [-5.0, -6.0]], dtype=torch.float64)
     lengths = torch.tensor([[2, 1], [4, 2]])
-    loss, rho, margin = Objective(cells)(
+    loss, rho, margin = StackedObjective(cells)(
         (reference + ratios).expand(6, 2, 2), reference, lengths, torch.tensor([1.0, 0.25], dtype=torch.float64)
     )
     assert rho[0].tolist() == [1.0, -2.0]
@@ -253,7 +254,7 @@ def test_a_weight_of_zero_removes_an_infinite_term() -> None:
     ("changes", "message"),
     [
         ({"beta": 0.0}, "beta"), ({"beta": float("nan")}, "beta"), ({"learning_rate": -1.0}, "learning_rate"),
-        ({"loss": "dpoo"}, "dpoo"), ({"loss": "1 +"}, "1 +"), ({"link": "kl2"}, "kl2"), ({"seed": -1}, "seed"),
+        ({"loss": "dpoo"}, "dpoo"), ({"loss": "1 +"}, "1 +"), ({"divergence": "kl2"}, "kl2"), ({"seed": -1}, "seed"),
         ({"reduction": "median"}, "median"),
     ],
 )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import gpo_analysis as gpo
-
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from llm.__main__ import main  # noqa: E402
 from llm.data.splits import read_examples_of, read_splits  # noqa: E402
 from llm.data.types import read_pairs  # noqa: E402
-from llm.study.config import PRESETS, GridConfig, TrainingConfig, beta_of, preset  # noqa: E402
-from llm.study.pipeline import open_study, run_study  # noqa: E402
-from llm.study.stages import STAGES  # noqa: E402
-from llm.study.tables import COLUMNS  # noqa: E402
-from llm.sweep.grid import evaluation_file, grid_cells, planned_stacks, stacks_of  # noqa: E402
+from llm.study.pipeline import STAGES, Study, run_study  # noqa: E402
+from llm.study.presets import PRESETS, preset  # noqa: E402
+from llm.study.tables import COLUMNS, sweep_table  # noqa: E402
+from llm.sweep.plan import GridConfig, grid_cells, plan_stacks  # noqa: E402
+from llm.training.config import TrainConfig  # noqa: E402
 
 TINY = dataclasses.replace(
     preset("tiny"),
@@ -35,11 +32,11 @@ TINY = dataclasses.replace(
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return run_study(TINY, tmp_path_factory.mktemp("study"), say=lambda line: None)
 
 
-def test_the_sweep_s_table_has_the_promised_columns(study: Any) -> None:
+def test_the_sweep_s_table_has_the_promised_columns(study: Study) -> None:
     table = pd.read_parquet(study.folder / "sweep.parquet")
     assert tuple(table.columns[: len(COLUMNS)]) == COLUMNS
     assert set(table["step"]) == {3, 6}
@@ -55,7 +52,7 @@ def test_the_sweep_s_table_has_the_promised_columns(study: Any) -> None:
     assert sorted(fresh["hinge"]) == [0.3, 3.0]
 
 
-def test_pairs_and_run_json(study: Any) -> None:
+def test_pairs_and_run_json(study: Study) -> None:
     pairs = read_pairs(study.folder / "pairs.jsonl")
     first = json.loads((study.folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert {"prompt", "chosen", "rejected", "reward_chosen", "reward_rejected"} <= set(first)
@@ -69,7 +66,7 @@ def test_pairs_and_run_json(study: Any) -> None:
     )
 
 
-def test_samples_agree_with_the_sweep(study: Any) -> None:
+def test_samples_agree_with_the_sweep(study: Study) -> None:
     samples = pd.read_parquet(study.folder / "samples.parquet")
     table = pd.read_parquet(study.folder / "sweep.parquet")
     last = table[table["step"] == 6]
@@ -80,32 +77,59 @@ def test_samples_agree_with_the_sweep(study: Any) -> None:
         assert part["reward"].mean() == pytest.approx(row.reward_mean, abs=1e-6)
 
 
-def test_no_prompt_is_in_two_parts(study: Any) -> None:
-    splits = study.splits
+def test_no_prompt_is_in_two_parts(study: Study) -> None:
+    splits = study.records
+    assert splits is not None
+    assert study.pairs is not None
     parts = [splits.fine_tuning, splits.pairs, splits.held_out, splits.evaluation]
     prompts = [example.prompt for part in parts for example in part]
     assert len(set(prompts)) == len(prompts)
-    assert {pair.prompt for pair in study.held_out} <= {example.prompt for example in splits.held_out}
+    assert {pair.prompt for pair in study.pairs.held_out} <= {example.prompt for example in splits.held_out}
 
 
-def test_running_again_does_nothing_and_a_missing_part_is_made_again(study: Any) -> None:
+def test_running_again_does_nothing_and_a_missing_part_is_made_again(study: Study) -> None:
     before = pd.read_parquet(study.folder / "sweep.parquet")
-    cell = grid_cells(TINY)[0]
     files = sorted((study.folder / "evaluations").iterdir())
-    stamps = {file: file.stat().st_mtime_ns for file in files}
-    gone = evaluation_file(study, cell, 6)
-    gone.unlink()
-    for folder in (study.folder / "stacks").iterdir():  # as if the run was killed before the stack's last checkpoint
-        for old in folder.glob("step-*6"):
-            for file in old.iterdir():
-                file.unlink()
-            old.rmdir()
+    policies = sorted(study.folder.glob("sweep/stacks/*/policy-*"))
+    assert len(files) == len(policies) == 12
+    assert not [*study.folder.glob("sweep/stacks/*/step-*")], "checkpoints go when policies are exported"
+    stamps = {file: file.stat().st_mtime_ns for file in [*files, *policies]}
+    files[0].unlink()
+    policies[-1].unlink()  # its stack is trained again
     time.sleep(0.01)
-    run_study(TINY, study.folder, say=lambda line: None)
-    after = pd.read_parquet(study.folder / "sweep.parquet")
-    pd.testing.assert_frame_equal(before, after, rtol=1e-5)
-    assert gone.is_file()
-    assert all(file.stat().st_mtime_ns == stamp for file, stamp in stamps.items() if file != gone)
+    said: list[str] = []
+    again = run_study(TINY, study.folder, say=said.append)
+    assert again.sweep is not None
+    assert again.sweep.trained == 1
+    assert "1 stacks were missing" in "".join(said)
+    pd.testing.assert_frame_equal(before, pd.read_parquet(study.folder / "sweep.parquet"), rtol=1e-5)
+    changed = {file for file, stamp in stamps.items() if file.stat().st_mtime_ns != stamp}
+    assert {file.parent for file in changed if "policy-" in file.name} == {policies[-1].parent}
+    assert changed & set(files) == {files[0]}
+    third = run_study(TINY, study.folder, say=lambda line: None)
+    assert third.sweep is not None
+    assert third.sweep.trained == 0
+
+
+def test_what_an_evaluation_needs_does_not_key_training(study: Study) -> None:
+    other = dataclasses.replace(TINY, evaluation=dataclasses.replace(TINY.evaluation, gradient_pairs=4))
+    again = run_study(other, study.folder, say=lambda line: None)
+    assert again.sweep is not None
+    assert again.sweep.trained == 0
+    table = pd.read_parquet(study.folder / "sweep.parquet")
+    back = run_study(TINY, study.folder, say=lambda line: None)
+    assert back.sweep is not None
+    assert back.sweep.trained == 0
+    before = pd.read_parquet(study.folder / "sweep.parquet")
+    assert table["win_rate"].tolist() == before["win_rate"].tolist()
+    assert table["gradient_norm"].tolist() != before["gradient_norm"].tolist()
+
+
+def test_a_policy_without_an_evaluation_is_no_row(study: Study) -> None:
+    assert study.sweep is not None
+    assert study.evaluations is not None
+    with pytest.raises(ValueError, match="has no evaluation after step 3"):
+        sweep_table(study.sweep, study.evaluations[1:], (3, 6))
 
 
 def test_stages_are_commands_and_stop_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,21 +165,21 @@ def test_unknown_names_are_refused() -> None:
         GridConfig(losses=("dppo",))
     with pytest.raises(ValueError, match="strengths above 0"):
         GridConfig(strengths=(0.0,))
-    with pytest.raises(ValueError, match=r"up to 1\.0"):
-        TrainingConfig(checkpoints=(0.5,))
+    with pytest.raises(ValueError, match="last step must be"):
+        dataclasses.replace(TINY, training=TrainConfig(6, evaluate_at=(3,)))
     with pytest.raises(ValueError, match="accepted are data, base"):
-        open_study("tiny", "unused").run("nothing")
+        run_study("tiny", "unused", until="nothing")
 
 
 @pytest.mark.parametrize("name", [*PRESETS])
 def test_presets_are_sound(name: str) -> None:
     config = preset(name)
-    cells = grid_cells(config)
+    cells = grid_cells(config.grid)
     assert len({cell.name for cell in cells}) == len(cells)
     assert (
         config.counts.pairs * config.pairs.pairs_per_prompt >= 0.7 * config.training.steps * config.training.batch_size
     )
-    stacks = stacks_of(cells, config.training.stack or 4)
+    stacks = plan_stacks(cells, config.stack or 4)
     assert sorted(cell.name for stack in stacks for cell in stack) == sorted(cell.name for cell in cells)
     assert all(len({(cell.seed, cell.arm) for cell in stack}) == 1 for stack in stacks)
     if name == "cpu":
@@ -164,17 +188,6 @@ def test_presets_are_sound(name: str) -> None:
         assert len({cell.strength for cell in cells}) >= 6
         assert {cell.seed for cell in cells} == {0, 1, 2}
         assert {cell.arm for cell in cells} == {"fresh", "reused"}
-
-
-def test_equal_strength_is_equal_curvature() -> None:
-    for name in gpo.PAPER_LOSSES:
-        loss = gpo.get_loss(name)
-        beta = beta_of(loss, 0.37)
-        curvature, slope = (float(loss.derivative(np.zeros(1), order)[0]) for order in (2, 1))
-        if name == "hinge":
-            assert beta == 0.37
-        else:
-            assert math.isclose(beta * curvature / abs(slope), 0.37)
 
 
 def test_the_h200_preset_at_a_reduced_size(tmp_path: Path) -> None:
@@ -191,24 +204,28 @@ def test_the_h200_preset_at_a_reduced_size(tmp_path: Path) -> None:
         sft=dataclasses.replace(full.sft, steps=10, warmup=2, batch_size=8),
         pairs=dataclasses.replace(full.pairs, max_new_tokens=8, keep_unfinished=True),
         grid=GridConfig(losses=("squared", "logistic"), strengths=(0.3, 1.0)),
-        training=dataclasses.replace(full.training, steps=2, warmup=1, batch_size=4),
+        training=dataclasses.replace(full.training, steps=2, warmup=1, batch_size=4, evaluate_at=(1, 2)),
         evaluation=TINY.evaluation,
     )  # fmt: skip
-    assert full.training.stack is None
+    assert full.stack is None
     study = run_study(config, tmp_path, say=lambda line: None)
     table = pd.read_parquet(study.folder / "sweep.parquet")
     assert table["status"].eq("ok").all()
     assert table["kl"].notna().all()
-    (measured,) = study.folder.glob("stack-size-*.json")
+    measured = study.folder / "sweep" / "plan.json"
     found = json.loads(measured.read_text())
     sizes = [timing["size"] for timing in found["timings"]]
     assert sizes == [1, 2, 3, 4][: len(sizes)]
-    assert found["size"] == min(found["timings"], key=lambda timing: timing["seconds"])["size"]
-    assert max(len(stack) for stack in planned_stacks(study)) == found["size"]
+    assert found["stack_size"] == min(found["timings"], key=lambda timing: timing["seconds"])["size"]
+    assert study.sweep is not None
+    # of 4 fresh cells and of 4 that reuse their pairs, grouped apart
+    assert max(len(stack.cells) for stack in study.sweep.stacks) == found["stack_size"]
     before = measured.stat().st_mtime_ns
     again = run_study(config, tmp_path, say=lambda line: None)
     assert measured.stat().st_mtime_ns == before, "measured once a study, whatever the machine does later"
-    assert planned_stacks(again) == planned_stacks(study)
+    assert again.sweep is not None
+    assert [stack.cells for stack in again.sweep.stacks] == [stack.cells for stack in study.sweep.stacks]
+    assert again.sweep.trained == 0
 
 
 def test_adapters_over_a_model_from_a_folder(tmp_path: Path) -> None:
@@ -220,8 +237,8 @@ def test_adapters_over_a_model_from_a_folder(tmp_path: Path) -> None:
         TINY.policy, source=str(made.folder / "base"), lora=LoraSettings(rank=2, targets=("q_proj", "v_proj"))
     )
     config = dataclasses.replace(
-        TINY, policy=policy, grid=GridConfig(losses=("squared", "logistic"), strengths=(0.3,)),
-        training=TrainingConfig(steps=4, batch_size=8, stack=2, workers=1, learning_rate=0.01, checkpoints=(1.0,)),
+        TINY, policy=policy, grid=GridConfig(losses=("squared", "logistic"), strengths=(0.3,), learning_rate=0.01),
+        training=TrainConfig(steps=4, batch_size=8, warmup=10), stack=2, workers=1,
     )  # fmt: skip
     study = run_study(config, tmp_path / "second", say=lambda line: None)
     table = pd.read_parquet(study.folder / "sweep.parquet")
@@ -229,13 +246,10 @@ def test_adapters_over_a_model_from_a_folder(tmp_path: Path) -> None:
     assert table["kl"].between(1e-6, 10).all()
 
 
-def test_a_cell_that_breaks_is_named_and_the_others_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_cell_that_breaks_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     config = dataclasses.replace(
-        TINY, grid=GridConfig(losses=("exponential", "logistic"), strengths=(300.0,)),
-        training=TrainingConfig(
-            steps=6, batch_size=8, stack=2, workers=1, learning_rate=0.3, warmup=0, max_grad_norm=1e9,
-            checkpoints=(1.0,),
-        ),
+        TINY, grid=GridConfig(losses=("exponential", "logistic"), strengths=(300.0,), learning_rate=0.3),
+        training=TrainConfig(6, batch_size=8, max_grad_norm=1e9, evaluate_at=(6,)), stack=2, workers=1,
     )  # fmt: skip
     said: list[str] = []
     study = run_study(config, tmp_path, say=said.append)
@@ -243,8 +257,7 @@ def test_a_cell_that_breaks_is_named_and_the_others_go_on(tmp_path: Path, capfd:
     assert table.loc["exponential", "status"].startswith("nan at step")
     assert pd.isna(table.loc["exponential", "kl"])
     assert table.loc["logistic", "status"] == "ok"
-    assert "exponential-300-s0-fresh: nan at step" in capfd.readouterr().err
-    assert any("stopped by NaN: exponential" in line for line in said)
+    assert any("stopped: exponential-300-s0-fresh: nan at step" in line for line in said)
 
 
 def _write(path: Path, rows: list[dict[str, Any]], *, packed: bool = False) -> None:
@@ -271,7 +284,7 @@ def test_records_of_every_kind_are_dealt_out(tmp_path: Path, kind: str) -> None:
         rows = [KINDS[kind](1000 * number + i) for i in range(120)]
         _write(tmp_path / f"{split}.jsonl{'.gz' if number else ''}", rows, packed=bool(number))
     counts = dataclasses.replace(TINY.counts, fine_tuning=40, reward=30, pairs=30, held_out=20, evaluation=10)
-    splits = read_splits(tmp_path, dataclasses.replace(TINY, counts=counts))
+    splits = read_splits(tmp_path, counts, max_prompt=TINY.max_prompt)
     assert splits.kind == kind
     sizes = [
         len(part) for part in (splits.fine_tuning, splits.reward, splits.pairs, splits.held_out, splits.evaluation)
@@ -285,11 +298,11 @@ def test_records_of_every_kind_are_dealt_out(tmp_path: Path, kind: str) -> None:
 def test_a_missing_split_and_a_mixture_of_kinds_are_refused(tmp_path: Path) -> None:
     _write(tmp_path / "train.jsonl", [KINDS["pairs"](i) for i in range(9)])
     with pytest.raises(FileNotFoundError, match="validation"):
-        read_splits(tmp_path, TINY)
+        read_splits(tmp_path, TINY.counts, max_prompt=200)
     _write(tmp_path / "validation.jsonl", [KINDS["pairs"](i) for i in range(9)])
     _write(tmp_path / "test.jsonl", [KINDS["summaries"](i) for i in range(9)])
     with pytest.raises(ValueError, match="pairs and summaries"):
-        read_splits(tmp_path, TINY)
+        read_splits(tmp_path, TINY.counts, max_prompt=200)
     examples, report = read_examples_of(tmp_path / "train.jsonl", words=2)
     assert examples == []
     assert "over-long" in report

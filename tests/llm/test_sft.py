@@ -17,7 +17,8 @@ from llm.policy.models import LoraSettings, add_lora, load_model
 from llm.policy.tokenizers import encode_prompts, encode_responses
 from llm.rewards.world import WorldReward
 from llm.storage.checksums import checksum_model
-from llm.training.sft import SftConfig, epoch_batches, fine_tune, held_out_loss, measure_quality
+from llm.training.quality import held_out_loss, measure_quality
+from llm.training.sft import SftConfig, epoch_batches, fine_tune
 
 SHORT = SftConfig(steps=12, batch_size=4, warmup=2, checkpoint_every=5, learning_rate=1e-2)
 

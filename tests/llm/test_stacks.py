@@ -26,11 +26,17 @@ from llm.policy.logprobs import pair_logprobs, reference_logprobs
 from llm.policy.models import LoraSettings, add_lora
 from llm.policy.packing import pack
 from llm.storage.checkpoints import latest_checkpoint
-from llm.sweep.run import load_cell, measure_stack_size, plan_stacks, train_sweep
+from llm.sweep.export import load_cell
+from llm.sweep.measure import measure_stack_size
+from llm.sweep.plan import plan_stacks
+from llm.sweep.run import train_sweep
+from llm.training.cells import SweepCell
+from llm.training.config import TrainConfig
 from llm.training.lora_stacks import stack_adapters
 from llm.training.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
 from llm.training.stacked import stack_model
-from llm.training.trainer import TRACE, StackResult, SweepCell, TrainConfig, train_stack
+from llm.training.trace import TRACE, StackResult
+from llm.training.trainer import train_stack
 
 ROOT = Path(__file__).parents[2]
 LOSSES = (("logistic", 0.3), ("squared", 0.2), ("hinge", 0.5), ("exponential", 0.1), ("savage", 1.0))
@@ -456,14 +462,15 @@ def test_adapters_that_cannot_be_stacked_are_refused() -> None:
 def test_sweeps_train_each_cell_as_alone_and_go_on(tmp_path: Path) -> None:
     cells = [*cells_at(0.05), *cells_at(0.05, LOSSES[:2], seed=1)]
     config = TrainConfig(4, batch_size=6, optimizer="sgd")
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int]] = []
     found = train_sweep(
         MODEL, cells, PAIRS, REFERENCE, config, folder=tmp_path, stack_size=3,
-        on_checkpoint=lambda index, step, model: seen.append((index, step)),
+        on_checkpoint=lambda cell, step, model: seen.append((cell.key, step)),
     )  # fmt: skip
-    assert sorted(seen) == [(index, 4) for index in range(len(cells))]
+    assert sorted(seen) == sorted((cell.key, 4) for cell in cells)
     assert found.statuses == ("finished",) * len(cells)
-    assert len(set(found.folders)) == 3
+    assert (len(found.stacks), found.trained) == (3, 3)
+    assert [(file.cell, file.step) for file in found.policies()] == [(cell, 4) for cell in cells]
     assert len(found.table()) == 4 * len(cells)
     for cell in (cells[1], cells[-1]):
         alone = train([cell], config, tmp_path / "alone" / cell.key)
@@ -472,7 +479,7 @@ def test_sweeps_train_each_cell_as_alone_and_go_on(tmp_path: Path) -> None:
     again = train_sweep(
         MODEL, cells, PAIRS, REFERENCE, config, folder=tmp_path, on_checkpoint=lambda *a: seen.append(a)
     )  # type: ignore[arg-type]
-    assert (again.stack_size, seen) == (3, [])
+    assert (again.stack_size, again.trained, seen) == (3, 0, [])
     with pytest.raises(ValueError, match="no stack with the cell"):
         load_cell(MODEL, tmp_path, SweepCell("savage", 9.0, 0, 0.05))
 
@@ -504,17 +511,18 @@ def test_stacks_are_of_one_seed() -> None:
 LAUNCHED = """
 import sys
 from pathlib import Path
-from llm.devices import on_first, place
+from llm.devices import on_first, this_rank
 from llm.sweep.run import train_sweep
 from tests.llm import test_stacks as t
 
 if __name__ == "__main__":
-    where = place("cpu")
+    where = this_rank("cpu")
     assert on_first(where, lambda: where.rank) == 0
     here = []
     found = train_sweep(
         t.MODEL, t.cells_at(0.05), t.PAIRS, t.REFERENCE, t.TrainConfig(3, batch_size=6, optimizer="sgd"),
-        folder=sys.argv[1], device="cpu", stack_size=2, on_checkpoint=lambda i, s, m: here.append(i),
+        folder=sys.argv[1], device="cpu", stack_size=2,
+        on_checkpoint=lambda cell, s, m: here.append(t.cells_at(0.05).index(cell)),
     )
     Path(sys.argv[1], f"rank-{where.rank}-of-{where.world}").write_text(f"{sorted(here)} {found.statuses}")
 """
@@ -556,8 +564,8 @@ from pathlib import Path
 from llm.sweep.run import train_sweep
 from tests.llm import test_stacks as t
 
-def note(index, step, model):
-    Path(sys.argv[1], f"saw-{index}").write_text(str(step))
+def note(cell, step, model):
+    Path(sys.argv[1], f"saw-{t.cells_at(0.05).index(cell)}").write_text(str(step))
 
 if __name__ == "__main__":
     train_sweep(
