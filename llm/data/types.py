@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_analysis.records import write_whole
+from gpo_analysis.files import write_whole
 
 __all__ = [
     "Example",

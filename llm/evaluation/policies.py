@@ -41,9 +41,7 @@ def evaluation_file(folder: Path, policy: PolicyFile, key: str) -> Path:
 
 def read_evaluation(folder: Path, policy: PolicyFile, key: str) -> dict[str, Any] | None:
     """Return the evaluation of a policy; None where there is none, or it is not what was written."""
-    path = evaluation_file(folder, policy, key)
-    found = read_document(path)
-    return found if found is not None and found.get("name") == path.name else None
+    return read_document(evaluation_file(folder, policy, key))
 
 
 def evaluate_policies(
@@ -117,9 +115,8 @@ def _evaluate(job: _Job, policy: PolicyFile) -> None:
     start = time.perf_counter()
     model = load_policy(job.base_model, policy)
     findings = evaluate(model, job.against, policy.cell.margin_loss, policy.cell.beta)
-    path, last = evaluation_file(job.folder, policy, job.key), policy.step == job.last_step
+    last = policy.step == job.last_step
     content = {
-        "name": path.name,
         "cell": asdict(policy.cell),
         "step": policy.step,
         "row": {name: _number(value) for name, value in findings.row.items()},
@@ -127,7 +124,7 @@ def _evaluate(job: _Job, policy: PolicyFile) -> None:
         "texts": findings.texts[:TEXTS] if last else [],
         "seconds": time.perf_counter() - start,
     }
-    write_document(path, content)
+    write_document(evaluation_file(job.folder, policy, job.key), content)
 
 
 def _number(value: Any) -> Any:

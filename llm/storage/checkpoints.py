@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from gpo_analysis.records import write_whole
+from gpo_analysis.files import write_whole
 
 #: Largest file of a checkpoint, in bytes.
 SHARD_BYTES = 15 << 20

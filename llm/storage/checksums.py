@@ -1,12 +1,10 @@
-"""Checksums of what goes into a stage: texts, models, files."""
+"""Checksums of what goes into a stage: texts and models."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from gpo_analysis.records import canonical_json
@@ -46,19 +44,10 @@ def checksum_model(model: Any) -> str:
     import torch
 
     config = getattr(model, "config", None)
-    settings = config.to_dict() if hasattr(config, "to_dict") else {}
+    settings = {} if config is None else config.to_dict()
     kept = {name: value for name, value in settings.items() if name not in _NO_NUMBER}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def checksum_file(path: str | os.PathLike[str]) -> str | None:
-    """Return a SHA-256 over a file's bytes, in hexadecimal digits; None where there is no such file."""
-    try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None

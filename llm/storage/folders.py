@@ -1,21 +1,13 @@
-"""Folders: written whole or not at all, and used by one run at a time."""
+"""Folders that are written whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import socket
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-if sys.platform != "win32":
-    import fcntl
-
-LOCK = "run.lock"
 
 
 @contextmanager
@@ -46,44 +38,3 @@ def new_folder(folder: str | os.PathLike[str], *, replaces: Sequence[str] = ()) 
         shutil.rmtree(aside, ignore_errors=True)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-@contextmanager
-def one_run(folder: str | os.PathLike[str], *, held: bool = True) -> Iterator[None]:
-    """Hold a folder for this process until the block ends; the lock ends with the process, however it ends.
-
-    Parameters
-    ----------
-    folder : path
-        It exists.
-    held : bool
-        False holds nothing: of launched processes one holds the folder for all.
-
-    Raises
-    ------
-    ValueError
-        Where another process holds the folder, naming it.
-    """
-    path = Path(folder) / LOCK
-    if not held or sys.platform == "win32":
-        yield
-        return
-    with path.open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            raise ValueError(f"{folder} is being run by {_holder(stream.read())}; wait for its end") from None
-        stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
-        stream.flush()
-        yield  # the file stays: removing it would let two processes hold two files of one name
-
-
-def _holder(text: str) -> str:
-    try:
-        found = json.loads(text)
-        return f"process {found['process']} on {found['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"

@@ -7,14 +7,13 @@ another configuration or other inputs, and the stage runs anew.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.records import canonical_json, plain, record_key, write_whole
-from llm.storage.checksums import checksum_file, checksum_texts
+from gpo_analysis.files import DamagedFile, file_digest, seal_json, unseal_json, write_whole
+from gpo_analysis.records import plain, record_key
 
 FILE = "stage.json"
 
@@ -48,10 +47,7 @@ def finished_report(folder: str | os.PathLike[str], key: str) -> dict[str, Any] 
     found = read_document(Path(folder) / FILE)
     if found is None or found.get("key") != key:
         return None
-    for name, checksum in found["files"].items():
-        if checksum_file(Path(folder) / name) != checksum:
-            return None
-    return dict(found["report"])
+    return dict(found["report"]) if _as_written(Path(folder), found["files"]) else None
 
 
 def mark_done(folder: str | os.PathLike[str], key: str, report: dict[str, Any], files: Iterable[str] = ()) -> None:
@@ -79,24 +75,26 @@ def mark_done(folder: str | os.PathLike[str], key: str, report: dict[str, Any], 
         paths = sorted((root / name).rglob("*")) if (root / name).is_dir() else [root / name]
         for path in paths:
             if not path.is_dir() and path != root / FILE:
-                sums[path.relative_to(root).as_posix()] = checksum_file(path)
-    missing = [name for name, checksum in sums.items() if checksum is None]
-    if missing:
-        raise FileNotFoundError(f"{root / missing[0]} is missing; the stage is not finished")
+                sums[path.relative_to(root).as_posix()] = file_digest(path)
     write_document(root / FILE, {"key": key, "report": report, "files": sums})
 
 
+def _as_written(root: Path, files: dict[str, str]) -> bool:
+    try:
+        return all(file_digest(root / name) == digest for name, digest in files.items())
+    except OSError:
+        return False
+
+
 def write_document(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
-    """Write plain values as JSON with a checksum of them, whole or not at all."""
-    text = canonical_json({**content, "sha256": checksum_texts([content])})
-    write_whole(path, text.encode(), Path(path).parent)
+    """Write plain values as sealed JSON, under the file's name, whole or not at all."""
+    write_whole(path, seal_json({"name": Path(path).name, **plain(content)}), Path(path).parent)
 
 
 def read_document(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return what `write_document` wrote; None where there is nothing, or what is there is not what was written."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        checksum = found.pop("sha256")
-        return found if checksum_texts([found]) == checksum else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = unseal_json(Path(path).read_bytes(), path)
+    except (OSError, DamagedFile):
         return None
+    return found if found.pop("name", None) == Path(path).name else None

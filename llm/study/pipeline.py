@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.records import write_whole
+from gpo_analysis.files import write_whole
+from gpo_analysis.locks import run_lock
 from llm.data.splits import Splits
 from llm.devices import Rank, on_first, this_rank
-from llm.storage.folders import one_run
 from llm.study import stages
 from llm.study.config import StudyConfig
 from llm.study.presets import preset
@@ -110,7 +111,9 @@ def run_study(
     Raises
     ------
     ValueError
-        For an unknown preset or stage, or a folder that another process is running.
+        For an unknown preset or stage.
+    gpo_analysis.locks.FolderBusy
+        Where another process is at work in the folder.
     FileNotFoundError
         Where ``data`` is no folder.
     """
@@ -125,7 +128,8 @@ def run_study(
     setting.folder.mkdir(parents=True, exist_ok=True)
     run = _Run(setting, where, say, {})
     made: dict[str, Any] = {}
-    with one_run(setting.folder, held=where.rank == 0):
+    # of launched processes one holds the folder for all
+    with run_lock(setting.folder, f"llm {until}") if where.rank == 0 else contextlib.nullcontext():
         for stage, outputs in _in_order(setting, run):
             made |= outputs
             if stage == until:

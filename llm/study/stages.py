@@ -249,7 +249,7 @@ def comparison_set(
     logps = np.stack([logprobs_of(reference.model, prompts, side) for side in sides], 1)
     return prepare(
         tokenizer, reference.model, records.evaluation, gold.reward,
-        HeldOutPairs(prompts, *sides, logps, np.array([pair.p for pair in held_out])), judge=gold.judge,
+        HeldOutPairs(prompts, sides[0], sides[1], logps, np.array([pair.p for pair in held_out])), judge=gold.judge,
         samples=settings.samples, max_new_tokens=setting.longest, seed=setting.config.seed + 7,
         batch_size=settings.batch_size, second_samples=settings.second_samples,
         gradient_pairs=settings.gradient_pairs,

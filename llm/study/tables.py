@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpo_analysis.files import write_whole
 from gpo_analysis.provenance import device, git_state, versions
-from gpo_analysis.records import plain, write_whole
+from gpo_analysis.records import plain
 from llm.data.splits import Splits
 from llm.evaluation.signatures import signature
 from llm.study.config import StudyConfig

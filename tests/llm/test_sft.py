@@ -17,6 +17,7 @@ from llm.policy.models import LoraSettings, add_lora, load_model
 from llm.policy.tokenizers import encode_prompts, encode_responses
 from llm.rewards.world import WorldReward
 from llm.storage.checksums import checksum_model
+from llm.training.likelihood import negative_log_likelihood
 from llm.training.quality import held_out_loss, measure_quality
 from llm.training.sft import SftConfig, epoch_batches, fine_tune
 
@@ -55,7 +56,7 @@ def test_prompt_weight_by_hand(tiny_model: Any, word_tokenizer: Any, records: li
             w = 1.0 if at + 1 >= len(x) else 0.25
             expected, weight = expected - w * float(logp[at, token]), weight + w
     with torch.no_grad():
-        found, total = llm.training.sft._nll(tiny_model, word_tokenizer.pad_token_id, rows, 0.25)
+        found, total = negative_log_likelihood(tiny_model, word_tokenizer.pad_token_id, rows, 0.25)
     assert float(found) == pytest.approx(expected, rel=1e-5)
     assert total == pytest.approx(weight)
 
