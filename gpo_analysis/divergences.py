@@ -86,7 +86,7 @@ def kl_divergence(p: Any, q: Any, **options: Any) -> Any:
     p, q : array, shape (..., n), or two GaussianMixture
         Distributions. Where p is 0 the term is 0; where q is 0 and p is not, the divergence is infinite. For other
         types the function that :func:`register_kl` was given computes it.
-    **options
+    **options : object
         Passed on to that function; two arrays take none.
 
     Returns
@@ -131,7 +131,7 @@ def mu_squared_loss(policy: Any, reference: Any, behavior: Any, **options: Any) 
         Distributions. Only μ's support matters; where π or πref is 0 on it the loss is infinite (0 where μ has one
         response alone, since ρ is then 0 in every draw). For other types the function that
         :func:`register_mu_squared_loss` was given computes it.
-    **options
+    **options : object
         Passed on to that function; arrays take none.
 
     Returns

@@ -110,7 +110,7 @@ def read_catalogue(out: str | os.PathLike[str]) -> list[dict[str, str]]:
     for name in sorted({folder.parent.name for folder in find_records(out)}):
         try:
             meta = latest_record(out, name).meta
-        except RecordError:  # whoever reads the record itself is told
+        except RecordError:  # whoever reads the record itself learns of it
             meta = {}
         found.append({"name": name, "claim": str(meta.get("claim", "")), "figure": str(meta.get("figure", ""))})
     return found

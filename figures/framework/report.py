@@ -68,11 +68,11 @@ def write_report(records: Path, drawings: Path, out: Path, results: Path | None 
 
     Parameters
     ----------
-    records, drawings
+    records, drawings : path
         Folders of records and of drawn figures; those of committed results lie in ``committed`` below the figures.
-    out
+    out : path
         Where to write; the HTML file holds its images, the Markdown file links to them.
-    results
+    results : path, optional
         Folder of committed results, each shown after the fresh one under a heading of its own; None for none.
 
     Raises

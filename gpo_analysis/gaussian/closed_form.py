@@ -70,10 +70,10 @@ def closed_form_mu_squared_loss(
     s, r = float(policy.scales[0]), float(reference.scales[0])
     curvature = 0.5 * (1.0 / r - 1.0 / s) * (1.0 / r + 1.0 / s)
     linear: NDArray[np.float64] = m / s**2
-    places = behavior.means.reshape(behavior.n_components, d) - origin
+    centres = behavior.means.reshape(behavior.n_components, d) - origin
     widths = behavior.scales
-    means = curvature * ((places**2).sum(axis=1) + d * widths**2) + places @ linear
-    slopes = 2.0 * curvature * places + linear
+    means = curvature * ((centres**2).sum(axis=1) + d * widths**2) + centres @ linear
+    slopes = 2.0 * curvature * centres + linear
     variances = widths**2 * (slopes**2).sum(axis=1) + 2.0 * d * curvature**2 * widths**4
     w = behavior.weights
     return float(w @ variances + w @ (means - w @ means) ** 2)

@@ -33,7 +33,7 @@ class DescentPath:
     objective : {"kl", "mu_squared_loss"}
         What was descended.
     c : ndarray, shape (n,) for one parameter, (n, p) for several
-        Start, then the place after each step.
+        Start, then the point after each step.
     kl, mu_squared_loss : ndarray, shape (n,)
         Both along the path.
     gradient_norm : ndarray, shape (n,)
@@ -72,12 +72,12 @@ class DescentPath:
         return bool(tracked[-1] > tracked[0])
 
     def __repr__(self) -> str:
-        def place(c: FloatArray) -> str:
+        def shown(c: FloatArray) -> str:
             return ", ".join(f"{x:.6g}" for x in np.atleast_1d(np.round(c, 9) + 0.0))
 
         return (
-            f"DescentPath on {self.objective}, {len(self.c) - 1} steps, {self.status}: c {place(self.c[0])} → "
-            f"{place(self.c[-1])}, kl {self.kl[0]:.6g} → {self.kl[-1]:.6g}, "
+            f"DescentPath on {self.objective}, {len(self.c) - 1} steps, {self.status}: c {shown(self.c[0])} → "
+            f"{shown(self.c[-1])}, kl {self.kl[0]:.6g} → {self.kl[-1]:.6g}, "
             f"mu_squared_loss {self.mu_squared_loss[0]:.6g} → {self.mu_squared_loss[-1]:.6g}"
         )
 
@@ -106,8 +106,7 @@ def descend(
 
     Parameters
     ----------
-    policy, reference, behavior
-        As for :func:`gpo_analysis.gaussian.landscape`.
+    policy, reference, behavior : as of :func:`landscape`
     start : float or array_like, shape (p,)
         First ``c``.
     objective : {"kl", "mu_squared_loss"}
@@ -121,8 +120,7 @@ def descend(
         At most.
     gradient_tolerance : float
         Stop where the gradient's norm is at most this.
-    n_parameters, method, tolerance, samples, seed
-        As for :func:`gpo_analysis.gaussian.landscape`.
+    n_parameters, method, tolerance, samples, seed : as of :func:`landscape`
 
     Returns
     -------
@@ -180,8 +178,7 @@ def descend_from(
     ----------
     both : Regularizers
     starts : array_like, shape (S,) for one parameter, (S, p) for several
-    objective, learning_rate, backtrack, steps, gradient_tolerance
-        As for :func:`descend`.
+    objective, learning_rate, backtrack, steps, gradient_tolerance : as of :func:`descend`
 
     Returns
     -------
@@ -213,9 +210,9 @@ def descend_from(
         live = moved
         for i in live:
             paths[i].append(c[i].copy())
-        lost = np.abs(c[live]).max(axis=1) > far
-        status[live[lost]] = "diverged"
-        live = live[~lost]
+        escaped = np.abs(c[live]).max(axis=1) > far
+        status[live[escaped]] = "diverged"
+        live = live[~escaped]
     else:
         norm = np.sqrt((gradient[live] ** 2).sum(axis=1))
         status[live[norm <= gradient_tolerance]] = "converged"

@@ -3,7 +3,7 @@
 One verb each; ``method`` says how:
 
 - ``"closed_form"``: single Gaussians (π and πref; μ may be any mixture);
-- ``"quadrature"``: adaptive, in one dimension to 1e-10 and in two to 1e-8 unless told otherwise;
+- ``"quadrature"``: adaptive, in one dimension to 1e-10 and in two to 1e-8 unless another tolerance is given;
 - ``"monte_carlo"``: stratified, any number of dimensions, the error is a standard error;
 - ``"auto"``: the first of these that applies.
 """
@@ -97,8 +97,7 @@ def mu_squared_loss_estimate(
     ----------
     policy, reference, behavior : GaussianMixture
         π, πref and μ, of the same event shape, with any numbers of components.
-    method, tolerance, samples, seed, warn
-        As for :func:`kl_estimate`.
+    method, tolerance, samples, seed, warn : as of :func:`kl_estimate`
 
     Raises
     ------

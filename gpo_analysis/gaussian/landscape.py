@@ -106,8 +106,8 @@ class Landscape:
             raise ValueError(f"starts must lie within the grid, from {self.c[0]:g} to {self.c[-1]:g}")
         minima = self.minima(objective)
         ends = flow_ends(self.objectives, objective, minima, begin)
-        places = np.array([*(m.c for m in minima), np.nan], dtype=np.float64)  # -1, leaving the grid, picks the NaN
-        return np.where(ends == -2, begin, places[np.maximum(ends, -1)])
+        centres = np.array([*(m.c for m in minima), np.nan], dtype=np.float64)  # -1, leaving the grid, picks the NaN
+        return np.where(ends == -2, begin, centres[np.maximum(ends, -1)])
 
     @property
     def table(self) -> pd.DataFrame:
@@ -200,8 +200,7 @@ def landscape(
         first, then uniform draws from the box.
     n_parameters : int
         Coordinates of ``c`` where ``policy`` is a function.
-    method, tolerance, samples
-        As for :class:`Regularizers`.
+    method, tolerance, samples : as of :class:`Regularizers`
     seed : int
         For the starts and for Monte Carlo.
 

@@ -17,7 +17,7 @@ _SEARCH_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class LocalMinimum:
-    """A local minimum of one objective, with the other objective's value at the same place.
+    """A local minimum of one objective, with the other objective's value at the same c.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class LocalMinimum:
     def __repr__(self) -> str:
         # nine decimals, and no "-0" or "1e-18" for a zero
         at = [f"{round(x, 9) + 0.0:.8g}" for x in ((self.c,) if isinstance(self.c, float) else self.c)]
-        place = at[0] if isinstance(self.c, float) else f"({', '.join(at)})"
-        return f"c = {place}: kl = {self.kl:.6g}, mu_squared_loss = {self.mu_squared_loss:.6g}"
+        point = at[0] if isinstance(self.c, float) else f"({', '.join(at)})"
+        return f"c = {point}: kl = {self.kl:.6g}, mu_squared_loss = {self.mu_squared_loss:.6g}"
 
 
 def minima_on_grid(
@@ -92,7 +92,7 @@ def flow_ends(
 ) -> IntArray:
     """Which of all minima of one parameter, in order of ``c``, gradient flow from each start (S,) ends in.
 
-    Flow runs down the slope, and the first place where the slope ends is the next minimum on that side. −1 where there
+    Flow runs down the slope, and the first c where the slope vanishes is the next minimum on that side. −1 where there
     is none on that side, −2 where the slope at the start is zero within its error, so that nothing moves. A start
     within a minimum's uncertainty is at that minimum, whatever sign rounding gives its slope.
     """
@@ -176,7 +176,7 @@ def _refine(
 
 
 def _newton(both: Regularizers, objective: RegularizerName, c: FloatArray) -> tuple[FloatArray, float, float]:
-    """Polish a rough minimum: the place, the Hessian's smallest eigenvalue, and how well the place is known."""
+    """Polish a rough minimum: its c, the Hessian's smallest eigenvalue, and how well c is known."""
     p = c.size
     smallest, blur = np.nan, np.inf
     for _ in range(12):

@@ -215,7 +215,7 @@ class GaussianMixture:
         Parameters
         ----------
         other : GaussianMixture
-        **options
+        **options : object
             ``method``, ``tolerance``, ``samples`` and ``seed`` of :func:`gpo_analysis.gaussian.kl_estimate`, whose
             value this is; that also gives the error.
 
@@ -233,7 +233,7 @@ class GaussianMixture:
         Parameters
         ----------
         reference, behavior : GaussianMixture
-        **options
+        **options : object
             ``method``, ``tolerance``, ``samples`` and ``seed`` of
             :func:`gpo_analysis.gaussian.mu_squared_loss_estimate`, whose value this is; that also gives the error.
 

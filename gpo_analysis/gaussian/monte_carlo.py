@@ -30,8 +30,7 @@ def moments_by_monte_carlo(
 
     Parameters
     ----------
-    measure, policy, reference, tangent, second
-        As for :func:`moments_by_quadrature`.
+    measure, policy, reference, tangent, second : as of :func:`moments_by_quadrature`
     samples : int
         Draws a problem, at least; 64 or more.
     seed : int

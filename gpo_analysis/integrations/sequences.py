@@ -17,8 +17,8 @@ def next_token_kl(policy_logits: torch.Tensor, reference_logits: torch.Tensor) -
 
     Parameters
     ----------
-    policy_logits, reference_logits
-        (…, v) logits of πθ and πref. A logit of −∞ is a token of probability 0.
+    policy_logits, reference_logits : Tensor, shape (…, v)
+        Logits of πθ and πref. A logit of −∞ is a token of probability 0.
 
     Returns
     -------
@@ -53,9 +53,9 @@ class Along(NamedTuple):
 
     Attributes
     ----------
-    kl
+    kl : Tensor
         Sum over the response's tokens of the exact KL between next-token distributions.
-    policy_logps, reference_logps
+    policy_logps, reference_logps : Tensor
         log πθ(y|x) and log πref(y|x): sums over the response's tokens.
     """
 
@@ -82,11 +82,11 @@ def compare_along(
 
     Parameters
     ----------
-    policy, reference
+    policy, reference : callable
         Causal language models: called with input_ids, attention_mask and use_cache they return ``.logits`` (b, t, v).
-    input_ids, attention_mask, mask
-        (b, t) each; see the module's docstring. Padding may stand on either side.
-    chunk
+    input_ids, attention_mask, mask : Tensor, shape (b, t)
+        See the module's docstring. Padding may stand on either side.
+    chunk : int
         Number of response positions whose distributions are in memory at once.
     """
     positions = mask[:, 1:].bool()

@@ -54,18 +54,18 @@ class GPOTrainer(_Base):  # type: ignore[misc]
 
     Parameters
     ----------
-    model, ref_model, args, train_dataset, …
+    model, ref_model, args, train_dataset, … : as of DPOTrainer
         As for DPOTrainer; β is ``args.beta`` and counts as in GPO: f(βρ). Use `gpo_analysis.convert_beta` for a β of
         another convention: TRL's ipo at β is ``loss="squared", reduction="mean"`` at 2β, times 1/(4β²).
-    loss
+    loss : str or MarginLoss
         A loss's name, or any `MarginLoss`.
-    reduction
+    reduction : {"sum", "mean"}
         ``"sum"``: ρ sums over tokens, as in the paper. ``"mean"``: over token means, which is another objective.
-    kl_prompts
+    kl_prompts : int, optional
         Prompts of the evaluation set, spread over it, that `evaluate` samples a response for; 0 measures no KL. By
         default 64, or 0 where no reference model is in memory (full fine-tuning with precomputed references and no
         ``ref_model``) or the data hold images.
-    kl_max_new_tokens
+    kl_max_new_tokens : int
         Where sampled responses are cut.
 
     Raises
@@ -175,7 +175,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
 
         Parameters
         ----------
-        dataset
+        dataset : Dataset
             A prepared data set (with ``prompt_ids``), such as ``trainer.eval_dataset``.
         """
         if not len(dataset):

@@ -28,15 +28,15 @@ def plot_heatmap(
 
     Parameters
     ----------
-    values
-        (r, c) numbers; NaN cells stay white and say "–".
-    columns, rows
-        (c,) and (r,) values or names of the axes; the first row is drawn at the bottom.
-    ax
+    values : array_like, shape (r, c)
+        Numbers; NaN cells stay white and say "–".
+    columns, rows : array_like, shapes (c,) and (r,)
+        Values or names of the axes; the first row is drawn at the bottom.
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    x, y, value
+    x, y, value : str
         What the axes and the colours mean.
-    format
+    format : str
         How a number is written.
 
     Raises
@@ -46,7 +46,7 @@ def plot_heatmap(
 
     Examples
     --------
-    >>> ax = plot_heatmap([[0.0, 1.0]], columns=[1, 2], rows=[0.5], x="place", y="width", value="share")
+    >>> ax = plot_heatmap([[0.0, 1.0]], columns=[1, 2], rows=[0.5], x="mean", y="width", value="share")
     >>> [text.get_text() for text in ax.texts]
     ['0.00', '1.00']
     """

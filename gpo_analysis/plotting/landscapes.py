@@ -28,17 +28,17 @@ def plot_landscape(
 
     Parameters
     ----------
-    location
-        (m,) increasing values of c.
-    values
-        (m,) the objective.
-    ax
+    location : array_like, shape (m,)
+        Increasing values of c.
+    values : array_like, shape (m,)
+        The objective.
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    minima
-        (k,) places of its local minima, inside the range of ``location``.
-    label
+    minima : array_like, shape (k,)
+        Places of its local minima, inside the range of ``location``.
+    label : str, optional
         Name of the curve in the legend.
-    index
+    index : int
         Which of the package's styles to use.
 
     Raises
@@ -76,13 +76,13 @@ def plot_trajectory(
 
     Parameters
     ----------
-    table
+    table : DataFrame
         One row a recorded step.
-    columns
+    columns : sequence of str
         What to draw.
-    ax
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    x
+    x : str
         Column of the abscissa: ``step`` or ``time``.
 
     Raises

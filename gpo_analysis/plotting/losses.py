@@ -29,15 +29,15 @@ def plot_loss(
 
     Parameters
     ----------
-    loss
+    loss : MarginLoss or str
         A loss or its name.
-    ax
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    low, high
+    low, high : float
         Range of z = βρ.
-    scaled
+    scaled : bool
         Divide by f(0), so that the curve passes through (0, 1).
-    points
+    points : int
         Number of points.
 
     Raises

@@ -29,13 +29,13 @@ def plot_policy(
 
     Parameters
     ----------
-    policies
+    policies : mapping
         Name -> (n,) probabilities; a loss's name gives it the loss's colour.
-    reference
-        (n,) πref, drawn as a tick across each group.
-    ax
+    reference : array_like, shape (n,), optional
+        The reference policy πref, drawn as a tick across each group.
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    labels
+    labels : sequence of str, optional
         n names of the responses; y1, y2, … by default.
 
     Raises
@@ -95,11 +95,11 @@ def plot_preference(preference: ArrayLike, ax: Axes | None = None, *, labels: Se
 
     Parameters
     ----------
-    preference
-        (n, n) with P[i, j] = p(i ≻ j).
-    ax
+    preference : array_like, shape (n, n)
+        With P[i, j] = p(i ≻ j).
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    labels
+    labels : sequence of str, optional
         n names of the responses; y1, y2, … by default.
 
     Raises
@@ -139,13 +139,13 @@ def plot_sweep(table: pd.DataFrame, y: str, ax: Axes | None = None, *, x: str = 
 
     Parameters
     ----------
-    table
+    table : DataFrame
         One row a point.
-    y, x
+    y, x : str
         Columns to draw.
-    ax
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    by
+    by : str
         Column that separates curves; values that are losses' names get their colours.
 
     Raises
@@ -182,13 +182,13 @@ def plot_frontier(
 
     Parameters
     ----------
-    table
+    table : DataFrame
         One row a policy.
-    ax
+    ax : Axes, optional
         Where to draw; a new figure by default.
-    kl, win_rate
+    kl, win_rate : str
         Columns with the KL in nats and the win rate in [0, 1].
-    by
+    by : str
         Column that separates curves.
 
     Raises

@@ -176,11 +176,11 @@ def new_figure(rows: int = 1, columns: int = 1, *, height: float = 2.9, **more: 
 
     Parameters
     ----------
-    rows, columns
+    rows, columns : int
         Number of panels.
-    height
+    height : float
         Inches for each row.
-    more
+    **more : object
         Passed to ``Figure.subplots``.
     """
     from matplotlib.figure import Figure

@@ -26,7 +26,7 @@ CHUNK = 256
 class Diagnostics:
     """What the preferences are like. It shows itself as a table in a terminal and in Jupyter.
 
-    A pair is *decided* where P differs from ½, a tie otherwise. Transitivity is judged on the triples all of whose
+    A pair is *decided* where P differs from ½, a tie otherwise. Transitivity is decided on the triples all of whose
     three pairs are compared, cycles on those all of whose pairs are decided.
 
     Attributes
