@@ -139,8 +139,7 @@ def write_sealed(path: _StrPath, data: bytes, name: str, out: _StrPath | None = 
 
     Parameters
     ----------
-    path, data, out
-        As for `write_whole`.
+    path, data, out : as of `write_whole`
     name : str
         What the data is, such as ``"cell losses/0123456789abcdef"``; `read_sealed` is to ask for the same.
 

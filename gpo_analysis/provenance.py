@@ -98,8 +98,7 @@ def code_files(module: str, *, where: Path | None = None) -> dict[str, Path]:
 
     Parameters
     ----------
-    module, where
-        As for `code_hash`.
+    module, where : as of `code_hash`
 
     Raises
     ------

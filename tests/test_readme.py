@@ -50,12 +50,28 @@ def test_linked_files_exist() -> None:
         assert (ROOT / link).exists(), link
 
 
+def tree() -> list[Path]:
+    """Every path that the tree names; indented ones lie in the folder above them."""
+    found = re.search(r"## The tree\n+```\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    paths, top = [], ROOT
+    for line in found.group(1).splitlines():
+        names = re.split(r"\s{2,}", line.strip(), maxsplit=1)[0].split()
+        inside = line.startswith("  ")
+        top = top if inside else ROOT / names[0]
+        paths += [top / name if inside else ROOT / name for name in names]
+    return paths
+
+
 def test_the_tree_names_what_exists() -> None:
-    tree = re.search(r"## The tree\n+```\n(.*?)```", README, re.DOTALL)
-    assert tree is not None
-    inside = False
-    for line in tree.group(1).splitlines():
-        for name in re.split(r"\s{2,}", line.strip(), maxsplit=1)[0].split():
-            base = ROOT / "gpo_analysis" if inside and line.startswith("  ") else ROOT
-            assert (base / name).exists(), name
-        inside = line.startswith("gpo_analysis") or (inside and line.startswith("  "))
+    assert len(tree()) > 30
+    for path in tree():
+        assert path.exists(), path
+
+
+def test_the_tree_leaves_no_room_out() -> None:
+    named = set(tree())
+    for folder in (ROOT / "gpo_analysis", ROOT / "llm"):
+        rooms = {init.parent for init in folder.glob("*/__init__.py")}
+        files = {path for path in (ROOT / "gpo_analysis").glob("*.py") if path.name != "__init__.py"}
+        assert rooms | files <= named, sorted((rooms | files) - named)

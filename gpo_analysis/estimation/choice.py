@@ -142,7 +142,7 @@ def choose_loss(
     folds : int
     smoothing : float
         ε in [0, ½) for fits that are finite where f's is not.
-    resamples, confidence, seed
+    resamples, confidence, seed : int, float, int
         Of the bootstrap over held-out labels, fits held fixed; the seed also splits the folds.
 
     Raises

@@ -31,13 +31,13 @@ class Diagnosis:
 
     Attributes
     ----------
-    loss, beta, pairs, step
+    loss, beta, pairs, step : str, float, int, int or None
         What was diagnosed; `step` is the last one in the log, or None.
     rho_quantiles, z_quantiles : dict of float to float
         Of ρ and of z = βρ.
     accuracy : Interval
         Share of pairs with ρ > 0, a tie as half.
-    taylor_radius, beyond_taylor
+    taylor_radius, beyond_taylor : float
         Radius r of the series of f at 0 (kinks end it), and the share with \\|βρ\\| > r.
     mu_squared_loss : Interval
         ½ mean ρ², nats²; β²f″(0) times it is the regularizer that f implies.
@@ -148,11 +148,11 @@ def diagnose(
     ----------
     log : TrainingLog, str or Path
         Or a file for :func:`read_training_log`. With steps the last one is diagnosed, the course told in `steps`.
-    loss, beta
+    loss, beta : MarginLoss or str, float
         What the run was trained with (β in GPO's convention).
     losses, betas : optional
         What to compare it with; the paper's six by default, each at a third, once and three times the run's β.
-    resamples, confidence, seed
+    resamples, confidence, seed : int, float, int
         Of the bootstrap over pairs.
 
     Returns

@@ -42,8 +42,7 @@ def link_gradient(
     logits : array, shape (n,)
     problem : PreferenceProblem
         Without contexts.
-    loss, beta, link
-        As in :meth:`PreferenceProblem.solve`.
+    loss, beta, link : as of :meth:`PreferenceProblem.solve`
 
     Returns
     -------
@@ -112,8 +111,7 @@ def link_flow(
 
     Parameters
     ----------
-    problem, loss, beta, link
-        As for :func:`link_gradient`.
+    problem, loss, beta, link : as of :func:`link_gradient`
     duration : float
         Above 0.
     records : int

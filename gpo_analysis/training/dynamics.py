@@ -144,8 +144,8 @@ def train_many(
     initial : array, as in :func:`train`, or with a first axis of R, optional
         A start for each run.
     resume : sequence of R trajectories, optional
-    others
-        As in :func:`train`, shared by all runs.
+    **others : as of :func:`train`
+        Shared by all runs.
 
     Returns
     -------

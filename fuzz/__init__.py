@@ -1,0 +1,1 @@
+"""Faults put in on purpose, counted by kind: each module is a script, ``python -m fuzz.NAME``."""
