@@ -2,9 +2,10 @@ r"""How far a policy is from its reference: KL, the μ-weighted square loss, and
 
 Distributions lie along the last axis, shape (..., n). KL is in nats; ``ρ = h_i − h_j`` with ``h = log π/πref``.
 
-A *link* g generalises the margin to ``β [g(t_i) − g(t_j)]``, ``t = π/πref``: regularizing reward learning with the
-f-divergence ``D_φ`` in place of reverse KL puts ``g = φ′`` where the logarithm was (f-DPO, Wang et al., arXiv
-2309.16240). This choice is an axis of its own, orthogonal to the margin loss f.
+The *generator derivative* g of an f-divergence, called its link in arguments, generalises the margin to
+``β [g(t_i) − g(t_j)]``, ``t = π/πref``: regularizing reward learning with the f-divergence ``D_φ`` in place of reverse
+KL puts ``g = φ′`` where the logarithm was (f-DPO, Wang et al., arXiv 2309.16240). This choice is an axis of its own,
+orthogonal to the margin loss f.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ def _fitting(a: FloatArray, b: FloatArray, first: str, second: str) -> tuple[Flo
 
 
 @dataclass(frozen=True)
-class Link:
+class GeneratorDerivative:
     """The derivative ``g = φ′`` of an f-divergence's generator, increasing in ``t = π/πref > 0``.
 
     Called with t, shape (...), it gives g(t) in the same shape.
@@ -271,6 +272,10 @@ class Link:
         return np.asarray(found - logsumexp(found, b=ref))
 
 
+Link = GeneratorDerivative
+"""The name by which annotations of ``link=`` know it."""
+
+
 def _ratio(t: ArrayLike) -> FloatArray:
     values = as_floats(t, "ratio")
     if not np.all(values > 0):
@@ -280,8 +285,10 @@ def _ratio(t: ArrayLike) -> FloatArray:
 
 _FDPO = "f-DPO, Wang et al. 2023, arXiv 2309.16240"
 
-reverse_kl = Link("reverse_kl", "log t", "DPO, arXiv 2305.18290", lambda s: s, lambda u: u, lambda t: 1 / t)
-forward_kl = Link(
+reverse_kl = GeneratorDerivative(
+    "reverse_kl", "log t", "DPO, arXiv 2305.18290", lambda s: s, lambda u: u, lambda t: 1 / t
+)
+forward_kl = GeneratorDerivative(
     "forward_kl",
     "−1/t",
     _FDPO,
@@ -289,7 +296,7 @@ forward_kl = Link(
     lambda u: -np.log(-u),
     lambda t: t**-2.0,
 )
-jensen_shannon = Link(
+jensen_shannon = GeneratorDerivative(
     "jensen_shannon",
     "log(2t/(1+t)), up to a constant",
     _FDPO,
@@ -297,7 +304,7 @@ jensen_shannon = Link(
     lambda u: u - np.log(2.0) - np.log1p(-np.exp(u - np.log(2.0))),
     lambda t: 1 / (t * (1 + t)),
 )
-chi_po = Link(
+chi_po = GeneratorDerivative(
     "chi_po",
     "t + log t",
     "χPO, Huang et al. 2024, arXiv 2407.13399",
@@ -307,7 +314,7 @@ chi_po = Link(
 )
 
 
-def alpha_link(alpha: float) -> Link:
+def alpha_link(alpha: float) -> GeneratorDerivative:
     """``g(t) = (1 − t^(−α))/α``, α > 0: forward KL up to a constant at α = 1, reverse KL as α → 0.
 
     In the form that TRL gives f-DPO's α-divergence (arXiv 2309.16240).
@@ -318,7 +325,7 @@ def alpha_link(alpha: float) -> Link:
     (0.5, 0.693147)
     """
     a = check_positive(alpha, "alpha")
-    return Link(
+    return GeneratorDerivative(
         "alpha",
         "(1 − t^(−α))/α",
         _FDPO,
@@ -330,11 +337,13 @@ def alpha_link(alpha: float) -> Link:
 
 
 #: The links that need no parameter, and the α-link at ½, by name.
-LINKS: dict[str, Link] = {link.name: link for link in (reverse_kl, forward_kl, jensen_shannon, alpha_link(0.5), chi_po)}
+LINKS: dict[str, GeneratorDerivative] = {
+    link.name: link for link in (reverse_kl, forward_kl, jensen_shannon, alpha_link(0.5), chi_po)
+}
 _ALIASES = {"js": "jensen_shannon", "chi": "chi_po", "kl": "reverse_kl"}
 
 
-def get_link(name: str | Link) -> Link:
+def get_link(name: str | GeneratorDerivative) -> GeneratorDerivative:
     """A link by name: reverse_kl (kl), forward_kl, jensen_shannon (js), alpha (α = ½), chi_po (chi).
 
     Raises
@@ -342,9 +351,11 @@ def get_link(name: str | Link) -> Link:
     ValueError
         For an unknown name, with the known ones.
     """
-    if isinstance(name, Link):
+    if isinstance(name, GeneratorDerivative):
         return name
     key = _ALIASES.get(name, name)
     if key not in LINKS:
-        raise ValueError(f"unknown link {name!r}; accepted are {', '.join([*LINKS, *_ALIASES])}, or a Link")
+        raise ValueError(
+            f"unknown link {name!r}; accepted are {', '.join([*LINKS, *_ALIASES])}, or a GeneratorDerivative"
+        )
     return LINKS[key]
