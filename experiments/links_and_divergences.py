@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 import gpo_analysis as gpo
 from experiments._seeds import mean_interval, told
 from experiments.framework import Check
-from gpo_analysis.divergences import Link, get_link
+from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.tabular import PreferenceProblem, link_flow, off_support_mass
 
@@ -134,7 +134,9 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(loss=cell["loss"], number=cell["number"])
 
 
-def _realised(policy: FloatArray, problem: PreferenceProblem, loss: MarginLoss, beta: float, link: Link) -> float:
+def _realised(
+    policy: FloatArray, problem: PreferenceProblem, loss: MarginLoss, beta: float, link: GeneratorDerivative
+) -> float:
     """``E f(β [g(t_i) − g(t_j)])`` of a policy, from its ratios alone; draws of one response twice give f(0)."""
     g, mu = link(policy / problem.reference), problem.behavior
     weight = 2 * mu[:, None] * mu[None, :] * problem.preference

@@ -110,14 +110,14 @@ class _Case:
     def linear(self) -> tuple[Minimum, FloatArray, FloatArray]:
         """A minimiser of a piecewise linear loss by linear programming, and the intervals of all of them."""
         rows, weight = self.problem.rows, self.problem.weight
-        places = np.array([place for place, _ in self.shape.kinks])
+        kinks = np.array([kink for kink, _ in self.shape.kinks])
         slopes = self.shape.left_slope + np.concatenate([[0.0], np.cumsum([jump for _, jump in self.shape.kinks])])
-        if not len(places):  # f is a line: with no direction of descent every w is a minimiser
+        if not len(kinks):  # f is a line: with no direction of descent every w is a minimiser
             free = np.full(len(weight), np.inf)
             return self.point(np.zeros(self.d)), -free, free
         # Lines a_j + s_j z under f; t_k ≥ a_j + s_j z_k.
-        values = self.loss(places)
-        starts = np.concatenate([[values[0] - slopes[0] * places[0]], values - slopes[1:] * places])
+        values = self.loss(kinks)
+        starts = np.concatenate([[values[0] - slopes[0] * kinks[0]], values - slopes[1:] * kinks])
         k, d = rows.shape
         solver: Any = linprog
         above = np.vstack([np.hstack([s * rows, -np.eye(k)]) for s in slopes])
@@ -133,10 +133,10 @@ class _Case:
         slope = slopes @ multiplier
         tolerance = 1e-7 * np.abs(slopes).max()
         lower, upper = np.full(k, -np.inf), np.full(k, np.inf)
-        for j, place in enumerate(places):
-            lower = np.where(slope > slopes[j] + tolerance, place, lower)
-        for j, place in reversed(list(enumerate(places))):
-            upper = np.where(slope < slopes[j + 1] - tolerance, place, upper)
+        for j, kink in enumerate(kinks):
+            lower = np.where(slope > slopes[j] + tolerance, kink, lower)
+        for j, kink in reversed(list(enumerate(kinks))):
+            upper = np.where(slope < slopes[j + 1] - tolerance, kink, upper)
         return self.point(found.x[:d]), lower, upper
 
     def point(self, v: FloatArray) -> Minimum:

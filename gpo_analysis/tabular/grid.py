@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.divergences import Link, get_link
+from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
@@ -60,7 +60,7 @@ def solve_grid(
     losses: MarginLoss | str | Iterable[MarginLoss | str],
     betas: float | Iterable[float],
     *,
-    link: str | Link = "reverse_kl",
+    link: str | GeneratorDerivative = "reverse_kl",
 ) -> pd.DataFrame:
     """Population optima over a grid.
 
@@ -73,7 +73,7 @@ def solve_grid(
     losses : MarginLoss or str, or several
     betas : float or several
         Finite and above 0.
-    link : str or Link
+    link : str or GeneratorDerivative
         As in :meth:`PreferenceProblem.solve`.
 
     Returns
@@ -137,7 +137,7 @@ def _several(values: Any, single: tuple[type, ...]) -> list[Any]:
     return [values] if isinstance(values, single) else list(values)
 
 
-def _columns(found: Fit, betas: FloatArray, link: Link) -> dict[str, object]:
+def _columns(found: Fit, betas: FloatArray, link: GeneratorDerivative) -> dict[str, object]:
     """Columns for all βs of one fit; KL and ½E[ρ²] are vectorised over β where the link is the log."""
     first = found.solution(float(betas[0]), link)
     if found.converged and link.name != "reverse_kl":

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.divergences import Link, get_link
+from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.solvers.minimum import Minimum, Status, described, nowhere
@@ -96,15 +96,15 @@ class Fit:
         """``βρ``, the argument of f, of each pair of ``problem.directed_pairs()``, shape (k,)."""
         return self.problem.directed_pairs().margins(np.atleast_2d(self.reward))
 
-    def log_ratio(self, beta: float, link: str | Link = "reverse_kl") -> FloatArray:
+    def log_ratio(self, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> FloatArray:
         """``log π/πref`` at one β, shape (n,) or (m, n); NaN where there is no answer."""
         return self._log_ratio(self.reward, check_positive(beta, "beta"), get_link(link))
 
-    def _log_ratio(self, reward: FloatArray, beta: float, link: Link) -> FloatArray:
+    def _log_ratio(self, reward: FloatArray, beta: float, link: GeneratorDerivative) -> FloatArray:
         rows = zip(np.atleast_2d(reward) / beta, np.atleast_2d(self.problem.reference), strict=True)
         return np.stack([_log_ratio(u, reference, link) for u, reference in rows]).reshape(self.problem.shape)
 
-    def policy(self, beta: float, link: str | Link = "reverse_kl") -> FloatArray:
+    def policy(self, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> FloatArray:
         """The policy at one β, ``πref e^{g/β}/Z`` for the log link, shape (n,) or (m, n); NaN without an answer.
 
         Examples
@@ -131,14 +131,14 @@ class Fit:
             total = total + share * np.sum(reference * np.exp(h) * h, axis=-1)
         return np.asarray(total)
 
-    def solution(self, beta: float, link: str | Link = "reverse_kl") -> Solution:
+    def solution(self, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
         """The policy at one β with its numbers.
 
         Parameters
         ----------
         beta : float
             Finite and above 0.
-        link : str or Link
+        link : str or GeneratorDerivative
             See :mod:`gpo_analysis.divergences`.
         """
         scale, chosen, problem = check_positive(beta, "beta"), get_link(link), self.problem
@@ -195,7 +195,7 @@ def fitted(problems: Sequence[Setting], losses: Sequence[MarginLoss]) -> list[Fi
     ]
 
 
-def _log_ratio(u: FloatArray, reference: FloatArray, link: Link) -> FloatArray:
+def _log_ratio(u: FloatArray, reference: FloatArray, link: GeneratorDerivative) -> FloatArray:
     """``log π/πref`` of the policy with ``g(π/πref) = u`` up to a constant; for g = log, ``u − log Σ πref e^u``."""
     if not np.isfinite(u).all():
         return nowhere(len(u))

@@ -25,7 +25,7 @@ from scipy.integrate import solve_ivp
 from scipy.special import log_softmax, logsumexp
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.divergences import Link, get_link
+from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import as_floats, check_positive
@@ -33,7 +33,11 @@ from gpo_analysis.tabular.problem import PreferenceProblem
 
 
 def link_gradient(
-    logits: FloatArray, problem: PreferenceProblem, loss: MarginLoss | str, beta: float, link: str | Link = "reverse_kl"
+    logits: FloatArray,
+    problem: PreferenceProblem,
+    loss: MarginLoss | str,
+    beta: float,
+    link: str | GeneratorDerivative = "reverse_kl",
 ) -> FloatArray:
     """Gradient of ``E f(β [g(t_i) − g(t_j)])`` in the logits of a softmax policy.
 
@@ -86,7 +90,8 @@ class LinkFlow:
     gradient_norm : float
         At the end.
     status : str
-        ``"finished"``, or why the integration stopped early.
+        "finished" or "stopped"; `reason` has what the integrator said.
+    reason : str
     """
 
     time: FloatArray
@@ -94,13 +99,14 @@ class LinkFlow:
     logits: FloatArray
     gradient_norm: float
     status: str
+    reason: str
 
 
 def link_flow(
     problem: PreferenceProblem,
     loss: MarginLoss | str,
     beta: float,
-    link: str | Link = "reverse_kl",
+    link: str | GeneratorDerivative = "reverse_kl",
     *,
     duration: float,
     records: int = 50,
@@ -141,9 +147,9 @@ def link_flow(
         t_eval=times, rtol=1e-9, atol=1e-11,
     )  # fmt: skip
     logits = found.y.T
-    status = "finished" if found.success else f"stopped: {found.message}"
+    status, reason = ("finished", "") if found.success else ("stopped", str(found.message))
     last = link_gradient(logits[-1], problem, f, beta, chosen)
-    return LinkFlow(found.t, np.exp(log_softmax(logits, axis=1)), logits, float(np.linalg.norm(last)), status)
+    return LinkFlow(found.t, np.exp(log_softmax(logits, axis=1)), logits, float(np.linalg.norm(last)), status, reason)
 
 
 def off_support_mass(u: FloatArray, reference: FloatArray, beta: float) -> float:

@@ -20,6 +20,7 @@ found bounds its own distance to the equilibrium. At τ = 0 the gap is ``2 max_i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,14 @@ from gpo_analysis.arrays import FloatArray
 
 #: Below it rounding of the payoffs, 1e-16, over τ leaves too little of the policy.
 SMALLEST_TAU = 1e-12
+
+
+class NashStatus(StrEnum):
+    """What was found of the regularized game."""
+
+    EQUILIBRIUM = "equilibrium"
+    NOT_UNIQUE = "not unique"
+    NOT_CONVERGED = "not converged"
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,9 @@ class NashSolution:
         Newton steps taken, over the whole path in τ; at τ = 0 those of the linear program.
     converged : bool
         Whether ``gap`` is within the tolerance (and at τ = 0 the equilibrium is the only one).
-    status : str
-        "equilibrium", "not unique" or "not converged", then a colon and the reason.
+    status : NashStatus
+        "equilibrium", "not unique" or "not converged".
+    reason : str
     """
 
     policy: FloatArray
@@ -57,7 +67,8 @@ class NashSolution:
     distance_bound: float
     iterations: int
     converged: bool
-    status: str
+    status: NashStatus
+    reason: str
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.policy, dtype=dtype, copy=True if copy is None else copy)
@@ -135,8 +146,8 @@ def nash_policy(
         f"duality gap {gap:.3g} against a tolerance of {tolerance:.3g} after {iterations} Newton steps, "
         f"policy within {distance:.3g} of it in total{note}"
     )
-    status = ("equilibrium: " if converged else "not converged: ") + reason
-    return NashSolution(policy, gap, distance, iterations, converged, status)
+    status = NashStatus.EQUILIBRIUM if converged else NashStatus.NOT_CONVERGED
+    return NashSolution(policy, gap, distance, iterations, converged, status, reason)
 
 
 def _game(preference: ArrayLike, reference: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -260,12 +271,13 @@ def _maximal_lottery(payoff: FloatArray, tolerance: float) -> NashSolution:
     gap = float(2.0 * max((payoff @ policy).max(), 0.0))
     unique = _is_unique(payoff, policy)
     if gap > tolerance:
-        status = f"not converged: duality gap {gap:.3g} against a tolerance of {tolerance:.3g}"
+        status, reason = NashStatus.NOT_CONVERGED, f"duality gap {gap:.3g} against a tolerance of {tolerance:.3g}"
     elif not unique:
-        status = "not unique: without a penalty several lotteries are maximal, this is one of them"
+        status = NashStatus.NOT_UNIQUE
+        reason = "without a penalty several lotteries are maximal, this is one of them"
     else:
-        status = f"equilibrium: the only maximal lottery, duality gap {gap:.3g}"
-    return NashSolution(policy, gap, float("nan"), int(found.nit), gap <= tolerance and unique, status)
+        status, reason = NashStatus.EQUILIBRIUM, f"the only maximal lottery, duality gap {gap:.3g}"
+    return NashSolution(policy, gap, float("nan"), int(found.nit), gap <= tolerance and unique, status, reason)
 
 
 def _polish(payoff: FloatArray, policy: FloatArray) -> FloatArray:

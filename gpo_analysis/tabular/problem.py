@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.divergences import Link
+from gpo_analysis.divergences import GeneratorDerivative
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
@@ -277,7 +277,7 @@ class PreferenceProblem:
         """
         return fitted([self], [get_loss(loss) if isinstance(loss, str) else loss])[0]
 
-    def solve(self, loss: MarginLoss | str, beta: float, *, link: str | Link = "reverse_kl") -> Solution:
+    def solve(self, loss: MarginLoss | str, beta: float, *, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
         """The policy of full support that minimises ``E f(β [g(t_i) − g(t_j)])``, ``t = π/πref`` (arXiv 2402.05749).
 
         A tabular policy can give ``β g(t)`` any value up to a constant, so neither β nor the link takes part in the
@@ -290,7 +290,7 @@ class PreferenceProblem:
         loss : MarginLoss or str
         beta : float
             Finite and above 0.
-        link : str or Link
+        link : str or GeneratorDerivative
             Of an f-divergence (see :mod:`gpo_analysis.divergences`); reverse KL, g = log, by default.
 
         Returns

@@ -27,7 +27,7 @@ from gpo_analysis.training.rates import (
     preconditioned_curvature,
 )
 from gpo_analysis.training.self_play import SelfPlay, self_play
-from gpo_analysis.training.trajectory import TrainState, Trajectory
+from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
 
 __all__ = [
     "ADAM_EDGE",
@@ -36,6 +36,7 @@ __all__ = [
     "LocalRates",
     "SelfPlay",
     "TrainState",
+    "TrainStatus",
     "Trajectory",
     "adam_second_moments",
     "chosen_slope",

@@ -10,7 +10,7 @@ import numpy as np
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.training.objective import Objective
 from gpo_analysis.training.recorder import Recorder, ended, logits_of, measure, pulled_back
-from gpo_analysis.training.trajectory import TrainState, Trajectory
+from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
 
 ADAM_DECAY = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -43,7 +43,7 @@ class Descent:
         )
         self.features = None if shared["features"] is None else shared["features"].reshape(self.objective.size, -1)
         states = [old.state if old else None for old in earlier]
-        self.alive = np.array([old is None or not old.status.startswith("diverged") for old in earlier])
+        self.alive = np.array([old is None or old.status is not TrainStatus.DIVERGED for old in earlier])
         self.step = max((s.step for s in states if s), default=0)
         self.parameters = np.stack(
             [s.parameters if s else run["initial"].ravel() for s, run in zip(states, runs, strict=True)]
@@ -148,8 +148,8 @@ class Descent:
             None if self.drawn_from is None else self.drawn_from[r].copy(),
             float(self.start_loss[r]),
         )
+        outcome = ended(state, float(self.recorder.loss[r]), run["optimizer"], self.refresh > 0)
         if not self.alive[r]:
-            status = f"diverged: step {state.step + 1} is not finite; kept is the policy of step {state.step}"
-        else:
-            status = ended(state, float(self.recorder.loss[r]), run["optimizer"], self.refresh > 0)
-        return self.recorder.trajectory(r, status, self.logits()[r], state, run)
+            reason = f"step {state.step + 1} is not finite; kept is the policy of step {state.step}"
+            outcome = TrainStatus.DIVERGED, reason
+        return self.recorder.trajectory(r, outcome, self.logits()[r], state, run)

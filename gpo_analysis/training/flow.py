@@ -16,7 +16,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.training.objective import Objective
 from gpo_analysis.training.polygonal import Polygon, has_jump
 from gpo_analysis.training.recorder import Recorder, ended, logits_of, measure, pulled_back
-from gpo_analysis.training.trajectory import TrainState, Trajectory
+from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
 
 RTOL, ATOL = 1e-10, 1e-12
 STIFF = 50.0
@@ -44,7 +44,8 @@ def flow(run: dict[str, Any], steps: int, earlier: Trajectory | None) -> Traject
     recorder = Recorder(run["keep"], [earlier], every)
     parameters = run["initial"].ravel() if earlier is None else earlier.state.parameters
     step = 0 if earlier is None else earlier.state.step
-    message = "" if earlier is None or not earlier.status.startswith("failed") else earlier.status
+    failed_before = earlier is not None and earlier.status is TrainStatus.FAILED
+    message = earlier.reason if earlier is not None and failed_before else ""
     integrate = _polygonal if has_jump(run["loss"]) else _smooth
     if on_policy and integrate is _polygonal:
         raise ValueError(f"{run['loss'].name} has a jump in its slope: the flow takes refresh_every = 0 with it")
@@ -62,12 +63,11 @@ def flow(run: dict[str, Any], steps: int, earlier: Trajectory | None) -> Traject
             parameters, step = reached, step + every
     empty = np.zeros_like(parameters)
     state = TrainState(step, parameters.copy(), (empty, empty), None, start_loss)
-    if not message:
-        status = ended(state, float(recorder.loss[0]), "flow", on_policy)
-    else:
-        status = message if message.startswith("failed") else f"failed: after time {step * rate:g}: {message}"
+    outcome = ended(state, float(recorder.loss[0]), "flow", on_policy)
+    if message:
+        outcome = TrainStatus.FAILED, message if failed_before else f"after time {step * rate:g}: {message}"
     final = logits_of(parameters[None], features, objective)[0]
-    return recorder.trajectory(0, status, final, state, run)
+    return recorder.trajectory(0, outcome, final, state, run)
 
 
 def _smooth(

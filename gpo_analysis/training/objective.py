@@ -153,13 +153,13 @@ class Objective:
         """Second derivatives of the full loss of a lone run in its logits, shape (m·n, m·n)."""
         u = logits - self.log_reference
         z = self.beta * (_gather(u, self.winner) - _gather(u, self.loser))
-        bend = (self.weight * self.beta**2 * self.slopes(z, 2))[0]
+        curvature = (self.weight * self.beta**2 * self.slopes(z, 2))[0]
         found = np.zeros((self.size, self.size))
         w, l = self.winner[0], self.loser[0]  # noqa: E741
-        np.add.at(found, (w, w), bend)
-        np.add.at(found, (l, l), bend)
-        np.add.at(found, (w, l), -bend)
-        np.add.at(found, (l, w), -bend)
+        np.add.at(found, (w, w), curvature)
+        np.add.at(found, (l, l), curvature)
+        np.add.at(found, (w, l), -curvature)
+        np.add.at(found, (l, w), -curvature)
         return found
 
     def metrics(self, logits: FloatArray) -> dict[str, FloatArray]:
@@ -202,7 +202,7 @@ def _pairs(problem: PreferenceProblem, renewable: bool) -> tuple[IntArray, IntAr
     return problem.n * context + winner, problem.n * context + loser, weights, table[context, winner, loser]
 
 
-def _gather(values: FloatArray, place: IntArray) -> FloatArray:
-    if len(place) == 1:
-        return np.asarray(values[:, place[0]])
-    return np.take_along_axis(values, place, axis=1)
+def _gather(values: FloatArray, index: IntArray) -> FloatArray:
+    if len(index) == 1:
+        return np.asarray(values[:, index[0]])
+    return np.take_along_axis(values, index, axis=1)

@@ -34,9 +34,9 @@ def has_jump(loss: MarginLoss) -> bool:
     if not shape.kinks:
         return False
     if not (shape.convex and shape.is_piecewise_linear):
-        places = ", ".join(f"{place:g}" for place, _ in shape.kinks)
+        kinks = ", ".join(f"{kink:g}" for kink, _ in shape.kinks)
         raise ValueError(
-            f"{loss.name} has jumps in its slope at z = {places} without being piecewise linear and convex; the flow "
+            f"{loss.name} has jumps in its slope at z = {kinks} without being piecewise linear and convex; the flow "
             "takes smooth losses and piecewise linear convex ones: use gd or adam"
         )
     return True
@@ -77,16 +77,16 @@ class Polygon:
             beta * (phi[winner] - phi[loser]),
             beta * (start[winner] - start[loser]),
             objective.weight[0],
-            np.array([place for place, _ in shape.kinks]),
+            np.array([kink for kink, _ in shape.kinks]),
             shape.left_slope + np.concatenate([[0.0], np.cumsum(jumps)]),
         )
 
     def velocity(self, margins: FloatArray) -> FloatArray:
         """Minus the element of least norm of the subdifferential at these margins, shape (p,)."""
-        place = np.searchsorted(self.kinks, margins)
+        piece = np.searchsorted(self.kinks, margins)
         nearest = np.abs(margins[:, None] - self.kinks).argmin(axis=1)
         at_kink = np.abs(margins - self.kinks[nearest]) <= AT_KINK * (1.0 + np.abs(self.kinks[nearest]))
-        low = np.where(at_kink, self.slopes[nearest], self.slopes[place])
+        low = np.where(at_kink, self.slopes[nearest], self.slopes[piece])
         fixed = (self.weight * low) @ self.rows
         if not at_kink.any():
             return np.asarray(-fixed)

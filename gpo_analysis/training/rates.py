@@ -232,10 +232,10 @@ def early_phase(problem: PreferenceProblem, loss: MarginLoss | str, beta: float)
     if not slope < 0:
         raise ValueError(f"{f.name} has slope {slope:g} at 0; the early phase needs one below zero")
     pairs = problem.directed_pairs()
-    place = problem.n * pairs.context
+    base = problem.n * pairs.context
     size = problem.n * problem.contexts
-    flat: FloatArray = np.bincount(place + pairs.winner, pairs.weight, size).astype(np.float64)
-    flat -= np.bincount(place + pairs.loser, pairs.weight, size)
+    flat: FloatArray = np.bincount(base + pairs.winner, pairs.weight, size).astype(np.float64)
+    flat -= np.bincount(base + pairs.loser, pairs.weight, size)
     direction = flat.reshape(problem.shape)
     centred = direction - np.sum(problem.reference * direction, axis=-1, keepdims=True)
     variance = np.sum(problem.reference * centred**2, axis=-1).reshape(-1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.objective import METRICS, Objective
-from gpo_analysis.training.trajectory import TrainState, Trajectory
+from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
 
 KEEPABLE = ("policies", "logits", "gradients")
 
@@ -47,13 +47,13 @@ def measure(
     return found | {name: arrays[name]() for name in keep}
 
 
-def ended(state: TrainState, last_loss: float, optimizer: str, refreshed: bool) -> str:
-    """Status of a run that took all its steps: a loss above its start is said."""
-    start = state.start_loss
+def ended(state: TrainState, last_loss: float, optimizer: str, refreshed: bool) -> tuple[TrainStatus, str]:
+    """Status and reason of a run that took all its steps: a loss above its start is said."""
+    start, steps = state.start_loss, f"{state.step} steps of {optimizer}"
     # under a μ that moves, the loss is not one function, and may rise with the policy's progress
     if not refreshed and last_loss > start + 1e-9 * max(1.0, abs(start)):
-        return f"rising: after {state.step} steps of {optimizer} the loss is {last_loss:.6g}, at its start {start:.6g}"
-    return f"finished: {state.step} steps of {optimizer}"
+        return TrainStatus.RISING, f"after {steps} the loss is {last_loss:.6g}, at its start {start:.6g}"
+    return TrainStatus.FINISHED, steps
 
 
 class Recorder:
@@ -84,7 +84,9 @@ class Recorder:
             self.rows[r].append({"step": step, "time": time} | {name: value[r] for name, value in record.items()})
             self.loss[r] = record["loss"][r]
 
-    def trajectory(self, r: int, status: str, logits: FloatArray, state: TrainState, run: dict[str, Any]) -> Trajectory:
+    def trajectory(
+        self, r: int, outcome: tuple[TrainStatus, str], logits: FloatArray, state: TrainState, run: dict[str, Any]
+    ) -> Trajectory:
         """Run r as a whole."""
         problem: PreferenceProblem = run["problem"]
         rows = self.rows[r]
@@ -97,7 +99,8 @@ class Recorder:
         }
         return Trajectory(
             columns=columns,
-            status=status,
+            status=outcome[0],
+            reason=outcome[1],
             final_logits=logits.reshape(problem.shape).copy(),
             state=state,
             settings=run,
@@ -109,7 +112,7 @@ def _taken_over(old: Trajectory | None, keep: tuple[str, ...], every: int) -> li
     """An earlier part's records; the one at the step where it goes on is made again."""
     if old is None:
         return []
-    ended_there = old.status.startswith(("diverged", "failed"))
+    ended_there = old.status.stopped_early
     rows = []
     for k, step in enumerate(old.columns["step"].tolist()):
         if step % every == 0 and (step < old.state.step or ended_there):

@@ -125,7 +125,7 @@ def check_resume(
                 raise ValueError(f"resume was made with another {name}; all settings but steps must be the same")
         if old.state.step > steps:
             raise ValueError(f"resume stands at step {old.state.step}, beyond the {steps} steps asked for")
-    going = {old.state.step for old in resume if not old.status.startswith(("diverged", "failed"))}
+    going = {old.state.step for old in resume if not old.status.stopped_early}
     if len(going) > 1 and runs[0]["optimizer"] != "flow":
         raise ValueError(f"resume must hold runs that stand at one step, got {sorted(going)}")
     return resume

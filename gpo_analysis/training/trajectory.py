@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,20 @@ from gpo_analysis.arrays import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class TrainStatus(StrEnum):
+    """How a training run ended."""
+
+    FINISHED = "finished"
+    RISING = "rising"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether steps were left that could not be taken."""
+        return self in (TrainStatus.DIVERGED, TrainStatus.FAILED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +68,11 @@ class Trajectory:
         ``rejected_logp`` (mean log π of winners and losers, nats), ``entropy`` (nats), ``max_margin`` (largest |βρ| of
         a pair with weight), ``gradient_norm`` (of the whole objective in the parameters). With contexts, means over
         them.
-    status : str
-        "finished: …", "rising: …" (all steps taken, but the loss ended above its start), "diverged: …" (a gradient or
-        parameter stopped being finite; the records end before) or "failed: …" (the flow's integrator gave up).
+    status : TrainStatus
+        "finished", "rising" (all steps taken, but the loss ended above its start), "diverged" (a gradient or parameter
+        stopped being finite; the records end before) or "failed" (the flow's integrator gave up).
+    reason : str
+        What is to be said of it: after how many steps, from which loss to which.
     policies, logits, gradients : array, shape (t, n) or (t, m, n), or None
         At the recorded steps, where asked for by ``keep``. Gradients are of the whole objective in the logits.
     final_logits : array, shape (n,) or (m, n)
@@ -67,7 +84,8 @@ class Trajectory:
     """
 
     columns: dict[str, NDArray[Any]]
-    status: str
+    status: TrainStatus
+    reason: str
     policies: FloatArray | None
     logits: FloatArray | None
     gradients: FloatArray | None
@@ -91,10 +109,10 @@ class Trajectory:
     @property
     def finished(self) -> bool:
         """Whether all steps were taken and the loss did not end above its start."""
-        return self.status.startswith("finished")
+        return self.status is TrainStatus.FINISHED
 
     def __len__(self) -> int:
         return len(self.columns["step"])
 
     def __repr__(self) -> str:
-        return f"Trajectory({len(self)} records to step {self.state.step}, {self.status})"
+        return f"Trajectory({len(self)} records to step {self.state.step}, {self.status}: {self.reason})"

@@ -266,10 +266,10 @@ def test_resumed_flow() -> None:
 def test_resume_where_one_of_several_runs_diverged() -> None:
     problem, options = problem_of(), {"learning_rate": 30.0, "record_every": 10}
     whole = train_many(problem, "ipo", [0.01, 10.0], steps=400, **options)
-    assert whole[1].status.startswith("diverged")
+    assert whole[1].status == "diverged"
     assert whole[0].finished
     part = train_many(problem, "ipo", [0.01, 10.0], steps=205, **options)
-    assert part[1].status.startswith("diverged")
+    assert part[1].status == "diverged"
     for one, other in zip(
         train_many(problem, "ipo", [0.01, 10.0], steps=400, resume=part, **options), whole, strict=True
     ):
@@ -300,27 +300,31 @@ def test_resume_of_something_else_is_refused() -> None:
 def test_divergence_is_said_and_the_last_finite_policy_kept() -> None:
     problem = PreferenceProblem([[0.5, 1.0], [0.0, 0.5]])
     run = train(problem, "ipo", 1.0, learning_rate=10.0, steps=2000, record_every=50)
-    assert run.status.startswith("diverged: step")
+    assert run.status == "diverged"
+    assert run.reason.startswith("step")
     assert not run.finished
     assert run.state.step < 2000
     assert len(run) == run.state.step // 50 + 1
     assert np.isfinite(run.final_logits).all()
     assert np.isfinite(run.final_policy).all()
     unbounded = train(problem, "exponential", 1.0, learning_rate=1e4, steps=50, initial=[-400.0, 400.0])
-    assert unbounded.status.startswith("diverged: step 1 is not finite; kept is the policy of step 0")
+    assert unbounded.status == "diverged"
+    assert unbounded.reason.startswith("step 1 is not finite; kept is the policy of step 0")
 
 
 def test_a_loss_that_rises_is_said() -> None:
     problem = PreferenceProblem([[0.5, 1.0], [0.0, 0.5]])
     run = train(problem, "ipo", 1.0, learning_rate=1.2, steps=10)
-    assert run.status.startswith("rising: after 10 steps of gd the loss is")
+    assert run.status == "rising"
+    assert run.reason.startswith("after 10 steps of gd the loss is")
     assert not run.finished
 
 
 def test_flow_to_infinity_in_finite_time_is_said() -> None:
     problem = PreferenceProblem([[0.5, 1.0], [0.0, 0.5]])
     run = train(problem, parse_loss("-exp(z)"), 1.0, optimizer="flow", learning_rate=1.0, steps=10)
-    assert run.status.startswith("failed: after time")
+    assert run.status == "failed"
+    assert run.reason.startswith("after time")
     assert len(run) < 11
     again = train(problem, parse_loss("-exp(z)"), 1.0, optimizer="flow", learning_rate=1.0, steps=10, resume=run)
     assert_same(again, run)
