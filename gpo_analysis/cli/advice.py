@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpo_analysis.cli.losses import loss_of
-from gpo_analysis.cli.output import json_option, print_json
+from gpo_analysis.cli.output import json_option, print_json, say, say_report
 
 RECOMMEND_HELP = """\b
 Examples:
@@ -16,8 +16,9 @@ Examples:
   gpo recommend-beta one-label-a-pair.csv --kl 0.2 --smoothing 0.1
 
 \b
-FILE is CSV with the columns winner,loser and optionally count, or JSON lines with the
-same keys, plain or .gz. Items that comparisons connect are responses to one prompt."""
+FILE is CSV or JSON (one object a line, or an array), plain or .gz, with the columns
+winner,loser and optionally count and prompt, or prompt,chosen,rejected. Without prompts,
+items that comparisons connect are responses to one."""
 
 
 @click.command("recommend-beta", epilog=RECOMMEND_HELP)
@@ -47,14 +48,17 @@ def recommend_beta(
 
     if (kl is None) == (margin is None):
         raise ValueError("recommend-beta takes --kl or --margin, one of the two")
+    comparisons = read_comparisons(file)
     found = recommend(
-        read_comparisons(file), kl=kl, margin=margin, losses=[loss_of(name) for name in losses] or None,
+        comparisons, kl=kl, margin=margin, losses=[loss_of(name) for name in losses] or None,
         smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed),
     )  # fmt: skip
     if as_json:
-        print_json(found.to_dict())
+        report = comparisons.report
+        print_json(found.to_dict() | {"report": None if report is None else report.to_dict()})
     else:
-        click.echo(str(found))
+        say_report(comparisons.report)
+        say(str(found))
 
 
 DIAGNOSE_HELP = """\b
@@ -63,7 +67,7 @@ Examples:
   gpo diagnose log.jsonl.gz --loss ipo --beta 0.2 --try-beta 0.1 --try-beta 0.4 --json
 
 \b
-FILE is CSV or JSON lines, plain or .gz, a row a pair: policy_chosen, policy_rejected,
+FILE is CSV or JSON, plain or .gz, a row a pair: policy_chosen, policy_rejected,
 reference_chosen, reference_rejected (sums of token log-probabilities in nats; names
 with _logps and ref_ are understood), optionally chosen_length, rejected_length, step."""
 
@@ -99,7 +103,8 @@ def diagnose(
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(str(found))
+        say_report(found.report)
+        say(str(found))
 
 
 def _seed(seed: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gpo_analysis.cli.output import json_option, print_json
+from gpo_analysis.cli.output import json_option, print_json, say
 
 BETA_HELP = """\b
 Examples:
@@ -33,7 +33,7 @@ def beta(value: float | None, source: str | None, target: str | None, listing: b
             return
         width = max(len(item.name) for item in conventions)
         for item in conventions:
-            click.echo(f"{item.name:<{width}}  {item.objective}")
+            say(f"{item.name:<{width}}  {item.objective}")
         return
     if value is None or source is None or target is None:
         raise ValueError("beta needs a value, --from and --to (gpo beta --list names the conventions)")
@@ -41,4 +41,4 @@ def beta(value: float | None, source: str | None, target: str | None, listing: b
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(str(found))
+        say(str(found))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure
+from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure, say
 
 if TYPE_CHECKING:
     from gpo_analysis.gaussian import Counterexample, Landscape
@@ -54,11 +54,11 @@ def gaussians(
     if as_json:
         print_json(example.summary())
         return
-    click.echo(repr(example))
-    click.echo(f"\n{landscape!r}")
+    say(repr(example))
+    say(f"\n{landscape!r}")
     on_reference = example.on_reference().landscape()
     count = len(on_reference.mu_squared_loss_minima)
-    click.echo(f"\nwith μ = πref the μ-weighted square loss has {count} local minim{'um' if count == 1 else 'a'}")
+    say(f"\nwith μ = πref the μ-weighted square loss has {count} local minim{'um' if count == 1 else 'a'}")
 
 
 def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None:
@@ -80,7 +80,7 @@ def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None
     if as_json:
         print_json(rows)
         return
-    click.echo(f"{found!r}\n")
+    say(f"{found!r}\n")
     print_table(rows)
 
 

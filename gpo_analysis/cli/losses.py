@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpo_analysis.cli.output import json_option, print_json, print_table
+from gpo_analysis.cli.output import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
     from gpo_analysis.losses import MarginLoss
@@ -25,7 +25,7 @@ def losses(as_json: bool) -> None:
         return
     shown = [{**row, "aliases": ", ".join(row["aliases"])} for row in rows]
     print_table([{key: value for key, value in row.items() if key != "reference"} for row in shown], index="name")
-    click.echo("\nsources: gpo losses --json")
+    say("\nsources: gpo losses --json")
 
 
 def _row(loss: MarginLoss) -> dict[str, Any]:
@@ -70,4 +70,4 @@ def analyze(loss: str, as_json: bool) -> None:
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(str(found))
+        say(str(found))

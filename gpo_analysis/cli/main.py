@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +12,9 @@ from gpo_analysis.cli.advice import diagnose, recommend_beta
 from gpo_analysis.cli.beta import beta
 from gpo_analysis.cli.gaussians import gaussians
 from gpo_analysis.cli.losses import analyze, losses
+from gpo_analysis.cli.output import say
 from gpo_analysis.cli.solve import solve
+from gpo_analysis.cli.streams import guarded
 
 EPILOG = """\b
 Examples:
@@ -38,27 +39,15 @@ for command in (losses, analyze, beta, solve, recommend_beta, diagnose, gaussian
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit; errors are one line on standard error."""
+    given = None if arguments is None else list(arguments)
+    sys.exit(guarded("gpo", lambda: _run(given)))
+
+
+def _run(arguments: list[str] | None) -> object:
     try:
-        code = gpo.main(None if arguments is None else list(arguments), prog_name="gpo", standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(2)
-    except click.ClickException as error:
-        _fail(error.format_message(), 2)
-    except ValueError as error:
-        _fail(str(error), 2)
-    except BrokenPipeError:  # the reader (head, less) has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}", 1)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted", 130)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> None:
-    click.echo("gpo: " + " ".join(message.split()), err=True)
-    sys.exit(code)
+        return gpo.main(arguments, prog_name="gpo", standalone_mode=False)
+    except click.UsageError as error:
+        if type(error).__name__ != "NoArgsIsHelpError":  # click 8.2 and later; 8.1 prints the help itself
+            raise
+        say(error.format_message())
+        return 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+
+from gpo_analysis.cli.streams import is_unicode
+from gpo_analysis.reading import ReadReport, shown
+from gpo_analysis.reading.visible import BEYOND_ASCII
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +31,9 @@ figure_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option
     help="Also draw it to this file (.png, .pdf or .svg).",
     callback=lambda _context, _parameter, value: _drawable(value),
 )
+
+
+_OBEYED = re.compile(f"[{BEYOND_ASCII}]")
 
 
 def _drawable(path: Path | None) -> Path | None:
@@ -48,21 +57,39 @@ def plain(value: Any) -> Any:
     return value
 
 
+def say(text: str) -> None:
+    """Print lines."""
+    print(text)
+
+
 def print_json(value: Any) -> None:
-    """Print as strict JSON."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    """Print as strict JSON; characters that a terminal would obey, or the encoding lacks, as escapes."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=not is_unicode(sys.stdout), allow_nan=False)
+    say(_OBEYED.sub(lambda match: "".join(f"\\u{unit:04x}" for unit in _units(match[0])), text))
+
+
+def _units(character: str) -> list[int]:
+    """UTF-16 code units, as JSON's escapes have them."""
+    data = character.encode("utf-16-be", "surrogatepass")
+    return [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
+
+
+def say_report(report: ReadReport | None) -> None:
+    """Print how a file was read, where there is something to say."""
+    if report is not None and report.lines():
+        say(f"{report}\n")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, index: str | None = None) -> None:
     """Print rows as an aligned table, numbers to four significant digits."""
     import pandas as pd
 
-    frame = pd.DataFrame(list(rows))
+    frame = pd.DataFrame(
+        [{key: shown(item) if isinstance(item, str) else item for key, item in row.items()} for row in rows]
+    )
     if index is not None:
         frame = frame.set_index(index)
-    click.echo(
-        frame.to_string(float_format=lambda x: f"{x:.4g}", na_rep="–", index=index is not None, index_names=False)
-    )
+    say(frame.to_string(float_format=lambda x: f"{x:.4g}", na_rep="–", index=index is not None, index_names=False))
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -75,4 +102,4 @@ def save_figure(figure: Figure, path: Path) -> None:
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
-    click.echo(f"drew {path}", err=True)
+    print(f"drew {path}", file=sys.stderr)

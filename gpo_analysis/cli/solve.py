@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpo_analysis.cli.losses import loss_of
-from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure
+from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure, say, say_report
+from gpo_analysis.reading import shown
 
 if TYPE_CHECKING:
     from gpo_analysis.estimation import ComparisonFits, LossChoice, ScoreIntervals
@@ -25,8 +27,12 @@ Examples:
   gpo solve comparisons.csv --bootstrap 500 --held-out 5
 
 \b
-FILE is CSV with the columns winner,loser and optionally count or votes, or JSON lines
-with the same keys, plain or .gz."""
+FILE is CSV or JSON (one object a line, or an array), plain or .gz, with the columns
+winner,loser and optionally count (or votes, weight, n), tie and prompt; or
+chosen,rejected; or model_a,model_b,winner. A tie is half a win each. With prompts there
+is a fit a prompt, unless --across-prompts says that a name is one item under all."""
+
+_SHOWN = 20  # fits that are printed
 
 
 @click.command(epilog=SOLVE_HELP)
@@ -41,6 +47,7 @@ with the same keys, plain or .gz."""
     show_default=True,
     help="'arguments' reads annotators' votes on pairs of arguments (UKPConvArg1 as JSON lines), a fit a debate.",
 )
+@click.option("--across-prompts", is_flag=True, help="A name is one item whatever the prompt (models, say).")
 @click.option("--bootstrap", default=0, metavar="N", help="Intervals of the scores from N resamples of the labels.")
 @click.option(
     "--held-out", default=0, metavar="FOLDS", help="Choose a loss by likelihood and accuracy on held-out labels."
@@ -55,6 +62,7 @@ def solve(
     losses: tuple[str, ...],
     beta: float,
     votes: str,
+    across_prompts: bool,
     bootstrap: int,
     held_out: int,
     smoothing: float,
@@ -63,37 +71,69 @@ def solve(
     figure: Path | None,
 ) -> None:
     """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
-    from gpo_analysis.datasets import load_journals
     from gpo_analysis.estimation import fit_comparisons
-    from gpo_analysis.preferences import read_argument_votes, read_comparisons
 
     if (file is None) == (example is None):
         raise ValueError("solve takes a FILE or --example journals, one of the two")
-    groups: dict[str, Comparisons]
-    if file is None:
-        groups = {"": load_journals()}
-    elif votes == "arguments":
-        groups = read_argument_votes(file, by_side=False)
-        if figure is not None:
-            raise ValueError("--figure draws one problem; --votes arguments makes one a debate")
-    else:
-        groups = {"": read_comparisons(file)}
-    chosen = [loss_of(name) for name in losses] or None
-    fits = {name: fit_comparisons(comparisons, chosen, beta) for name, comparisons in groups.items()}
-    if figure is not None:
-        _draw(fits[""], figure)
     if bootstrap < 0 or seed < 0:
         raise ValueError(f"--bootstrap and --seed must be at least 0, got {bootstrap} and {seed}")
-    more = {name: _Extras.of(c, chosen, bootstrap, held_out, smoothing, seed) for name, c in groups.items()}
+    groups = _groups(file, votes, across_prompts)
+    alone = len(groups) == 1 and votes != "arguments"
+    if figure is not None and not alone:
+        raise ValueError(f"--figure draws one problem; {file} holds {len(groups)}, a fit each")
+    chosen = [loss_of(name) for name in losses] or None
+
+    def solved(comparisons: Comparisons) -> tuple[ComparisonFits, _Extras]:
+        fit = fit_comparisons(comparisons, chosen, beta)
+        return fit, _Extras.of(comparisons, chosen, bootstrap, held_out, smoothing, seed)
+
     if as_json:
-        told = {name: more[name].added_to(fit.to_dict()) for name, fit in fits.items()}
-        print_json(told.get("", told))
-        return
-    for name, fit in fits.items():
-        if name:
-            click.echo(f"\n=== {name}")
+        found = {name: _document(*solved(comparisons), alone) for name, comparisons in groups.items()}
+        report = _report(next(iter(groups.values())))
+        print_json(
+            next(iter(found.values())) if alone else found if votes == "arguments" else {"prompts": found, **report}
+        )
+    else:
+        _show(groups, solved, alone)
+    if figure is not None:
+        _draw(solved(next(iter(groups.values())))[0], figure)
+
+
+def _groups(file: Path | None, votes: str, across_prompts: bool) -> dict[str, Comparisons]:
+    """What is to be fitted, by name."""
+    from gpo_analysis.datasets import load_journals
+    from gpo_analysis.preferences import read_argument_votes, read_comparisons, read_comparisons_by_prompt
+
+    if file is None:
+        return {"": load_journals()}
+    if votes == "arguments":
+        return read_argument_votes(file, by_side=False)
+    if across_prompts:
+        return {"": read_comparisons(file, across_prompts=True)}
+    return read_comparisons_by_prompt(file)
+
+
+def _report(comparisons: Comparisons) -> dict[str, Any]:
+    report = comparisons.report
+    return {"ties": "none" if report is None else report.ties, "report": None if report is None else report.to_dict()}
+
+
+def _document(fit: ComparisonFits, more: _Extras, alone: bool) -> dict[str, Any]:
+    return more.added_to(fit.to_dict()) | (_report(fit.comparisons) if alone else {})
+
+
+def _show(
+    groups: dict[str, Comparisons], solved: Callable[[Comparisons], tuple[ComparisonFits, _Extras]], alone: bool
+) -> None:
+    say_report(next(iter(groups.values())).report)
+    for name in list(groups)[:_SHOWN]:
+        if not alone:
+            say(f"\n=== {shown(name, 100)}")
+        fit, more = solved(groups[name])
         _print(fit)
-        more[name].show()
+        more.show()
+    if len(groups) > _SHOWN:
+        say(f"\n… {len(groups) - _SHOWN} more (all with --json)")
 
 
 @dataclass(frozen=True)
@@ -135,11 +175,9 @@ class _Extras:
         """Print them as tables."""
         for found in self.intervals:
             if found.lost == found.resamples:
-                click.echo(f"\n{found.loss}: no resample has a finite, unique fit")
+                say(f"\n{found.loss}: no resample has a finite, unique fit")
                 continue
-            click.echo(
-                f"\n{found.loss}: {found.confidence:.0%} intervals, {found.lost} of {found.resamples} resamples lost"
-            )
+            say(f"\n{found.loss}: {found.confidence:.0%} intervals, {found.lost} of {found.resamples} resamples lost")
             columns = ("scores", "low", "high", "standard_error", "first_share")
             rows = [
                 {"item": item, **{name: float(getattr(found, name)[i]) for name in columns}}
@@ -147,14 +185,14 @@ class _Extras:
             ]
             print_table(rows, index="item")
         if self.choice is not None:
-            click.echo(f"\n{self.choice}")
+            say(f"\n{self.choice}")
 
 
 def _print(fit: ComparisonFits) -> None:
-    click.echo(str(fit))
+    say(str(fit))
     solved = {name: solution for name, solution in fit.solutions.items() if solution.converged}
     if solved:
-        click.echo(f"\npolicies at β = {fit.beta:g}, uniform reference")
+        say(f"\npolicies at β = {fit.beta:g}, uniform reference")
         rows = [
             {"item": item, **{name: float(solution.policy[i]) for name, solution in solved.items()}}
             for i, item in enumerate(fit.items[:30])
@@ -162,7 +200,7 @@ def _print(fit: ComparisonFits) -> None:
         print_table(rows, index="item")
     differences = [vars(d) for d in fit.differences if d.kendall_tau == d.kendall_tau]
     if differences:
-        click.echo("\nhow the losses differ")
+        say("\nhow the losses differ")
         print_table(differences)
 
 
@@ -181,7 +219,7 @@ def _draw(fit: ComparisonFits, path: Path) -> None:
             rows = np.arange(len(order)) + 0.35 - 0.7 * (index + 0.5) / len(solved)
             left.plot(solution.scores[order], rows, label=loss_label(name), **loss_style(name).points())
             right.plot(solution.policy[order], rows, **loss_style(name).points())
-        left.set_yticks(range(len(order)), [fit.items[i] for i in order])
+        left.set_yticks(range(len(order)), [shown(fit.items[i], 40).replace("$", r"\$") for i in order])
         left.set_xlabel("score: log-ratio at β = 1, mean zero  [nats]")
         right.set_xlabel(f"probability at β = {fit.beta:g}")
         right.axvline(1.0 / len(fit.items), color="0.6", linewidth=0.8)

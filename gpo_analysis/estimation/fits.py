@@ -17,6 +17,7 @@ from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.reading import shown
 from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -107,15 +108,15 @@ class ComparisonFits:
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         """Column names, and a row an item, the thirty highest by Borda score."""
-        shown = np.argsort(-np.nan_to_num(self.diagnostics.borda, nan=-np.inf), kind="stable")[:30]
+        best = np.argsort(-np.nan_to_num(self.diagnostics.borda, nan=-np.inf), kind="stable")[:30]
         columns = [name for name, s in self.solutions.items() if s.converged]
         rows = [
             [
-                self.items[i],
+                shown(self.items[i], 40),
                 f"{self.diagnostics.borda[i]:.4f}",
                 *(f"{self.solutions[c].scores[i]:.4f}" for c in columns),
             ]
-            for i in shown
+            for i in best
         ]
         return ["item", "Borda", *columns], rows
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# C0 and C1 controls, soft hyphen, zero-width and direction marks, line and paragraph separators, tags, surrogates
-_UNSEEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+# delete and C1 controls, soft hyphen, zero-width and direction marks, line and paragraph separators, surrogates, tags
+BEYOND_ASCII = (
+    "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f"
 )
+_UNSEEN = re.compile(f"[\x00-\x1f{BEYOND_ASCII}]")
 
 
 def visible(text: str) -> str:
