@@ -19,7 +19,8 @@ _PLAIN = {
     "α": "alpha", "β": "beta", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta", "κ": "kappa", "λ": "lambda",
     "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "γ": "gamma", "θ": "theta", "ω": "omega",
     "Σ": "Sum", "Δ": "Delta", "ℝ": "R", "∈": "in", "∞": "inf", "≥": ">=", "≤": "<=", "≠": "!=", "≈": "~", "≻": ">",
-    "→": "->", "←": "<-", "↦": "->", "⇒": "=>", "−": "-", "–": "-", "—": "-", "…": "...", "′": "'", "″": "''", "‖": "||",
+    "→": "->", "←": "<-", "↦": "->", "⇒": "=>", "−": "-", "–": "-", "—": "-", "…": "...", "′": "'", "″": "''",
+    "‖": "||", "─": "-",
     "·": "*", "×": "x", "½": "1/2", "¼": "1/4", "²": "^2", "³": "^3", "ᵖ": "^p", "±": "+-", "√": "sqrt", "∪": "U",
     "“": '"', "”": '"', "‘": "'", "’": "'", "„": '"', "°": " deg", "∘": "o", "∂": "d", "∫": "int",
     "≡": "=", "µ": "mu",
@@ -38,6 +39,9 @@ codecs.register_error("gpo-plain", _as_plain)
 
 def write_anything() -> None:
     """Let standard output and error write every character: by name or as an escape where the encoding lacks it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the program
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -76,6 +80,8 @@ def guarded(name: str, run: Callable[[], Any]) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SystemExit as leave:
+        if type(sys.stdout).__name__ == "_PacifyFlushWrapper":  # click has met the closed pipe first
+            return 0
         return _flushed(name, leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1)
     except BrokenPipeError:  # the reader (head, less) has gone
         _drop_output()

@@ -15,9 +15,11 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
 from gpo_analysis.preferences.shares import PairShares, pair_shares
+from gpo_analysis.reading import shown
 
 #: P this near to 1/2 is a tie.
 TIE = 1e-12
+NOISE = "shares of finitely many labels violate transitivity and go in cycles by chance; not told from structure here"
 #: Rows of a sparse product made at a time.
 CHUNK = 256
 
@@ -53,6 +55,9 @@ class Diagnostics:
         Of the flow 2P − 1 with the pairs' weights, unless asked for log-odds.
     items : tuple of str
         The responses' names.
+    sampled : bool
+        Whether the preferences are shares of finitely many labels. Then noise alone makes violations, cycles and a
+        cyclic part, however transitive the labellers are; it is not told from structure here.
     """
 
     n: int
@@ -69,6 +74,7 @@ class Diagnostics:
     cyclic_share: float
     hodge: HodgeSplit
     items: tuple[str, ...]
+    sampled: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; null for what is undefined. The winner by name, Borda scores in the items' order."""
@@ -83,31 +89,37 @@ class Diagnostics:
             "hodge_scores": [float(x) for x in self.hodge.scores],
             "hodge_gradient_share": _or_none(self.hodge.gradient_share),
             "hodge_cyclic_share": _or_none(self.hodge.cyclic_share),
+            "sampled": self.sampled,
+            "noise": NOISE if self.sampled else None,
         }
 
     def _rows(self) -> list[tuple[str, str]]:
-        def transitive(holds: bool, violations: int) -> str:
-            return "yes" if holds else f"no ({violations} ordered triples)"
+        noise = ", noise included" if self.sampled else ""
 
-        def part(share: float) -> str:
-            return "there is no flow" if np.isnan(share) else f"{100 * share:.2f} %"
+        def transitive(holds: bool, violations: int) -> str:
+            triples = "triple" if violations == 1 else "triples"
+            return "yes" if holds else f"no ({violations} ordered {triples}{noise})"
+
+        def part(share: float, noise: str = "") -> str:
+            return "there is no flow" if np.isnan(share) else f"{100 * share:.2f} %{noise}"
 
         cyclic = f"{self.cyclic_triples} of {self.decided_triples}"
         if self.decided_triples:
-            cyclic += f" ({100 * self.cyclic_share:.2f} %)"
-        winner = "none" if self.condorcet_winner is None else self.items[self.condorcet_winner]
+            cyclic += f" ({100 * self.cyclic_share:.2f} %{noise})"
+        winner = "none" if self.condorcet_winner is None else shown(self.items[self.condorcet_winner], 40)
         best = np.argsort(-np.nan_to_num(self.borda, nan=-np.inf), kind="stable")[:5]
-        return [
+        rows = [
             ("responses", str(self.n)),
             ("compared pairs", f"{self.pairs} ({self.ties} {'tie' if self.ties == 1 else 'ties'})"),
             ("weak stochastic transitivity", transitive(self.weakly_transitive, self.weak_violations)),
             ("strong stochastic transitivity", transitive(self.strongly_transitive, self.strong_violations)),
             ("Condorcet winner", winner),
-            ("highest Borda scores", ", ".join(f"{self.items[i]} {self.borda[i]:.3f}" for i in best)),
+            ("highest Borda scores", ", ".join(f"{shown(self.items[i], 40)} {self.borda[i]:.3f}" for i in best)),
             ("cyclic triples", cyclic),
             (f"gradient part ({self.hodge.flow} flow)", part(self.hodge.gradient_share)),
-            (f"cyclic part ({self.hodge.flow} flow)", part(self.hodge.cyclic_share)),
+            (f"cyclic part ({self.hodge.flow} flow)", part(self.hodge.cyclic_share, noise)),
         ]
+        return [*rows, ("noise", NOISE)] if self.sampled else rows
 
     def __str__(self) -> str:
         return "\n".join(f"{name:<32} {value}" for name, value in self._rows())
@@ -172,6 +184,7 @@ def diagnostics(
         cyclic_share=cyclic / decided if decided else float("nan"),
         hodge=hodge_split(seen, flow),
         items=names,
+        sampled=isinstance(preference, Comparisons),
     )
 
 

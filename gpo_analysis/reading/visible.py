@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 # delete and C1 controls, soft hyphen, zero-width and direction marks, line and paragraph separators, surrogates, tags
 BEYOND_ASCII = (
@@ -40,14 +39,3 @@ def shown(text: str, width: int = 60) -> str:
     if len(seen) <= width:
         return seen
     return f"{seen[: width // 2]}…{seen[len(seen) - (width - 1 - width // 2) :]}"
-
-
-def columns_of(text: str) -> int:
-    """How many columns of a terminal the text takes: wide characters two, combining ones none.
-
-    Examples
-    --------
-    >>> columns_of("日本"), columns_of("Jose\\u0301")
-    (4, 4)
-    """
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
