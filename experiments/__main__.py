@@ -24,6 +24,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments  # noqa: E402
 from experiments.framework.results import RESULTS, TooLarge, keep_result  # noqa: E402
 from experiments.framework.runner import Interrupted, Plan, run_experiments  # noqa: E402
+from gpo_analysis.cli.streams import guarded  # noqa: E402
 from gpo_analysis.records import RecordError  # noqa: E402
 
 RECORDS = Path("out/records")
@@ -145,4 +146,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("experiments", main))

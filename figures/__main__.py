@@ -17,6 +17,7 @@ from pathlib import Path
 
 from figures.framework.drawing import FigureModule, UnknownFigure, draw_figure, find_figures, get_figures
 from figures.framework.report import COMMITTED, write_report
+from gpo_analysis.cli.streams import guarded
 from gpo_analysis.records import RecordError, find_records
 from gpo_analysis.runs import read_status
 
@@ -128,4 +129,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("figures", main))

@@ -251,7 +251,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Fields:
 
 def _refuse_one_document(path: str | Path, text: str) -> None:
     try:
-        whole = json.loads(text)
+        whole = _decoder().decode(text.strip())
     except (ValueError, RecursionError):
         return
     if isinstance(whole, dict):
