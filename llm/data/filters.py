@@ -1,4 +1,4 @@
-"""Which records are used: rules for empty, over-long, duplicate and malformed ones, and the count of each."""
+"""Which records are used: rules for empty, identical, over-long, duplicate and malformed ones, and their counts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FAULTS", "FilterConfig", "ReadReport", "RecordFilter"]
-
-FAULTS = ("malformed", "empty", "over_long", "duplicate")
+FAULTS = ("malformed", "empty", "identical", "over_long", "duplicate")
 _SHOWN = 5
 
 
@@ -18,12 +16,13 @@ class FilterConfig:
 
     Parameters
     ----------
-    max_prompt_words, max_response_words
+    max_prompt_words, max_response_words : int, optional
         Longest prompt and response in words (runs of non-space characters); None for any length.
-    refuse
+    refuse : tuple of str
         Faults that end the reading with an error that names the line; records with the others are skipped and
-        counted. Some of "malformed", "empty", "over_long", "duplicate".
-    limit
+        counted. Some of `FAULTS`: "empty" has no text but white space or null where one is
+        needed, "identical" two responses that are the same up to outer white space.
+    limit : int, optional
         Most records to keep; None for all.
     """
 
@@ -48,13 +47,13 @@ class ReadReport:
 
     Parameters
     ----------
-    source
+    source : str
         The file or the data set.
-    read, kept
+    read, kept : int
         Records seen, and those kept.
-    faults
+    faults : dict
         Fault → how many records had it.
-    lines
+    lines : dict
         Fault → numbers of the first few of them.
     """
 
@@ -65,23 +64,23 @@ class ReadReport:
     lines: dict[str, list[int]] = field(default_factory=lambda: {fault: [] for fault in FAULTS})
 
     def __str__(self) -> str:
-        told = [f"{self.source}: {self.kept} of {self.read} records kept"]
+        parts = [f"{self.source}: {self.kept} of {self.read} records kept"]
         for fault, count in self.faults.items():
             if count:
                 where = ", ".join(map(str, self.lines[fault])) + (", …" if count > len(self.lines[fault]) else "")
-                told.append(f"{count} {fault.replace('_', '-')} (line {where})")
-        return "; ".join(told)
+                parts.append(f"{count} {fault.replace('_', '-')} (line {where})")
+        return "; ".join(parts)
 
 
 class RecordFilter:
-    """Judges records one after another and keeps the count.
+    """Says of records, one after another, whether they are kept, and counts them.
 
     Examples
     --------
-    >>> judge = RecordFilter("here", FilterConfig(max_response_words=2))
-    >>> judge.accepts(1, "a prompt", ["yes"]), judge.accepts(2, "a prompt", ["yes"]), judge.accepts(3, "b", ["x y z"])
+    >>> kept = RecordFilter("here", FilterConfig(max_response_words=2))
+    >>> kept.accepts(1, "a prompt", ["yes"]), kept.accepts(2, "a prompt", ["yes"]), kept.accepts(3, "b", ["x y z"])
     (True, False, False)
-    >>> print(judge.report)
+    >>> print(kept.report)
     here: 1 of 3 records kept; 1 over-long (line 3); 1 duplicate (line 2)
     """
 
@@ -104,21 +103,23 @@ class RecordFilter:
 
         Parameters
         ----------
-        line
+        line : int
             Its number.
-        prompt, responses
+        prompt, responses : object, sequence of values
             What must be texts: for a text alone, the responses are empty.
         """
         self.report.read += 1
-        texts = (prompt, *responses)
+        texts = tuple("" if value is None else value for value in (prompt, *responses))
         wrong = [value for value in texts if not isinstance(value, str)]
         if wrong:
             self._fault("malformed", line, f"{wrong[0]!r:.40} is not a text")
         elif not all(text.strip() for text in texts):
-            self._fault("empty", line, "a text is empty")
-        elif self._long(prompt, self.config.max_prompt_words):
+            self._fault("empty", line, "a text is empty or null")
+        elif len(responses) > 1 and len({text.strip() for text in texts[1:]}) == 1:
+            self._fault("identical", line, "chosen and rejected are the same")
+        elif self._long(texts[0], self.config.max_prompt_words):
             self._fault("over_long", line, f"the prompt has more than {self.config.max_prompt_words} words")
-        elif any(self._long(text, self.config.max_response_words) for text in responses):
+        elif any(self._long(text, self.config.max_response_words) for text in texts[1:]):
             self._fault("over_long", line, f"a response has more than {self.config.max_response_words} words")
         elif texts in self._seen:
             self._fault("duplicate", line, "the record came before")

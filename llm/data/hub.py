@@ -9,8 +9,6 @@ from llm.data.filters import FilterConfig, ReadReport
 from llm.data.readers import TITLE_TEMPLATE, Record, examples_of, pairs_of
 from llm.data.types import Example, Pair
 
-__all__ = ["hub_examples", "hub_pairs"]
-
 
 def hub_examples(
     name: str,
@@ -26,14 +24,14 @@ def hub_examples(
 
     Parameters
     ----------
-    name, subset, split, revision
+    name, subset, split, revision : str, str, optional
         What `datasets.load_dataset` takes: the name on the hub or a local folder, its configuration, the part of it,
         and the commit to pin.
-    columns
+    columns : mapping, optional
         Our key → the data set's column where they differ, such as {"source": "article", "summary": "highlights"}.
-    template
+    template : str
         The prompt, ``{source}`` standing for the source.
-    config
+    config : FilterConfig, optional
         Which records are kept; "line" in the report is the row, counted from 1.
 
     Raises
@@ -71,20 +69,20 @@ def _rows(
     from datasets import load_dataset
 
     data = load_dataset(name, subset, split=split, revision=revision)
-    places = {key: columns.get(key, key) for key in needed}
-    missing = [column for column in places.values() if column not in data.column_names]
+    sources = {key: columns.get(key, key) for key in needed}
+    missing = [column for column in sources.values() if column not in data.column_names]
     if missing:
         raise ValueError(
             f"{name} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}: name them by columns"
         )
-    return _numbered(data, places)
+    return _numbered(data, sources)
 
 
-def _numbered(data: Any, places: Mapping[str, str]) -> Iterator[Record]:
-    renamed = set(places.values())
+def _numbered(data: Any, sources: Mapping[str, str]) -> Iterator[Record]:
+    renamed = set(sources.values())
     for number, row in enumerate(data, 1):
         yield (
             number,
             {key: value for key, value in row.items() if key not in renamed}
-            | {key: row[column] for key, column in places.items()},
+            | {key: row[column] for key, column in sources.items()},
         )

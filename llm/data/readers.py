@@ -1,38 +1,30 @@
-"""Readers of JSON lines, plain or gzip: {source, summary}, {prompt, chosen, rejected} or {text, label}.
+"""Readers of JSON lines, as they are or gzip: {source, summary}, {prompt, chosen, rejected} or {text, label}.
 
-Other keys of a record are kept as its ``meta``. A file is recognised as gzip by its first bytes, not by its name.
+Other keys of a record are kept as its ``meta``. A file is recognised as gzip by its first bytes, not by its name, and a
+byte-order mark at its beginning is passed over. Of pairs without a prompt, as Anthropic's HH has them, the prompt is
+the common beginning of the two texts up to the last "Assistant:"; labels 1 and 0 are read as positive and negative.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 from typing import Any, TypeVar
 
 from llm.data.filters import FilterConfig, ReadReport, RecordFilter
 from llm.data.types import Example, Pair
 
-__all__ = [
-    "TITLE_TEMPLATE",
-    "Labelled",
-    "continuations",
-    "examples_of",
-    "find_split",
-    "kind_of",
-    "labelled_of",
-    "pairs_of",
-    "read_labelled_file",
-    "read_pairs_file",
-    "read_summaries",
-]
-
 TITLE_TEMPLATE = "{source}\nTitle:"
 KINDS = {"summaries": ("source", "summary"), "pairs": ("prompt", "chosen", "rejected"), "labelled": ("text", "label")}
+TURN = "Assistant:"
+LABELS = {0: "negative", 1: "positive"}
 VOTES = ("votes_chosen", "votes_rejected", "votes_equal")
 Kept = TypeVar("Kept")
 Record = tuple[int, dict[str, Any] | str]
@@ -97,20 +89,49 @@ def examples_of(
 def pairs_of(
     records: Iterable[Record], source: str, config: FilterConfig | None = None, *, soft: bool = False
 ) -> tuple[list[Pair], ReadReport]:
-    """Turn numbered records {prompt, chosen, rejected} into pairs; those of two equal responses are malformed."""
+    """Turn numbered records {prompt, chosen, rejected}, or {chosen, rejected} with their prompt inside, into pairs."""
 
     def make(row: dict[str, Any]) -> Pair:
         p = _share(row) if soft else 1.0
         return Pair(row["prompt"], row["chosen"].strip(), row["rejected"].strip(), p=p)
 
-    return _kept(records, source, config, "pairs", make)
+    return _kept(map(_with_prompt, records), source, config, "pairs", make)
 
 
 def labelled_of(
     records: Iterable[Record], source: str, config: FilterConfig | None = None
 ) -> tuple[list[Labelled], ReadReport]:
     """Turn numbered records {text, label} into labelled texts."""
-    return _kept(records, source, config, "labelled", lambda row: Labelled(row["text"].strip(), row["label"].strip()))
+    return _kept(
+        map(_with_label, records), source, config, "labelled",
+        lambda row: Labelled(row["text"].strip(), row["label"].strip()),
+    )  # fmt: skip
+
+
+def _with_prompt(record: Record) -> Record:
+    """A record of two whole dialogues, with its prompt apart; any other as it is, or what is wrong with it."""
+    number, row = record
+    if isinstance(row, str) or "prompt" in row or not {"chosen", "rejected"} <= set(row):
+        return record
+    chosen, rejected = row["chosen"], row["rejected"]
+    if not (isinstance(chosen, str) and isinstance(rejected, str)):
+        return number, {"prompt": None if None in (chosen, rejected) else chosen, **row}
+    common = commonpath([chosen, rejected])
+    end = common.rfind(TURN) + len(TURN)
+    if end < len(TURN):
+        return number, f"no prompt, and chosen and rejected share no beginning up to {TURN!r}"
+    return number, {**row, "prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
+
+
+def _with_label(record: Record) -> Record:
+    """A record whose label is 0 or 1, with its name; any other as it is, or what is wrong with it."""
+    number, row = record
+    label = None if isinstance(row, str) else row.get("label")
+    if isinstance(row, str) or label is None or isinstance(label, str):
+        return record
+    if isinstance(label, bool) or label not in LABELS:
+        return number, f"label is {label!r:.40}; accepted are texts, or 1 for positive and 0 for negative"
+    return number, {**row, "label": LABELS[label]}
 
 
 def continuations(texts: Sequence[Labelled], *, words: int = 4) -> list[Example]:
@@ -137,10 +158,10 @@ def kind_of(path: str | os.PathLike[str]) -> str:
         if isinstance(row, str):
             raise ValueError(f"{path}, line {number}: {row}")
         for kind, keys in KINDS.items():
-            if set(keys) <= set(row):
+            if set(keys) - {"prompt"} <= set(row):
                 return kind
-        told = "; ".join("{" + ", ".join(keys) + "}" for keys in KINDS.values())
-        raise ValueError(f"{path}, line {number}: has the keys {', '.join(row)}; accepted are {told}")
+        accepted = "; ".join("{" + ", ".join(keys) + "}" for keys in KINDS.values()) + "; {chosen, rejected}"
+        raise ValueError(f"{path}, line {number}: has the keys {', '.join(row)}; accepted are {accepted}")
     raise ValueError(f"{path} has no record")
 
 
@@ -159,18 +180,18 @@ def _kept(
     kind: str,
     make: Callable[[dict[str, Any]], Kept],
 ) -> tuple[list[Kept], ReadReport]:
-    judge = RecordFilter(source, config or FilterConfig())
+    rules = RecordFilter(source, config or FilterConfig())
     keys = KINDS[kind]
     kept: list[Kept] = []
     for number, row in records:
-        if judge.full:
+        if rules.full:
             break
         fault = row if isinstance(row, str) else _fault(row, kind)
         if fault:
-            judge.malformed(number, fault)
-        elif isinstance(row, dict) and judge.accepts(number, row[keys[0]], [row[key] for key in keys[1:]]):
+            rules.malformed(number, fault)
+        elif isinstance(row, dict) and rules.accepts(number, row[keys[0]], [row[key] for key in keys[1:]]):
             kept.append(make(row))
-    return kept, judge.report
+    return kept, rules.report
 
 
 def _fault(row: dict[str, Any], kind: str) -> str:
@@ -178,8 +199,6 @@ def _fault(row: dict[str, Any], kind: str) -> str:
     missing = [key for key in KINDS[kind] if key not in row]
     if missing:
         return f"no {', '.join(missing)} (it has {', '.join(map(str, row)) or 'no keys'})"
-    if kind == "pairs" and row["chosen"] == row["rejected"] and str(row["chosen"]).strip():
-        return "chosen and rejected are the same"
     for key in VOTES if kind == "pairs" else ():
         if not isinstance(row.get(key, 0), (int, float)) or not row.get(key, 0) >= 0:
             return f"{key} is {row[key]!r:.40}, not a number of votes"
@@ -196,19 +215,20 @@ def _share(row: dict[str, Any]) -> float:
 
 def _records(path: str | os.PathLike[str]) -> Iterator[Record]:
     """Yield (line number, record or what is wrong with it); lines of nothing but white space are passed over."""
-    place = Path(path)
-    if not place.is_file():
-        raise FileNotFoundError(f"{place} is no file")
-    with place.open("rb") as raw:
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is no file")
+    with file.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
     number = 0
     try:
-        with gzip.open(place, "rb") if packed else place.open("rb") as stream:
+        with gzip.open(file, "rb") if packed else file.open("rb") as stream:
             for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, _parsed(line)
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    yield number, _parsed(text)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{place}: the gzip data end badly after line {number} ({error})") from None
+        raise ValueError(f"{file}: the gzip data end badly after line {number} ({error})") from None
 
 
 def _parsed(line: bytes) -> dict[str, Any] | str:

@@ -5,8 +5,8 @@ Files are of three kinds, recognised by their keys: {source, summary}, {prompt, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from llm.data.filters import FilterConfig
@@ -60,7 +60,7 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The study's records; no prompt is in two of them.
+    """The study's records; no prompt is in two parts.
 
     Parameters
     ----------
@@ -107,35 +107,31 @@ def read_examples_of(path: Path, *, words: int, limit: int | None = None) -> tup
     Parameters
     ----------
     path : Path
-        JSON lines, plain or gzip.
+        JSON lines, as they are or gzip.
     words : int
         Longest prompt in words.
     limit : int, optional
         Most records kept.
     """
     kind, config = kind_of(path), FilterConfig(max_prompt_words=words, max_response_words=words, limit=limit)
-    found: list[Example]
     if kind == "summaries":
         found, report = read_summaries(path, config)
-    elif kind == "pairs":
+        return found, str(report)
+    if kind == "pairs":
         pairs, report = read_pairs_file(path, config)
-        found = _distinct([Example(p.prompt, p.chosen, {"rejected": p.rejected, "p": p.p}) for p in pairs])
-    else:
-        texts, report = read_labelled_file(path, config)
-        found = _distinct(continuations(texts))
-    return found, str(report)
-
-
-def _distinct(examples: list[Example]) -> list[Example]:
-    """The first example of each prompt: no prompt may be in two parts of a study."""
-    return list({example.prompt: example for example in reversed(examples)}.values())[::-1]
+        return [Example(p.prompt, p.chosen, {"rejected": p.rejected, "p": p.p}) for p in pairs], str(report)
+    texts, report = read_labelled_file(path, config)
+    found = continuations(texts)
+    short = len(texts) - len(found)
+    return found, str(report) + (f"; {short} too short to be a prompt and its continuation" if short else "")
 
 
 def read_splits(folder: Path, counts: Counts, *, max_prompt: int) -> Splits:
     """Parts of a study from a folder's train, validation and test files.
 
-    Fine-tuning, reward and pairs are taken from train, held-out pairs from validation, evaluation from test. A file
-    that is too short gives fewer; the report says so.
+    Fine-tuning, reward and pairs are taken from train, held-out pairs from validation, evaluation from test. Records of
+    one prompt are in one part: a prompt that several files have is kept in one of them, with all its records. A file
+    that is too short gives fewer. The report says what was read, left out and used.
 
     Parameters
     ----------
@@ -162,32 +158,92 @@ def read_splits(folder: Path, counts: Counts, *, max_prompt: int) -> Splits:
         "validation": counts.held_out,
         "test": counts.evaluation,
     }
-    taken: set[str] = set()
-    parts: dict[str, list[Example]] = {}
+    read: dict[str, list[Example]] = {}
     said = []
     for name in ("test", "validation", "train"):
-        found, report = read_examples_of(paths[name], words=max_prompt, limit=2 * needed[name] + 64)
-        parts[name] = [e for e in found if e.prompt not in taken][: needed[name]]
-        taken |= {e.prompt for e in parts[name]}
+        read[name], report = read_examples_of(paths[name], words=max_prompt, limit=2 * needed[name] + 64)
         said.append(report)
-    train = _shared(parts["train"], counts.fine_tuning, counts.reward, counts.pairs)
-    made = Splits(
-        train[0], train[2], parts["validation"], parts["test"], train[1], kind=kinds.pop(), report="; ".join(said)
+    files, shared = _apart(read)
+    if shared:
+        said.append(f"{shared} prompts are in several files: each is kept in one, with all its records")
+    train = _dealt(files["train"], (counts.fine_tuning, counts.reward, counts.pairs))
+    held_out, evaluation = _dealt(files["validation"], (counts.held_out,))[0], _one_each(files["test"])
+    made = Splits(train[0], train[2], held_out, evaluation[: counts.evaluation], train[1], kind=kinds.pop())
+    empty = [name for name in PARTS if not getattr(made, name)]
+    if empty:
+        raise ValueError(f"{folder} has no record left for {', '.join(empty)}; give smaller counts or more data")
+    used = [example for name in PARTS for example in getattr(made, name)]
+    whole = sum(map(len, read.values()))
+    again = len(files["test"]) - len({example.prompt for example in files["test"]})
+    said.append(
+        f"{len(used)} of {whole} used, of {len({example.prompt for example in used})} prompts"
+        + (f" (evaluation takes a prompt once: {again} are of a prompt it has)" if again else "")
     )
-    short = [name for name in ("fine_tuning", "pairs", "held_out", "evaluation", "reward") if not getattr(made, name)]
-    if short:
-        raise ValueError(f"{folder} has no record left for {', '.join(short)}; give smaller counts or more data")
-    return made
+    return replace(made, report="; ".join(said))
 
 
-def _shared(rows: list[Example], *sizes: int) -> list[list[Example]]:
-    """Rows dealt out in the proportion of sizes, exactly these where there are enough."""
-    total, found, start = sum(sizes), [], 0
-    for size in sizes:
-        number = size if len(rows) >= total else int(len(rows) * size / total)
-        found.append(rows[start : start + number])
-        start += number
-    return found
+def _apart(read: Mapping[str, list[Example]]) -> tuple[dict[str, list[Example]], int]:
+    """Records of each file, with those of a prompt that several have in one of them; and how many such prompts.
+
+    Where a file has records enough of prompts of its own, it gives the shared ones up, to test before validation before
+    train; where most prompts are shared, they are dealt out in the proportion of the files' records.
+    """
+    owners: dict[str, list[str]] = {}
+    for name, rows in read.items():
+        for prompt in dict.fromkeys(example.prompt for example in rows):
+            owners.setdefault(prompt, []).append(name)
+    shared = [prompt for prompt, names in owners.items() if len(names) > 1]
+    chosen = {prompt: names[0] for prompt, names in owners.items()}
+    if len(shared) > len(owners) // 2:
+        parts = _shares(len(shared), [len(rows) for rows in read.values()])
+        names = [name for name, part in zip(read, parts, strict=True) for _ in range(part)]
+        chosen |= dict(zip(shared, names, strict=True))
+    rows = [example for name in read for example in read[name]]
+    return {name: [e for e in rows if chosen[e.prompt] == name] for name in read}, len(shared)
+
+
+def _shares(whole: int, sizes: Sequence[int]) -> list[int]:
+    """``whole`` in parts in the proportion of ``sizes``, at least one for each while they last.
+
+    Examples
+    --------
+    >>> _shares(7, [60, 60, 400]), _shares(2, [1, 1, 1])
+    ([1, 1, 5], [1, 1, 0])
+    """
+    parts = [min(1, max(0, whole - index)) if size else 0 for index, size in enumerate(sizes)]
+    while sum(parts) < whole:
+        behind = [size * whole / sum(sizes) - part for size, part in zip(sizes, parts, strict=True)]
+        parts[max(range(len(parts)), key=behind.__getitem__)] += 1
+    return parts
+
+
+def _dealt(rows: list[Example], sizes: Sequence[int]) -> list[list[Example]]:
+    """Rows dealt out to parts of these sizes, or in their proportion where there are not enough; a prompt to one part.
+
+    Examples
+    --------
+    >>> rows = [Example(prompt, "y") for prompt in "aabbbcd"]
+    >>> [[example.prompt for example in part] for part in _dealt(rows, (2, 3))]
+    [['a', 'a'], ['b', 'b', 'b']]
+    """
+    groups: dict[str, list[Example]] = {}
+    for row in rows:
+        groups.setdefault(row.prompt, []).append(row)
+    enough = len(rows) >= sum(sizes)
+    wanted = list(sizes) if enough else _shares(len(rows), sizes)
+    parts: list[list[Example]] = [[] for _ in sizes]
+    at = 0
+    for left, group in zip(range(len(groups), 0, -1), groups.values(), strict=True):
+        # the next part begins where this one is full, or where the prompts that are left are needed one a part
+        while at + 1 < len(parts) and parts[at] and (len(parts[at]) >= wanted[at] or left < len(parts) - at):
+            at += 1
+        parts[at] += group
+    return [part[:want] if enough else part for part, want in zip(parts, wanted, strict=True)]
+
+
+def _one_each(rows: list[Example]) -> list[Example]:
+    """The first record of each prompt: intervals of win rates are over prompts."""
+    return list({row.prompt: row for row in reversed(rows)}.values())[::-1]
 
 
 def as_pairs(examples: Sequence[Example]) -> list[Pair]:

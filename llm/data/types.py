@@ -14,22 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.files import write_whole
-
-__all__ = [
-    "Example",
-    "Pair",
-    "Preference",
-    "Reward",
-    "read_examples",
-    "read_pairs",
-    "write_examples",
-    "write_lines",
-    "write_pairs",
-]
 
 
 @dataclass(frozen=True)
@@ -38,11 +24,11 @@ class Example:
 
     Parameters
     ----------
-    prompt
+    prompt : str
         The whole text the model is given.
-    target
+    target : str
         The response to it: a title, a summary.
-    meta
+    meta : dict
         Plain JSON values that rewards and reports need: the facts of a record, a category, an identifier.
 
     Raises
@@ -73,11 +59,11 @@ class Pair:
 
     Parameters
     ----------
-    prompt, chosen, rejected
+    prompt, chosen, rejected : str
         The prompt, the response the label prefers and the other one.
-    reward_chosen, reward_rejected
+    reward_chosen, reward_rejected : float, optional
         Gold rewards of the two, where they are known. After noise the chosen one need not have the larger.
-    p
+    p : float
         Soft label in [0, 1], the probability that ``chosen`` is the better: the loss is p f(z) + (1 − p) f(−z).
 
     Raises
@@ -122,7 +108,7 @@ class Reward(Protocol):
 
     name: str
 
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatArray:
         """Return (n,) rewards."""
         ...
 
@@ -137,7 +123,7 @@ class Preference(Protocol):
 
     name: str
 
-    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
+    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> FloatArray:
         """Return (n,) probabilities that the first response is the better."""
         ...
 

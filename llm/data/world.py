@@ -1,11 +1,11 @@
-"""A generated world: records of sales told in prose, with distractors, to be summarized in one line.
+"""A generated world: records of sales in prose, with distractors, to be summarized in one line.
 
 A record has five facts, each from a word list of its own: who, how many, what, where, when. The prose tells them in
 shuffled sentences, each worded in one of several ways, among sentences that name values of other sales. The summary
 is one line, such as ``Ana sold seven lamps in Rome on Friday .`` Which words of a response are facts can be read off
 the lists, so that the gold reward is a program (`llm.rewards.world`).
 
-Everything is lower-level than language on purpose: about 140 words, parted by spaces, so that a Llama of 0.1 million
+Everything is lower-level than language on purpose: about 140 words, separated by spaces, so that a Llama of 0.1 million
 parameters learns the task in half a minute, and gets it right often but not always.
 """
 
@@ -19,8 +19,6 @@ import numpy as np
 
 from llm.data.types import Example
 
-__all__ = ["SLOTS", "VALUES", "WorldConfig", "demonstration", "demonstrations", "generate", "summary", "vocabulary"]
-
 VALUES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "who": ("Ana", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gita", "Hugo", "Iris", "Jon", "Kim", "Lena"),
@@ -32,7 +30,7 @@ VALUES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 SLOTS = tuple(VALUES)
 
-_TOLD: Mapping[str, tuple[str, ...]] = MappingProxyType(
+_WORDINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "who": ("the seller was {} .", "it was {} who made the sale .", "the deal was made by {} ."),
         "count": ("exactly {} pieces were sold .", "the buyer took {} of them .", "the receipt says {} ."),
@@ -61,13 +59,13 @@ class WorldConfig:
 
     Parameters
     ----------
-    distractors
+    distractors : int
         Sentences in each prose that tell of something else, each about another slot (at most five).
-    swap
+    swap : float
         Chance that a demonstration gives, for a fact, a value of the distractors or of the lists instead.
-    drop
+    drop : float
         Chance that a demonstration leaves a fact out.
-    verbose
+    verbose : float
         Chance that a demonstration opens with empty words.
     """
 
@@ -93,13 +91,13 @@ def generate(
 
     Parameters
     ----------
-    count
+    count : int
         Number of records.
-    seed
+    seed : int
         Seed; record i of a seed is the same whatever ``count`` is, unless it repeats an earlier prompt.
-    config
+    config : WorldConfig, optional
         Difficulty; the noise of demonstrations plays no part here.
-    exclude
+    exclude : sequence of Example
         Examples whose prompts must not come up again, such as those of another split.
 
     Returns
@@ -134,16 +132,16 @@ def generate(
 
 def _record(rng: np.random.Generator, config: WorldConfig) -> Example:
     facts = {slot: VALUES[slot][rng.integers(len(VALUES[slot]))] for slot in SLOTS}
-    sentences = [_TOLD[slot][rng.integers(len(_TOLD[slot]))].format(facts[slot]) for slot in SLOTS]
+    sentences = [_WORDINGS[slot][rng.integers(len(_WORDINGS[slot]))].format(facts[slot]) for slot in SLOTS]
     distractors = {}
-    for place in rng.choice(len(SLOTS), size=config.distractors, replace=False):
-        slot = SLOTS[place]
+    for index in rng.choice(len(SLOTS), size=config.distractors, replace=False):
+        slot = SLOTS[index]
         others = [value for value in VALUES[slot] if value != facts[slot]]
         distractors[slot] = others[rng.integers(len(others))]
-        told = _DISTRACTORS[slot]
-        sentences.append(told[rng.integers(len(told))].format(distractors[slot]))
+        wordings = _DISTRACTORS[slot]
+        sentences.append(wordings[rng.integers(len(wordings))].format(distractors[slot]))
     order = rng.permutation(len(sentences))
-    prose = " ".join(sentences[place] for place in order)
+    prose = " ".join(sentences[index] for index in order)
     return Example(f"{_LEAD} {prose} {_CUE}", summary(facts), {"facts": facts, "distractors": distractors})
 
 
@@ -168,29 +166,29 @@ def summary(facts: Mapping[str, str]) -> str:
 def demonstration(example: Example, *, seed: int, config: WorldConfig | None = None) -> str:
     """Return a summary as a careless person would write it, for supervised fine-tuning.
 
-    Each fact is left out, or told wrongly, by chance; so that the model fine-tuned on such lines gives good and bad
+    Each fact is left out, or given wrongly, by chance; so that the model fine-tuned on such lines gives good and bad
     ones, and preferences between its samples have something to say.
 
     Parameters
     ----------
-    example
+    example : Example
         A record of `generate`.
-    seed
+    seed : int
         Seed of the noise; another one gives another line.
-    config
+    config : WorldConfig, optional
         The chances.
     """
     config = config or WorldConfig()
     rng = np.random.default_rng([seed, *example.prompt.encode()])
-    told = {}
+    given = {}
     for slot in SLOTS:
         chance = rng.random()
         if chance < config.drop:
             continue
         wrong = chance < config.drop + config.swap
-        told[slot] = _wrong(example, slot, rng) if wrong else example.meta["facts"][slot]
+        given[slot] = _wrong(example, slot, rng) if wrong else example.meta["facts"][slot]
     opening = [_VERBOSE[rng.integers(len(_VERBOSE))]] if rng.random() < config.verbose else []
-    return " ".join([*opening, summary(told)])
+    return " ".join([*opening, summary(given)])
 
 
 def demonstrations(
@@ -217,5 +215,5 @@ def vocabulary() -> list[str]:
     """Return every word the world can say, so that a tokenizer knows them all whatever it was trained on."""
     texts = [_LEAD, _CUE, *_VERBOSE, summary({})]
     texts += [value for values in VALUES.values() for value in values]
-    texts += [text.format("") for table in (_TOLD, _DISTRACTORS) for texts_ in table.values() for text in texts_]
+    texts += [text.format("") for table in (_WORDINGS, _DISTRACTORS) for texts_ in table.values() for text in texts_]
     return sorted({word for text in texts for word in text.split()} | {"in", "on"})

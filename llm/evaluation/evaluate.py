@@ -20,8 +20,6 @@ from llm.policy.logprobs import along, logprobs_of
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts
 
-__all__ = ["EvaluationSet", "Findings", "HeldOutPairs", "best_of_n_table", "evaluate", "prepare"]
-
 POLICY_STREAM, SECOND_STREAM = 101, 102  # seeds of the policies' noise, apart from the reference's
 
 
@@ -31,12 +29,12 @@ class HeldOutPairs:
 
     Parameters
     ----------
-    prompts, chosen, rejected
+    prompts, chosen, rejected : sequence of sequence of int
         n token lists each; responses end with the end token.
-    reference_logps
-        (n, 2) log πref, chosen first.
-    p
-        (n,) soft labels.
+    reference_logps : array, shape (n, 2)
+        log πref, chosen first.
+    p : array, shape (n,)
+        Soft labels.
     """
 
     prompts: Sequence[Sequence[int]]
@@ -52,29 +50,29 @@ class EvaluationSet:
 
     Parameters
     ----------
-    tokenizer, reference
+    tokenizer, reference : tokenizer, model
         The tokenizer and πref.
-    examples
+    examples : sequence of Example
         m prompts with the human (or the world's) response.
-    prompt_ids
+    prompt_ids : sequence of sequence of int
         The prompts' ids.
-    reward, judge
+    reward, judge : Reward, Reward, optional
         The gold reward, and a second one trained on other data where there is one.
-    reference_rewards, reference_lengths
-        (m, s) of s samples of πref a prompt; rewards by ``reward``, lengths in tokens.
-    judge_rewards
-        (m, s) by ``judge``.
-    target_rewards
-        (m,) of the examples' responses.
-    reference_entropy
+    reference_rewards, reference_lengths : array, shape (m, s)
+        Of s samples of πref a prompt; rewards by ``reward``, lengths in tokens.
+    judge_rewards : array, shape (m, s), optional
+        By ``judge``.
+    target_rewards : array, shape (m,)
+        Of the examples' responses.
+    reference_entropy : float
         −mean log πref(y) of its samples, in nats a response.
-    pairs
+    pairs : HeldOutPairs
         Held-out pairs.
-    max_new_tokens, seed, batch_size
+    max_new_tokens, seed, batch_size : int
         Of sampling.
-    second_samples
+    second_samples : int
         Prompts that get a second response of the policy, for ½E[ρ²] on-policy.
-    gradient_pairs
+    gradient_pairs : int
         Held-out pairs whose gradient is compared with its expansions.
     """
 
@@ -103,11 +101,11 @@ class Findings:
 
     Parameters
     ----------
-    row
+    row : dict
         Column → number or word.
-    rewards
-        (m,) gold rewards of its responses, for side-by-side comparisons.
-    texts
+    rewards : array, shape (m,)
+        Gold rewards of its responses, for side-by-side comparisons.
+    texts : list of str
         Its m responses.
     """
 
@@ -133,7 +131,7 @@ def prepare(
 
     Parameters
     ----------
-    samples
+    samples : int
         Samples of πref a prompt.
     settings
         ``batch_size``, ``second_samples``, ``gradient_pairs`` of `EvaluationSet`.

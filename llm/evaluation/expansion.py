@@ -11,8 +11,6 @@ from gpo_analysis.losses import MarginLoss
 from llm.policy.logprobs import response_logprobs
 from llm.policy.packing import Ids, response_rows
 
-__all__ = ["compare_gradients"]
-
 ORDERS = (1, 2, 4)
 
 
@@ -37,17 +35,17 @@ def compare_gradients(
 
     Parameters
     ----------
-    model
+    model : model
         A causal language model; its gradients are put back to None.
-    prompts, chosen, rejected
+    prompts, chosen, rejected : sequences of lists of ids
         n token lists each, responses with their end token.
-    reference_logps
-        (n, 2) of πref.
-    loss, beta
+    reference_logps : array, shape (n, 2)
+        Of πref.
+    loss, beta : MarginLoss, float
         f and β.
-    p
-        (n,) soft labels; ones unless given.
-    orders
+    p : array, shape (n,), optional
+        Soft labels; ones unless given.
+    orders : sequence of int
         Orders k of the series.
 
     Returns

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 import gpo_analysis as gpo
 from gpo_analysis.losses import MarginLoss
 
-__all__ = ["margins", "on_policy_mu_squared", "taylor_radius"]
-
 QUANTILES = (0.5, 0.9, 0.99)
 ORDERS = (1, 2, 4)
 
@@ -36,12 +34,12 @@ def margins(
 
     Parameters
     ----------
-    policy_logps, reference_logps
-        (n, 2) sums of token log-probabilities, chosen first.
-    loss, beta
+    policy_logps, reference_logps : array, shape (n, 2)
+        Sums of token log-probabilities, chosen first.
+    loss, beta : MarginLoss, float
         f and β the policy was trained with.
-    p
-        (n,) soft labels; ones unless given.
+    p : array, shape (n,), optional
+        Soft labels; ones unless given.
 
     Returns
     -------
@@ -91,8 +89,8 @@ def on_policy_mu_squared(log_ratios: ArrayLike) -> tuple[float, float]:
 
     Parameters
     ----------
-    log_ratios
-        (m, 2) log πθ/πref of the two.
+    log_ratios : array, shape (m, 2)
+        log πθ/πref of the two.
 
     Examples
     --------

@@ -1,10 +1,8 @@
-"""Failures of a training run, told in words."""
+"""Failures of a training run, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-__all__ = ["SIGNATURES", "signature"]
 
 SIGNATURES: Mapping[str, str] = {
     "collapse": "the policy's entropy fell below a quarter of the reference's: nearly deterministic",
@@ -20,11 +18,11 @@ SIGNATURES: Mapping[str, str] = {
 
 
 def signature(row: Mapping[str, float]) -> str:
-    """Words of `SIGNATURES` that fit an evaluation, parted by ``; ``, or ``"none"``.
+    """Words of `SIGNATURES` that fit an evaluation, separated by ``; ``, or ``"none"``.
 
     Parameters
     ----------
-    row
+    row : mapping
         Columns of `llm.evaluation.evaluate`: ``entropy``, ``reference_entropy``, ``held_out_loss``, ``loss_at_zero``,
         ``kl``, ``win_rate_low``, ``win_rate_high``, ``finished``, ``length``, ``reference_length``,
         ``relative_error_1``.

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["dependence", "describe", "distinct"]
-
 
 def distinct(tokens: Sequence[Sequence[int]], n: int) -> float:
     """Share of n-grams, over all responses, that are distinct; NaN where no response has n tokens.

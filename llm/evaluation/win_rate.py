@@ -13,8 +13,6 @@ from scipy.stats import norm, t
 
 from gpo_analysis.arrays import FloatArray
 
-__all__ = ["BestOfN", "WinRate", "best_of_n", "compare", "interval", "length_controlled", "win_rate"]
-
 
 @dataclass(frozen=True)
 class WinRate:
@@ -22,11 +20,11 @@ class WinRate:
 
     Parameters
     ----------
-    win_rate, low, high
+    win_rate, low, high : float
         Mean and its 95 % interval over prompts.
-    ties
+    ties : float
         Share of comparisons tied, whatever side they count for.
-    prompts
+    prompts : int
         Number of prompts.
     """
 
@@ -42,10 +40,10 @@ def compare(rewards: ArrayLike, opponents: ArrayLike) -> tuple[FloatArray, Float
 
     Parameters
     ----------
-    rewards
-        (m,) or (m, k) rewards of the policy's responses.
-    opponents
-        (m,) or (m, s) rewards of what they are compared with; every one with every one of the same prompt.
+    rewards : array, shape (m,) or (m, k)
+        Rewards of the policy's responses.
+    opponents : array, shape (m,) or (m, s)
+        Rewards of what they are compared with; every one with every one of the same prompt.
 
     Returns
     -------
@@ -105,10 +103,10 @@ def length_controlled(won: ArrayLike, length_difference: ArrayLike) -> float:
 
     Parameters
     ----------
-    won
-        (m,) in [0, 1].
-    length_difference
-        (m,) in tokens.
+    won : array, shape (m,)
+        In [0, 1].
+    length_difference : array, shape (m,)
+        In tokens.
 
     Examples
     --------
@@ -139,14 +137,14 @@ class BestOfN:
 
     Parameters
     ----------
-    n
+    n : int
         Number of samples.
-    kl_bound
+    kl_bound : float
         log n − (n − 1)/n, an upper bound of its KL to πref, exact where no two responses have the same reward
         (Beirami et al., arXiv 2401.01879).
-    result
+    result : WinRate
         Its win rate against πref.
-    mean_reward
+    mean_reward : float
         Its mean reward.
     """
 
@@ -163,11 +161,11 @@ def best_of_n(pool: ArrayLike, opponents: ArrayLike, n: int) -> BestOfN:
 
     Parameters
     ----------
-    pool
-        (m, K) rewards of samples of πref.
-    opponents
-        (m, s) rewards of other samples of πref.
-    n
+    pool : array, shape (m, K)
+        Rewards of samples of πref.
+    opponents : array, shape (m, s)
+        Rewards of other samples of πref.
+    n : int
         1 … K.
 
     Examples
@@ -179,9 +177,9 @@ def best_of_n(pool: ArrayLike, opponents: ArrayLike, n: int) -> BestOfN:
     size = rewards.shape[1]
     if not 1 <= n <= size:
         raise ValueError(f"n is {n}; accepted is 1 to {size}, the samples in the pool")
-    place = np.arange(1, size + 1)
+    rank = np.arange(1, size + 1)
     with np.errstate(divide="ignore"):
-        weights = np.where(place >= n, np.exp(_log_choose(place - 1, n - 1) - _log_choose(size, n)), 0.0)
+        weights = np.where(rank >= n, np.exp(_log_choose(rank - 1, n - 1) - _log_choose(size, n)), 0.0)
     difference = rewards[:, :, None] - theirs[:, None, :]
     tied = (difference == 0).mean(2) @ weights
     won = (difference > 0).mean(2) @ weights + 0.5 * tied

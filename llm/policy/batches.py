@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from llm.data.types import Pair
 from llm.policy.tokenizers import encode_prompts, encode_responses
-
-__all__ = ["TokenizedPairs", "batch_rows"]
 
 Ids = list[list[int]]
 
@@ -24,12 +22,12 @@ class TokenizedPairs:
 
     Parameters
     ----------
-    prompt
+    prompt : sequences of lists of ids
         n lists of ids, each of one token or more: the first token of a response needs something to follow.
-    chosen, rejected
+    chosen, rejected : sequences of lists of ids
         n lists of ids each, the end token included.
-    p
-        (n,) soft labels in [0, 1]; 1 says that ``chosen`` won.
+    p : array, shape (n,)
+        Soft labels in [0, 1]; 1 says that ``chosen`` won.
 
     Raises
     ------
@@ -47,7 +45,7 @@ class TokenizedPairs:
     prompt: Ids
     chosen: Ids
     rejected: Ids
-    p: NDArray[np.float64]
+    p: FloatArray
 
     def __post_init__(self) -> None:
         count = len(self.prompt)
@@ -71,11 +69,11 @@ class TokenizedPairs:
         return len(self.prompt)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> IntArray:
         """(n, 2) tokens of the chosen and of the rejected response."""
         return np.array([[len(c), len(r)] for c, r in zip(self.chosen, self.rejected, strict=True)], dtype=np.int64)
 
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> TokenizedPairs:
+    def take(self, rows: Sequence[int] | IntArray) -> TokenizedPairs:
         """Return the pairs of these rows, in this order."""
         index = [int(i) for i in rows]
         prompt, chosen, rejected = ([part[i] for i in index] for part in (self.prompt, self.chosen, self.rejected))
@@ -112,7 +110,7 @@ class TokenizedPairs:
         return made
 
 
-def batch_rows(count: int, batch_size: int, step: int, seed: int) -> NDArray[np.int64]:
+def batch_rows(count: int, batch_size: int, step: int, seed: int) -> IntArray:
     """Rows of the pairs that optimiser step ``step`` (from 0) sees: a function of its arguments alone.
 
     Every pair is seen once in each pass over the data, whose order is drawn from (seed, pass); a batch may lie across

@@ -16,7 +16,7 @@ def within_tokens(
 
     Parameters
     ----------
-    max_prompt, max_response
+    max_prompt, max_response : int, optional
         Most tokens of the prompt, and of the target with its end token; None for any number.
     """
     kept = list(examples)

@@ -44,13 +44,13 @@ def chosen_logprobs(
 
     Parameters
     ----------
-    hidden
-        (R, n, d) hidden states where a response's token is predicted.
-    weight
-        (R, v, d) output embeddings of the runs, or (v, d) shared by all.
-    targets
-        (n,) ids of the tokens.
-    chunk_elements
+    hidden : tensor, shape (R, n, d)
+        Hidden states where a response's token is predicted.
+    weight : tensor, shape (R, v, d)
+        Output embeddings of the runs, or (v, d) shared by all.
+    targets : tensor, shape (n,)
+        Ids of the tokens.
+    chunk_elements : int
         How many logits, over all runs, may be in memory at once.
 
     Returns

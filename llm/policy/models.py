@@ -17,16 +17,6 @@ from typing import Any
 from llm.policy.tokenizers import FINGERPRINT, check_tokenizer, fingerprint, load_tokenizer
 from llm.storage.folders import new_folder
 
-__all__ = [
-    "LlamaSize",
-    "LoraSettings",
-    "add_lora",
-    "count_parameters",
-    "load_model",
-    "save_model",
-    "small_llama",
-]
-
 DTYPES = ("float32", "bfloat16")
 
 
@@ -36,15 +26,15 @@ class LlamaSize:
 
     Parameters
     ----------
-    hidden
+    hidden : int
         Width of the residual stream.
-    layers, heads
+    layers, heads : int
         Number of blocks, and of attention heads in each.
-    intermediate
+    intermediate : int
         Width inside the feed-forward blocks; 0 for 8/3 of ``hidden``, rounded up to a multiple of 8.
-    positions
+    positions : int
         Longest sequence, prompt and response together.
-    tied
+    tied : bool
         Whether input and output embeddings are one matrix.
     """
 
@@ -69,11 +59,11 @@ class LoraSettings:
 
     Parameters
     ----------
-    rank, alpha
+    rank, alpha : int, float
         Rank r of the update, which is scaled by alpha / r.
-    targets
+    targets : tuple of str
         Names of the linear layers that get one.
-    dropout
+    dropout : float
         Dropout on the adapter's input; 0 keeps runs reproducible across stacks.
     """
 
@@ -131,17 +121,17 @@ def load_model(
 
     Parameters
     ----------
-    source
+    source : path
         Folder with config.json and safetensors, or name on the hub.
-    tokenizer_source
+    tokenizer_source : path, optional
         Where the tokenizer is, if not with the model.
-    pad_token
+    pad_token : str, optional
         Token to pad with, where the tokenizer names none (`llm.policy.tokenizers.check_tokenizer`).
-    lora
+    lora : LoraSettings, optional
         Adapters to add; the weights themselves are then frozen.
-    dtype
+    dtype : str
         "float32" or "bfloat16".
-    device
+    device : str
         A torch device.
 
     Returns

@@ -133,5 +133,5 @@ def _batch(rows: list[tuple[list[int], list[tuple[int, list[int]]]]], responses:
     joined = (torch.from_numpy(np.concatenate(part).astype(np.int64)) for part in (sources, targets, segments))
     source, target, segment = joined
     whole = (torch.from_numpy(part) for part in (ids, positions, visible[:, None]))
-    tokens, places, seen = whole
-    return Batch(tokens, places, seen, source, target, segment, responses)
+    tokens, token_positions, seen = whole
+    return Batch(tokens, token_positions, seen, source, target, segment, responses)

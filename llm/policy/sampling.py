@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["Samples", "SpecialIds", "gumbel_noise", "sample", "stream_keys"]
 
 _MASK = (1 << 64) - 1
 _STEP, _TOKEN = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03  # odd constants, far from each other's small multiples
@@ -48,30 +47,30 @@ class Samples:
 
     Parameters
     ----------
-    tokens
+    tokens : list of list of int
         n lists of token ids, the end token included where it came.
-    finished
-        (n,) booleans: whether the end token came within ``max_new_tokens``.
-    prompt_index, sample_index
-        (n,) integers: which prompt (its place in the list given) and which of its samples a row is.
-    logprobs
-        (n,) float64, log π of the response's tokens summed, in nats, at temperature 1; None unless asked for.
-    token_logprobs
+    finished : boolean array, shape (n,)
+        Whether the end token came within ``max_new_tokens``.
+    prompt_index, sample_index : array, shape (n,)
+        Which prompt (its place in the list given) and which of its samples a row is.
+    logprobs : array, shape (n,), optional
+        Float64, log π of the response's tokens summed, in nats, at temperature 1; None unless asked for.
+    token_logprobs : list of list of float, optional
         n lists of the same, token by token; None unless asked for.
     """
 
     tokens: list[list[int]]
-    finished: NDArray[np.bool_]
-    prompt_index: NDArray[np.int64]
-    sample_index: NDArray[np.int64]
-    logprobs: NDArray[np.float64] | None = None
+    finished: BoolArray
+    prompt_index: IntArray
+    sample_index: IntArray
+    logprobs: FloatArray | None = None
     token_logprobs: list[list[float]] | None = None
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> IntArray:
         """(n,) numbers of tokens, the end token included."""
         return np.array([len(row) for row in self.tokens], dtype=np.int64)
 
@@ -80,7 +79,7 @@ class Samples:
         return [text.strip() for text in tokenizer.batch_decode(self.tokens, skip_special_tokens=True)]
 
 
-def stream_keys(seed: int, prompts: Sequence[int], samples: Sequence[int]) -> NDArray[np.int64]:
+def stream_keys(seed: int, prompts: Sequence[int], samples: Sequence[int]) -> IntArray:
     """Return (n,) 64-bit keys, one a (seed, prompt, sample), by a hash.
 
     Examples
@@ -104,11 +103,11 @@ def gumbel_noise(keys: torch.Tensor, step: int, size: int) -> torch.Tensor:
 
     Parameters
     ----------
-    keys
-        (n,) int64 tensor of `stream_keys`.
-    step
+    keys : tensor, shape (n,)
+        Int64 tensor of `stream_keys`.
+    step : int
         How many tokens of the response came before.
-    size
+    size : int
         Number of columns: the vocabulary.
 
     Examples
@@ -158,25 +157,25 @@ def sample(
 
     Parameters
     ----------
-    model
+    model : model
         A causal language model of `transformers`.
-    tokenizer_or_ids
+    tokenizer_or_ids : tokenizer or SpecialIds
         The tokenizer, or `SpecialIds`.
-    prompt_ids
+    prompt_ids : sequence of sequence of int
         m prompts as token ids.
-    seed
+    seed : int
         Seed of the noise. The same seed gives every model the same noise.
-    max_new_tokens
+    max_new_tokens : int
         Most tokens of a response, the end token included.
-    samples
+    samples : int
         Number of responses a prompt.
-    temperature
+    temperature : float
         Divides the logits; 0 takes the most probable token.
-    keep_logprobs
+    keep_logprobs : bool
         Whether to keep log π of the responses, at temperature 1.
-    batch_size
+    batch_size : int
         Most responses drawn side by side.
-    indices
+    indices : sequence of int, optional
         m integers that stand for the prompts in the key of the noise, 0 … m − 1 unless given: with them a list drawn
         in parts gives what it gives in one go.
 

@@ -12,16 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = [
-    "TokenizerConfig",
-    "check_tokenizer",
-    "encode_prompts",
-    "encode_responses",
-    "fingerprint",
-    "load_tokenizer",
-    "train_tokenizer",
-]
-
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 FINGERPRINT = "gpo_tokenizer_sha256"  # key in the configuration of models made here
 
@@ -32,12 +22,12 @@ class TokenizerConfig:
 
     Parameters
     ----------
-    kind
+    kind : str
         "word": every word (run of non-space characters) is a token; "bpe": byte-level byte-pair encoding, which can
         write any text.
-    vocab_size
+    vocab_size : int
         Most tokens, special ones included.
-    min_frequency
+    min_frequency : int
         How often a word or a merge must occur.
     """
 
@@ -59,9 +49,9 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig | None = None)
 
     Parameters
     ----------
-    texts
+    texts : iterable of str
         Prompts and responses.
-    config
+    config : TokenizerConfig, optional
         See `TokenizerConfig`.
 
     Raises
@@ -114,9 +104,9 @@ def load_tokenizer(source: str | os.PathLike[str], *, pad_token: str | None = No
 
     Parameters
     ----------
-    source
+    source : path
         Folder or name.
-    pad_token
+    pad_token : str, optional
         Token to pad with, where the tokenizer names none.
     """
     from transformers import AutoTokenizer
@@ -130,11 +120,11 @@ def check_tokenizer(tokenizer: Any, model: Any = None, *, pad_token: str | None 
 
     Parameters
     ----------
-    tokenizer
+    tokenizer : tokenizer
         A `transformers` tokenizer.
-    model
+    model : model
         The model it is for; without one the tokenizer alone is checked.
-    pad_token
+    pad_token : str, optional
         Token of the vocabulary to pad with, where the tokenizer names none. The end token will do: padding is masked
         by lengths everywhere here, never by comparing ids.
 
@@ -201,7 +191,7 @@ def encode_prompts(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
 
 
 def encode_responses(tokenizer: Any, responses: Sequence[str], *, end: bool = True) -> list[list[int]]:
-    """Return the ids of responses, tokenised as they stand after a space, with the end token unless told otherwise.
+    """Return the ids of responses, tokenised as they stand after a space, with the end token unless asked otherwise.
 
     Raises
     ------

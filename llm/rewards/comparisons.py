@@ -9,8 +9,6 @@ import numpy as np
 
 from llm.data.types import Example, Pair
 
-__all__ = ["Comparison", "from_pairs", "halves", "title_comparisons"]
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -29,12 +27,12 @@ def title_comparisons(
 
     Parameters
     ----------
-    examples
+    examples : sequence of Example
         Abstracts and titles, ``meta["category"]`` the category. Where a category has one paper, or none is given,
         the other title is any other paper's.
-    samples
+    samples : sequence of str, optional
         One response of a model to each example, in their order; equal ones and empty ones are left out.
-    seed
+    seed : int
         Seed of which other paper.
 
     Examples
@@ -49,19 +47,19 @@ def title_comparisons(
         raise ValueError(f"{len(samples)} samples for {len(examples)} examples; accepted is one each")
     rng = np.random.default_rng([seed, len(examples)])
     members: dict[str, list[int]] = {}
-    for place, example in enumerate(examples):
-        members.setdefault(str(example.meta.get("category", "")), []).append(place)
+    for index, example in enumerate(examples):
+        members.setdefault(str(example.meta.get("category", "")), []).append(index)
     found = []
-    for place, example in enumerate(examples):
+    for index, example in enumerate(examples):
         pool = members[str(example.meta.get("category", ""))]
         pool = pool if len(pool) > 1 else range(len(examples))
-        other = place
-        while other == place:
+        other = index
+        while other == index:
             other = pool[int(rng.integers(len(pool)))]
         if examples[other].target != example.target:
             found.append(Comparison(example.prompt, example.target, examples[other].target, "other"))
-        if samples is not None and samples[place].strip() and samples[place].strip() != example.target:
-            found.append(Comparison(example.prompt, example.target, samples[place].strip(), "sample"))
+        if samples is not None and samples[index].strip() and samples[index].strip() != example.target:
+            found.append(Comparison(example.prompt, example.target, samples[index].strip(), "sample"))
     return found
 
 
@@ -80,7 +78,7 @@ def halves(examples: Sequence[Example], *, seed: int = 0) -> tuple[list[Example]
     """Split at random by prompt: one half for the gold reward, the other for the judge, no prompt in both."""
     prompts = sorted({example.prompt for example in examples})
     order = np.random.default_rng([seed, 2]).permutation(len(prompts))
-    first = {prompts[place] for place in order[: (len(prompts) + 1) // 2]}
+    first = {prompts[index] for index in order[: (len(prompts) + 1) // 2]}
     return (
         [example for example in examples if example.prompt in first],
         [example for example in examples if example.prompt not in first],

@@ -27,8 +27,6 @@ from llm.rewards.world import WorldReward
 from llm.storage.checksums import checksum_model, checksum_texts
 from llm.storage.reports import finished_report, mark_done, stage_key
 
-__all__ = ["GoldConfig", "Learned", "learn_preferences", "learn_sentiment", "learn_titles", "learn_world"]
-
 
 @dataclass(frozen=True)
 class GoldConfig:
@@ -36,15 +34,15 @@ class GoldConfig:
 
     Parameters
     ----------
-    gold, judge, pair_judge
+    gold, judge, pair_judge : RewardConfig
         The three networks; for sentiment the two classifiers below stand for the first two.
-    sentiment, sentiment_judge
+    sentiment, sentiment_judge : SentimentConfig
         The two classifiers, on words and on letters.
-    max_new_tokens
+    max_new_tokens : int
         Longest sample of the model that titles are compared with, in tokens.
-    batch_size
+    batch_size : int
         Samples drawn side by side.
-    seed
+    seed : int
         Seed of the halves, of other papers' titles and of samples.
     """
 
@@ -90,14 +88,14 @@ def learn_titles(
 
     Parameters
     ----------
-    examples, held_out
+    examples, held_out : sequence of Example
         Abstracts with their titles and ``meta["category"]``. One half of ``examples`` trains the gold reward, the other
         the judges.
-    config
+    config : GoldConfig
         See `GoldConfig`.
-    folder
+    folder : path
         Where samples and rewards go; what is finished is read.
-    model, tokenizer
+    model, tokenizer : model, tokenizer
         The model sampled from, usually πref.
 
     Returns
@@ -107,25 +105,25 @@ def learn_titles(
         ``agreement`` of each judge with the gold reward on pairs of a sample and a sample of another seed (with a
         model) or on the held-out comparisons.
     """
-    place, left_out = Path(folder), {}
+    root, left_out = Path(folder), {}
     if model is not None:
         examples, left_out["train"] = fitting(examples, model, tokenizer, config.max_new_tokens)
         held_out, left_out["held_out"] = fitting(held_out, model, tokenizer, config.max_new_tokens)
     mine, theirs = halves(examples, seed=config.seed)
 
     def compared(name: str, rows: Sequence[Example], number: int) -> list[Comparison]:
-        drawn = None if model is None else _samples(model, tokenizer, rows, config, place / name, number)
+        drawn = None if model is None else _samples(model, tokenizer, rows, config, root / name, number)
         return title_comparisons(rows, samples=drawn, seed=config.seed + number)
 
     test = compared("samples_held_out", held_out, 2)
     learned = _three(
-        compared("samples_gold", mine, 0), compared("samples_judge", theirs, 1), test, config, place, device, progress
+        compared("samples_gold", mine, 0), compared("samples_judge", theirs, 1), test, config, root, device, progress
     )
     if model is None:
         return learned
     learned = replace(learned, report=learned.report | {"too_long_for_the_model": left_out})
     first, second = (
-        _samples(model, tokenizer, held_out, config, place / f"samples_{name}", number)
+        _samples(model, tokenizer, held_out, config, root / f"samples_{name}", number)
         for name, number in (("held_out", 2), ("second", 3))
     )
     return _with_agreement(learned, [example.prompt for example in held_out], first, second)
@@ -157,15 +155,15 @@ def learn_sentiment(
     folder: str | os.PathLike[str],
 ) -> Learned:
     """Train two classifiers on two halves of the comments; the report has their accuracies and their agreement."""
-    place = Path(folder)
+    root = Path(folder)
     order = np.random.default_rng([config.seed, 4]).permutation(len(texts))
     mine, theirs = ([texts[at] for at in part] for part in np.array_split(order, 2))
-    gold, told = train_sentiment(mine, held_out, config.sentiment, folder=place / "gold")
-    judge, second = train_sentiment(theirs, held_out, config.sentiment_judge, folder=place / "judge")
+    gold, first = train_sentiment(mine, held_out, config.sentiment, folder=root / "gold")
+    judge, second = train_sentiment(theirs, held_out, config.sentiment_judge, folder=root / "judge")
     labels = (config.sentiment.positive, config.sentiment.negative)
     some = [text.text for text in held_out if text.label in labels]
     same = float(np.mean((gold.score(some) > 0.0) == (judge.score(some) > 0.0)))
-    return Learned(gold, judge, None, {"gold": told, "judge": second, "same_sign_on_held_out": same})
+    return Learned(gold, judge, None, {"gold": first, "judge": second, "same_sign_on_held_out": same})
 
 
 def learn_world(
@@ -185,9 +183,9 @@ def learn_world(
 
     Parameters
     ----------
-    examples, held_out
+    examples, held_out : sequence of Example
         Records that no policy is trained or evaluated on.
-    copies
+    copies : int
         Comparisons of each record.
     """
     world = world or WorldConfig()
@@ -231,7 +229,7 @@ def _three(
     other: Sequence[Comparison],
     test: Sequence[Comparison],
     config: GoldConfig,
-    place: Path,
+    root: Path,
     device: str,
     progress: bool,
 ) -> Learned:
@@ -240,7 +238,7 @@ def _three(
     for name, rows in (("gold", train), ("judge", other), ("pair_judge", other)):
         settings: RewardConfig = getattr(config, name)
         made[name], report[name] = train_reward(
-            rows, test, settings, folder=place / name, device=device, progress=progress
+            rows, test, settings, folder=root / name, device=device, progress=progress
         )
     learned = Learned(_scoring(made["gold"]), _scoring(made["judge"]), made["pair_judge"], report)
     prompts, better, worse = ([getattr(one, name) for one in test] for name in ("prompt", "better", "worse"))
@@ -252,8 +250,8 @@ def _with_agreement(
 ) -> Learned:
     """Add how often the judges prefer what the gold reward does; responses of equal reward are left out."""
     judges: dict[str, Any] = {"judge": learned.judge, "pair_judge": learned.pair_judge}
-    told = {key: agreement(learned.gold, judge, prompts, first, second) for key, judge in judges.items()}
-    return replace(learned, report=learned.report | {name: told})
+    agreements = {key: agreement(learned.gold, judge, prompts, first, second) for key, judge in judges.items()}
+    return replace(learned, report=learned.report | {name: agreements})
 
 
 def _scoring(made: Any) -> Reward:
@@ -263,7 +261,7 @@ def _scoring(made: Any) -> Reward:
 
 
 def _samples(
-    model: Any, tokenizer: Any, examples: Sequence[Example], config: GoldConfig, place: Path, number: int
+    model: Any, tokenizer: Any, examples: Sequence[Example], config: GoldConfig, root: Path, number: int
 ) -> list[str]:
     """One sample to each example, kept on disk."""
     key = stage_key(
@@ -272,7 +270,7 @@ def _samples(
         tokenizer=fingerprint(tokenizer),
         data=checksum_texts(example.prompt for example in examples),
     )
-    if finished_report(place, key) is None:
+    if finished_report(root, key) is None:
         drawn = sample(
             model,
             tokenizer,
@@ -283,9 +281,9 @@ def _samples(
         )
         texts = drawn.texts(tokenizer)
         rows = [Example(example.prompt, text or _NOTHING) for example, text in zip(examples, texts, strict=True)]
-        write_examples(rows, place / "samples.jsonl")
-        mark_done(place, key, {"samples": len(rows), "empty": sum(not text for text in texts)}, ["samples.jsonl"])
-    return ["" if row.target == _NOTHING else row.target for row in read_examples(place / "samples.jsonl")]
+        write_examples(rows, root / "samples.jsonl")
+        mark_done(root, key, {"samples": len(rows), "empty": sum(not text for text in texts)}, ["samples.jsonl"])
+    return ["" if row.target == _NOTHING else row.target for row in read_examples(root / "samples.jsonl")]
 
 
 _NOTHING = "\x00"

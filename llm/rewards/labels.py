@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
+
+from gpo_analysis.arrays import BoolArray, FloatArray
 
 MODES = ("bt", "argmax", "votes")
 
@@ -17,19 +18,19 @@ class LabelConfig:
 
     Parameters
     ----------
-    mode
+    mode : str
         "bt": the first is chosen with probability σ(Δr / temperature) (Bradley–Terry). "argmax": the greater reward is
         chosen; equal rewards are a tie. "votes": each of ``voters`` says first, second or tie, with probabilities in
         the ratio σ(Δ), σ(−Δ), ``tie_weight`` · √(σ(Δ)σ(−Δ)) (Davidson 1970), Δ = Δr / temperature; the majority
         chooses.
-    temperature
+    temperature : float
         Temperature of Bradley–Terry, in units of reward.
-    flip
+    flip : float
         Share of labels turned round afterwards, rounded to whole pairs.
-    soft
+    soft : bool
         Whether p is kept: σ(Δr / temperature) for "bt" (the chosen one is then that of greater reward), the share of
         votes, a tie counted as half, for "votes". Else p = 1.
-    voters, tie_weight
+    voters, tie_weight : int, float
         For "votes".
     """
 
@@ -59,32 +60,32 @@ class Labels:
 
     Parameters
     ----------
-    first_chosen
-        (n,) booleans: whether the first response is the chosen one.
-    p
-        (n,) probabilities that the chosen one is the better: 1 for hard labels.
-    tied
-        (n,) booleans: no label could be given (equal rewards in "argmax", equal votes when labels are hard).
-    flipped
-        (n,) booleans: the label was turned round.
+    first_chosen : boolean array, shape (n,)
+        Whether the first response is the chosen one.
+    p : array, shape (n,)
+        Probabilities that the chosen one is the better: 1 for hard labels.
+    tied : boolean array, shape (n,)
+        No label could be given (equal rewards in "argmax", equal votes when labels are hard).
+    flipped : boolean array, shape (n,)
+        The label was turned round.
     """
 
-    first_chosen: NDArray[np.bool_]
-    p: NDArray[np.float64]
-    tied: NDArray[np.bool_]
-    flipped: NDArray[np.bool_]
+    first_chosen: BoolArray
+    p: FloatArray
+    tied: BoolArray
+    flipped: BoolArray
 
 
-def label(first: NDArray[np.float64], second: NDArray[np.float64], config: LabelConfig, *, seed: int) -> Labels:
+def label(first: FloatArray, second: FloatArray, config: LabelConfig, *, seed: int) -> Labels:
     """Label pairs by their gold rewards.
 
     Parameters
     ----------
-    first, second
-        (n,) rewards of the two responses.
-    config
+    first, second : array, shape (n,)
+        Rewards of the two responses.
+    config : LabelConfig
         See `LabelConfig`.
-    seed
+    seed : int
         Seed of the draws.
 
     Examples
@@ -96,9 +97,9 @@ def label(first: NDArray[np.float64], second: NDArray[np.float64], config: Label
     """
     gap = (np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)) / config.temperature
     if not np.isfinite(gap).all():
-        place = int(np.flatnonzero(~np.isfinite(gap))[0])
+        index = int(np.flatnonzero(~np.isfinite(gap))[0])
         raise ValueError(
-            f"pair {place} has the rewards {first[place]} and {second[place]}; accepted are finite numbers"
+            f"pair {index} has the rewards {first[index]} and {second[index]}; accepted are finite numbers"
         )
     rng = np.random.default_rng([seed, 1])
     chance = expit(gap)
@@ -120,7 +121,7 @@ def label(first: NDArray[np.float64], second: NDArray[np.float64], config: Label
     return Labels(first_chosen ^ flipped, p, tied, flipped)
 
 
-def _votes(gap: NDArray[np.float64], config: LabelConfig, rng: np.random.Generator) -> NDArray[np.float64]:
+def _votes(gap: FloatArray, config: LabelConfig, rng: np.random.Generator) -> FloatArray:
     """Return (n,) shares of votes for the first, ties counted as half (Davidson 1970)."""
     # divided by √(σ(Δ)σ(−Δ)) the three weights are e^(Δ/2), e^(−Δ/2) and the tie's
     weights = np.exp(np.stack([gap, -gap], 1) / 2.0 - np.abs(gap)[:, None] / 2.0)

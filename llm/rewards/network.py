@@ -19,8 +19,6 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["Encoder", "NetworkSize", "words_of"]
-
 _WORD = re.compile(r"[^\W_]+|[^\w\s]")
 _BEGIN, _END = 1, 2  # 0 is padding
 _FIRST = 3
@@ -33,13 +31,13 @@ class NetworkSize:
 
     Parameters
     ----------
-    width
+    width : int
         Width of the embeddings and layers.
-    buckets
+    buckets : int
         Number of hashed words, special ones included.
-    window
+    window : int
         Words a convolution sees, odd.
-    max_words
+    max_words : int
         Words of a text that are read; the rest is cut off.
     """
 
@@ -95,16 +93,16 @@ class Encoder(nn.Module):
             row = [_hashes(word, self.size.buckets) for word in words_of(text)[: self.size.max_words]]
             rows.append([(_BEGIN, _BEGIN), *row, (_END, _END)] if ends else row or [(_BEGIN, _BEGIN)])
         found = np.zeros((len(rows), max(map(len, rows)), 2), dtype=np.int64)
-        for place, row in enumerate(rows):
-            found[place, : len(row)] = row
+        for index, row in enumerate(rows):
+            found[index, : len(row)] = row
         return torch.from_numpy(found).to(self.embedding.weight.device)
 
     def forward(self, prompts: Sequence[str], owner: Sequence[int], responses: Sequence[str]) -> Any:
         """Return (n, width) vectors of responses; ``owner`` says which prompt each belongs to."""
         x, y = self.read(prompts, ends=False), self.read(responses, ends=True)
-        places = torch.as_tensor(np.asarray(owner), device=x.device)
-        hx = self._around(x, self.around_prompt)[places]
-        x = x[places]
+        owners = torch.as_tensor(np.asarray(owner), device=x.device)
+        hx = self._around(x, self.around_prompt)[owners]
+        x = x[owners]
         hy = self._around(y, self.around_response)
         seen, there = (x[..., 0] > 0)[:, None, :], y[..., 0] > 0
         scores = (self.query(hy) @ self.key(hx).transpose(1, 2)) * self.size.width**-0.5
@@ -117,9 +115,9 @@ class Encoder(nn.Module):
         return nn.functional.gelu(self.whole(torch.cat(pooled, -1)))
 
     def _around(self, ids: torch.Tensor, layer: nn.Conv1d) -> torch.Tensor:
-        plain = self.embedding(ids[..., 0]) + self.embedding(ids[..., 1])
-        there = (ids[..., :1] > 0).to(plain.dtype)
-        return plain + nn.functional.gelu(layer((plain * there).transpose(1, 2)).transpose(1, 2)) * there
+        embedded = self.embedding(ids[..., 0]) + self.embedding(ids[..., 1])
+        there = (ids[..., :1] > 0).to(embedded.dtype)
+        return embedded + nn.functional.gelu(layer((embedded * there).transpose(1, 2)).transpose(1, 2)) * there
 
     @staticmethod
     def _matches(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -34,20 +34,20 @@ class PairsConfig:
 
     Parameters
     ----------
-    pairs_per_prompt
+    pairs_per_prompt : int
         Pairs of each prompt; each pair has two responses of its own.
-    max_new_tokens
+    max_new_tokens : int
         Longest response in tokens, the end token included.
-    temperature
+    temperature : float
         Temperature of μ, the model that is sampled; 1 is the model itself.
-    keep_unfinished
+    keep_unfinished : bool
         Whether responses without an end token may be in pairs. They are then stored, and trained on, as if it had
         come.
-    labels
+    labels : LabelConfig
         See `LabelConfig`.
-    chunk, batch_size
+    chunk, batch_size : int
         Prompts between two writes to disk; responses drawn side by side.
-    seed
+    seed : int
         Seed of samples and labels.
     """
 
@@ -83,21 +83,21 @@ def make_pairs(
 
     Parameters
     ----------
-    model, tokenizer
+    model, tokenizer : model, tokenizer
         The behaviour policy μ.
-    examples
+    examples : sequence of Example
         Their prompts are answered.
-    reward
+    reward : Reward
         Gold reward. Its name and, where it has one, its ``fingerprint`` are part of what the folder's content is
         recognised by; give ``inputs`` a checksum for rewards that share a name and have none.
-    config
+    config : PairsConfig
         See `PairsConfig`.
-    folder
+    folder : path
         Where pairs and report go. Finished with the same configuration and inputs, it is read; unfinished, the chunks
         of samples that are there are kept.
-    inputs
+    inputs : mapping, optional
         What else the pairs depend on, as checksums.
-    progress
+    progress : bool
         Whether to show a bar.
 
     Returns
@@ -107,7 +107,7 @@ def make_pairs(
         empty, unfinished, tied) and flipped, and says how often the label agrees with the rewards, how large the gap
         is, and how many responses have, tokenised again, the tokens they were sampled with.
     """
-    place = Path(folder)
+    root = Path(folder)
     key = stage_key(
         config,
         model=checksum_model(model),
@@ -116,21 +116,21 @@ def make_pairs(
         reward=[reward.name, getattr(reward, "fingerprint", None)],
         **(inputs or {}),
     )
-    report = finished_report(place, key)
+    report = finished_report(root, key)
     if report is not None:
-        return read_pairs(place / FILE), report
+        return read_pairs(root / FILE), report
     started = time.perf_counter()
     examples, too_long = fitting(examples, model, tokenizer, config.max_new_tokens)
-    rows = _sampled(model, tokenizer, examples, config, place, key, progress)
+    rows = _sampled(model, tokenizer, examples, config, root, key, progress)
     sampled = time.perf_counter() - started
     pairs, report = _labelled(rows, reward, config)
     report["too_long"] = too_long
     report["seconds_sampling"], report["seconds"] = sampled, time.perf_counter() - started
     if not pairs:
         raise ValueError(f"no pair is left of {len(rows)}: {report}")
-    write_pairs(pairs, place / FILE)
-    mark_done(place, key, report, [FILE])
-    shutil.rmtree(place / "parts", ignore_errors=True)
+    write_pairs(pairs, root / FILE)
+    mark_done(root, key, report, [FILE])
+    shutil.rmtree(root / "parts", ignore_errors=True)
     return pairs, report
 
 
@@ -149,7 +149,7 @@ def _sampled(
     tokenizer: Any,
     examples: Sequence[Example],
     config: PairsConfig,
-    place: Path,
+    root: Path,
     key: str,
     progress: bool,
 ) -> list[_Drawn]:
@@ -157,7 +157,7 @@ def _sampled(
 
     found: list[_Drawn] = []
     # another key's parts are of another configuration
-    parts = place / "parts" / key
+    parts = root / "parts" / key
     for start in tqdm(range(0, len(examples), config.chunk), desc="sampling pairs", disable=not progress):
         part = parts / f"{start:08d}.jsonl"
         if not part.is_file():
@@ -167,8 +167,8 @@ def _sampled(
     return found
 
 
-def _draw(model: Any, tokenizer: Any, examples: Sequence[Example], places: range, config: PairsConfig) -> list[_Drawn]:
-    prompts = [examples[place].prompt for place in places]
+def _draw(model: Any, tokenizer: Any, examples: Sequence[Example], indices: range, config: PairsConfig) -> list[_Drawn]:
+    prompts = [examples[index].prompt for index in indices]
     drawn = sample(
         model,
         tokenizer,
@@ -178,7 +178,7 @@ def _draw(model: Any, tokenizer: Any, examples: Sequence[Example], places: range
         samples=2 * config.pairs_per_prompt,
         temperature=config.temperature,
         batch_size=config.batch_size,
-        indices=places,
+        indices=indices,
     )
     texts = drawn.texts(tokenizer)
     again = iter(encode_responses(tokenizer, [text for text in texts if text]))
@@ -218,7 +218,7 @@ def _labelled(rows: list[_Drawn], reward: Reward, config: PairsConfig) -> tuple[
             (chosen, high), (rejected, low) = (one, other) if wins else (other, one)
             pairs.append(Pair(row.prompt, chosen, rejected, high, low, p))
     gaps = np.array([(pair.reward_chosen or 0.0) - (pair.reward_rejected or 0.0) for pair in pairs])
-    told = gaps[gaps != 0.0]
+    decided = gaps[gaps != 0.0]
     same = [one for row in rows for one in row.same_tokens]
     report = counts | {
         "tied": int(labels.tied.sum()),
@@ -228,7 +228,7 @@ def _labelled(rows: list[_Drawn], reward: Reward, config: PairsConfig) -> tuple[
         "reward_sd": float(np.std(np.concatenate([first, second]))) if kept else 0.0,
         "mean_absolute_gap": float(np.abs(gaps).mean()) if len(gaps) else 0.0,
         "equal_rewards": int((gaps == 0.0).sum()),
-        "label_agrees_with_reward": float((told > 0.0).mean()) if len(told) else 0.0,
+        "label_agrees_with_reward": float((decided > 0.0).mean()) if len(decided) else 0.0,
         "mean_p": float(np.mean([pair.p for pair in pairs])) if pairs else 0.0,
         "same_tokens_when_encoded_again": float(np.mean(same)) if same else 0.0,
     }

@@ -19,18 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
+from gpo_analysis.arrays import FloatArray
 from llm.data.readers import Labelled
 from llm.rewards.network import words_of
 from llm.storage.checksums import checksum_texts
 from llm.storage.folders import new_folder
 from llm.storage.reports import finished_report, mark_done, stage_key
-
-__all__ = ["SentimentConfig", "SentimentReward", "features", "load_sentiment", "train_sentiment"]
 
 FEATURES = ("words", "letters")
 WEIGHTS, SETTINGS = "weights.safetensors", "reward.json"
@@ -42,15 +40,15 @@ class SentimentConfig:
 
     Parameters
     ----------
-    name
+    name : str
         Its name in tables.
-    features
+    features : str
         "words": words and pairs of neighbours; "letters": runs of three to five letters within words.
-    buckets
+    buckets : int
         Number of hashed features.
-    penalty
+    penalty : float
         Ridge penalty: ½ ``penalty`` ‖w‖² is added to the summed log-loss.
-    positive, negative
+    positive, negative : str
         The two labels; comments with others are left out.
     """
 
@@ -94,7 +92,7 @@ def features(text: str, kind: str) -> list[str]:
 class SentimentReward:
     """Log-odds that prompt and response together are positive."""
 
-    def __init__(self, weights: NDArray[np.float64], bias: float, config: SentimentConfig) -> None:
+    def __init__(self, weights: FloatArray, bias: float, config: SentimentConfig) -> None:
         self.name, self.weights, self.bias, self.config = config.name, weights, bias, config
 
     @property
@@ -102,15 +100,15 @@ class SentimentReward:
         """Checksum of the weights."""
         return hashlib.sha256(np.append(self.weights, self.bias).tobytes()).hexdigest()
 
-    def score(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def score(self, texts: Sequence[str]) -> FloatArray:
         """Return (n,) log-odds of texts."""
         return np.asarray(_matrix(texts, self.config) @ self.weights + self.bias)
 
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatArray:
         """Return (n,) rewards."""
         return self.score([f"{x} {y}" for x, y in zip(prompts, responses, strict=True)])
 
-    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
+    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> FloatArray:
         """Return (n,) probabilities that the first is the better, σ of the difference."""
         return np.asarray(expit(self(prompts, first) - self(prompts, second)))
 
@@ -135,11 +133,11 @@ def train_sentiment(
     )
     if len({text.label for text in train}) < 2 or not test:
         raise ValueError(f"training needs comments with each of the labels {config.positive!r}, {config.negative!r}")
-    place = Path(folder) / "reward"
+    root = Path(folder) / "reward"
     key = stage_key(config, train=checksum_texts(train), held_out=checksum_texts(test))
-    report = finished_report(place, key)
+    report = finished_report(root, key)
     if report is not None:
-        return load_sentiment(place), report
+        return load_sentiment(root), report
     started = time.perf_counter()
     reward = _fitted(train, config)
     truth = np.array([text.label == config.positive for text in test])
@@ -152,7 +150,7 @@ def train_sentiment(
         "comments": len(train),
         "seconds": time.perf_counter() - started,
     }
-    _save(reward, place, key, report)
+    _save(reward, root, key, report)
     return reward, report
 
 
@@ -180,7 +178,7 @@ def _fitted(train: Sequence[Labelled], config: SentimentConfig) -> SentimentRewa
     matrix = _matrix([text.text for text in train], config)
     sign = np.array([1.0 if text.label == config.positive else -1.0 for text in train])
 
-    def objective(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def objective(parameters: FloatArray) -> tuple[float, FloatArray]:
         weights, bias = parameters[:-1], parameters[-1]
         margin = sign * (matrix @ weights + bias)
         slope = -sign * expit(-margin)

@@ -18,18 +18,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import expit
 from torch import nn
 
+from gpo_analysis.arrays import FloatArray, IntArray
 from llm.data.types import Preference, Reward
 from llm.rewards.comparisons import Comparison
 from llm.rewards.network import Encoder, NetworkSize
 from llm.storage.checksums import checksum_model, checksum_texts
 from llm.storage.folders import new_folder
 from llm.storage.reports import finished_report, mark_done, stage_key
-
-__all__ = ["PairJudge", "RewardConfig", "RewardModel", "accuracy", "agreement", "load_reward", "train_reward"]
 
 WEIGHTS, SETTINGS = "model.safetensors", "reward.json"
 
@@ -40,17 +38,17 @@ class RewardConfig:
 
     Parameters
     ----------
-    name
+    name : str
         Its name in tables.
-    two_responses
+    two_responses : bool
         Whether it looks at two responses at a time (a judge) or scores each by itself.
-    size
+    size : NetworkSize
         Size of the network.
-    epochs, batch_size, learning_rate
+    epochs, batch_size, learning_rate : int, float
         Passes over the comparisons; comparisons in an update; AdamW's rate, falling linearly to zero.
-    weight_decay, max_grad_norm
+    weight_decay, max_grad_norm : float
         AdamW's decay; the norm gradients are clipped to.
-    seed
+    seed : int
         Seed of the weights and of the order.
     """
 
@@ -92,8 +90,8 @@ class _Network(nn.Module):
 
     def vectors(self, prompts: Sequence[str], responses: Sequence[str]) -> torch.Tensor:
         """Return (n, width); equal prompts are read once."""
-        place = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
-        found: torch.Tensor = self.encoder(list(place), [place[prompt] for prompt in prompts], responses)
+        index_of = {prompt: index for index, prompt in enumerate(dict.fromkeys(prompts))}
+        found: torch.Tensor = self.encoder(list(index_of), [index_of[prompt] for prompt in prompts], responses)
         return found
 
 
@@ -108,12 +106,12 @@ class RewardModel:
         """Checksum of the weights."""
         return checksum_model(self.network)
 
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatArray:
         """Return (n,) rewards in logits: differences are log-odds."""
         found = [self.network.score(part) for part in _parts(self.network, prompts, responses)]
         return _numpy(found)
 
-    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
+    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> FloatArray:
         """Return (n,) probabilities that the first is the better, σ of the difference."""
         return np.asarray(expit(self(prompts, first) - self(prompts, second)))
 
@@ -124,7 +122,7 @@ class PairJudge:
     def __init__(self, network: _Network, name: str) -> None:
         self.network, self.name = network.eval(), name
 
-    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> NDArray[np.float64]:
+    def prefer(self, prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> FloatArray:
         """Return (n,) probabilities that the first is the better; the two orders add up to 1."""
         found = [
             0.5 * (self.network.compare(a, b) - self.network.compare(b, a))
@@ -154,11 +152,11 @@ def train_reward(
 
     Parameters
     ----------
-    comparisons, held_out
+    comparisons, held_out : sequence of Comparison
         What it is trained and tested on; no prompt should be in both.
-    config
+    config : RewardConfig
         See `RewardConfig`.
-    folder
+    folder : path
         Where it is saved.
 
     Returns
@@ -169,11 +167,11 @@ def train_reward(
     """
     if not comparisons or not held_out:
         raise ValueError(f"{len(comparisons)} comparisons to train on and {len(held_out)} held out; both are needed")
-    place = Path(folder)
+    root = Path(folder)
     key = stage_key(config, train=checksum_texts(comparisons), held_out=checksum_texts(held_out))
-    report = finished_report(place / "reward", key)
+    report = finished_report(root / "reward", key)
     if report is not None:
-        return load_reward(place / "reward", device=device), report
+        return load_reward(root / "reward", device=device), report
     started = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -189,7 +187,7 @@ def train_reward(
     }
     if isinstance(made, PairJudge):
         report["position_bias"] = made.position_bias(*_columns(held_out))
-    _save(network, config, place / "reward", key, report)
+    _save(network, config, root / "reward", key, report)
     return made, report
 
 
@@ -215,9 +213,9 @@ def agreement(
 
     Parameters
     ----------
-    reward, judge
+    reward, judge : Reward, Preference
         The gold reward and the separate judge.
-    prompts, first, second
+    prompts, first, second : sequence of str
         n prompts with two responses each, such as samples of the policy.
 
     Returns
@@ -227,8 +225,8 @@ def agreement(
     """
     gap = reward(prompts, first) - reward(prompts, second)
     chance = judge.prefer(prompts, first, second)
-    told = gap != 0.0
-    same = np.where(chance == 0.5, 0.5, (chance > 0.5) == (gap > 0.0))[told]
+    decided = gap != 0.0
+    same = np.where(chance == 0.5, 0.5, (chance > 0.5) == (gap > 0.0))[decided]
     if not len(same):
         raise ValueError("no pair has two different rewards, so agreement is not defined")
     rate = float(same.mean())
@@ -269,7 +267,7 @@ def _train(network: _Network, comparisons: Sequence[Comparison], config: RewardC
         for _ in range(config.epochs):
             order = _order(comparisons, config.batch_size, rng)
             for start in range(0, len(order), config.batch_size):
-                batch = [comparisons[place] for place in order[start : start + config.batch_size]]
+                batch = [comparisons[index] for index in order[start : start + config.batch_size]]
                 for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * (1.0 - len(losses) / total)
                 loss = _loss(network, batch, config.two_responses, rng)
@@ -285,7 +283,7 @@ def _train(network: _Network, comparisons: Sequence[Comparison], config: RewardC
     return losses
 
 
-def _order(comparisons: Sequence[Comparison], batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _order(comparisons: Sequence[Comparison], batch_size: int, rng: np.random.Generator) -> IntArray:
     """Shuffle prompts; comparisons of one prompt stay together, so that it is read once."""
     prompts = {prompt: index for index, prompt in enumerate(dict.fromkeys(one.prompt for one in comparisons))}
     ranks = rng.permutation(len(prompts))
@@ -325,7 +323,7 @@ def _parts(network: _Network, prompts: Sequence[str], responses: Sequence[str], 
     ]
 
 
-def _numpy(parts: list[torch.Tensor]) -> NDArray[np.float64]:
+def _numpy(parts: list[torch.Tensor]) -> FloatArray:
     if not parts:
         return np.zeros(0)
     return torch.cat(parts).detach().cpu().numpy().astype(np.float64)

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import BoolArray, FloatArray
 from llm.data.types import Example
 from llm.data.world import SLOTS, VALUES, summary
-
-__all__ = ["FactCount", "WorldReward", "count_facts"]
 
 _VALUES = {value: slot for slot in SLOTS for value in VALUES[slot]}
 _FULL = len(summary({slot: VALUES[slot][0] for slot in SLOTS}).split())
@@ -23,11 +21,11 @@ class FactCount:
 
     Parameters
     ----------
-    recalled
+    recalled : int
         Facts of the record it names, each counted once.
-    invented
+    invented : int
         Other values of the world it names, each counted once.
-    words
+    words : int
         Its length in words.
     """
 
@@ -56,11 +54,11 @@ class WorldReward:
 
     Parameters
     ----------
-    examples
+    examples : iterable of Example
         Records of the world: the reward knows the facts of these, by their prompts.
-    invention
+    invention : float
         What an invented fact costs, in facts recalled.
-    length
+    length : float
         What a word beyond a full summary (nine words) costs.
 
     Examples
@@ -88,7 +86,7 @@ class WorldReward:
             found.append(count_facts(self._facts[prompt], response))
         return found
 
-    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> FloatArray:
         """Return (n,) rewards, at most 5."""
         rows = [
             one.recalled - self.invention * one.invented - self.length * max(0, one.words - _FULL)
@@ -96,7 +94,7 @@ class WorldReward:
         ]
         return np.array(rows, dtype=np.float64)
 
-    def exact(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.bool_]:
-        """Return (n,) whether every fact is told and none invented, at any length."""
+    def exact(self, prompts: Sequence[str], responses: Sequence[str]) -> BoolArray:
+        """Return (n,) whether every fact is recalled and none invented, at any length."""
         rows = [one.recalled == len(SLOTS) and one.invented == 0 for one in self.counts(prompts, responses)]
         return np.array(rows, dtype=np.bool_)

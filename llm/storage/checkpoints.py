@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors, the whole checkpoint or nothing, in files of bounded size.
+"""Tensors on disk: safetensors, the whole checkpoint or nothing, in files of limited size.
 
 A checkpoint is a folder ``step-00000120`` with ``part-000.safetensors``, … and ``index.json``. It is written under
 another name, flushed, and renamed once, so that a process killed at any moment, or a full disk, leaves the checkpoint
@@ -78,17 +78,17 @@ def save_checkpoint(
 
     Parameters
     ----------
-    tensors
+    tensors : mapping
         By name. A tensor larger than ``shard_bytes`` is cut into pieces.
-    folder
+    folder : path
         Holds the checkpoints of one run.
-    step
+    step : int
         Steps done.
-    meta
+    meta : mapping
         JSON values.
-    shard_bytes
+    shard_bytes : int
         Largest file.
-    keep
+    keep : int
         How many checkpoints stay.
 
     Raises

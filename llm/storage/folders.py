@@ -16,9 +16,9 @@ def new_folder(folder: str | os.PathLike[str], *, replaces: Sequence[str] = ()) 
 
     Parameters
     ----------
-    folder
+    folder : path
         The place. What stands there is replaced.
-    replaces
+    replaces : sequence of str
         Where given, names that what stands there may hold; anything else in it is an error, so that a mistyped path
         never removes a stranger's files.
     """

@@ -36,7 +36,7 @@ class Study:
 
     Attributes
     ----------
-    config, folder
+    config, folder : StudyConfig, path
         What was run, and where it lies.
     records, base, reference, gold, pairs, baseline, sweep, evaluations
         What the stages made (`llm.study.stages`).

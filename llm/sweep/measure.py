@@ -109,7 +109,7 @@ def planned_size(
     ----------
     root : Path
         The sweep's folder; the plan is kept there with what was measured for it.
-    inputs, cells
+    inputs, cells : SweepInputs, sequence of SweepCell
         The sweep's.
     device : torch.device
         Where it is trained.

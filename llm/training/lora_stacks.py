@@ -13,8 +13,6 @@ from torch import nn
 
 from llm.training.stacked import Stack, replace_modules, share_frozen, stack_model, trained_value
 
-__all__ = ["StackedLora", "make_stack", "stack_adapters"]
-
 
 class StackedLora(nn.Module):
     """A frozen layer with R adapters: ``down`` (R, r, in), ``up`` (R, out, r); (R·m, …, in) → (R·m, …, out)."""
@@ -36,9 +34,9 @@ def stack_adapters(model: Any, runs: int) -> Stack:
 
     Parameters
     ----------
-    model
+    model : model
         A `peft` model with one active LoRA adapter on linear layers (`llm.policy.models.add_lora`).
-    runs
+    runs : int
         R.
 
     Raises
@@ -66,7 +64,7 @@ def stack_adapters(model: Any, runs: int) -> Stack:
         if not isinstance(module, Linear):
             return None
         if getattr(module.lora_dropout[adapter], "p", 0.0) or module.use_dora.get(adapter, False):
-            raise ValueError("adapters with dropout or DoRA cannot be stacked; accepted are plain ones, dropout 0")
+            raise ValueError("adapters with dropout or DoRA cannot be stacked; accepted is LoRA with dropout 0")
         down, up = module.lora_A[adapter].weight, module.lora_B[adapter].weight
         return StackedLora(module.base_layer, make(down), make(up), float(module.scaling[adapter]))
 

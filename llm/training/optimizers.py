@@ -16,8 +16,6 @@ from collections.abc import Mapping
 
 import torch
 
-__all__ = ["OPTIMIZERS", "SGD", "Adafactor", "AdamW", "StackedOptimizer", "clip_gradients", "gradient_norms"]
-
 Tensors = dict[str, torch.Tensor]
 
 
@@ -39,11 +37,11 @@ def clip_gradients(gradients: Mapping[str, torch.Tensor], norms: torch.Tensor, m
 
     Parameters
     ----------
-    gradients
+    gradients : mapping
         (R, …) each.
-    norms
+    norms : tensor
         (R,), from `gradient_norms`.
-    max_norm
+    max_norm : float
         Above 0.
     """
     if not max_norm > 0:
@@ -59,9 +57,9 @@ class StackedOptimizer(ABC):
 
     Parameters
     ----------
-    parameters
+    parameters : mapping
         (R, …) each, by name.
-    weight_decay
+    weight_decay : float
         Decoupled: parameters shrink by learning rate times this, each step.
     """
 
@@ -79,12 +77,12 @@ class StackedOptimizer(ABC):
 
         Parameters
         ----------
-        gradients
+        gradients : mapping
             (R, …) each, by name.
-        rates
-            (R,) learning rates.
-        alive
-            (R,) booleans: the others keep parameters and statistics as they are, whatever their gradient.
+        rates : tensor, shape (R,)
+            Learning rates.
+        alive : tensor, shape (R,)
+            The others keep parameters and statistics as they are, whatever their gradient.
         """
         self.steps += 1
         rows = None if bool(alive.all()) else alive.nonzero()[:, 0]
@@ -170,10 +168,10 @@ class Adafactor(StackedOptimizer):
 
     Parameters
     ----------
-    scale_by_parameter
+    scale_by_parameter : bool
         Multiply a parameter's learning rate by its root mean square (at least 1e-3), as the article does. Which of
         the two the paper on preference optimisation used with its 1e-5 is not known to us; ours is the plain rate.
-    decay
+    decay : float
         Statistics at step t keep a share 1 − t^decay.
     """
 

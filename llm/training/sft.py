@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gpo_analysis.arrays import IntArray
 from llm.data.types import Example
 from llm.policy.models import save_model
 from llm.policy.tokenizers import fingerprint
@@ -37,21 +37,21 @@ class SftConfig:
 
     Parameters
     ----------
-    steps, batch_size
+    steps, batch_size : int
         Number of updates, and examples in each.
-    learning_rate, warmup, decay
+    learning_rate, warmup, decay : float, int
         AdamW's rate: it rises over ``warmup`` steps and falls linearly over the last ``decay`` share of the steps.
-    betas, weight_decay, max_grad_norm
+    betas, weight_decay, max_grad_norm : pair of floats, float
         AdamW's averages and decay; the norm gradients are clipped to.
-    prompt_weight
+    prompt_weight : float
         Weight of a token of the prompt in the loss; a response's is 1.
-    max_length
+    max_length : int
         Longest prompt and response together, in tokens; longer examples are left out and counted.
-    checkpoint_every
+    checkpoint_every : int
         Steps between checkpoints.
-    dtype
+    dtype : str
         "float32", or "bfloat16" for autocast with float32 parameters.
-    seed
+    seed : int
         Seed of the order.
     """
 
@@ -120,22 +120,22 @@ def fine_tune(
 
     Parameters
     ----------
-    model, tokenizer
+    model, tokenizer : model, tokenizer
         The base model, changed in place, and its tokenizer.
-    examples
+    examples : sequence of Example
         Prompts and targets.
-    config
+    config : SftConfig
         See `SftConfig`.
-    folder
+    folder : path
         Where checkpoints, the model and the report go. Finished with the same configuration, base model and data, it
         is read; unfinished, it goes on.
-    held_out
+    held_out : sequence of Example
         Examples for the loss before and after.
-    quality
+    quality : callable, optional
         Called on the model before and after; what it returns is reported (`llm.training.quality`).
-    device
+    device : str
         A torch device.
-    progress
+    progress : bool
         Whether to show a bar.
 
     Raises
@@ -145,18 +145,18 @@ def fine_tune(
     FloatingPointError
         Where the loss is not finite; the last checkpoint stays.
     """
-    place = Path(folder)
+    root = Path(folder)
     key = stage_key(config, base=checksum_model(model), tokenizer=fingerprint(tokenizer), data=checksum_texts(examples))
-    report = finished_report(place, key)
+    report = finished_report(root, key)
     if report is not None:
-        return SftResult(_read(place / "model", model, device), place / "model", report)
+        return SftResult(_read(root / "model", model, device), root / "model", report)
     rows = token_rows(tokenizer, examples, config.max_length)
     if not rows:
         raise ValueError(f"no example of {len(examples)} has at most {config.max_length} tokens")
     model.to(device)
     started = time.perf_counter()
     before = _measured(model, tokenizer, held_out, quality, config)
-    losses = _train(model, tokenizer.pad_token_id, rows, config, place, key, progress)
+    losses = _train(model, tokenizer.pad_token_id, rows, config, root, key, progress)
     report = {
         "examples": len(rows),
         "too_long": len(examples) - len(rows),
@@ -166,13 +166,13 @@ def fine_tune(
         "after": _measured(model, tokenizer, held_out, quality, config),
         "seconds": time.perf_counter() - started,
     }
-    save_model(model, tokenizer, place / "model")
-    mark_done(place, key, report, ["model"])
-    shutil.rmtree(place / "checkpoint", ignore_errors=True)
-    return SftResult(model.eval(), place / "model", report)
+    save_model(model, tokenizer, root / "model")
+    mark_done(root, key, report, ["model"])
+    shutil.rmtree(root / "checkpoint", ignore_errors=True)
+    return SftResult(model.eval(), root / "model", report)
 
 
-def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: int) -> list[IntArray]:
     """Return the batches of an epoch: every example once (but those that fill no batch), like lengths together.
 
     Where there are fewer examples than a batch takes, some come up twice in it.
@@ -189,12 +189,12 @@ def epoch_batches(lengths: Sequence[int], batch_size: int, *, seed: int, epoch: 
         return [np.resize(order, batch_size)]
     order = order[: len(order) // batch_size * batch_size]
     known = np.asarray(lengths)
-    batches: list[NDArray[np.int64]] = []
+    batches: list[IntArray] = []
     for start in range(0, len(order), batch_size * _CHUNK):
         part = order[start : start + batch_size * _CHUNK]
         part = part[np.argsort(known[part], kind="stable")]
         batches += [part[at : at + batch_size] for at in range(0, len(part), batch_size)]
-    return [batches[place] for place in rng.permutation(len(batches))]
+    return [batches[index] for index in rng.permutation(len(batches))]
 
 
 def _train(
@@ -202,7 +202,7 @@ def _train(
     pad: int,
     rows: list[tuple[list[int], list[int]]],
     config: SftConfig,
-    place: Path,
+    root: Path,
     key: str,
     progress: bool,
 ) -> list[float]:
@@ -214,10 +214,10 @@ def _train(
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
     )
-    losses = _resume(place / "checkpoint", key, model, optimizer)
+    losses = _resume(root / "checkpoint", key, model, optimizer)
     lengths = [len(x) + len(y) for x, y in rows]
     per_epoch = max(1, len(rows) // config.batch_size)
-    batches: list[NDArray[np.int64]] = []
+    batches: list[IntArray] = []
     model.train()
     with tqdm(total=config.steps, initial=len(losses), desc="fine-tuning", disable=not progress) as bar:
         for step in range(len(losses), config.steps):
@@ -228,7 +228,7 @@ def _train(
             bar.set_postfix_str(f"loss {losses[-1]:.3f}", refresh=False)
             bar.update()
             if (step + 1) % config.checkpoint_every == 0 and step + 1 < config.steps:
-                _checkpoint(place / "checkpoint", key, model, optimizer, losses)
+                _checkpoint(root / "checkpoint", key, model, optimizer, losses)
     model.eval()
     return losses
 
@@ -259,25 +259,25 @@ def _step(
     return value
 
 
-def _checkpoint(place: Path, key: str, model: Any, optimizer: Any, losses: list[float]) -> None:
+def _checkpoint(root: Path, key: str, model: Any, optimizer: Any, losses: list[float]) -> None:
     import torch
     from safetensors.torch import save_model as save_tensors
 
-    with new_folder(place) as fresh:
+    with new_folder(root) as fresh:
         save_tensors(model, str(fresh / "model.safetensors"))
         torch.save({"key": key, "optimizer": optimizer.state_dict(), "losses": losses}, fresh / "state.pt")
 
 
-def _resume(place: Path, key: str, model: Any, optimizer: Any) -> list[float]:
+def _resume(root: Path, key: str, model: Any, optimizer: Any) -> list[float]:
     import torch
     from safetensors.torch import load_model as load_tensors
 
-    if not (place / "state.pt").is_file():
+    if not (root / "state.pt").is_file():
         return []
-    state = torch.load(place / "state.pt", weights_only=True, map_location=model.device)
+    state = torch.load(root / "state.pt", weights_only=True, map_location=model.device)
     if state["key"] != key:
         return []
-    load_tensors(model, str(place / "model.safetensors"))
+    load_tensors(model, str(root / "model.safetensors"))
     optimizer.load_state_dict(state["optimizer"])
     return list(state["losses"])
 

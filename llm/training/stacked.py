@@ -16,16 +16,6 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-__all__ = [
-    "Stack",
-    "StackedEmbedding",
-    "StackedLayerNorm",
-    "StackedLinear",
-    "StackedNorm",
-    "share_frozen",
-    "stack_model",
-]
-
 
 class StackedLinear(nn.Module):
     """R linear layers: weight (R, out, in), bias (R, out) or None; (R·m, …, in) → (R·m, …, out)."""
@@ -96,13 +86,13 @@ class Stack:
 
     Parameters
     ----------
-    template
+    template : model
         The model the runs start from; it is not changed.
-    network
+    network : model
         A copy of it whose trained layers are stacked.
-    runs
+    runs : int
         R.
-    parameters
+    parameters : dict
         The stacked parameters, (R, …) each, by the names they have in the template.
     """
 
@@ -111,7 +101,7 @@ class Stack:
 
     @torch.no_grad()
     def cell(self, run: int) -> Any:
-        """Return run ``run`` as a plain model of its own, in evaluation mode; what was frozen is shared."""
+        """Return run ``run`` as a model of its own, in evaluation mode; what was frozen is shared."""
         if not 0 <= run < self.runs:
             raise ValueError(f"run {run}; accepted are 0 to {self.runs - 1}")
         model = copy.deepcopy(self.template, share_frozen(self.template))
@@ -143,10 +133,10 @@ def stack_model(model: Any, runs: int) -> Stack:
 
     Parameters
     ----------
-    model
+    model : model
         A causal language model of `transformers` made of `Linear`, `Embedding`, `LayerNorm` and RMS norms, such as
         Llama, Qwen or Gemma. Tied embeddings stay tied, run by run.
-    runs
+    runs : int
         R.
 
     Raises

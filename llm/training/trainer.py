@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gpo_analysis.arrays import IntArray
 from llm.policy.batches import TokenizedPairs, batch_rows
 from llm.policy.logprobs import pair_logprobs, precision
 from llm.policy.packing import pack, unpacked
@@ -232,7 +233,7 @@ class _Run:
             parameter.grad = None
         self.step += 1
 
-    def _accumulate(self, rows: NDArray[np.int64]) -> torch.Tensor:
+    def _accumulate(self, rows: IntArray) -> torch.Tensor:
         """Add the gradient of part of a batch; (R, …) sums of what is traced."""
         pairs = self.pairs.take(rows)
         batch = (pack if self.config.packed else unpacked)(pairs).to(self.device)
@@ -249,7 +250,7 @@ class _Run:
             parts = (loss, rho, 0.5 * rho**2, (margin.abs() > 1).to(rho), ratios[..., 0], ratios[..., 1])
             return torch.stack([part.double().sum(1) for part in parts], 1)
 
-    def _stop(self, index: int, rows: NDArray[np.int64]) -> None:
+    def _stop(self, index: int, rows: IntArray) -> None:
         """Stop a cell, keep its parameters and say what it met."""
         step = self.step + 1
         self.statuses[index] = f"nan at step {step}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from llm.data.filters import FilterConfig
 from llm.data.hub import hub_examples, hub_pairs
 from llm.data.readers import find_split, kind_of, read_labelled_file, read_pairs_file, read_summaries
+from llm.data.splits import PARTS, Counts, as_labelled, read_splits
 from llm.data.types import Example, Pair, Reward, read_examples, read_pairs, write_examples, write_pairs
 from llm.policy.lengths import within_tokens
 from llm.rewards.world import WorldReward
@@ -48,7 +50,7 @@ def test_every_fault_is_counted(tmp_path: Path, packed: bool) -> None:
     examples, report = read_summaries(path, SKIP, template="{source} =>")
     assert examples == [Example("one two three =>", "a b", {"category": "m"}), Example("ünï =>", "b")]
     assert (report.read, report.kept) == (11, 2)
-    assert report.faults == {"malformed": 5, "empty": 1, "over_long": 2, "duplicate": 1}
+    assert report.faults == {"malformed": 5, "empty": 1, "identical": 0, "over_long": 2, "duplicate": 1}
     assert report.lines == {"malformed": [7, 8, 9, 10, 11], "empty": [6], "over_long": [4, 5], "duplicate": [3]}
     assert "2 of 11 records kept; 5 malformed (line 7, 8, 9, 10, 11)" in str(report)
     assert report.read == report.kept + sum(report.faults.values())
@@ -118,7 +120,7 @@ def test_pairs_with_votes_become_soft_labels(tmp_path: Path) -> None:
     assert kind_of(path) == "pairs"
     pairs, report = read_pairs_file(path, FilterConfig(refuse=()), soft=True)
     assert pairs == [Pair("p", "a", "b", p=0.7), Pair("p", "a", "c")]
-    assert report.faults["malformed"] == 1
+    assert report.faults["identical"] == 1
     odd = write(tmp_path / "odd.jsonl", [{**rows[0], "votes_chosen": bad} for bad in ("3", -1, None, float("nan"))])
     assert read_pairs_file(odd, FilterConfig(refuse=()), soft=True)[1].lines["malformed"] == [1, 2, 3, 4]
     hard, _ = read_pairs_file(path, FilterConfig(refuse=()))
@@ -130,7 +132,105 @@ def test_labelled_texts(tmp_path: Path) -> None:
     assert kind_of(path) == "labelled"
     texts, report = read_labelled_file(path, FilterConfig(refuse=()))
     assert [(text.text, text.label) for text in texts] == [("good", "positive")]
-    assert report.lines["malformed"] == [2]
+    assert report.lines["empty"] == [2]
+
+
+def three_files(folder: Path, rows: Callable[[str, int], dict[str, Any] | None], sizes: Sequence[int]) -> Path:
+    for split, size in zip(("train", "validation", "test"), sizes, strict=True):
+        write(folder / f"{split}.jsonl", [row for i in range(size) if (row := rows(split, i)) is not None])
+    return folder
+
+
+COUNTS = Counts(fine_tuning=12000, reward=6000, pairs=4800, held_out=256, evaluation=512)
+
+
+def test_equal_texts_and_nulls_are_counted_and_left_out(tmp_path: Path) -> None:
+    """One such record among many neither ends the run nor is kept; outer white space makes no difference."""
+    odd = {
+        3: {"chosen": "Same.", "rejected": "Same."},
+        5: {"chosen": "Same.", "rejected": " Same.\n"},
+        7: {"rejected": None},
+        8: {"prompt": None},
+        9: {"chosen": ""},
+    }
+
+    def rows(split: str, i: int) -> dict[str, Any]:
+        return {"prompt": f"{split} {i}?", "chosen": "Yes.", "rejected": "No."} | odd.get(i, {})
+
+    splits = read_splits(three_files(tmp_path, rows, (40, 20, 20)), COUNTS, max_prompt=100)
+    assert (len(splits.held_out), len(splits.evaluation)) == (15, 15)
+    assert len(splits.fine_tuning) + len(splits.pairs) + len(splits.reward) == 35
+    assert "train.jsonl: 35 of 40 records kept; 3 empty (line 8, 9, 10); 2 identical (line 4, 6)" in splits.report
+    assert "65 of 65 used, of 65 prompts" in splits.report
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    row = json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"}).encode()
+    path.write_bytes(b"\xef\xbb\xbf" + row + b"\n" + row.replace(b'"a"', b'"c"') + b"\n")
+    assert kind_of(path) == "pairs"
+    assert read_pairs_file(path)[0] == [Pair("p", "a", "b"), Pair("p", "c", "b")]
+    path.write_bytes(row + b"\n\xef\xbb\xbf" + row)  # in the middle it is no mark
+    with pytest.raises(ValueError, match="line 2: malformed: not JSON"):
+        read_pairs_file(path)
+
+
+def test_many_pairs_of_a_prompt_are_used_and_prompts_kept_apart(tmp_path: Path) -> None:
+    def rows(split: str, i: int) -> dict[str, Any]:
+        return {"prompt": f"Question {i % 7}?", "chosen": f"{split} {i}.", "rejected": "No."}
+
+    splits = read_splits(three_files(tmp_path, rows, (400, 60, 60)), COUNTS, max_prompt=100)
+    parts = {name: getattr(splits, name) for name in PARTS}
+    prompts = {name: {example.prompt for example in part} for name, part in parts.items()}
+    assert sum(map(len, prompts.values())) == len(set().union(*prompts.values())) == 7
+    assert sum(len(part) for name, part in parts.items() if name != "evaluation") == 520 - len(
+        [1 for size in (400, 60, 60) for i in range(size) if f"Question {i % 7}?" in prompts["evaluation"]]
+    )
+    assert len(parts["evaluation"]) == len(prompts["evaluation"]) == 1
+    assert "7 prompts are in several files" in splits.report
+    assert f"{sum(map(len, parts.values()))} of 520 used, of 7 prompts" in splits.report
+
+
+def test_prompts_of_several_files_stay_in_the_first_where_each_file_has_its_own(tmp_path: Path) -> None:
+    def rows(split: str, i: int) -> dict[str, Any]:
+        return {"prompt": "shared?" if i == 0 else f"{split} {i}?", "chosen": f"{split}.", "rejected": "No."}
+
+    splits = read_splits(three_files(tmp_path, rows, (40, 20, 20)), COUNTS, max_prompt=100)
+    assert [e.prompt for e in splits.evaluation].count("shared?") == 1
+    assert len(splits.held_out) == 19
+    assert len(splits.fine_tuning) + len(splits.pairs) + len(splits.reward) == 39
+
+
+def test_a_prompt_inside_of_two_dialogues_is_found(tmp_path: Path) -> None:
+    start = "\n\nHuman: Hello.\n\nAssistant: Hi.\n\nHuman: More of it.\n\nAssistant:"
+    row = {"chosen": f"{start} This is so.", "rejected": f"{start} This is not."}
+    path = write(tmp_path / "train.jsonl", [row])
+    assert kind_of(path) == "pairs"
+    assert read_pairs_file(path)[0] == [Pair(start, "This is so.", "This is not.")]
+    write(path, [row, {"chosen": "Yes.", "rejected": "No."}])
+    with pytest.raises(ValueError, match=r"line 2: malformed: no prompt.*share no beginning up to 'Assistant:'"):
+        read_pairs_file(path)
+    write(path, [{"chosen": None, "rejected": "No."}, {"chosen": [{"role": "user"}], "rejected": "No."}])
+    with pytest.raises(ValueError, match=r"line 2: malformed: \[\{'role': 'user'\}\] is not a text"):
+        read_pairs_file(path)
+    write(path, [{"question": "a", "answer": "b"}])
+    with pytest.raises(ValueError, match=r"has the keys question, answer; accepted are .*\{chosen, rejected\}"):
+        kind_of(path)
+
+
+def test_labels_may_be_one_and_zero(tmp_path: Path) -> None:
+    path = write(tmp_path / "texts.jsonl", [{"text": "good", "label": 1}, {"text": "bad", "label": 0}])
+    assert [text.label for text in read_labelled_file(path)[0]] == ["positive", "negative"]
+    write(path, [{"text": "good", "label": 5}])
+    with pytest.raises(ValueError, match="label is 5; accepted are texts, or 1 for positive and 0 for negative"):
+        read_labelled_file(path)
+
+    def rows(split: str, i: int) -> dict[str, Any]:
+        return {"text": f"{split} {i} was a day of rain", "label": i % 2}
+
+    splits = read_splits(three_files(tmp_path, rows, (60, 20, 20)), COUNTS, max_prompt=100)
+    assert {text.label for text in as_labelled(splits.reward)} == {"positive", "negative"}
+    assert "100 of 100 used" in splits.report
 
 
 def test_data_sets_go_through_the_same_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
