@@ -14,7 +14,6 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from os.path import commonpath
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -116,8 +115,8 @@ def _with_prompt(record: Record) -> Record:
     chosen, rejected = row["chosen"], row["rejected"]
     if not (isinstance(chosen, str) and isinstance(rejected, str)):
         return number, {"prompt": None if None in (chosen, rejected) else chosen, **row}
-    common = commonpath([chosen, rejected])
-    end = common.rfind(TURN) + len(TURN)
+    apart = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), len(chosen))
+    end = chosen[:apart].rfind(TURN) + len(TURN)
     if end < len(TURN):
         return number, f"no prompt, and chosen and rejected share no beginning up to {TURN!r}"
     return number, {**row, "prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}

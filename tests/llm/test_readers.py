@@ -51,7 +51,13 @@ def test_every_fault_is_counted(tmp_path: Path, packed: bool) -> None:
     assert examples == [Example("one two three =>", "a b", {"category": "m"}), Example("ünï =>", "b")]
     assert (report.read, report.kept) == (11, 2)
     assert report.faults == {"malformed": 5, "empty": 1, "identical": 0, "over_long": 2, "duplicate": 1}
-    assert report.lines == {"malformed": [7, 8, 9, 10, 11], "empty": [6], "over_long": [4, 5], "duplicate": [3]}
+    assert report.lines == {
+        "malformed": [7, 8, 9, 10, 11],
+        "empty": [6],
+        "identical": [],
+        "over_long": [4, 5],
+        "duplicate": [3],
+    }
     assert "2 of 11 records kept; 5 malformed (line 7, 8, 9, 10, 11)" in str(report)
     assert report.read == report.kept + sum(report.faults.values())
 
