@@ -298,7 +298,7 @@ def conjugate_on_pieces(
 
 
 def _end_slopes(loss: MarginLoss, part: Piece) -> tuple[sympy.Expr, sympy.Expr]:
-    from gpo_analysis.calculus.convexity import value_at
+    from gpo_analysis.calculus.limits import value_at
 
     slope = part.expression.diff(loss.symbol)
     both = tails(loss)

@@ -16,7 +16,7 @@ from gpo_analysis.analysis.closed_forms import conjugate_on_pieces
 from gpo_analysis.analysis.minimise import end_value, minimiser, piecewise
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.exponentials import exponential_form
-from gpo_analysis.calculus.tails import limit_at_infinity
+from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import convexity, pieces, tails
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
+from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.signs import signs_on
-from gpo_analysis.calculus.tails import limit_at_infinity
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity, pieces, tails

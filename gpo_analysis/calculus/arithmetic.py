@@ -47,6 +47,7 @@ def numbers(precision: int) -> Any:
 def _intervals(precision: int) -> Any:
     context = mpmath.ctx_iv.MPIntervalContext()
     context.prec = precision
+    context.zero = context.mpf(0)
     return context
 
 

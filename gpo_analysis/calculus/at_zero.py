@@ -12,7 +12,7 @@ import sympy
 
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.budget import simplified
-from gpo_analysis.calculus.convexity import value_at
+from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import pieces_of
 
 _TINY = 1e-35

@@ -64,7 +64,9 @@ def simplified(expression: sympy.Expr) -> sympy.Expr:
     if expression.is_Number or expression is sympy.nan:
         return expression
     if expression.has(sympy.log):
-        return sympy.expand(expression) if is_small(expression, EXPAND_NODES) else expression
+        return (
+            min(sympy.expand(expression), expression, key=nodes) if is_small(expression, EXPAND_NODES) else expression
+        )
     return sympy.simplify(expression) if is_small(expression, SIMPLIFY_NODES) else expression
 
 

@@ -16,13 +16,15 @@ from typing import Any
 import sympy
 
 from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, bounds, number
-from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.exponentials import exact_numbers
 from gpo_analysis.calculus.jets import Unsupported, jet_function
+from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 
 _TINY = 1e-35
+#: Operations of intervals that the search for a point of negative curvature may take on either side.
+_SEARCH = 6000
 _RULES = "convex by the rules of composition (affine maps, sums, maxima, exp, log-sum-exp, …)"
 _HOW = {
     "constant": "it is constant there",
@@ -123,19 +125,6 @@ def _sentence(piece: Piece, method: str, negative: bool, exact: bool) -> str:
     return f"f″ {'< 0 somewhere' if negative else '≥ 0'}{where}: {how}{ends}"
 
 
-def value_at(expression: sympy.Expr, symbol: sympy.Symbol, point: sympy.Expr, side: int) -> sympy.Expr:
-    """The one-sided limit of a smooth expression at a finite point: by substitution, else by sympy's limit.
-
-    nan where neither gives a number.
-    """
-    value = expression.subs(symbol, point)
-    if not value.has(sympy.nan, sympy.zoo, sympy.oo) and not NUMBERS.isnan(number(value)):
-        return value
-    direction = "+" if side > 0 else "-"
-    limit: sympy.Expr = bounded(lambda: sympy.limit(expression, symbol, point, direction), 2.0, sympy.nan)
-    return limit if limit.is_number and not limit.has(sympy.Limit, sympy.AccumBounds, sympy.zoo) else sympy.nan
-
-
 def _wrong_jump(left: Piece, right: Piece, symbol: sympy.Symbol) -> str | None:
     """What is not convex at the kink between two pieces: "" for nothing, None where it cannot be said."""
     point = right.lower
@@ -173,14 +162,12 @@ def _counterexample(piece: Piece, symbol: sympy.Symbol) -> str | None:
     except Unsupported:
         return None
     low, high = number(piece.lower), number(piece.upper)
-
-    def search() -> str | None:
-        for x in [NUMBERS.sinh(NUMBERS.mpf(k) / 40) for k in range(-280, 281)]:
-            if low < x < high and bounds(function.over(x, x, 2)[2])[1] < 0:
-                return str(NUMBERS.nstr(x, 10))
-        return None
-
-    return bounded(search, 4.0, None)
+    count = max(min(_SEARCH // function.length, 280), 20)
+    for k in range(-count, count + 1):
+        x = NUMBERS.sinh(NUMBERS.mpf(7 * k) / count)
+        if low < x < high and bounds(function.over(x, x, 2)[2])[1] < 0:
+            return str(NUMBERS.nstr(x, 10))
+    return None
 
 
 # ---- rules of composition ----------------------------------------------------------------------------------------

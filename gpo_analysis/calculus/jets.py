@@ -21,7 +21,7 @@ import mpmath
 import sympy
 
 from gpo_analysis.calculus.arithmetic import EXACT, INTERVALS, NUMBERS, constant
-from gpo_analysis.calculus.recurrences import FUNCTIONS, Jet, multiply, power
+from gpo_analysis.calculus.recurrences import FUNCTIONS, Jet, log_or_log1p, multiply, power
 
 
 class Unsupported(Exception):
@@ -97,6 +97,12 @@ class JetFunction:
             return ("add", tuple(self._place(child) for child in node.args), None)
         if isinstance(node, sympy.Mul):
             return ("mul", tuple(self._place(child) for child in node.args), None)
+        if (
+            isinstance(node, sympy.log)
+            and isinstance(node.args[0], sympy.Add)
+            and _complement(node.args[0]) is not None
+        ):
+            return ("log_or_log1p", (self._place(node.args[0]), self._place(node.args[0] - 1)), None)
         if isinstance(node, sympy.log) and _is_one_plus(node.args[0]):
             return ("log1p", (self._place(node.args[0] - 1),), None)  # log(1 + e^{−z}) keeps all digits for large z
         name = type(node).__name__
@@ -120,7 +126,7 @@ class JetFunction:
         Raises what the arithmetic of ``context`` raises where the expression has no value.
         """
         jets: list[Jet] = []
-        zero, one = context.mpf(0), context.mpf(1)
+        zero, one = context.zero, context.mpf(1)
         for place, (kind, children, extra) in enumerate(self._tape):
             if kind == "symbol":
                 jets.append([x, one, *[zero] * (order - 1)][: order + 1])
@@ -138,6 +144,8 @@ class JetFunction:
                 jets.append(jet)
             elif kind == "power":
                 jets.append(power(jets[children[0]], extra, jets[children[1]][0], context))
+            elif kind == "log_or_log1p":
+                jets.append(log_or_log1p(jets[children[0]], jets[children[1]], context))
             else:
                 jets.append(FUNCTIONS[kind](jets[children[0]], context))
         return jets
@@ -148,12 +156,17 @@ class JetFunction:
     def at(self, x: Any, order: int = 0) -> Jet:
         """Taylor coefficients c₀ … c_order at a real or complex point, to about PRECISION bits.
 
-        Where the expression has no value there (a pole, the logarithm of 0) every entry is NaN.
+        Where the expression has no value there (a pole, the logarithm of 0, at a real point that of −1) every entry is
+        NaN.
         """
+        point = NUMBERS.mpmathify(x)
         try:
-            return self._run(NUMBERS.mpmathify(x), order, NUMBERS)
+            jet = self._run(point, order, NUMBERS)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.ComplexResult):
             return [NUMBERS.nan] * (order + 1)
+        if isinstance(point, NUMBERS.mpf) and any(isinstance(c, NUMBERS.mpc) for c in jet):
+            return [NUMBERS.nan] * (order + 1)
+        return jet
 
     def exactly_at_zero(self, order: int) -> Jet:
         """Taylor coefficients c₀ … c_order at 0 as exact sympy numbers."""
@@ -196,4 +209,4 @@ def _complement(total: sympy.Expr) -> tuple[str, sympy.Expr, sympy.Expr, sympy.E
 
 
 def _is_one_plus(node: sympy.Expr) -> bool:
-    return bool(node.is_Add and node.as_coeff_Add()[0] == 1 and _complement(node) is None)
+    return bool(node.is_Add and node.as_coeff_Add()[0] == 1)

@@ -15,10 +15,11 @@ from itertools import pairwise
 import sympy
 
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
-from gpo_analysis.calculus.bounded import bounded
+from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.exponentials import exact_numbers, is_unwieldy
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.signs import signs_on, sort_numbers
+from gpo_analysis.calculus.zeros import vanishes
 
 MAX_PIECES = 64
 _CHOOSING = (sympy.Max, sympy.Min, sympy.Abs, sympy.sign, sympy.Heaviside, sympy.Piecewise)
@@ -115,6 +116,11 @@ def _split(piece: Piece, symbol: sympy.Symbol) -> list[Piece]:
     return done
 
 
+def _sorted(nodes: set[sympy.Basic]) -> list[sympy.Basic]:
+    """In an order that does not depend on hashes, so that of two faults always the same one is named."""
+    return sorted(nodes, key=sympy.default_sort_key)
+
+
 def _innermost(expression: sympy.Expr) -> sympy.Expr | None:
     """A choosing function of z whose arguments choose no more, the first in a fixed order."""
     nodes = [node for node in sympy.preorder_traversal(expression) if isinstance(node, _CHOOSING) and node.free_symbols]
@@ -128,7 +134,7 @@ def _resolve(piece: Piece, choice: sympy.Expr, symbol: sympy.Symbol) -> list[Pie
         deciders = [
             relation.lhs - relation.rhs
             for _, condition in choice.args
-            for relation in condition.atoms(sympy.core.relational.Relational)
+            for relation in _sorted(condition.atoms(sympy.core.relational.Relational))
         ]
     elif isinstance(choice, sympy.Max | sympy.Min):
         deciders = [a - b for k, a in enumerate(choice.args) for b in choice.args[:k]]
@@ -151,12 +157,27 @@ def _resolve(piece: Piece, choice: sympy.Expr, symbol: sympy.Symbol) -> list[Pie
 
 
 def _closed_forms(decider: sympy.Expr, symbol: sympy.Symbol, zeros: list[sympy.Expr]) -> list[sympy.Expr]:
-    """Zeros isolated as floats, replaced by closed forms (LambertW(1), say) where sympy's solve finds them."""
-    if is_unwieldy(decider):
-        return zeros
-    solutions: list[sympy.Expr] = bounded(lambda: list(sympy.solve(decider, symbol)), 2.0, [])
-    exact = [x for x in solutions if x.is_number and not NUMBERS.isnan(number(x))]
+    """Zeros isolated as floats, replaced by LambertW where the decider is a e^{cz} + b z + d."""
+    exact = _lambert_zeros(decider, symbol)
     return [next((x for x in exact if abs(number(x) - number(zero)) < NUMBERS.mpf(10) ** -30), zero) for zero in zeros]
+
+
+def _lambert_zeros(decider: sympy.Expr, symbol: sympy.Symbol) -> list[sympy.Expr]:
+    """Real zeros of a e^{cz} + b z + d: z = −d/b − W((a c/b) e^{−cd/b})/c, both branches of W."""
+    terms = {type(rest): factor for factor, rest in (t.as_independent(symbol) for t in sympy.Add.make_args(decider))}
+    exponentials = [e for e in decider.atoms(sympy.exp) if e.has(symbol)]
+    wanted = {sympy.exp, sympy.Symbol}
+    if len(exponentials) != 1 or not wanted <= set(terms) <= {*wanted, type(sympy.S.One)} or is_unwieldy(decider):
+        return []
+    c = exponentials[0].args[0].diff(symbol)
+    if c.has(symbol):
+        return []
+    a = terms[sympy.exp] * sympy.exp(exponentials[0].args[0] - c * symbol)
+    b = terms[sympy.Symbol]
+    d = decider.subs(symbol, 0) - a
+    argument = a * c / b * sympy.exp(-c * d / b)
+    found = [simplified(-d / b) - sympy.LambertW(argument, branch) / c for branch in (0, -1)]
+    return [x for x in found if not NUMBERS.isnan(number(x))]
 
 
 def _branch(choice: sympy.Expr, symbol: sympy.Symbol, point: sympy.Expr) -> sympy.Expr:
@@ -179,7 +200,7 @@ def _branch(choice: sympy.Expr, symbol: sympy.Symbol, point: sympy.Expr) -> symp
 def _split_at_roots(piece: Piece, symbol: sympy.Symbol) -> list[Piece]:
     """Cut at the zeros of the bases of fractional powers: √u is not smooth where u = 0."""
     cuts: list[sympy.Expr] = []
-    for node in piece.expression.atoms(sympy.Pow):
+    for node in _sorted(piece.expression.atoms(sympy.Pow)):
         if node.exp.is_Integer or not node.exp.is_number or symbol not in node.base.free_symbols:
             continue
         found = signs_on(node.base, symbol, piece.lower, piece.upper)
@@ -195,21 +216,13 @@ def _same(left: sympy.Expr, right: sympy.Expr, symbol: sympy.Symbol) -> bool:
     if left == right:
         # √u cut at u = 0 is written alike on both sides and yet not smooth there
         return not any(not p.exp.is_Integer and p.exp.is_number and p.base.has(symbol) for p in left.atoms(sympy.Pow))
-    difference = left - right
-    try:
-        function = jet_function(difference, symbol)
-        values = [function.at(point)[0] for point in ("0.3721", "-1.297", "2.618", "-0.0457")]
-    except Unsupported:
-        values = []
-    if any(not NUMBERS.isnan(value) and abs(value) > NUMBERS.mpf(10) ** -30 for value in values):
-        return False
-    return bounded(lambda: bool(sympy.simplify(difference) == 0), 2.0, False)
+    return vanishes(left - right, symbol)
 
 
 def _require_real(piece: Piece, symbol: sympy.Symbol) -> None:
     """Refuse log u or u⁻¹ where u reaches zero or falls below it, and pieces that have no value."""
     where = f"on {piece.lower} ≤ z ≤ {piece.upper}"
-    for node in piece.expression.atoms(sympy.log, sympy.Pow):
+    for node in _sorted(piece.expression.atoms(sympy.log, sympy.Pow)):
         base = node.args[0]
         if symbol not in base.free_symbols or (isinstance(node, sympy.Pow) and not _must_not_vanish(node)):
             continue

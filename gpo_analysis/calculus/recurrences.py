@@ -11,7 +11,7 @@ from typing import Any
 
 import sympy
 
-from gpo_analysis.calculus.arithmetic import INTERVALS, bounds, exponential, monotone
+from gpo_analysis.calculus.arithmetic import EXACT, INTERVALS, bounds, exponential, monotone
 
 Jet = list[Any]
 
@@ -22,7 +22,12 @@ def _tidy(value: Any) -> Any:
 
 
 def multiply(a: Jet, b: Jet, zero: Any) -> Jet:
-    return [_tidy(sum((a[j] * b[k - j] for j in range(k + 1)), zero)) for k in range(len(a))]
+    """The product of two jets. Coefficients that are the object ``zero`` itself (of a constant, of z) cost nothing."""
+    product: Jet = []
+    for k in range(len(a)):
+        terms = [a[j] * b[k - j] for j in range(k + 1) if a[j] is not zero and b[k - j] is not zero]
+        product.append(_tidy(sum(terms[1:], terms[0])) if terms else zero)
+    return product
 
 
 def _divide(a: Jet, b: Jet, zero: Any) -> Jet:
@@ -46,7 +51,7 @@ def _slopes(a: Jet) -> Jet:
 
 def power(a: Jet, exponent: sympy.Expr, value: Any, context: Any) -> Jet:
     """a to a constant power; ``value`` is the exponent in the arithmetic of the context."""
-    zero, one = context.mpf(0), context.mpf(1)
+    zero, one = context.zero, context.mpf(1)
     if exponent.is_Integer and 0 <= int(exponent) <= 1024:
         return natural_power(a, int(exponent), context)
     if exponent.is_Integer and -1024 <= int(exponent) < 0:
@@ -61,7 +66,7 @@ def power(a: Jet, exponent: sympy.Expr, value: Any, context: Any) -> Jet:
 
 
 def natural_power(a: Jet, exponent: int, context: Any) -> Jet:
-    zero, one = context.mpf(0), context.mpf(1)
+    zero, one = context.zero, context.mpf(1)
     result: Jet = [one] + [zero] * (len(a) - 1)
     square, left = a, exponent
     while left:
@@ -76,7 +81,7 @@ def natural_power(a: Jet, exponent: int, context: Any) -> Jet:
 
 
 def _exp(a: Jet, context: Any) -> Jet:
-    slopes, zero = _slopes(a), context.mpf(0)
+    slopes, zero = _slopes(a), context.zero
     jet = [exponential(a[0], context)]
     for k in range(1, len(a)):
         jet.append(sum((slopes[j] * jet[k - 1 - j] for j in range(k)), zero) / k)
@@ -86,15 +91,25 @@ def _exp(a: Jet, context: Any) -> Jet:
 def _log(a: Jet, context: Any) -> Jet:
     if context is INTERVALS and bounds(a[0])[0] <= 0:
         raise ValueError("logarithm of what may be negative")
-    quotient = _divide(_slopes(a), a[:-1], context.mpf(0)) if len(a) > 1 else []
+    quotient = _divide(_slopes(a), a[:-1], context.zero) if len(a) > 1 else []
     return _integrate(context.log(a[0]), lambda k: quotient[k], len(a) - 1)
 
 
 def _log1p(a: Jet, context: Any) -> Jet:
     if context is INTERVALS and bounds(a[0])[0] <= -1:
         raise ValueError("logarithm of what may be negative")
-    quotient = _divide(_slopes(a), [a[0] + 1, *a[1:-1]], context.mpf(0)) if len(a) > 1 else []
+    quotient = _divide(_slopes(a), [a[0] + 1, *a[1:-1]], context.zero) if len(a) > 1 else []
     return _integrate(monotone("log1p", a[0], context), lambda k: quotient[k], len(a) - 1)
+
+
+def log_or_log1p(a: Jet, above_one: Jet, context: Any) -> Jet:
+    """log a, given a and a − 1 both without cancellation: the first is right for small a, the second for a near 1."""
+    size = abs(above_one[0])
+    far = bounds(size)[1] if context is INTERVALS else size
+    if context is EXACT or not far < 0.5:
+        return _log(a, context)
+    quotient = _divide(_slopes(a), a[:-1], context.zero) if len(a) > 1 else []
+    return _integrate(monotone("log1p", above_one[0], context), lambda k: quotient[k], len(a) - 1)
 
 
 def _from_slope(name: str, slope: Callable[[Jet, Any], Jet]) -> Callable[[Jet, Any], Jet]:
@@ -104,7 +119,7 @@ def _from_slope(name: str, slope: Callable[[Jet, Any], Jet]) -> Callable[[Jet, A
         first = monotone(name, a[0], context, rising=name != "erfc")
         if len(a) == 1:
             return [first]
-        derivative = multiply(slope(a[:-1], context), _slopes(a), context.mpf(0))
+        derivative = multiply(slope(a[:-1], context), _slopes(a), context.zero)
         return _integrate(first, lambda k: derivative[k], len(a) - 1)
 
     return jet
@@ -116,7 +131,7 @@ def _one_plus_square(a: Jet, context: Any) -> Jet:
 
 
 def _ones(a: Jet, context: Any) -> Jet:
-    return [context.mpf(1)] + [context.mpf(0)] * (len(a) - 1)
+    return [context.mpf(1)] + [context.zero] * (len(a) - 1)
 
 
 def _sech_squared(a: Jet, context: Any) -> Jet:
@@ -124,13 +139,13 @@ def _sech_squared(a: Jet, context: Any) -> Jet:
     low = bounds(a[0])[0] if context is INTERVALS else context.re(a[0])
     flip = -2 if low > 0 else 2
     e = _exp([flip * c for c in a], context)
-    return _divide([4 * c for c in e], natural_power([e[0] + 1, *e[1:]], 2, context), context.mpf(0))
+    return _divide([4 * c for c in e], natural_power([e[0] + 1, *e[1:]], 2, context), context.zero)
 
 
 def _one_minus_tanh(a: Jet, context: Any) -> Jet:
     """1 − tanh u = 2 / (1 + e^{2u})."""
     e = _exp([2 * c for c in a], context)
-    return _divide([context.mpf(2)] + [context.mpf(0)] * (len(a) - 1), [e[0] + 1, *e[1:]], context.mpf(0))
+    return _divide([context.mpf(2)] + [context.zero] * (len(a) - 1), [e[0] + 1, *e[1:]], context.zero)
 
 
 def _gaussian(sign: int) -> Callable[[Jet, Any], Jet]:
@@ -143,7 +158,7 @@ def _gaussian(sign: int) -> Callable[[Jet, Any], Jet]:
 
 
 def _trigonometric(a: Jet, context: Any) -> tuple[Jet, Jet]:
-    slopes, zero = _slopes(a), context.mpf(0)
+    slopes, zero = _slopes(a), context.zero
     sine, cosine = [context.sin(a[0])], [context.cos(a[0])]
     for k in range(1, len(a)):
         up = sum((slopes[j] * cosine[k - 1 - j] for j in range(k)), zero) / k
@@ -167,7 +182,7 @@ def _hyperbolic(a: Jet, context: Any) -> tuple[Jet, Jet]:
 
 def _lambert(a: Jet, context: Any) -> Jet:
     """w eʷ = a, so w′ = a′ / (eʷ (1 + w)), solved coefficient by coefficient."""
-    zero = context.mpf(0)
+    zero = context.zero
     jet = [monotone("lambertw", a[0], context)]
     for k in range(1, len(a)):
         e = _exp(jet, context)
@@ -186,7 +201,7 @@ FUNCTIONS: dict[str, Callable[[Jet, Any], Jet]] = {
     "tanh": _from_slope("tanh", _sech_squared),
     "sin": lambda a, context: _trigonometric(a, context)[0],
     "cos": lambda a, context: _trigonometric(a, context)[1],
-    "atan": _from_slope("atan", lambda a, c: _divide(_ones(a, c), _one_plus_square(a, c), c.mpf(0))),
+    "atan": _from_slope("atan", lambda a, c: _divide(_ones(a, c), _one_plus_square(a, c), c.zero)),
     "asinh": _from_slope("asinh", lambda a, c: power(_one_plus_square(a, c), sympy.Rational(-1, 2), -c.mpf(1) / 2, c)),
     "erf": _from_slope("erf", _gaussian(1)),
     "one_minus_tanh": _one_minus_tanh,

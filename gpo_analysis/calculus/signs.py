@@ -10,12 +10,11 @@ Three ways, in this order:
 3. *Tails.* Beyond a finite R the expression is expanded in x = e^{−c|z|} (or 1/|z|) and its leading coefficient is
    enclosed for all |z| ≥ R, so that the boxes have only [−R, R] to cover.
 
-What none of them settles within the given time is answered by None.
+What none of them settles within a given number of operations is answered by None.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,16 +23,18 @@ from typing import Any
 
 import sympy
 
-from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, number, sign_of
-from gpo_analysis.calculus.bounded import bounded
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.boxes import isolate
+from gpo_analysis.calculus.budget import digits, fraction_size
 from gpo_analysis.calculus.exponentials import exact_numbers, exponential_base, exponential_form, with_exponential
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.tail_signs import tail_sign
+from gpo_analysis.calculus.zeros import vanishes
 
-#: Seconds after which one expression is given up.
-PATIENCE = 3.0
-MAX_BOXES = 6000
-MAX_POLYNOMIAL_DEGREE = 200
+#: Up to which an expression is brought to one denominator and factored: (generators, terms, degree).
+_FACTORED = ((1, 20_000, 150), (2, 1000, 120), (3, 300, 40), (5, 100, 20))
+_MAX_DIGITS = 400
+MAX_POLYNOMIAL_DEGREE = 150
 _DIGITS = 40
 _POSITIVE = (sympy.exp, sympy.cosh, sympy.erfc)
 _ODD = (sympy.sinh, sympy.tanh, sympy.atan, sympy.erf, sympy.asinh)
@@ -95,10 +96,8 @@ def signs_on(
 def _signs(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.Expr) -> Signs | None:
     if z not in g.free_symbols:
         return _constant_sign(g)
-    found: Signs | None = bounded(lambda: _algebraic(g, z, lower, upper), PATIENCE, None)
-    if found is not None:
-        return found
-    return bounded(lambda: _by_intervals(g, z, lower, upper), 1.2 * PATIENCE, None)
+    found = _algebraic(g, z, lower, upper)
+    return found if found is not None else _by_intervals(g, z, lower, upper)
 
 
 def _constant_sign(g: sympy.Expr) -> Signs | None:
@@ -106,9 +105,10 @@ def _constant_sign(g: sympy.Expr) -> Signs | None:
     if NUMBERS.isnan(value):
         return None
     if abs(value) < NUMBERS.mpf(10) ** -45:
-        zero = g == 0 or bounded(lambda: sympy.simplify(g) == 0, 2.0, False)
-        return Signs((), (0,), method="constant") if zero else None
-    return Signs((), (1 if value > 0 else -1,), method="constant")
+        if vanishes(g, sympy.Dummy()):
+            return Signs((), (0,), method="constant")
+        value = number(g, 400)
+    return Signs((), (1 if value > 0 else -1,), method="constant") if value != 0 else None
 
 
 def _algebraic(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.Expr) -> Signs | None:
@@ -118,6 +118,9 @@ def _algebraic(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.E
     t = sympy.Dummy("t", positive=True)
     if base is not None:
         g = with_exponential(g, z, base, t)
+    size = fraction_size(g)
+    if digits(g) > _MAX_DIGITS or not any(size.within(terms, degree, many) for many, terms, degree in _FACTORED):
+        return None
     factored = sympy.factor(sympy.together(g))
     result = Signs((), (1,), method="constant")
     for factor in sympy.Mul.make_args(factored):
@@ -300,7 +303,7 @@ def _by_intervals(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: symp
             low = -reach if NUMBERS.isinf(high) or -reach < high else high - 1
         else:
             high = reach if reach > low else low + 1
-    isolated = _isolate(function, low, high, PATIENCE)
+    isolated = isolate(function, low, high)
     if isolated is None:
         return None
     zeros, signs = isolated
@@ -330,86 +333,3 @@ def _sampled_tail(function: JetFunction, side: int) -> tuple[Any, int] | None:
             return None
         signs.add(1 if value > 0 else -1)
     return (reach, signs.pop()) if len(signs) == 1 else None
-
-
-def _isolate(function: JetFunction, low: Any, high: Any, patience: float) -> tuple[list[Any], list[int]] | None:
-    """Simple zeros in [low, high] and the signs between them, by bisection of boxes; None for what stays undecided."""
-    deadline = time.thread_time() + patience  # processor time: a busy machine gives the same answer
-    edges = sorted({low, high, *[x for k in range(-2, 12) for x in (-(2.0**k), 2.0**k, 0.0) if low < x < high]})
-    pending = [(NUMBERS.mpf(a), NUMBERS.mpf(b)) for a, b in pairwise(edges)][::-1]
-    zeros: list[Any] = []
-    runs: list[int] = []
-    done = 0
-    while pending:
-        done += 1
-        if done > MAX_BOXES or time.thread_time() > deadline:
-            return None
-        a, b = pending.pop()
-        outcome = _box(function, a, b)
-        if outcome is None:
-            middle = (a + b) / 2
-            if b - a < 1e-25 * (1 + abs(middle)):
-                return None
-            pending += [(middle, b), (a, middle)]
-            continue
-        for entry in outcome:
-            if isinstance(entry, int):
-                if not runs or len(runs) == len(zeros):
-                    runs.append(entry)
-                elif runs[-1] != entry:
-                    return None  # a zero sits on the common edge of two boxes: seen below by a shifted box
-            else:
-                zeros.append(entry)
-    return (zeros, runs) if len(runs) == len(zeros) + 1 else None
-
-
-def _box(function: JetFunction, a: Any, b: Any) -> list[Any] | None:
-    """[sign], [sign, zero, sign], or None: split further."""
-    over = function.over(a, b, 1)
-    sign = sign_of(over[0])
-    if sign is not None and sign != 0:
-        return [sign]
-    middle = (a + b) / 2
-    value = function.over(middle, middle, 0)[0]
-    sign = sign_of(value + over[1] * (INTERVALS.mpf([a, b]) - middle))
-    if sign is not None and sign != 0:
-        return [sign]
-    if sign_of(over[1]) in (None, 0):
-        return None
-    left, right = sign_of(function.over(a, a, 0)[0]), sign_of(function.over(b, b, 0)[0])
-    if left is None or right is None or left == 0 or right == 0:
-        return _nudged(function, a, b)
-    return [left] if left == right else [left, _refine(function, a, b, left), right]
-
-
-def _nudged(function: JetFunction, a: Any, b: Any) -> list[Any] | None:
-    """A box whose end is a zero (1 of z − 1, say), where the expression is known to be monotone."""
-    for x in (a, b):
-        value = function.at(x)[0]
-        if value == 0 or sign_of(function.over(x, x, 0)[0]) is None:
-            width = (b - a) / 4
-            left = sign_of(function.over(x - width, x - width, 0)[0])
-            right = sign_of(function.over(x + width, x + width, 0)[0])
-            if left in (None, 0) or right in (None, 0) or left == right:
-                return None
-            # the zero belongs to the box on its left, so that it is counted once
-            return [left, x, right] if x == b else [right]
-    return None
-
-
-def _refine(function: JetFunction, a: Any, b: Any, left: int) -> Any:
-    """The one zero in [a, b], by Newton steps inside a shrinking bracket."""
-    x = (a + b) / 2
-    for _ in range(400):
-        value, slope = function.at(x, 1)
-        if value == 0 or b - a < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
-            return x
-        if (value > 0) == (left > 0):
-            a = x
-        else:
-            b = x
-        step = x - value / slope if slope != 0 else a - 1
-        if abs(step - x) < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
-            return step
-        x = step if a < step < b else (a + b) / 2
-    return x

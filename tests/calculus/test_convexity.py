@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
-from gpo_analysis.calculus.convexity import convexity_of, curvature_by_rules, value_at
+from gpo_analysis.calculus.convexity import convexity_of, curvature_by_rules
+from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.losses.shape import convexity
 
 Z = sympy.Symbol("z", real=True)

@@ -7,7 +7,8 @@ import pytest
 import sympy
 
 import gpo_analysis as gpo
-from gpo_analysis.calculus.tails import KINDS, limit_at_infinity, tails_of
+from gpo_analysis.calculus.limits import limit_at_infinity
+from gpo_analysis.calculus.tails import KINDS, tails_of
 from gpo_analysis.losses.shape import tails
 
 Z = sympy.Symbol("z", real=True)

@@ -1,0 +1,100 @@
+"""Simple zeros of a smooth function on a compact interval, and the signs between them, by bisection of boxes.
+
+On a box where an enclosure of the value excludes zero the sign is known; where one of the derivative does, the function
+is monotone there and has a zero exactly if the signs at the ends differ (Moore 1966; Tucker 2011). Other boxes are
+halved, as long as a number of operations is not used up.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, sign_of
+from gpo_analysis.calculus.jets import JetFunction
+
+MAX_BOXES = 6000
+#: Operations on jets of intervals, of which a box takes two or three times as many as the function has.
+MAX_WORK = 120_000
+
+
+def isolate(function: JetFunction, low: Any, high: Any) -> tuple[list[Any], list[int]] | None:
+    """Simple zeros in [low, high] and the signs between them, by bisection of boxes; None for what stays undecided."""
+    edges = sorted({low, high, *[x for k in range(-2, 12) for x in (-(2.0**k), 2.0**k, 0.0) if low < x < high]})
+    pending = [(NUMBERS.mpf(a), NUMBERS.mpf(b)) for a, b in pairwise(edges)][::-1]
+    zeros: list[Any] = []
+    runs: list[int] = []
+    done = 0
+    while pending:
+        done += 1
+        if done > MAX_BOXES or 3 * done * function.length > MAX_WORK:
+            return None
+        a, b = pending.pop()
+        outcome = _box(function, a, b)
+        if outcome is None:
+            middle = (a + b) / 2
+            if b - a < 1e-25 * (1 + abs(middle)):
+                return None
+            pending += [(middle, b), (a, middle)]
+            continue
+        for entry in outcome:
+            if isinstance(entry, int):
+                if not runs or len(runs) == len(zeros):
+                    runs.append(entry)
+                elif runs[-1] != entry:
+                    return None  # a zero sits on the common edge of two boxes: seen below by a shifted box
+            else:
+                zeros.append(entry)
+    return (zeros, runs) if len(runs) == len(zeros) + 1 else None
+
+
+def _box(function: JetFunction, a: Any, b: Any) -> list[Any] | None:
+    """[sign], [sign, zero, sign], or None: split further."""
+    over = function.over(a, b, 1)
+    sign = sign_of(over[0])
+    if sign is not None and sign != 0:
+        return [sign]
+    middle = (a + b) / 2
+    value = function.over(middle, middle, 0)[0]
+    sign = sign_of(value + over[1] * (INTERVALS.mpf([a, b]) - middle))
+    if sign is not None and sign != 0:
+        return [sign]
+    if sign_of(over[1]) in (None, 0):
+        return None
+    left, right = sign_of(function.over(a, a, 0)[0]), sign_of(function.over(b, b, 0)[0])
+    if left is None or right is None or left == 0 or right == 0:
+        return _nudged(function, a, b)
+    return [left] if left == right else [left, _refine(function, a, b, left), right]
+
+
+def _nudged(function: JetFunction, a: Any, b: Any) -> list[Any] | None:
+    """A box whose end is a zero (1 of z − 1, say), where the expression is known to be monotone."""
+    for x in (a, b):
+        value = function.at(x)[0]
+        if value == 0 or sign_of(function.over(x, x, 0)[0]) is None:
+            width = (b - a) / 4
+            left = sign_of(function.over(x - width, x - width, 0)[0])
+            right = sign_of(function.over(x + width, x + width, 0)[0])
+            if left in (None, 0) or right in (None, 0) or left == right:
+                return None
+            # the zero belongs to the box on its left, so that it is counted once
+            return [left, x, right] if x == b else [right]
+    return None
+
+
+def _refine(function: JetFunction, a: Any, b: Any, left: int) -> Any:
+    """The one zero in [a, b], by Newton steps inside a shrinking bracket."""
+    x = (a + b) / 2
+    for _ in range(400):
+        value, slope = function.at(x, 1)
+        if value == 0 or b - a < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
+            return x
+        if (value > 0) == (left > 0):
+            a = x
+        else:
+            b = x
+        step = x - value / slope if slope != 0 else a - 1
+        if abs(step - x) < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
+            return step
+        x = step if a < step < b else (a + b) / 2
+    return x
