@@ -97,14 +97,11 @@ class JetFunction:
             return ("add", tuple(self._place(child) for child in node.args), None)
         if isinstance(node, sympy.Mul):
             return ("mul", tuple(self._place(child) for child in node.args), None)
-        if (
-            isinstance(node, sympy.log)
-            and isinstance(node.args[0], sympy.Add)
-            and _complement(node.args[0]) is not None
-        ):
-            return ("log_or_log1p", (self._place(node.args[0]), self._place(node.args[0] - 1)), None)
-        if isinstance(node, sympy.log) and _is_one_plus(node.args[0]):
-            return ("log1p", (self._place(node.args[0] - 1),), None)  # log(1 + e^{−z}) keeps all digits for large z
+        inner = node.args[0] if isinstance(node, sympy.log) else None
+        if isinstance(inner, sympy.Add) and _complement(inner) is not None:
+            return ("log_or_log1p", (self._place(inner), self._place(inner - 1)), None)
+        if isinstance(inner, sympy.Add) and inner.as_coeff_Add()[0] == 1:
+            return ("log1p", (self._place(inner - 1),), None)  # log(1 + e^{−z}) keeps all digits for large z
         name = type(node).__name__
         if name not in FUNCTIONS or len(node.args) != 1:
             raise Unsupported(f"no Taylor recurrence for {name}")
@@ -206,7 +203,3 @@ def _complement(total: sympy.Expr) -> tuple[str, sympy.Expr, sympy.Expr, sympy.E
             side = -u if coefficient == constant else u
             return "erfc" if isinstance(function, sympy.erf) else "one_minus_tanh", constant, side, rest
     return None
-
-
-def _is_one_plus(node: sympy.Expr) -> bool:
-    return bool(node.is_Add and node.as_coeff_Add()[0] == 1)
