@@ -8,6 +8,7 @@ cannot convert (token means against sums, label smoothing, the scale of the loss
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import sympy
 
 from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.conventions import BetaConvention, all_conventions
-from gpo_analysis.analysis.equivalence import strength
+from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.losses import MarginLoss
@@ -43,6 +44,8 @@ class BetaConversion:
         (at every π where ``exact``). Adam hardly notices it; SGD and gradient clipping do.
     notes : tuple of str
         What to beware of, in words.
+    needs_tokens : bool
+        Whether ``value`` is off by a factor of the responses' length, which was not given.
     """
 
     value: float
@@ -53,6 +56,7 @@ class BetaConversion:
     exact: bool
     loss_scale: float
     notes: tuple[str, ...] = ()
+    needs_tokens: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -63,6 +67,8 @@ class BetaConversion:
 
     def __str__(self) -> str:
         how = "exactly" if self.exact else "not the same objective: see below"
+        if self.needs_tokens:
+            how = "off by a factor of the responses' length in tokens: see below"
         lines = [
             f"{self.source} {self.source_value:g}  →  {self.target} {self.value:.6g}   ({how})",
             f"GPO's β = {self.gpo_beta:.6g}; the target's loss times {self.loss_scale:.6g} has the source's gradient",
@@ -105,8 +111,9 @@ def convert_beta(
     source: str = "trl:ipo",
     target: str = "gpo:ipo",
     *,
-    label_smoothing: float = 0.0,
+    label_smoothing: float | None = None,
     tokens: float | None = None,
+    eta: float | None = None,
 ) -> BetaConversion:
     """Convert a regularization strength between the conventions of libraries and papers.
 
@@ -121,7 +128,10 @@ def convert_beta(
     tokens : float, optional
         Length of a response in tokens. Between a convention on token means and one on sums, β is divided (or
         multiplied) by it, which is exact only where all responses have that length; without it the formulas are
-        converted as they stand and ρ differs.
+        converted as they stand, ρ differs, and β is off by that factor.
+    eta : float, optional
+        Between two f: match the fitted log-ratios of pairs of this preference probability, instead of the strength βκ
+        to leading order (:func:`gpo_analysis.analysis.equivalent_beta`). The only way where κ is 0 (hinge).
 
     Returns
     -------
@@ -130,8 +140,9 @@ def convert_beta(
     Raises
     ------
     ValueError
-        For an unknown name (with the nearest known one), a ``value`` or ``tokens`` that is not positive and finite,
-        label smoothing that the source does not have, and, between two f, where κ is 0 or not defined (hinge, LRML).
+        For an unknown name (with the nearest known one), a ``value`` or ``tokens`` that is not positive and finite, an
+        ``eta`` not in (0, 1), label smoothing that the source does not have, where a result is beyond what a float
+        holds, and, between two f without ``eta``, where κ is 0 or not defined (hinge, LRML).
 
     Examples
     --------
@@ -144,52 +155,102 @@ def convert_beta(
     """
     value = positive(value)
     first, second = get_convention(source), get_convention(target)
-    if isinstance(label_smoothing, bool) or not 0 <= label_smoothing < 0.5:
+    epsilon = 0.0 if label_smoothing is None else label_smoothing
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 <= epsilon < 0.5:
         raise ValueError(f"label_smoothing must be in [0, 1/2), got {label_smoothing!r}")
-    f, g = first.margin_loss(label_smoothing), second.margin_loss()
-    beta = first.to_gpo(value)
-    notes = [note for note in dict.fromkeys((first.note, second.note)) if note]
+    length = None if tokens is None else positive(tokens, "tokens")
+    f, g = first.margin_loss(epsilon), second.margin_loss()
     same = f.expression == g.expression
+    notes = [note for note in dict.fromkeys((first.note, second.note)) if note]
+    notes += _robust_notes(first, second, label_smoothing)
+    beta = first.exact_to_gpo(value)
     matched = beta
     if not same:
-        ratio = strength(f) / strength(g)
-        matched = float(sympy.Float(beta, 30) * ratio)
+        matched = beta * _ratio(f, g, eta)
+        notes.append(_between(f, g, eta))
+    by_length = sympy.Integer(1)
+    unlike = first.ratio != second.ratio
+    if unlike and length is not None:
+        by_length = sympy.Float(length, 30) ** (-1 if first.ratio == "means" else 1)
+        notes.append(f"sums taken as {length:g} times the means: exact only if every response has {length:g} tokens")
+    elif unlike:
+        way = "divided by" if first.ratio == "means" else "multiplied by"
         notes.append(
-            f"{f.name} and {g.name} are different losses: equal strength βκ to leading order in the margin, with "
-            f"κ = {_short(strength(f))} and {_short(strength(g))}; they part where margins are large or labels few"
+            f"{first.name} takes ρ over token {first.ratio}, {second.name} over token {second.ratio}: the formulas "
+            f"agree, ρ does not, and β is off by a factor of the responses' length: for responses of T tokens it has "
+            f"to be {way} T; give tokens=T (gpo beta: --tokens T)"
         )
-    exact = same
-    if first.ratio != second.ratio:
-        exact = False
-        if tokens is None:
-            notes.append(
-                f"{first.name} takes ρ over token {first.ratio}, {second.name} over token {second.ratio}: the formulas "
-                "agree, ρ does not; for responses of T tokens give tokens=T"
-            )
-        else:
-            length = positive(tokens, "tokens")
-            matched = matched / length if first.ratio == "means" else matched * length
-            notes.append(
-                f"sums taken as {length:g} times the means: exact only if every response has {length:g} tokens"
-            )
-    elif tokens is not None:
-        positive(tokens, "tokens")
-    found = second.from_gpo(matched)
-    scale = _gradient(first, value, f, beta) / _gradient(second, found, g, matched)
-    if first.ratio != second.ratio and tokens is not None:
-        scale *= float(tokens) ** (-1 if first.ratio == "means" else 1)
+    found = second.exact_from_gpo(matched * by_length)
+    scale = _gradient(first, sympy.Float(value, 30), f, beta) * by_length
+    scale /= _gradient(second, found, g, matched * by_length)
+    numbers = {
+        f"{second.name}'s β": found,
+        "GPO's β": beta,
+        "the factor between the losses": scale,
+    }
+    held = [_held(name, number, value, first) for name, number in numbers.items()]
     if abs(scale - 1) > 1e-12:
         notes.append(
-            f"the source's loss has {scale:.6g} times the target's gradient at π = πref: scale the learning rate"
+            f"the source's loss has {held[2]:.6g} times the target's gradient at π = πref: scale the learning rate"
         )
-    return BetaConversion(found, first.name, second.name, value, beta, exact, scale, tuple(notes))
+    exact = same and not unlike and not _unsaid(first, second, label_smoothing)
+    return BetaConversion(
+        held[0], first.name, second.name, value, held[1], exact, held[2], tuple(notes), unlike and length is None
+    )
 
 
-def _gradient(convention: BetaConvention, value: float, f: MarginLoss, beta: float) -> float:
+def _ratio(f: MarginLoss, g: MarginLoss, eta: float | None) -> sympy.Expr:
+    """What β has to be multiplied by between two f."""
+    return strength(f) / strength(g) if eta is None else sympy.Float(equivalent_beta(1.0, f, g, eta=eta), 30)
+
+
+def _between(f: MarginLoss, g: MarginLoss, eta: float | None) -> str:
+    if eta is not None:
+        return (
+            f"{f.name} and {g.name} are different losses: equal fitted log-ratios for pairs with η = {eta:g}, and for "
+            "those alone"
+        )
+    return (
+        f"{f.name} and {g.name} are different losses: equal strength βκ to leading order in the margin, with "
+        f"κ = {_short(strength(f))} and {_short(strength(g))}; they part where margins are large or labels few"
+    )
+
+
+def _unsaid(first: BetaConvention, second: BetaConvention, label_smoothing: float | None) -> bool:
+    """Whether an ε matters that nobody has named: that of robust DPO, which has no use without one."""
+    return (first.smoothing == "robust" and label_smoothing is None) or (
+        second.smoothing == "robust" and second.name != first.name
+    )
+
+
+def _robust_notes(first: BetaConvention, second: BetaConvention, label_smoothing: float | None) -> list[str]:
+    notes = []
+    if first.smoothing == "robust" and label_smoothing is None:
+        notes.append(
+            f"the ε of {first.name} is left unsaid and taken as 0: with ε its β counts (1 − 2ε) times; give "
+            "label_smoothing=ε (gpo beta: --label-smoothing ε)"
+        )
+    if second.smoothing == "robust":
+        notes.append(f"{second.name} is taken at ε = 0: with ε its β has to be divided by 1 − 2ε")
+    return notes
+
+
+def _gradient(convention: BetaConvention, value: sympy.Expr, f: MarginLoss, beta: sympy.Expr) -> sympy.Expr:
     """|d loss/dρ| at ρ = 0."""
     slope = derivative_at_zero(f, 1)
-    size = 1.0 if slope is sympy.nan or slope == 0 else abs(float(number(slope)))
-    return convention.loss_scale(value) * size * beta
+    size = sympy.Integer(1) if slope is sympy.nan or slope == 0 else abs(sympy.Float(number(slope), 30))
+    return convention.exact_loss_scale(value) * size * beta
+
+
+def _held(name: str, exact: sympy.Expr, value: float, source: BetaConvention) -> float:
+    """The number as a float; an error where no float holds it."""
+    held = float(exact)
+    if not 0 < held < math.inf:
+        raise ValueError(
+            f"{name} would be {sympy.Float(exact, 4)}, which no float holds (accepted are results from 2.2e-308 to "
+            f"1.8e308); got {value:g} of {source.name}"
+        )
+    return held
 
 
 def _short(kappa: sympy.Expr) -> str:

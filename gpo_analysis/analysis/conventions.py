@@ -70,15 +70,27 @@ class BetaConvention:
 
     def to_gpo(self, value: float) -> float:
         """β in GPO's terms."""
-        return float(self.factor * float(value) ** self.power)
+        return float(self.exact_to_gpo(value))
 
     def from_gpo(self, beta: float) -> float:
         """This convention's β."""
-        return float((beta / self.factor) ** (1 / self.power))
+        return float(self.exact_from_gpo(beta))
 
     def loss_scale(self, value: float) -> float:
         """This convention's loss over f(β_GPO ρ)."""
-        return float(self.scale * float(value) ** self.scale_power)
+        return float(self.exact_loss_scale(value))
+
+    def exact_to_gpo(self, value: float | sympy.Expr) -> sympy.Expr:
+        """β in GPO's terms, in thirty digits and of any size."""
+        return self.factor * _digits(value) ** self.power
+
+    def exact_from_gpo(self, beta: float | sympy.Expr) -> sympy.Expr:
+        """This convention's β, in thirty digits and of any size."""
+        return (_digits(beta) / sympy.Float(self.factor, 30)) ** sympy.Rational(1, self.power)
+
+    def exact_loss_scale(self, value: float | sympy.Expr) -> sympy.Expr:
+        """This convention's loss over f(β_GPO ρ), in thirty digits and of any size."""
+        return sympy.Float(self.scale, 30) * _digits(value) ** self.scale_power
 
     def margin_loss(self, label_smoothing: float = 0.0) -> MarginLoss:
         """The f, with its label smoothing."""
@@ -94,6 +106,11 @@ class BetaConvention:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return {**asdict(self), "aliases": list(self.aliases)}
+
+
+def _digits(value: float | sympy.Expr) -> sympy.Float:
+    """Thirty digits of any size: what a float holds, or an expression's value."""
+    return sympy.Float(value, 30) if isinstance(value, float | int) else sympy.N(value, 30)
 
 
 def exo_loss(label_smoothing: float = 1e-3) -> MarginLoss:

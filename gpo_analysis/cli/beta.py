@@ -10,6 +10,8 @@ BETA_HELP = """\b
 Examples:
   gpo beta 0.1 --from trl:ipo --to gpo:ipo
   gpo beta 0.1 --from gpo:dpo --to gpo:ipo
+  gpo beta 0.1 --from trl:dpo --to trl:ipo --tokens 200
+  gpo beta 0.1 --from trl:hinge --to gpo:dpo --eta 0.8
   gpo beta --list"""
 
 
@@ -17,12 +19,25 @@ Examples:
 @click.argument("value", type=float, required=False)
 @click.option("--from", "source", metavar="CONVENTION", help="Where the value comes from, such as trl:ipo.")
 @click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, such as gpo:ipo.")
+@click.option("--label-smoothing", type=float, help="The ε that the source is run with.")
+@click.option("--tokens", type=float, help="Length of a response, between token means and sums.")
+@click.option("--eta", type=float, help="Between losses: match pairs of this preference probability, in (0, 1).")
 @click.option("--list", "listing", is_flag=True, help="List the conventions that are known.")
 @json_option
-def beta(value: float | None, source: str | None, target: str | None, listing: bool, as_json: bool) -> None:
+def beta(
+    value: float | None,
+    source: str | None,
+    target: str | None,
+    label_smoothing: float | None,
+    tokens: float | None,
+    eta: float | None,
+    listing: bool,
+    as_json: bool,
+) -> None:
     """Convert a regularization strength β between the conventions of libraries and papers.
 
-    Between two losses the converted value regularizes alike to leading order in the margin (β_a κ_a = β_b κ_b).
+    Between two losses the converted value regularizes alike to leading order in the margin (β_a κ_a = β_b κ_b), or with
+    --eta exactly for pairs of that preference probability.
     """
     from gpo_analysis.analysis import convert_beta, list_conventions
 
@@ -37,7 +52,7 @@ def beta(value: float | None, source: str | None, target: str | None, listing: b
         return
     if value is None or source is None or target is None:
         raise ValueError("beta needs a value, --from and --to (gpo beta --list names the conventions)")
-    found = convert_beta(value, source=source, target=target)
+    found = convert_beta(value, source, target, label_smoothing=label_smoothing, tokens=tokens, eta=eta)
     if as_json:
         print_json(found.to_dict())
     else:

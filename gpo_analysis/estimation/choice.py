@@ -19,6 +19,7 @@ from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 _FLOOR = 0.005  # probabilities of the losses' own links are kept within [0.005, 0.995]
+MOST_HELD_OUT = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ def choose_loss(
 def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons, IntArray]:
     """Labels dealt to folds at random, equally many each (one more or less): counts, shape (folds, pairs)."""
     pool = comparisons.aggregated()
+    if pool.total > MOST_HELD_OUT:
+        raise ValueError(f"held-out labels are dealt one by one: at most {MOST_HELD_OUT:,}, got {pool.total:.4g}")
     counts = np.round(pool.count).astype(np.int64)
     if np.any(np.abs(pool.count - counts) > 1e-9):
         raise ValueError("held-out labels need whole counts; these have fractions")

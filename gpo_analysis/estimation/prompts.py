@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,10 @@ class PromptFits:
     def kl(self, beta: float) -> float:
         """Mean over prompts of KL(π_β‖πref)."""
         count = int(self.prompt.max()) + 1
+        middle = np.bincount(self.prompt, self.reference * self.g, count)
+        x = (self.g - middle[self.prompt]) / beta
+        if np.max(np.abs(x)) < 0.5:
+            return float(np.mean(_small_kl(self.reference, x, self.prompt, count)))
         top = np.full(count, -np.inf)
         np.maximum.at(top, self.prompt, self.g)
         with np.errstate(under="ignore"):
@@ -53,6 +58,20 @@ class PromptFits:
         while self.kl(high) > budget:
             high *= 4
         return float(np.exp(brentq(lambda t: self.kl(np.exp(t)) - budget, np.log(low) - 1, np.log(high) + 1)))
+
+
+def _small_kl(reference: FloatArray, x: FloatArray, prompt: IntArray, count: int) -> FloatArray:
+    """KL of the tilt e^x, shape (count,), where E_ref x = 0 and every x lies within ½ of 0.
+
+    E_π x − log E_ref e^x is the difference of two numbers near E_ref x² and half of it, whatever their size, once what
+    is 0 has been left out: with s = E_ref(e^x − 1 − x) it is E_ref x(e^x − 1)/(1 + s) − log(1 + s).
+    """
+    rest = np.zeros_like(x)  # (e^x − 1 − x)/x², by its series
+    for k in range(16, 1, -1):
+        rest = rest * x + 1 / math.factorial(k)
+    s = np.bincount(prompt, reference * rest * x * x, count)
+    tilted: FloatArray = np.bincount(prompt, reference * x * np.expm1(x), count) / (1 + s) - np.log1p(s)
+    return tilted
 
 
 def prompts_of(pool: Comparisons) -> IntArray:

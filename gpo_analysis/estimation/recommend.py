@@ -120,6 +120,8 @@ class BetaRecommendations:
                 continue
             ends = "none" if np.isnan(row.beta.low) else f"[{row.beta.low:.4g}, {row.beta.high:.4g}]"
             lost = f"  ({row.lost:.0%} of the resamples without a fit)" if row.lost > 0 else ""
+            if np.isnan(row.beta.low) and row.lost <= 0.1:
+                lost += "  (every resample gives this β: no sample says how sure it is)"
             lines.append(
                 f"{row.loss:<20} {row.beta.value:>9.4g}  {ends:<20} {row.beta_kappa:>9.4g} {row.kl:>8.4g} "
                 f"{row.mean_abs_rho:>9.4g}{lost}"
@@ -258,9 +260,13 @@ def _row(
 
 
 def _corrected(value: float, drawn: FloatArray, confidence: float) -> Interval:
-    """Normal interval of log β, less the bootstrap's bias; NaN where fewer than nine resamples in ten have a fit."""
+    """Normal interval of log β, less the bootstrap's bias.
+
+    NaN where fewer than nine resamples in ten have a fit, or where all give one β: a β that no sample can change, such
+    as the squared loss's with one label a pair, says nothing of the population's.
+    """
     kept = np.log(drawn[np.isfinite(drawn)])
-    if len(kept) < max(2, 0.9 * len(drawn)):
+    if len(kept) < max(2, 0.9 * len(drawn)) or np.ptp(kept) <= 1e-9:
         return Interval(value, float("nan"), float("nan"))
     middle = 2 * np.log(value) - kept.mean()
     half = float(norm.ppf(0.5 + confidence / 2) * kept.std(ddof=1))

@@ -13,11 +13,16 @@ from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
+MOST_RESAMPLES = 100_000
+MOST_LABELS = 2**62  # that can be drawn: NumPy counts them in 64 bits
+
 
 def check_resampling(resamples: int, confidence: float) -> None:
     """Raise ValueError unless there is at least one resample and a confidence in (0, 1)."""
     if isinstance(resamples, bool) or int(resamples) != resamples or resamples < 1:
         raise ValueError(f"resamples must be a whole number of at least 1, got {resamples!r}")
+    if resamples > MOST_RESAMPLES:
+        raise ValueError(f"resamples must be at most {MOST_RESAMPLES:,}, got {resamples}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence!r}")
 
@@ -39,6 +44,11 @@ def resampled(comparisons: Comparisons, resamples: int, *, seed: int) -> list[Co
     [10.0, 10.0]
     """
     pool = comparisons.aggregated()
+    if pool.total > MOST_LABELS:
+        raise ValueError(
+            f"resampling draws as many labels as were counted: at most {MOST_LABELS:.2g}, got {pool.total:.4g}; divide "
+            "the counts by what one label weighs"
+        )
     total = max(1, round(pool.total))
     drawn = np.random.default_rng(seed).multinomial(total, pool.count / pool.total, size=int(resamples))
     return [Comparisons(pool.winner[n > 0], pool.loser[n > 0], n[n > 0], items=pool.items) for n in drawn]

@@ -198,6 +198,62 @@ def test_losses_without_strength_are_refused_between_losses() -> None:
         gpo.convert_beta(0.1, "trl:discopop", "gpo:dpo")
 
 
+@pytest.mark.parametrize(
+    ("value", "source", "target", "expected"),
+    [
+        (1e-160, "openrlhf:ipo", "arxiv:2405.08448", None),  # the scale, 1e320, is beyond any float
+        (1e-160, "arxiv:2405.08448", "gpo:ipo", 2e-160),
+        (1e-160, "bandit:ipo", "gpo:ipo", 1e160),
+        (1e150, "bandit:ipo", "gpo:ipo", 1e-150),
+        (1e200, "trl:dpo", "gpo:dpo", 1e200),
+        (1e308, "trl:dpo", "openrlhf:dpo", 1e308),
+        (1e308, "arxiv:2405.08448", "gpo:ipo", None),  # 2e308
+        (1e308, "trl:ipo", "gpo:ipo", None),
+        (5e-324, "trl:dpo", "gpo:dpo", 5e-324),
+        (1e200, "trl:ipo", "gpo:ipo", None),
+    ],
+)
+def test_sizes_that_a_float_hardly_holds(value: float, source: str, target: str, expected: float | None) -> None:
+    if expected is None:
+        with pytest.raises(ValueError, match="which no float holds"):
+            gpo.convert_beta(value, source, target)
+        return
+    found = gpo.convert_beta(value, source, target)
+    assert found.value == pytest.approx(expected, rel=1e-15)
+    assert math.isfinite(found.loss_scale)
+    assert found.loss_scale > 0
+
+
+def test_robust_is_exact_only_with_its_epsilon_named() -> None:
+    unsaid = gpo.convert_beta(0.1, "trl:robust", "gpo:dpo")
+    assert not unsaid.exact
+    assert "exactly" not in str(unsaid)
+    assert any("label_smoothing=ε" in note and "--label-smoothing" in note for note in unsaid.notes)
+    assert gpo.convert_beta(0.1, "trl:robust", "gpo:dpo", label_smoothing=0.0).exact
+    assert not gpo.convert_beta(0.1, "trl:dpo", "trl:robust").exact
+    # [(1−ε) f(z) − ε f(−z)]/(1−2ε) of the logistic has slope −½/(1−2ε) and curvature ¼: κ = (1−2ε)/2
+    assert gpo.convert_beta(0.1, "trl:robust", "gpo:dpo", label_smoothing=0.1).value == pytest.approx(0.08)
+
+
+def test_without_a_length_the_value_is_marked() -> None:
+    found = gpo.convert_beta(0.1, "trl:dpo", "trl:ipo")
+    assert found.needs_tokens
+    assert found.to_dict()["needs_tokens"] is True
+    assert "off by a factor of the responses' length" in str(found).splitlines()[0]
+    given = gpo.convert_beta(0.1, "trl:dpo", "trl:ipo", tokens=200)
+    assert (given.needs_tokens, given.value) == (False, pytest.approx(200 * found.value))
+
+
+def test_between_losses_at_one_eta() -> None:
+    found = gpo.convert_beta(0.1, "trl:hinge", "gpo:dpo", eta=0.8)
+    # hinge's z*(0.8) is 1, logistic's log 4; the same log-ratio is z*/β
+    assert found.value == pytest.approx(0.1 * math.log(4), rel=1e-12)
+    assert not found.exact
+    for bad in (0.5, 1.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=r"eta|η"):
+            gpo.convert_beta(0.1, "trl:hinge", "gpo:dpo", eta=bad)
+
+
 def test_shown_and_written() -> None:
     found = gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo")
     text = str(found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.special import expit, rel_entr
 
 import gpo_analysis as gpo
+from gpo_analysis.estimation.prompts import PromptFits
 from gpo_analysis.preferences import Comparisons
 
 
@@ -104,3 +106,66 @@ def test_the_interval_covers_the_population() -> None:
 def test_bad_input_is_named(arguments: dict, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         gpo.recommend_beta(two(3, 1), **arguments)
+
+
+def test_the_smallest_budgets_against_many_digits() -> None:
+    """β → √(Var/2KL), and KL of the tilt by 60 digits at every size; computed as a difference it is lost at 1e-16."""
+    games = gpo.Comparisons.from_pairs([("p1 yes", "p1 no", 9), ("p1 no", "p1 yes", 1)])
+    found = gpo.recommend_beta(games, kl=1e-20, losses=["dpo"], resamples=5)["logistic"]
+    assert found.beta.value == pytest.approx(np.log(9) / 2 / np.sqrt(2e-20), rel=1e-9)
+    assert found.beta.value == pytest.approx(7.768e9, rel=1e-4)
+    g, reference = np.array([1.2, -0.3, -0.9]), np.array([0.5, 0.2, 0.3])
+    fit = PromptFits(g, reference, np.zeros(3, dtype=np.int64), 1.0)
+    with mpmath.workdps(60):
+        for beta in (0.01, 1.0, 3.0, 4.2, 4.3, 50.0, 1e4, 1e9):
+            tilt = [mpmath.mpf(r) * mpmath.exp(mpmath.mpf(x) / beta) for r, x in zip(reference, g, strict=True)]
+            total = sum(tilt)
+            exact = sum(t / total * mpmath.log(t / total / mpmath.mpf(r)) for t, r in zip(tilt, reference, strict=True))
+            exact -= mpmath.log(1 / sum(map(mpmath.mpf, reference)))  # the floats do not sum to one exactly
+            assert fit.kl(beta) == pytest.approx(float(exact), rel=1e-11)
+
+
+SMALL = "a,b,9 b,a,4 c,d,6 d,c,5 c,e,2 e,c,3 d,e,4 e,d,1"
+
+
+def test_strength_is_that_of_the_loss_that_was_fitted() -> None:
+    games = gpo.Comparisons.from_pairs([(w, x, float(n)) for w, x, n in (row.split(",") for row in SMALL.split())])
+    found = gpo.recommend_beta(games, kl=0.2, smoothing=0.1, losses=["dpo", "ipo"], resamples=5)
+    assert found["logistic"].beta_kappa == pytest.approx(0.2086, abs=5e-5)
+    assert found["squared"].beta_kappa == pytest.approx(0.2033, abs=5e-5)
+    # κ of (1−ε) f(z) + ε f(−z) is κ/(1−2ε)
+    assert found["logistic"].beta_kappa == pytest.approx(found["logistic"].beta.value * 0.5 / 0.8)
+
+
+@pytest.mark.parametrize("prompts", [3, 25])
+def test_one_label_a_pair_has_no_interval_of_width_zero(prompts: int) -> None:
+    games = gpo.Comparisons.from_pairs([(f"q{k} good", f"q{k} bad") for k in range(prompts)])
+    found = gpo.recommend_beta(games, kl=0.2, resamples=30)
+    assert found["logistic"].status.startswith("no finite optimum")
+    for name in ("squared", "hinge", "truncated_quadratic"):
+        assert np.isfinite(found[name].beta.value)
+        assert np.isnan(found[name].beta.low)
+        assert np.isnan(found[name].beta.high)
+    assert "none" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments", "word"),
+    [
+        (1e299, {}, r"at most 4.6e\+18, got 2e\+299"),
+        (1.0, {"resamples": 10**20}, "at most 100,000"),
+        (1.0, {"resamples": 10**6}, "at most 100,000"),
+    ],
+)
+def test_more_labels_or_resamples_than_can_be_drawn(count: float, arguments: dict, word: str) -> None:
+    games = gpo.Comparisons.from_pairs([("a", "b", count), ("b", "a", count)])
+    with pytest.raises(ValueError, match=word):
+        gpo.recommend_beta(games, kl=0.1, losses=["dpo"], **arguments)
+    with pytest.raises(ValueError, match=word):
+        gpo.bootstrap_scores(games, "dpo", **arguments)
+
+
+def test_more_held_out_labels_than_memory_holds() -> None:
+    games = gpo.Comparisons.from_pairs([("a", "b", 1e9), ("b", "a", 1e9)])
+    with pytest.raises(ValueError, match=r"at most 20,000,000, got 2e\+09"):
+        gpo.choose_loss(games, ["dpo"])
