@@ -6,6 +6,7 @@ python -m llm run --preset cpu --out out/llm/cpu
 python -m llm pairs --preset cpu --out out/llm/cpu     (the stages up to pairs)
 python -m llm run --preset h200 --data data/arxiv_titles --out out/llm/titles
 accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/small
+python -m llm optimum --preset cpu --out out/llm/optimum-cpu     (study A; its options: python -m llm optimum --help)
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
         command.add_argument("--workers", type=int, help="processes side by side (default: the preset's)")
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
+    commands.add_parser("optimum", add_help=False, help="study A: is the population optimum reached?")
     return parser
 
 
@@ -51,6 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(_missing(error), file=sys.stderr)
         return 1
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["optimum"]:
+        from llm.optimum.__main__ import main as optimum
+
+        return optimum(words[1:])
     given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
     try:
         run_study(

@@ -1,0 +1,63 @@
+"""``python -m llm optimum``: study A, the optimum is reached.
+
+Examples
+--------
+python -m llm optimum --preset cpu --out out/llm/optimum-cpu
+python -m llm optimum --preset small --seeds 0 1 2 --out out/llm/optimum    (another process: --seeds 3 4)
+python -m llm optimum --preset gpu --budget-seconds 480 --out OUT/optimum
+python -m llm optimum --preset gpu --budget-seconds 0 --out FOLDER          (tables of what is there)
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import warnings
+
+from llm.optimum.config import PRESETS, preset
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the study; an error is told in one line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m llm optimum", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=[*PRESETS], default="cpu", help="sizes and grid (default: cpu)")
+    parser.add_argument("--out", metavar="DIR", help="the study's folder (default: out/llm/optimum-PRESET)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds of the preset")
+    parser.add_argument("--budget-seconds", type=float, metavar="N", help="begin no piece that would end later")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
+    parser.add_argument("--commit", metavar="HASH", help="the commit that runs, where git does not know")
+    parser.add_argument("--progress", action="store_true", help="show bars")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    given = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
+    config = preset(given.preset)
+    if given.device is not None:
+        config = dataclasses.replace(config, device=given.device)
+    try:
+        from llm.optimum.study import run_study
+
+        run_study(
+            config,
+            given.out or f"out/llm/optimum-{given.preset}",
+            seeds=given.seeds,
+            budget_seconds=given.budget_seconds,
+            commit=given.commit,
+            progress=given.progress,
+            say=lambda line: print(line, flush=True),
+        )
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if given.traceback:
+            raise
+        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

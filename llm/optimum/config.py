@@ -1,0 +1,164 @@
+"""Sizes of study A: what is fixed beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpo_analysis.losses import PAPER_LOSSES, get_loss
+from llm.data.world import WorldConfig
+from llm.policy.models import LlamaSize
+
+
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """How πref is fine-tuned on careless demonstrations, by Adam with a warm-up and a linear decay.
+
+    Parameters
+    ----------
+    pool, demonstrations
+        Records, and careless summaries of each; a step takes whole records.
+    steps, batch_size
+        Updates, and records in each.
+    learning_rate, warmup, decay
+        The rate rises over ``warmup`` steps and falls linearly to 0 over the last ``decay`` share of them.
+    """
+
+    pool: int = 4000
+    demonstrations: int = 4
+    steps: int = 800
+    batch_size: int = 24
+    learning_rate: float = 5e-3
+    warmup: int = 50
+    decay: float = 0.3
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0.
+
+        Examples
+        --------
+        >>> config = ReferenceConfig(steps=100, warmup=10, decay=0.5, learning_rate=1.0)
+        >>> config.rate(0), config.rate(20), config.rate(99)
+        (0.1, 1.0, 0.02)
+        """
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup, (self.steps - step) / (self.decay * self.steps))
+
+
+@dataclass(frozen=True)
+class OptimumConfig:
+    """Everything that decides the study's numbers.
+
+    Parameters
+    ----------
+    name
+        Of the preset.
+    prompts, samples
+        Prompts of each seed, and samples of πref for each that the policies are trained on.
+    held_samples
+        Further samples of πref for the same prompts, which no policy is trained on.
+    max_new_tokens
+        Most tokens of a sample, the end token included.
+    scale
+        Labels are p = σ(scale · (r_i − r_j)).
+    losses, strengths, seeds
+        The grid. A strength is βκ; where κ is 0 (hinge) β itself.
+    size, world, reference
+        Of the policy, of the data, of πref's fine-tuning.
+    steps, batch_size
+        Updates of a policy, and prompts in each, with all their pairs.
+    learning_rate, warmup
+        Adam's rate rises over ``warmup`` steps and falls to 0 along a cosine. Its height is ``rate_at`` the strength.
+    stack
+        Policies trained together, of one seed: a piece of the study.
+    device
+        "cpu" or "cuda".
+    tf32
+        Whether matrix products on a GPU round their factors to 10 bits, for πref as for the policies. bfloat16's 7
+        bits are no choice here: their noise of some 0.03 nats a response is a third of log π/πref at βκ = 6.4.
+    """
+
+    name: str
+    prompts: int = 48
+    samples: int = 32
+    held_samples: int = 32
+    max_new_tokens: int = 20
+    scale: float = 1.0
+    losses: tuple[str, ...] = PAPER_LOSSES
+    strengths: tuple[float, ...] = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    size: LlamaSize = field(default_factory=LlamaSize)
+    world: WorldConfig = field(default_factory=WorldConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    steps: int = 400
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    warmup: int = 20
+    stack: int = 12
+    device: str = "cpu"
+    tf32: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("prompts", "samples", "held_samples", "steps", "batch_size", "stack"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 1 or more")
+        if self.prompts % self.batch_size:
+            raise ValueError(f"batch_size is {self.batch_size}; it must divide prompts, {self.prompts}")
+        if self.steps % 10:
+            raise ValueError(f"steps is {self.steps}; accepted are multiples of 10, for the last tenth is measured")
+        for name in self.losses:
+            get_loss(name)
+        if not (self.losses and self.strengths and self.seeds) or min(self.strengths) <= 0 or min(self.seeds) < 0:
+            raise ValueError(
+                f"losses {self.losses}, strengths {self.strengths}, seeds {self.seeds}; accepted is one or more of "
+                "each, strengths above 0, seeds from 0"
+            )
+
+    def rate_at(self, strength: float) -> float:
+        """Return the height of the learning rate at a strength: ``learning_rate`` up to 0.2, then as 1/βκ.
+
+        Adam takes the scale out of the gradient, so that its first steps move h alike whatever β; but the optimum's h
+        goes as 1/β, and f sees βh. In proportion to 1/β training is the same in units of βh at every β. At one rate
+        for all, β = 3.2 begins with margins of 20: exponential's gradient there fills Adam's memory for the rest of
+        the run, Savage's is gone, and what samples that are not trained on were given by chance stays.
+
+        Examples
+        --------
+        >>> config = OptimumConfig("mine", learning_rate=1.0)
+        >>> [config.rate_at(strength) for strength in (0.1, 0.2, 0.8)]
+        [1.0, 1.0, 0.25]
+        """
+        return self.learning_rate * min(1.0, 0.2 / strength)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+PRESETS: dict[str, OptimumConfig] = {
+    "tiny": OptimumConfig(
+        "tiny", prompts=4, samples=8, held_samples=8, losses=("logistic", "hinge", "squared"), strengths=(0.4, 1.6),
+        seeds=(0, 1), size=LlamaSize(hidden=16, layers=1, heads=2),
+        reference=ReferenceConfig(pool=64, demonstrations=2, steps=30, batch_size=8, warmup=5),
+        steps=20, batch_size=2, warmup=2, stack=3,
+    ),
+    "cpu": OptimumConfig(
+        "cpu", prompts=8, samples=16, held_samples=16, strengths=(0.2, 0.8, 3.2), seeds=(0, 1),
+        reference=ReferenceConfig(pool=1200, steps=300, batch_size=16), steps=120, batch_size=4, stack=18,
+    ),
+    "small": OptimumConfig("small"),
+    "gpu": OptimumConfig(
+        "gpu", prompts=96, samples=48, held_samples=48, size=LlamaSize(hidden=256, layers=4, heads=4),
+        reference=ReferenceConfig(pool=4000, steps=1200, batch_size=32, learning_rate=1.5e-3, warmup=100),
+        steps=1000, batch_size=12, learning_rate=3e-4, warmup=50, stack=42, device="cuda",
+    ),
+}  # fmt: skip
+"""``tiny`` is for tests; ``cpu`` is the study in miniature, about a minute; ``small`` takes one to two hours on two
+cores; ``gpu`` eight minutes of one H100 or H200."""
+
+
+def preset(name: str) -> OptimumConfig:
+    """Return a preset by name; a ValueError names those there are."""
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r}; accepted are {', '.join(PRESETS)}")
+    return PRESETS[name]
