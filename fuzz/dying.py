@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import shutil
 import signal
 import sys
 import traceback
@@ -94,6 +95,18 @@ def without_space(work: Work, folder: Path, first: int) -> str:
         work()
 
     return _forked(body)
+
+
+def on_full_disk(work: Work, disk: Path, left: int) -> str:
+    """Run ``work`` in a child while a file fills ``disk``, a small file system, but for ``left`` bytes."""
+    filler = disk / "filler"
+    try:
+        with filler.open("wb", buffering=0) as stream:
+            while (free := shutil.disk_usage(disk).free) > left:
+                stream.write(bytes(max(min(free - left, 1 << 16), 1)))
+        return _forked(work)
+    finally:
+        filler.unlink()
 
 
 def _forked(body: Work) -> str:

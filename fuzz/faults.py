@@ -1,6 +1,9 @@
 """Kills, full disks and damaged files, for records, figures, cells and notes: what goes wrong, counted by kind.
 
     python -m fuzz.faults --trials 100 --seed 0
+    mount -t tmpfs -o size=4m tmpfs /mnt && python -m fuzz.faults --disk /mnt
+
+Disks are full by making the system's calls fail, or in truth with ``--disk``, a small file system that is filled up.
 
 A trial interrupts or damages, looks at what is on disk, does the work again and looks once more. Nothing of this may
 be found, and the exit code is 1 where something is:
@@ -45,7 +48,7 @@ from experiments.framework.runner import run_experiments  # noqa: E402
 from figures.framework.pictures import write_picture  # noqa: E402
 from figures.framework.report import write_report  # noqa: E402
 from fuzz.damage import damaged  # noqa: E402
-from fuzz.dying import events_of, killed_at, without_space  # noqa: E402
+from fuzz.dying import events_of, killed_at, on_full_disk, without_space  # noqa: E402
 from gpo_analysis.records import Record, RecordError, read_record, write_record  # noqa: E402
 from gpo_analysis.runs import RunStatus, latest_record, read_status, write_catalogue, write_status  # noqa: E402
 
@@ -264,10 +267,17 @@ def _interrupted(prepare: Work, work: Work, out: Path, chance: random.Random) ->
     prepare(out)
     at = 1 + chance.randrange(_OPERATIONS[name])
     killing = chance.random() < 0.5
-    end = (killed_at if killing else without_space)(lambda: work(out), out, at)
+    if killing:
+        end = killed_at(lambda: work(out), out, at)
+    elif DISK:
+        end = on_full_disk(lambda: work(out), DISK[0], int(10 ** chance.uniform(1.0, 5.3)))
+    else:
+        end = without_space(lambda: work(out), out, at)
     return Counter({f"{'kill' if killing else 'full disk'}: {end}": 1, "traceback": int(end == "traceback")})
 
 
+DISK: list[Path] = []
+"""A small file system to be filled, where one was given."""
 _OPERATIONS: dict[str, int] = {}
 """Number of file operations of a kind of work."""
 
@@ -308,7 +318,7 @@ def run_trials(trials: int, seed: int, kinds: tuple[str, ...] = tuple(TRIALS)) -
         trial, share = TRIALS[kind]
         chance, total = random.Random(f"{seed} {kind}"), Counter[str]()
         for _ in range(-(-trials // share)):
-            with tempfile.TemporaryDirectory(prefix="fault-") as folder:
+            with tempfile.TemporaryDirectory(prefix="fault-", dir=DISK[0] if DISK else None) as folder:
                 total["trials"] += 1
                 try:
                     total += trial(bench, Path(folder), chance)
@@ -325,8 +335,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=100, help="of each kind (default: 100)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=tuple(TRIALS), action="append", help="only this one; may be repeated")
+    parser.add_argument("--disk", type=Path, metavar="DIR", help="a small file system, filled up for full disks")
     parser.add_argument("--json", action="store_true", help="the counts as JSON")
     options = parser.parse_args(arguments)
+    DISK[:] = [options.disk] if options.disk is not None else []
     counted = run_trials(options.trials, options.seed, tuple(options.kind or TRIALS))
     failed = any(total[fault] for total in counted.values() for fault in FAULTS)
     if options.json:
