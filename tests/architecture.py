@@ -250,6 +250,14 @@ def relative_imports(tree: Tree) -> Iterator[str]:
                 yield f"{name}:{node.lineno} imports relatively"
 
 
+def exports_of_modules(tree: Tree) -> Iterator[str]:
+    """``__all__`` elsewhere than in a package's ``__init__``, which says what is public."""
+    for name, module in tree.modules.items():
+        for node in module.syntax.body:
+            if isinstance(node, ast.Assign) and "__all__" in map(ast.unparse, node.targets) and name != module.package:
+                yield f"{name} declares __all__"
+
+
 def redeclared_arrays(tree: Tree) -> Iterator[str]:
     for name, module in tree.modules.items():
         for node in module.nodes if name != "gpo_analysis.arrays" else ():
@@ -304,6 +312,7 @@ RULES: tuple[Callable[[Tree], Iterator[str]], ...] = (
     clocks,
     computed_imports,
     drawing_in_experiments,
+    exports_of_modules,
     figures_reach_beyond_records,
     redeclared_arrays,
     relative_imports,

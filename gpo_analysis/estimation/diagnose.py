@@ -19,8 +19,6 @@ from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import ReadReport
 from gpo_analysis.statistics import Interval
 
-__all__ = ["Diagnosis", "diagnose"]
-
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _IDLE = 0.05  # of |f′(0)|: a pair whose slope is smaller no longer trains
 

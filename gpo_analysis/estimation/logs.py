@@ -13,9 +13,6 @@ from numpy.typing import ArrayLike
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.reading import LeftOut, OneDocument, ReadReport, Table, number_in, read_table
 
-__all__ = ["TrainingLog", "read_training_log"]
-
-
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
 ACCEPTED = (
