@@ -102,10 +102,8 @@ def write_catalogue(experiments: Sequence[dict[str, str]], out: str | os.PathLik
 
 def read_catalogue(out: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Return the experiments there are; those with records, where nobody noted them or the note is damaged."""
-    path = Path(out) / STATUS / CATALOGUE
-    with suppress(OSError, DamagedFile, KeyError, TypeError):
-        listed = unseal_json(path.read_bytes(), path)["experiments"]
-        return [{part: str(item[part]) for part in ("name", "claim", "figure")} for item in listed]
+    with suppress(OSError, DamagedFile):
+        return _noted(out)
     found = []
     for name in sorted({folder.parent.name for folder in find_records(out)}):
         try:
@@ -114,6 +112,26 @@ def read_catalogue(out: str | os.PathLike[str]) -> list[dict[str, str]]:
             meta = {}
         found.append({"name": name, "claim": str(meta.get("claim", "")), "figure": str(meta.get("figure", ""))})
     return found
+
+
+def damage_of_catalogue(out: str | os.PathLike[str]) -> str:
+    """Return what is wrong with the note that `read_catalogue` reads, as one line; nothing where nothing is."""
+    try:
+        _noted(out)
+    except DamagedFile as error:
+        return f"{error}; run an experiment again, which writes it anew"
+    except OSError:
+        pass
+    return ""
+
+
+def _noted(out: str | os.PathLike[str]) -> list[dict[str, str]]:
+    path = Path(out) / STATUS / CATALOGUE
+    try:
+        listed = unseal_json(path.read_bytes(), path)["experiments"]
+        return [{part: str(item[part]) for part in ("name", "claim", "figure")} for item in listed]
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(f"{path} is no list of experiments") from error
 
 
 def latest_record(out: str | os.PathLike[str], name: str) -> Record:

@@ -12,6 +12,7 @@ from gpo_analysis.files import seal_json
 from gpo_analysis.records import Record, RecordError, write_record
 from gpo_analysis.runs import (
     RunStatus,
+    damage_of_catalogue,
     latest_record,
     read_catalogue,
     read_status,
@@ -81,6 +82,10 @@ def test_the_catalogue_is_what_was_noted_or_else_what_lies_there(tmp_path: Path)
     listed = [{"name": "other", "claim": "x", "figure": "y"}]
     write_catalogue(listed, tmp_path)
     assert read_catalogue(tmp_path) == listed
+    assert damage_of_catalogue(tmp_path) == damage_of_catalogue(tmp_path / "nothing") == ""
     (note,) = (tmp_path / ".status").glob(".*.json")
     note.write_bytes(note.read_bytes().replace(b"other", b"othex"))
     assert read_catalogue(tmp_path) == [{"name": "demo", "claim": "c", "figure": "f"}]
+    assert "is damaged" in damage_of_catalogue(tmp_path)
+    note.write_bytes(seal_json({"experiments": 1}))
+    assert "is no list of experiments" in damage_of_catalogue(tmp_path)

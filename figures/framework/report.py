@@ -15,7 +15,7 @@ from figures.framework.drawing import commit_of, device_of, origin
 from figures.framework.pictures import Drawn, NotShown, read_picture
 from gpo_analysis.files import remove_stale, write_whole
 from gpo_analysis.records import Record, RecordError, find_records
-from gpo_analysis.runs import RunStatus, latest_record, read_catalogue, read_status
+from gpo_analysis.runs import RunStatus, damage_of_catalogue, latest_record, read_catalogue, read_status
 
 COMMITTED = "committed"
 """Folder of the figures drawn from committed results, below that of the fresh ones."""
@@ -83,7 +83,7 @@ def write_report(records: Path, drawings: Path, out: Path, results: Path | None 
     sections = collect(records, drawings, results)
     rows = [row for section in sections for row in (*section.rows, *(section.kept.rows if section.kept else ()))]
     below = Path(os.path.relpath(drawings, out)).as_posix()
-    markdown = to_markdown(sections, below)
+    markdown = to_markdown(sections, below, damage_of_catalogue(records))
     remove_stale(out)
     write_whole(out / "report.json", (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode(), out)
     write_whole(out / "report.md", markdown.encode(), out)
@@ -175,8 +175,17 @@ def _rows(name: str, claim: str, record: Record | None, why: str) -> list[dict[s
     return rows
 
 
-def to_markdown(sections: list[Section], drawings: str) -> str:
-    """Return the report as Markdown; ``drawings`` is the figures' folder as links give it."""
+def to_markdown(sections: list[Section], drawings: str, damage: str = "") -> str:
+    """Return the report as Markdown.
+
+    Parameters
+    ----------
+    sections : list of Section
+    drawings : str
+        The figures' folder as links give it.
+    damage : str
+        What is wrong with the list of experiments, where something is: those without a record are then missing.
+    """
     rows = [row for section in sections for row in section.rows]
     kept = [row for section in sections if section.kept is not None for row in section.kept.rows]
     counts = {verdict: sum(row["holds"] is verdict for row in rows) for verdict in VERDICTS}
@@ -193,6 +202,7 @@ def to_markdown(sections: list[Section], drawings: str) -> str:
             else ""
         ),
         "",
+        *([f"**Experiments without a record are missing here:** {_escaped(damage)}.", ""] if damage else []),
         "| experiment | claim | verdict |",
         "| :--- | :--- | :--- |",
     ]

@@ -256,6 +256,15 @@ def test_a_figure_that_is_not_drawn_is_said(records: Path, tmp_path: Path) -> No
     assert "python -m figures draw losses" in text
 
 
+def test_a_damaged_list_of_experiments_is_named(records: Path, tmp_path: Path) -> None:
+    (note,) = (records / ".status").glob(".*.json")
+    note.write_bytes(note.read_bytes()[:-9])
+    _, out = report(records, tmp_path)
+    text = (out / "report.md").read_text()
+    assert "Experiments without a record are missing here" in text
+    assert "run an experiment again" in text
+
+
 def test_strict_fails_where_a_claim_does_not_hold(records: Path, tmp_path: Path) -> None:
     assert report(records, tmp_path, "--strict")[0] == 1
     good = losses_record([check for check in CHECKS if check["holds"] is not False], "good")
