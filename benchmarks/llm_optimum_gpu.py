@@ -64,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--budget-seconds", type=float, default=430.0, help="of the study, after the check")
     parser.add_argument("--seeds", type=int, nargs="+")
+    parser.add_argument("--stack", type=int, help="policies trained together, where the preset's do not fit")
     parser.add_argument("--commit")
     given = parser.parse_args(arguments)
     start = time.perf_counter()
@@ -74,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"checked after {time.perf_counter() - start:.1f} s", flush=True)
     config: OptimumConfig = dataclasses.replace(preset(given.preset), device=given.device)
+    if given.stack is not None:
+        config = dataclasses.replace(config, stack=given.stack)
     study = given.work / f"optimum-{given.preset}"
 
     def say(line: str) -> None:

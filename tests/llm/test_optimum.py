@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -238,3 +240,20 @@ def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path) -> None:
     assert {"loss", "strength", "seed", "kl", "kl_optimum", "win_rate", "win_rate_optimum", "status"} <= set(
         pd.read_parquet(whole / "policies.parquet").columns
     )
+
+
+def test_what_a_machine_sends_home_becomes_tables_elsewhere(tmp_path: Path) -> None:
+    from benchmarks import llm_optimum_gpu
+
+    away, home = tmp_path / "away", tmp_path / "home"
+    for folder in (away, home):
+        folder.mkdir()
+    words = ["--out", str(away), "--work", str(tmp_path), "--preset", "tiny", "--device", "cpu", "--commit", "abc"]
+    assert llm_optimum_gpu.main([*words, "--seeds", "1"]) == 0
+    assert [path.name for path in away.iterdir()] == ["optimum.tar.gz"]
+    with tarfile.open(away / "optimum.tar.gz") as packed:
+        packed.extractall(home, filter="data")
+    assert not list(home.rglob("*.safetensors"))
+    assert not run_study(preset("tiny"), home / "optimum-tiny", budget_seconds=0.0, say=lambda line: None)
+    assert set(pd.read_parquet(home / "optimum-tiny" / "policies.parquet")["seed"]) == {1}
+    assert json.loads((home / "optimum-tiny" / "run.json").read_text())["pieces"][0]["git"]["commit"] == "abc"

@@ -1,0 +1,269 @@
+"""Is the population optimum reached? f → κ → exact policy → transformer, on fixed prompts with many samples each.
+
+Each policy of ``python -m llm optimum`` (design and derivation: `llm.optimum`) is trained until gradient and KL rest on
+soft labels of all pairs of samples of πref; predicted are KL, win rate and ½E_μ[ρ²] of the exact optimum of the very
+problem it was trained on, with nothing fitted. Five seeds redraw πref, prompts, samples and order. Intervals are
+two-way: seeds are drawn again, and prompts within them. Runaways are counted and enter no median. Predictions and what
+refutes them: docs/predictions/llm-optimum.md. Settings ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.framework import Check, NotRun
+from gpo_analysis.arrays import FloatArray
+
+CLAIM = (
+    "A transformer trained to rest has the KL and win rate of the exact optimum of its loss, at every β and convex f."
+)
+FIGURE = "llm-optimum"
+
+ROOT = Path(__file__).parents[1]
+FILES = ("policies.parquet", "prompts.parquet", "run.json")
+CONVEX = ("logistic", "hinge", "squared", "exponential", "truncated_quadratic")
+SMOOTH = tuple(name for name in CONVEX if name != "hinge")
+LEFT_OUT = ("runaway", "stopped")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which study is read, and what was said of it beforehand.
+
+    Parameters
+    ----------
+    study : str
+        Folder that ``python -m llm optimum`` wrote, under that of GPO_LLM (default out/llm).
+    least_strength : float
+        Least βκ (hinge: β) of the claims.
+    kl_tolerance, win_rate_tolerance, family_tolerance, unseen_tolerance : float
+        Of the median \\|log(KL/KL*)\\|, of the win rate, of ratios of KL between losses, and on unseen samples.
+    resamples, seed : int
+        Of the two-way bootstrap.
+    """
+
+    study: str = "optimum-cpu"
+    least_strength: float = 0.2
+    kl_tolerance: float = 0.1
+    win_rate_tolerance: float = 0.01
+    family_tolerance: float = 0.05
+    unseen_tolerance: float = 0.25
+    resamples: int = 1000
+    seed: int = 0
+
+
+PRESETS = {"quick": Config(), "paper": Config(study="optimum-gpu", resamples=4000)}
+
+
+def _folder(study: str) -> Path:
+    folder = Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / study
+    if not all((folder / name).is_file() for name in FILES):
+        raise NotRun(
+            f"no study {study!r}; run `python -m llm optimum --preset {study.removeprefix('optimum-')} --out "
+            f"FOLDER/{study}` and name FOLDER by GPO_LLM (default out/llm)"
+        )
+    return folder
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell: the study is read whole."""
+    digest = hashlib.sha256()
+    for name in FILES[:2]:
+        digest.update((_folder(config.study) / name).read_bytes())
+    return [{**asdict(config), "sha256": digest.hexdigest()[:16]}]
+
+
+def run(cell: dict[str, Any]) -> pd.DataFrame:
+    """Rows of kind ``policy``, a row a policy, and ``summary``, a row a loss, strength and quantity."""
+    folder = _folder(cell["study"])
+    policies, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
+    provenance = _provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    summaries = pd.DataFrame(summarise(policies, prompts, cell["resamples"], cell["seed"]))
+    return pd.concat(
+        [policies.assign(kind="policy", **provenance), summaries.assign(kind="summary")], ignore_index=True
+    )
+
+
+def _provenance(document: dict[str, Any]) -> dict[str, Any]:
+    """Where the policies were trained: of the study, not of its reading."""
+    pieces = document["pieces"]
+    device = pieces[-1]["device"]
+    return {
+        "study_commit": ", ".join(sorted({str(piece["git"]["commit"]) for piece in pieces})),
+        "study_device": device["accelerator"] or device.get("processor") or device["torch"],
+        "study_threads": pieces[-1]["threads"],
+        "study_finished": pieces[-1]["finished"],
+        "study_pieces": f"{len(pieces)} of {document['planned']}",
+    }
+
+
+def summarise(policies: pd.DataFrame, prompts: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
+    """Medians over seeds with two-way intervals, for each loss and strength, of these quantities.
+
+    ``kl``: |log(KL/KL*)|; ``win_rate``: |win rate − optimum's|; ``held_kl``: as kl, on unseen samples;
+    ``ratio``: log KL/KL(logistic) at equal strength; ``ratio_excess``: that less the same of KL*.
+    """
+    kept = policies[~policies["status"].isin(LEFT_OUT)]
+    keys = ["loss", "strength", "seed"]
+    prompts = prompts.merge(kept[keys], on=keys)
+    columns = ["kl", "kl_optimum", "win_rate", "win_rate_optimum", "held_kl", "held_kl_optimum"]
+    # (strength, loss) → (seeds, prompts, columns); seeds of a loss that ran away are left out
+    values = {
+        key: {int(s): rows[columns].to_numpy() for s, rows in part.groupby("seed")}
+        for key, part in prompts.groupby(["strength", "loss"], sort=False)
+    }
+    found = []
+    for (strength, loss), own in values.items():
+        base = values.get((strength, "logistic"), {})
+        seeds = sorted(own)
+        for name, statistic in _STATISTICS.items():
+            paired = name.startswith("ratio")
+            used = [s for s in seeds if s in base] if paired else seeds
+            if not used or (paired and loss in ("logistic", "hinge")):
+                continue
+            data = [np.concatenate([own[s], base[s]], 1) if paired else own[s] for s in used]
+            value, low, high = two_way(data, statistic, resamples, seed)
+            found.append(
+                {
+                    "loss": loss, "strength": strength, "quantity": name, "value": value, "low": low, "high": high,
+                    "seeds": len(used), "prompts": len(data[0]),
+                }
+            )  # fmt: skip
+    return found
+
+
+def _log_ratio(means: FloatArray, column: int) -> FloatArray:
+    return np.log(means[:, column] / means[:, column + 1])
+
+
+#: From the means over prompts, (seeds, columns), to a number.
+_STATISTICS: dict[str, Callable[[FloatArray], float]] = {
+    "kl": lambda m: float(np.median(np.abs(_log_ratio(m, 0)))),
+    "win_rate": lambda m: float(np.median(np.abs(m[:, 2] - m[:, 3]))),
+    "held_kl": lambda m: float(np.median(np.abs(_log_ratio(m, 4)))),
+    "ratio": lambda m: float(np.median(np.log(m[:, 0] / m[:, 6]))),
+    "ratio_excess": lambda m: float(np.median(_log_ratio(m, 0) - _log_ratio(m, 6))),
+}
+
+
+def two_way(
+    data: list[FloatArray], statistic: Callable[[FloatArray], float], resamples: int, seed: int
+) -> tuple[float, float, float]:
+    """A statistic of means over prompts, with the 95 % interval of seeds drawn again and prompts within them.
+
+    Parameters
+    ----------
+    data : list of array, each of shape (prompts, columns)
+        One a seed.
+    statistic : callable
+        From the means over prompts, (seeds, columns), to a number.
+    resamples, seed : int
+
+    Examples
+    --------
+    >>> one = np.ones((4, 2))
+    >>> two_way([one, one], lambda m: float(np.median(m[:, 0] / m[:, 1])), 10, 0)
+    (1.0, 1.0, 1.0)
+    """
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        seeds = rng.integers(len(data), size=len(data))
+        drawn.append(statistic(np.stack([_again(data[s], rng) for s in seeds])))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return statistic(np.stack([part.mean(0) for part in data])), float(low), float(high)
+
+
+def _again(rows: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Mean over prompts drawn again."""
+    return np.asarray(rows[rng.integers(len(rows), size=len(rows))].mean(0))
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The predictions of docs/predictions/llm-optimum.md, in their order."""
+    policies, rows = table[table["kind"] == "policy"], table[table["kind"] == "summary"]
+    rows = rows[rows["strength"] >= config.least_strength]
+    checks = []
+    for loss in (name for name in CONVEX if name in set(rows["loss"])):
+        claim = (
+            f"{loss}: worst median |log(KL/KL*)| over {'β' if loss == 'hinge' else 'βκ'} ≥ {config.least_strength:g}"
+        )
+        checks.append(_worst(claim, rows[(rows["loss"] == loss) & (rows["quantity"] == "kl")], config.kl_tolerance))
+    convex = rows[rows["loss"].isin(CONVEX)]
+    win = convex[convex["quantity"] == "win_rate"]
+    checks.append(_worst("worst median |win rate − optimum's|, convex f", win, config.win_rate_tolerance))
+    one = rows[(rows["quantity"] == "ratio") & (rows["loss"] == "exponential")]
+    checks.append(_worst("exponential: worst |log KL/KL(logistic)| at equal βκ", one, config.family_tolerance))
+    other = rows[(rows["quantity"] == "ratio_excess") & rows["loss"].isin(("squared", "truncated_quadratic"))]
+    claim = "squared losses: worst |log KL/KL(logistic) − that of the optima| at equal βκ"
+    checks.append(_worst(claim, other, config.kl_tolerance))
+    savage = policies[policies["loss"] == "savage"]
+    if len(savage):
+        away = int(savage["status"].isin(LEFT_OUT).sum())
+        checks.append(Check.at_most(f"Savage: runaways among {len(savage)} policies", 0.0, float(away), 1.0))
+        kl = rows[rows["quantity"] == "kl"].set_index(["loss", "strength"])["value"]
+        if {"savage", "logistic"} <= set(kl.index.get_level_values("loss")):
+            slower = float((kl["savage"] / kl["logistic"]).median())
+            checks.append(
+                Check.at_least("Savage arrives last: its |log(KL/KL*)| over logistic's, median over βκ", 1.0, slower)
+            )
+    part = policies[policies["loss"].isin(CONVEX)]
+    rest = float((part["status"] == "at rest").mean())
+    checks.append(Check.at_least(f"share of {len(part)} policies of convex f at rest", 0.95, rest, 0.05))
+    unseen = rows[(rows["quantity"] == "held_kl") & rows["loss"].isin(SMOOTH)]
+    claim = "unseen samples: worst median |log(KL/KL*)|, smooth convex f"
+    checks.append(_worst(claim, unseen, config.unseen_tolerance))
+    weak = policies[(policies["strength"] <= 0.4) & ~policies["status"].isin(LEFT_OUT)]
+    mass = float(weak["mass"].mean() / weak["mass_reference"].mean())
+    checks.append(Check.at_least("mass on the samples over πref's, βκ ≤ 0.4: not determined by the loss", 1.05, mass))
+    return checks
+
+
+def _worst(claim: str, rows: pd.DataFrame, tolerance: float) -> Check:
+    """The largest of several medians against a tolerance: holds, contradicted, or undecided by its interval."""
+    if not len(rows):
+        return Check.not_run(claim, tolerance, "no such policy, or all ran away")
+    sizes = rows[["value", "low", "high"]].abs()
+    worst = rows.loc[sizes["value"].idxmax()]
+    low, high = sorted((abs(worst["low"]), abs(worst["high"])))
+    low = 0.0 if worst["low"] < 0 < worst["high"] else low
+    at = f"at {worst['loss']}, {worst['strength']:g}: {abs(worst['value']):.3g} [{low:.3g}, {high:.3g}], two-way"
+    beyond = int((sizes["value"] > tolerance).sum())
+    note = f"{at}; {beyond} of {len(rows)} medians beyond {tolerance:g}"
+    sides = [_side(row, tolerance) for row in rows.itertuples()]
+    if False in sides:
+        return Check(claim, tolerance, float(abs(worst["value"])), 0.0, False, f"contradicted: {note}", "at_most")
+    if None in sides:
+        return Check(claim, tolerance, float(abs(worst["value"])), 0.0, None, f"undecided: {note}", "at_most")
+    return Check(claim, tolerance, float(abs(worst["value"])), 0.0, True, note, "at_most")
+
+
+def _side(row: Any, tolerance: float) -> bool | None:
+    """Whether an interval keeps ±tolerance (True), lies beyond it (False), or neither."""
+    if max(abs(row.low), abs(row.high)) <= tolerance:
+        return True
+    return False if row.low > tolerance or row.high < -tolerance else None
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """What was trained, and how near it came."""
+    policies, rows = table[table["kind"] == "policy"], table[table["kind"] == "summary"]
+    counts = policies["status"].value_counts()
+    kl = rows[(rows["quantity"] == "kl") & (rows["strength"] >= config.least_strength)]
+    near = ", ".join(f"{loss} {part['value'].median():.3f}" for loss, part in kl.groupby("loss", sort=False))
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return (
+        f"Study {config.study}: {len(policies)} policies of {policies['seed'].nunique()} seeds "
+        f"({ended}), trained on {policies['study_device'].iloc[0]} "
+        f"at commit {policies['study_commit'].iloc[0][:12]}. Median |log(KL/KL*)| at βκ ≥ {config.least_strength:g}, "
+        f"median over βκ: {near}."
+    )

@@ -1,0 +1,109 @@
+"""The reading of study A: intervals, verdicts and figure, on tables whose answer is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import llm_optimum
+from experiments.framework import NotRun
+from figures import llm_optimum as figure
+from gpo_analysis.records import Record
+
+STRENGTHS, SEEDS, PROMPTS = (0.1, 0.4, 1.6), 4, 12
+
+
+def study(folder: Path, off: dict[str, float], *, spread: float = 0.01, runaway: bool = False) -> None:
+    """Write a study whose KL is the optimum's times e^off, prompt by prompt noisy."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for loss, log_ratio in off.items():
+        for strength in STRENGTHS:
+            for seed in range(SEEDS):
+                least = 0.1 / strength * rng.uniform(0.5, 1.5, PROMPTS)
+                kl = least * np.exp(log_ratio + spread * rng.normal(size=PROMPTS))
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            "prompt": range(PROMPTS), "loss": loss, "strength": strength, "seed": seed, "kl": kl,
+                            "kl_optimum": least, "win_rate": 0.6, "win_rate_optimum": 0.6 + 0.1 * abs(log_ratio),
+                            "held_kl": kl, "held_kl_optimum": least, "mass": 0.4, "mass_reference": 0.3,
+                        }
+                    )
+                )  # fmt: skip
+    prompts = pd.concat(rows, ignore_index=True)
+    policies = prompts.drop(columns="prompt").groupby(["loss", "strength", "seed"], sort=False).mean().reset_index()
+    policies["status"] = "at rest"
+    if runaway:
+        policies.loc[(policies["loss"] == "savage") & (policies["seed"] == 0), ["status", "kl"]] = ["runaway", 1e3]
+    folder.mkdir(parents=True)
+    policies.to_parquet(folder / "policies.parquet")
+    prompts.to_parquet(folder / "prompts.parquet")
+    (folder / "run.json").write_text(
+        '{"planned": 1, "pieces": [{"git": {"commit": "abc"}, "device": {"accelerator": "a GPU", "torch": "cuda"}, '
+        '"threads": 1, "finished": "today"}]}'
+    )
+
+
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: dict[str, float], **more: float) -> pd.DataFrame:
+    monkeypatch.setenv("GPO_LLM", str(tmp_path))
+    study(tmp_path / "optimum-cpu", off, **more)
+    (cell,) = llm_optimum.cells(CONFIG)
+    return llm_optimum.run(cell)
+
+
+CONFIG = dataclasses.replace(llm_optimum.PRESETS["quick"], resamples=200)
+
+
+def test_near_is_held_far_is_contradicted_and_wide_is_undecided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = {"logistic": 0.0, "squared": 0.3, "exponential": 0.01}
+    table = read(tmp_path, monkeypatch, off)
+    verdicts = {check.claim.partition(":")[0]: check.holds for check in llm_optimum.check(CONFIG, table)[:3]}
+    assert verdicts == {"logistic": True, "squared": False, "exponential": True}
+    wide = read(tmp_path / "wide", monkeypatch, {"logistic": 0.09}, spread=0.5)
+    (check,) = [one for one in llm_optimum.check(CONFIG, wide) if one.claim.startswith("logistic")]
+    assert check.holds is None
+    assert check.note.startswith("undecided")
+
+
+def test_ratios_to_logistic_are_those_that_were_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read(tmp_path, monkeypatch, {"logistic": 0.05, "squared": 0.25}, spread=0.0)
+    rows = table[(table["kind"] == "summary") & (table["quantity"] == "ratio_excess")]
+    assert rows["value"].to_numpy() == pytest.approx(0.2, abs=1e-12)
+    assert (rows["low"] <= rows["value"] + 1e-12).all()
+
+
+def test_runaways_are_counted_and_enter_no_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read(tmp_path, monkeypatch, {"logistic": 0.01, "savage": 0.02}, runaway=True)
+    rows = table[(table["kind"] == "summary") & (table["loss"] == "savage") & (table["quantity"] == "kl")]
+    assert (rows["seeds"] == SEEDS - 1).all()
+    assert (rows["value"] < 0.05).all()
+    counted = [one for one in llm_optimum.check(CONFIG, table) if "runaways" in one.claim]
+    assert counted[0].computed == len(STRENGTHS)
+    assert counted[0].holds is False
+    record = Record("llm-optimum", dataclasses.asdict(CONFIG), table)
+    assert "3 ran away" in figure.caption({"llm-optimum": record}).replace("\n", " ")
+    drawn = figure.draw({"llm-optimum": record})
+    assert any("ran away" in text.get_text() for ax in drawn.axes for text in ax.texts)
+    assert "a GPU" in llm_optimum.summary(CONFIG, table)
+
+
+def test_two_way_intervals_are_as_wide_as_seeds_and_prompts_make_them() -> None:
+    """Means of nested normal draws: variance σ²_seed/S + σ²_prompt/(S·P), here by the bootstrap."""
+    rng = np.random.default_rng(1)
+    data = [rng.normal() + rng.normal(size=(30, 1)) for _ in range(40)]
+    _, low, high = llm_optimum.two_way(data, lambda m: float(m.mean()), 2000, 0)
+    expected = np.sqrt(np.var([d.mean() for d in data]) / 40 + np.mean([d.var() for d in data]) / (40 * 30))
+    assert (high - low) / (2 * 1.96) == pytest.approx(expected, rel=0.1)
+
+
+def test_a_study_that_is_not_there_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPO_LLM", str(tmp_path))
+    with pytest.raises(NotRun, match="python -m llm optimum --preset cpu"):
+        llm_optimum.cells(CONFIG)
