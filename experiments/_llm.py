@@ -82,7 +82,9 @@ def last_rows(table: pd.DataFrame, arm: str = "fresh") -> pd.DataFrame:
 def best_of_n_rows(study: str) -> pd.DataFrame:
     """Best-of-n as rows of kind ``best_of_n``."""
     rows = pd.DataFrame(read_baseline(study)["best_of_n"])
-    return rows.rename(columns={"kl_bound": "kl"}).assign(kind="best_of_n", loss="best_of_n", study=study)
+    if "kl" not in rows:  # studies of before it was computed from the levels of reward
+        rows = rows.rename(columns={"kl_bound": "kl"})
+    return rows.assign(kind="best_of_n", loss="best_of_n", study=study)
 
 
 @functools.lru_cache(maxsize=8)

@@ -12,6 +12,8 @@ from llm.policy.logprobs import response_logprobs
 from llm.policy.packing import Ids, response_rows
 
 ORDERS = (1, 2, 4)
+TRUE = 0  # stands for the loss itself among the orders of its series
+PAIRS = 32  # whose graph is in memory at a time
 
 
 def compare_gradients(
@@ -53,31 +55,47 @@ def compare_gradients(
     dict
         ``gradient_norm``; for each order k ``cosine_k`` and ``relative_error_k``, |g_k − g| / |g|.
     """
-    batch = response_rows([*prompts, *prompts], [*chosen, *rejected]).to(model.device)
-    logps = response_logprobs(model, batch)[0]
-    reference = torch.as_tensor(reference_logps, dtype=logps.dtype, device=logps.device)
-    rho = (logps[: len(prompts)] - reference[:, 0]) - (logps[len(prompts) :] - reference[:, 1])
-    z = (beta * rho).detach().double()
-    soft = torch.ones_like(z) if p is None else torch.as_tensor(p, dtype=torch.float64, device=z.device)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-
-    def gradient(weights: torch.Tensor) -> torch.Tensor:
-        parts = torch.autograd.grad(
-            (weights.to(rho) * rho).mean() * beta, parameters, retain_graph=True, allow_unused=True
-        )
-        return torch.cat([part.flatten().double() for part in parts if part is not None])
-
-    true = gradient(soft * loss.derivative(z) - (1 - soft) * loss.derivative(-z))
+    count = len(prompts)
+    parameters = [value for value in model.parameters() if value.requires_grad]
+    soft = torch.ones(count, dtype=torch.float64) if p is None else torch.as_tensor(p, dtype=torch.float64)
+    base = torch.as_tensor(reference_logps)
+    sums: dict[int, torch.Tensor] = {}
+    for start in range(0, count, PAIRS):
+        part = slice(start, start + PAIRS)
+        rho = _margins(model, prompts[part], chosen[part], rejected[part], base[part])
+        z = (beta * rho).detach().double()
+        for order, weights in _weights(loss, z, soft[part].to(z.device), orders).items():
+            pieces = torch.autograd.grad(
+                (weights.to(rho) * rho).sum() * (beta / count), parameters, retain_graph=True, allow_unused=True
+            )
+            piece = torch.cat([one.flatten().double() for one in pieces if one is not None])
+            sums[order] = sums[order] + piece if order in sums else piece
+    true = sums[TRUE]
     found = {"gradient_norm": float(true.norm())}
     size = max(float(true.norm()), 1e-300)
+    for order in orders:
+        expanded = sums[order]
+        found[f"cosine_{order}"] = float(true @ expanded) / (size * max(float(expanded.norm()), 1e-300))
+        found[f"relative_error_{order}"] = float((expanded - true).norm()) / size
+    return found
+
+
+def _margins(model: Any, prompts: Ids, chosen: Ids, rejected: Ids, base: torch.Tensor) -> torch.Tensor:
+    """(n,) ρ of some pairs, with autograd; ``base`` is (n, 2) of the reference."""
+    batch = response_rows([*prompts, *prompts], [*chosen, *rejected]).to(model.device)
+    logps = response_logprobs(model, batch)[0]
+    reference = base.to(logps)
+    return (logps[: len(prompts)] - reference[:, 0]) - (logps[len(prompts) :] - reference[:, 1])
+
+
+def _weights(loss: MarginLoss, z: torch.Tensor, soft: torch.Tensor, orders: Sequence[int]) -> dict[int, torch.Tensor]:
+    """What ∇ρ is weighted with, but for β/n: by f itself under `TRUE`, by its series to each order."""
+    found = {TRUE: soft * loss.derivative(z) - (1 - soft) * loss.derivative(-z)}
     at_zero = torch.zeros(1, dtype=torch.float64)
     series, term, sign = torch.zeros_like(z), torch.ones_like(z), 1
     for order in range(1, max(orders) + 1):
         series = series + float(loss.derivative(at_zero, order)) * (soft - sign * (1 - soft)) * term
         term, sign = term * z / order, -sign
         if order in orders:
-            expanded = gradient(series)
-            product = float(true @ expanded) / (size * max(float(expanded.norm()), 1e-300))
-            found[f"cosine_{order}"] = product
-            found[f"relative_error_{order}"] = float((expanded - true).norm()) / size
+            found[order] = series
     return found

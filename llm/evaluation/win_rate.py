@@ -139,6 +139,8 @@ class BestOfN:
     ----------
     n : int
         Number of samples.
+    kl : float
+        Mean over prompts of its KL to πref in nats, by the levels of reward in the pool (`best_of_n_kl`).
     kl_bound : float
         log n − (n − 1)/n, an upper bound of its KL to πref, exact where no two responses have the same reward
         (Beirami et al., arXiv 2401.01879).
@@ -149,6 +151,7 @@ class BestOfN:
     """
 
     n: int
+    kl: float
     kl_bound: float
     result: WinRate
     mean_reward: float
@@ -185,7 +188,40 @@ def best_of_n(pool: ArrayLike, opponents: ArrayLike, n: int) -> BestOfN:
     won = (difference > 0).mean(2) @ weights + 0.5 * tied
     low, high = interval(won)
     result = WinRate(float(won.mean()), low, high, float(tied.mean()), len(won))
-    return BestOfN(n, math.log(n) - (n - 1) / n, result, float((rewards @ weights).mean()))
+    kl = float(np.mean([best_of_n_kl(np.unique(row, return_counts=True)[1] / size, n) for row in rewards]))
+    return BestOfN(n, kl, math.log(n) - (n - 1) / n, result, float((rewards @ weights).mean()))
+
+
+def best_of_n_kl(levels: ArrayLike, n: int) -> float:
+    """KL of the best of n draws to one draw, in nats, from the probabilities of the levels of reward.
+
+    Among draws of the greatest reward any is taken alike, so that within a level responses keep their proportions and
+    the KL is that of the levels: level k has probability p_k, the best of n has it with F_kⁿ − F_{k−1}ⁿ, F_k = p_1 +
+    … + p_k. It is log n − (n − 1)/n where no two responses have the same reward (Beirami et al., arXiv 2401.01879).
+
+    Parameters
+    ----------
+    levels : array, shape (k,)
+        Probabilities of the levels, from the lowest reward up; they sum to 1.
+    n : int
+        1 or more.
+
+    Raises
+    ------
+    ValueError
+        For numbers that are no probabilities, or n below 1.
+
+    Examples
+    --------
+    >>> best_of_n_kl([1.0], 4), round(best_of_n_kl([0.5, 0.5], 2), 6)  # ¼ log ½ + ¾ log 3/2
+    (0.0, 0.130812)
+    """
+    p = np.asarray(levels, dtype=np.float64)
+    if p.ndim != 1 or not len(p) or not (p > 0).all() or abs(p.sum() - 1) > 1e-9 or n < 1:
+        raise ValueError(f"levels are {levels}, n is {n}; accepted are positive numbers that sum to 1, and 1 or more")
+    edges = np.concatenate([[0.0], np.cumsum(p)[:-1], [1.0]])
+    best = np.diff(edges**n)
+    return float(np.sum(best[best > 0] * np.log(best[best > 0] / p[best > 0])))
 
 
 def _log_choose(n: ArrayLike, k: int) -> FloatArray:

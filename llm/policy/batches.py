@@ -32,7 +32,8 @@ class TokenizedPairs:
     Raises
     ------
     ValueError
-        For an empty prompt, a completion of zero tokens (its log-probability would be 0 whatever the policy, or NaN
+        For an empty prompt, a token below 0, a completion of zero tokens (its log-probability would be 0 whatever the
+        policy, or NaN
         as a mean), a p outside [0, 1], lengths that differ, no pairs at all.
 
     Examples
@@ -61,6 +62,10 @@ class TokenizedPairs:
             for index, row in enumerate(getattr(self, name)):
                 if not len(row):
                     raise ValueError(f"{name} of pair {index} has no token; a {what} needs one or more")
+            negative = [index for index, row in enumerate(getattr(self, name)) if len(row) and min(row) < 0]
+            if negative:
+                index = negative[0]
+                raise ValueError(f"{name} of pair {index} has the token {min(getattr(self, name)[index])}; ids are ≥ 0")
         outside = np.flatnonzero(~((self.p >= 0) & (self.p <= 1)))
         if outside.size:
             raise ValueError(f"p of pair {outside[0]} is {self.p[outside[0]]}; accepted is a probability from 0 to 1")

@@ -119,6 +119,8 @@ def load_model(
 ) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer from a folder or, by name, from the hub.
 
+    Code that comes with a model is never run: a model that needs it is refused.
+
     Parameters
     ----------
     source : path
@@ -155,7 +157,9 @@ def load_model(
     if looks_local and not (Path(text) / "config.json").is_file():
         raise FileNotFoundError(f"{text} is no folder with a model: it has no config.json")
     with _no_bars():
-        model = AutoModelForCausalLM.from_pretrained(text, dtype=getattr(torch, dtype), use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            text, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+        )
     tokenizer = load_tokenizer(tokenizer_source or text, pad_token=pad_token)
     check_tokenizer(tokenizer, model)
     if lora is not None:

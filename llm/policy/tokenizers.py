@@ -111,7 +111,7 @@ def load_tokenizer(source: str | os.PathLike[str], *, pad_token: str | None = No
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(os.fspath(source))
+    tokenizer = AutoTokenizer.from_pretrained(os.fspath(source), trust_remote_code=False)
     return check_tokenizer(tokenizer, pad_token=pad_token)
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from llm.data.types import Example, Pair, Reward, read_pairs, write_lines, write_pairs
+from gpo_analysis.files import DamagedFile, read_sealed, write_sealed
+from llm.data.types import Example, Pair, Reward, read_pairs, write_pairs
 from llm.policy.lengths import fitting
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint
@@ -159,12 +160,22 @@ def _sampled(
     # another key's parts are of another configuration
     parts = root / "parts" / key
     for start in tqdm(range(0, len(examples), config.chunk), desc="sampling pairs", disable=not progress):
-        part = parts / f"{start:08d}.jsonl"
-        if not part.is_file():
+        part = parts / f"{start:08d}.json"
+        rows = _read_part(part, f"samples {key} from {start}")
+        if rows is None:
             rows = _draw(model, tokenizer, examples, range(start, min(start + config.chunk, len(examples))), config)
-            write_lines((asdict(row) for row in rows), part)
-        found += [_Drawn(**json.loads(line)) for line in part.read_text(encoding="utf-8").split("\n") if line]
+            data = json.dumps([asdict(row) for row in rows], ensure_ascii=False).encode()
+            write_sealed(part, data, f"samples {key} from {start}")
+        found += rows
     return found
+
+
+def _read_part(path: Path, name: str) -> list[_Drawn] | None:
+    """Samples that were written under this name; None where there are none, or not what was written."""
+    try:
+        return [_Drawn(**row) for row in json.loads(read_sealed(path, name))]
+    except (OSError, DamagedFile):
+        return None
 
 
 def _draw(model: Any, tokenizer: Any, examples: Sequence[Example], indices: range, config: PairsConfig) -> list[_Drawn]:

@@ -63,7 +63,10 @@ class RewardConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0.0:
+        for name in ("weight_decay", "max_grad_norm"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is a finite number, 0 or more")
+        if self.epochs < 1 or self.batch_size < 1 or not 0.0 < self.learning_rate < math.inf:
             raise ValueError(
                 f"epochs {self.epochs}, batch_size {self.batch_size}, learning_rate {self.learning_rate}: "
                 "accepted are ≥ 1, ≥ 1 and > 0"

@@ -159,6 +159,12 @@ def latest_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
     return found[-1] if found else None
 
 
+def remove_checkpoints(folder: str | os.PathLike[str]) -> None:
+    """Remove every checkpoint of a folder, and what a killed process left of one."""
+    for path in (*Path(folder).glob("step-*"), *Path(folder).glob(f"{_UNFINISHED}*")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _checkpoints(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("step-*") if (path / INDEX).is_file())
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from gpo_analysis.files import sync_folder, temporary_folder
 
 
 @contextmanager
@@ -27,14 +27,11 @@ def new_folder(folder: str | os.PathLike[str], *, replaces: Sequence[str] = ()) 
     strange = {path.name for path in target.iterdir()} - set(replaces) if replaces and target.is_dir() else set()
     if strange:
         raise ValueError(f"{target} holds {', '.join(sorted(strange))}; it is not replaced")
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    fresh.chmod(0o755)
-    try:
+    with temporary_folder(target.parent) as temporary:  # removed whatever happens, by the next writer after a kill
+        fresh = temporary / target.name
+        fresh.mkdir()
         yield fresh
-        aside = fresh.with_name(fresh.name + ".old")
         if target.exists():
-            target.rename(aside)
+            target.rename(temporary / "replaced")
         fresh.rename(target)
-        shutil.rmtree(aside, ignore_errors=True)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        sync_folder(target.parent)

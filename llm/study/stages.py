@@ -266,8 +266,9 @@ def measure_baseline(
         pool = setting.config.evaluation.best_of_pool
         rows = [
             {
-                "n": row.n, "kl_bound": row.kl_bound, "mean_reward": row.mean_reward, "win_rate": row.result.win_rate,
-                "win_rate_low": row.result.low, "win_rate_high": row.result.high, "ties": row.result.ties,
+                "n": row.n, "kl": row.kl, "kl_bound": row.kl_bound, "mean_reward": row.mean_reward,
+                "win_rate": row.result.win_rate, "win_rate_low": row.result.low,
+                "win_rate_high": row.result.high, "ties": row.result.ties,
             }
             for row in best_of_n_table(against(), pool=pool)
         ]  # fmt: skip
@@ -282,7 +283,7 @@ def measure_baseline(
         report = {"best_of_n": rows, "reference_rewards": rewards.tolist()}
         mark_done(folder, key, report)
     best = report["best_of_n"][-1]
-    line = f"best of {best['n']}: win rate {best['win_rate']:.3f} at KL ≤ {best['kl_bound']:.2f} nats"
+    line = f"best of {best['n']}: win rate {best['win_rate']:.3f} at KL {best['kl']:.2f} nats"
     return Outcome(report, line, {"baseline": report})
 
 

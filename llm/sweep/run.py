@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from gpo_analysis.arrays import FloatArray
 from llm.devices import on_first, own_share, spread, this_rank, wait_for_all
 from llm.policy.batches import TokenizedPairs
-from llm.storage.checkpoints import load_tensors, save_tensors
+from llm.storage.checkpoints import load_tensors, remove_checkpoints, save_tensors
 from llm.storage.reports import finished_report, mark_done
 from llm.sweep.export import PolicyFile, expected_policies, export_policy, is_whole, policy_file
 from llm.sweep.inputs import SweepInputs
@@ -266,6 +266,5 @@ def _train_once(job: _Job, stack: Sequence[SweepCell], folder: Path, key: str) -
     save_tensors({"trace": torch.from_numpy(result.trace)}, folder / TRACE_FILE, {"key": key})
     report = {"cells": [asdict(cell) for cell in stack], "statuses": result.statuses, "steps": steps}
     mark_done(folder, key, report, [TRACE_FILE])
-    for checkpoint in folder.glob("step-*"):  # the policies are exported: nothing goes on from it
-        shutil.rmtree(checkpoint, ignore_errors=True)
+    remove_checkpoints(folder)  # the policies are exported: nothing goes on from them
     return True

@@ -64,8 +64,8 @@ class StackedOptimizer(ABC):
     """
 
     def __init__(self, parameters: Mapping[str, torch.Tensor], *, weight_decay: float = 0.0) -> None:
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay is {weight_decay}; accepted is 0 or more")
+        if not 0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay is {weight_decay}; accepted is a finite number, 0 or more")
         self.parameters = dict(parameters)
         self.weight_decay = weight_decay
         self.steps = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gpo_analysis.arrays import IntArray
+from gpo_analysis.files import DamagedFile, check_folder, seal_folder
 from llm.data.types import Example
 from llm.policy.models import save_model
 from llm.policy.tokenizers import fingerprint
@@ -28,6 +30,7 @@ from llm.storage.reports import finished_report, mark_done, stage_key
 from llm.training.likelihood import negative_log_likelihood, token_rows
 from llm.training.quality import held_out_loss
 
+_SEAL = "checkpoint of the fine-tuning {}"
 _CHUNK = 16  # batches sorted by length together, so that little is padded
 
 
@@ -76,7 +79,10 @@ class SftConfig:
         for name in ("decay", "prompt_weight"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is 0 to 1")
-        if not self.learning_rate > 0.0 or self.warmup < 0:
+        for name in ("weight_decay", "max_grad_norm"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is a finite number, 0 or more")
+        if not 0.0 < self.learning_rate < math.inf or self.warmup < 0:
             raise ValueError(f"learning_rate is {self.learning_rate}, warmup {self.warmup}; accepted is > 0 and ≥ 0")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype is {self.dtype!r}; accepted are float32 and bfloat16")
@@ -265,18 +271,22 @@ def _checkpoint(root: Path, key: str, model: Any, optimizer: Any, losses: list[f
 
     with new_folder(root) as fresh:
         save_tensors(model, str(fresh / "model.safetensors"))
-        torch.save({"key": key, "optimizer": optimizer.state_dict(), "losses": losses}, fresh / "state.pt")
+        torch.save({"optimizer": optimizer.state_dict(), "losses": losses}, fresh / "state.pt")
+        seal_folder(fresh, _SEAL.format(key))
 
 
 def _resume(root: Path, key: str, model: Any, optimizer: Any) -> list[float]:
     import torch
     from safetensors.torch import load_model as load_tensors
 
-    if not (root / "state.pt").is_file():
+    if not root.is_dir():
+        return []
+    try:
+        check_folder(root, _SEAL.format(key))
+    except DamagedFile as error:
+        print(f"{error}; fine-tuning starts anew", file=sys.stderr)
         return []
     state = torch.load(root / "state.pt", weights_only=True, map_location=model.device)
-    if state["key"] != key:
-        return []
     load_tensors(model, str(root / "model.safetensors"))
     optimizer.load_state_dict(state["optimizer"])
     return list(state["losses"])

@@ -35,9 +35,10 @@ from llm.training.lora_stacks import make_stack
 from llm.training.objective import StackedObjective
 from llm.training.optimizers import SGD, Adafactor, AdamW, StackedOptimizer, clip_gradients, gradient_norms
 from llm.training.stacked import Stack
-from llm.training.trace import TRACE, StackResult
+from llm.training.trace import NAN, TRACE, StackResult
 
 OnCheckpoint = Callable[[int, int, Any], None]
+_NEAR_OVERFLOW = 1e15  # far from 3e38, so that no step from below it ends in infinity
 
 
 class OtherRunError(ValueError):
@@ -163,6 +164,7 @@ class _Run:
         self.alive = torch.ones(len(cells), dtype=torch.bool, device=self.device)
         self.statuses = ["running"] * len(cells)
         self.trace = torch.full((config.steps, len(cells), len(TRACE)), math.nan, dtype=torch.float64)
+        self.largest = self._sizes()  # after the last step
         self.step = 0
 
     def resume(self) -> None:
@@ -186,6 +188,7 @@ class _Run:
         self.stack.load({name: tensors[f"parameter/{name}"] for name in self.stack.parameters})
         self.optimizer.load({k.removeprefix("moment/"): v for k, v in tensors.items()}, self.step)
         self.trace[: self.step] = tensors["trace"]
+        self.largest = self._sizes()
         self.statuses = list(meta["statuses"])
         self.alive = torch.tensor([not status.startswith("nan") for status in self.statuses], device=self.device)
 
@@ -211,7 +214,7 @@ class _Run:
                     self.save()
 
     def take_step(self) -> None:
-        """One step of the optimiser; cells whose loss or gradient is not finite are stopped before it."""
+        """One step of the optimiser; cells whose loss, gradient or update is not finite are stopped before it."""
         config = self.config
         rows = batch_rows(len(self.pairs), config.batch_size, self.step, self.cells[0].seed)
         sums = torch.zeros(len(self.cells), len(TRACE) - 1, dtype=torch.float64, device=self.device)
@@ -223,12 +226,13 @@ class _Run:
         sound = torch.isfinite(means[:, 0]) & torch.isfinite(norms)
         seen = torch.cat([means, norms[:, None]], 1)
         self.trace[self.step, self.alive.cpu()] = seen[self.alive].cpu()
-        for index in (self.alive & ~sound).nonzero()[:, 0].tolist():
-            self._stop(index, rows)
-        self.alive &= sound
+        self._stop(self.alive & ~sound, rows)
         if config.max_grad_norm is not None:
             clip_gradients(gradients, norms, config.max_grad_norm)
-        self.optimizer.step(gradients, self.rates * config.rate(self.step), self.alive)
+        rates = self.rates * config.rate(self.step)
+        kept = self._at_risk(rates * norms)
+        self.optimizer.step(gradients, rates, self.alive)
+        self._stop(self.alive & ~self._restored(kept), rows)
         for parameter in self.stack.parameters.values():
             parameter.grad = None
         self.step += 1
@@ -250,20 +254,48 @@ class _Run:
             parts = (loss, rho, 0.5 * rho**2, (margin.abs() > 1).to(rho), ratios[..., 0], ratios[..., 1])
             return torch.stack([part.double().sum(1) for part in parts], 1)
 
-    def _stop(self, index: int, rows: IntArray) -> None:
-        """Stop a cell, keep its parameters and say what it met."""
+    @torch.no_grad()
+    def _at_risk(self, moves: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Copies of the parameters, where a step might take some beyond what a float holds; else nothing."""
+        near = (self.largest > _NEAR_OVERFLOW) | (moves > _NEAR_OVERFLOW)
+        if not bool((near & self.alive).any()):
+            return {}
+        return {name: value.clone() for name, value in self.stack.parameters.items()}
+
+    @torch.no_grad()
+    def _restored(self, kept: dict[str, torch.Tensor]) -> torch.Tensor:
+        """(R,) whether each cell's parameters are finite; those that are not are put back to what they were."""
+        self.largest = self._sizes()
+        sound = torch.isfinite(self.largest)
+        for index in (~sound).nonzero()[:, 0].tolist():
+            start = dict(self.stack.template.named_parameters())  # where no copy was made: no step leaps that far
+            for name, value in self.stack.parameters.items():
+                value[index] = kept[name][index] if kept else start[name]
+            self.largest[index] = 0.0
+        return sound
+
+    @torch.no_grad()
+    def _sizes(self) -> torch.Tensor:
+        """(R,) the largest parameter of each cell, in absolute value."""
+        sizes = [value.abs().flatten(1).amax(1).float() for value in self.stack.parameters.values()]
+        return torch.stack(sizes).amax(0)
+
+    def _stop(self, which: torch.Tensor, rows: IntArray) -> None:
+        """Stop the cells of (R,) booleans, keep their parameters and say what they met."""
         step = self.step + 1
-        self.statuses[index] = f"nan at step {step}"
-        met = dict(zip(TRACE, self.trace[self.step, index].tolist(), strict=True))
-        save_tensors(
-            {name: value[index] for name, value in self.stack.parameters.items()},
-            self.folder / f"stopped-{self.cells[index].key}.safetensors",
-            {
-                "step": str(step),
-                "met": json.dumps({k: str(v) for k, v in met.items()}),
-                "rows": json.dumps(rows.tolist()),
-            },
-        )
+        for index in which.nonzero()[:, 0].tolist():
+            self.statuses[index] = f"{NAN}{step}"
+            met = dict(zip(TRACE, self.trace[self.step, index].tolist(), strict=True))
+            save_tensors(
+                {name: value[index] for name, value in self.stack.parameters.items()},
+                self.folder / f"stopped-{self.cells[index].key}.safetensors",
+                {
+                    "step": str(step),
+                    "met": json.dumps({k: str(v) for k, v in met.items()}),
+                    "rows": json.dumps(rows.tolist()),
+                },
+            )
+        self.alive &= ~which
 
     def save(self) -> None:
         """Write a checkpoint."""

@@ -14,13 +14,14 @@ import gpo_analysis as gpo
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import llm.evaluation.expansion  # noqa: E402
 from llm.data.world import generate, vocabulary  # noqa: E402
 from llm.evaluation.evaluate import HeldOutPairs, best_of_n_table, evaluate, prepare  # noqa: E402
 from llm.evaluation.expansion import compare_gradients  # noqa: E402
 from llm.evaluation.margins import margins, on_policy_mu_squared, taylor_radius  # noqa: E402
 from llm.evaluation.signatures import signature  # noqa: E402
 from llm.evaluation.texts import dependence, describe, distinct  # noqa: E402
-from llm.evaluation.win_rate import best_of_n, compare, interval, length_controlled, win_rate  # noqa: E402
+from llm.evaluation.win_rate import best_of_n, best_of_n_kl, compare, interval, length_controlled, win_rate  # noqa: E402
 from llm.policy.logprobs import along, logprobs_of, response_logprobs  # noqa: E402
 from llm.policy.models import LlamaSize, small_llama  # noqa: E402
 from llm.policy.packing import response_rows  # noqa: E402
@@ -88,6 +89,24 @@ def test_best_of_n_agrees_with_every_subset() -> None:
         assert found.kl_bound == pytest.approx(np.log(n) - (n - 1) / n)
     with pytest.raises(ValueError, match="accepted is 1 to 6"):
         best_of_n(pool, theirs, 7)
+
+
+def test_the_kl_of_best_of_n_agrees_with_every_draw() -> None:
+    """By enumeration of all n-tuples of draws; ties go to any of the best, alike."""
+    pi, rewards = np.array([0.1, 0.2, 0.3, 0.25, 0.15]), np.array([1.0, 0.0, 1.0, 2.0, 0.0])
+    levels = [0.35, 0.4, 0.25]
+    for n in (1, 2, 3, 4):
+        best = np.zeros(5)
+        for draw in itertools.product(range(5), repeat=n):
+            top = [i for i in draw if rewards[i] == max(rewards[j] for j in draw)]
+            for i in top:
+                best[i] += np.prod(pi[list(draw)]) / len(top)
+        assert best_of_n_kl(levels, n) == pytest.approx(float(np.sum(best * np.log(best / pi))), abs=1e-12)
+    fine = np.full(4000, 1 / 4000)
+    assert best_of_n_kl(fine, 8) == pytest.approx(np.log(8) - 7 / 8, abs=2e-3)  # no ties: the known value
+    for bad in ([0.5], [0.5, -0.5, 1.0], []):
+        with pytest.raises(ValueError, match="sum to 1"):
+            best_of_n_kl(bad, 2)
 
 
 def test_length_control_changes_nothing_where_length_says_nothing() -> None:
@@ -234,7 +253,7 @@ def test_kl_of_samples_agrees_with_enumeration() -> None:
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("name", gpo.PAPER_LOSSES)
 def test_the_gradient_is_that_of_the_loss_and_its_series_closes_in(
-    models: tuple[Any, Any], name: str, soft: bool
+    models: tuple[Any, Any], name: str, soft: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy, reference = models
     loss = gpo.get_loss(name)
@@ -261,6 +280,10 @@ def test_the_gradient_is_that_of_the_loss_and_its_series_closes_in(
     else:
         assert found["relative_error_4"] < found["relative_error_2"] < found["relative_error_1"]
     assert found["cosine_4"] == pytest.approx(1, abs=1e-2)
+    monkeypatch.setattr(llm.evaluation.expansion, "PAIRS", 2)  # a part at a time: the same numbers
+    parts = compare_gradients(policy, prompts, chosen, rejected, base, loss, 0.05, p=p)
+    for key, value in found.items():
+        assert parts[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key
 
 
 @pytest.fixture(scope="module")

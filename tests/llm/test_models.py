@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,11 @@ from llm.policy.models import (
     add_lora,
     count_parameters,
     load_model,
-    new_folder,
     save_model,
     small_llama,
 )
 from llm.storage.checksums import checksum_model
+from llm.storage.folders import new_folder
 
 IDS = torch.tensor([[4, 5, 6, 7]])
 
@@ -51,7 +54,7 @@ def test_saved_as_safetensors_and_loaded_the_same(tmp_path: Path, tiny_model: An
     assert tokenizer.get_vocab() == word_tokenizer.get_vocab()
     half, _ = load_model(tmp_path / "model", dtype="bfloat16")
     assert half.dtype == torch.bfloat16
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert files_of(tmp_path, 1) == ["model"]
 
 
 def test_a_full_disk_leaves_the_previous_model(
@@ -70,7 +73,14 @@ def test_a_full_disk_leaves_the_previous_model(
     with pytest.raises(OSError, match="No space left"):
         save_model(tiny_model, word_tokenizer, tmp_path / "model")
     assert checksum_model(load_model(tmp_path / "model")[0]) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert files_of(tmp_path, 1) == ["model"]
+
+
+def files_of(folder: Path, depth: int) -> list[str]:
+    """What lies in a folder, and nothing in its place for temporaries."""
+    assert [path.name for path in (folder / ".tmp").iterdir()] == ["lock"]
+    found = [path.relative_to(folder) for path in folder.rglob("*")]
+    return sorted(path.as_posix() for path in found if len(path.parts) <= depth and path.parts[0] != ".tmp")
 
 
 def test_new_folder_takes_the_place_of_the_old(tmp_path: Path) -> None:
@@ -85,7 +95,7 @@ def test_new_folder_takes_the_place_of_the_old(tmp_path: Path) -> None:
         pass
     with pytest.raises(RuntimeError, match="stop"), new_folder(tmp_path / "x" / "y") as fresh:
         raise RuntimeError("stop")
-    assert [path.name for path in (tmp_path / "x").rglob("*")] == ["y", "two"]
+    assert files_of(tmp_path / "x", 2) == ["y", "y/two"]
 
 
 def test_lora_starts_as_the_model_and_trains_little(tmp_path: Path, tiny_model: Any, word_tokenizer: Any) -> None:
@@ -103,6 +113,27 @@ def test_lora_from_a_folder(tmp_path: Path, tiny_model: Any, word_tokenizer: Any
     adapted, _ = load_model(tmp_path / "model", lora=LoraSettings(rank=2))
     assert all(("lora_" in name) == p.requires_grad for name, p in adapted.named_parameters())
     assert torch.equal(logits(adapted), logits(tiny_model))
+
+
+def test_code_that_comes_with_a_model_is_never_run(
+    tmp_path: Path, tiny_model: Any, word_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a class of the folder's own, nor one put in the place of a known one, nor where "yes" is answered."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n" * 9))
+    for number, kind in enumerate(("llama", "own")):
+        folder = tmp_path / kind
+        save_model(tiny_model, word_tokenizer, folder)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config |= {"model_type": kind, "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        ran = tmp_path / f"ran-{number}"
+        (folder / "own.py").write_text(f"open({str(ran)!r}, 'w')\nclass Own: pass\n", encoding="utf-8")
+        if kind == "llama":
+            assert torch.equal(logits(load_model(folder)[0]), logits(tiny_model))
+        else:
+            with pytest.raises(ValueError, match="trust_remote_code"):
+                load_model(folder)
+        assert not ran.exists()
 
 
 def test_bad_input(tmp_path: Path, tiny_model: Any, word_tokenizer: Any) -> None:

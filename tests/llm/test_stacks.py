@@ -25,7 +25,7 @@ from llm.policy.batches import TokenizedPairs, batch_rows
 from llm.policy.logprobs import pair_logprobs, reference_logprobs
 from llm.policy.models import LoraSettings, add_lora
 from llm.policy.packing import pack
-from llm.storage.checkpoints import latest_checkpoint
+from llm.storage.checkpoints import latest_checkpoint, load_tensors
 from llm.sweep.export import load_cell
 from llm.sweep.measure import measure_stack_size
 from llm.sweep.plan import plan_stacks
@@ -367,6 +367,24 @@ def test_a_stack_of_stopped_cells_ends(tmp_path: Path, capsys: pytest.CaptureFix
     assert latest_checkpoint(tmp_path) is not None
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "adafactor"])
+def test_a_stopped_cell_keeps_no_infinite_parameters(tmp_path: Path, optimizer: str) -> None:
+    """Finite losses and gradients, and a step that leaves the range of floats: the step is not taken."""
+    wild, good = SweepCell("logistic", 0.3, 0, 1e38), SweepCell("logistic", 0.3, 0, 1e-3)
+    config = TrainConfig(6, batch_size=6, optimizer=optimizer, max_grad_norm=None, weight_decay=10.0)
+    found = train([wild, good], config, tmp_path / "both")
+    assert found.statuses[0].startswith("nan at step ")
+    assert found.statuses[1] == "finished"
+    for run in (0, 1):
+        assert all(bool(torch.isfinite(p).all()) for p in found.stack.cell(run).parameters())
+    step = int(found.statuses[0].split()[-1])
+    assert step > 1 or apart(found.stack.cell(0), MODEL) == 0.0, "its parameters are those before the step"
+    stopped = load_tensors(tmp_path / "both" / f"stopped-{wild.key}.safetensors")[0]
+    assert all(bool(torch.isfinite(value).all()) for value in stopped.values())
+    alone = train([good], config, tmp_path / "alone")
+    assert apart(found.stack.cell(1), alone.stack.cell(0)) < 1e-5
+
+
 def test_a_full_disk_while_saving_leaves_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells, config = cells_at(1e-3), TrainConfig(6, batch_size=4, checkpoint_every=2)
     whole = train(cells, config, tmp_path / "whole")
@@ -389,7 +407,8 @@ def test_a_full_disk_while_saving_leaves_a_run_that_goes_on(tmp_path: Path, monk
     [
         ({"steps": 0}, "steps"), ({"accumulation": 5}, "accumulation"), ({"optimizer": "lion"}, "lion"),
         ({"dtype": "float16"}, "float16"), ({"max_grad_norm": 0.0}, "max_grad_norm"), ({"decay": "cosine"}, "cosine"),
-        ({"evaluate_at": (11,)}, "11"), ({"warmup": -1}, "warmup"),
+        ({"evaluate_at": (11,)}, "11"), ({"warmup": -1}, "warmup"), ({"weight_decay": float("nan")}, "weight_decay"),
+        ({"weight_decay": -0.1}, "weight_decay"), ({"evaluate_at": (4, 2)}, "rising"),
     ],
 )  # fmt: skip
 def test_configurations_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
