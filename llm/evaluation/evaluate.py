@@ -133,7 +133,7 @@ def prepare(
     ----------
     samples : int
         Samples of πref a prompt.
-    settings
+    **settings : int
         ``batch_size``, ``second_samples``, ``gradient_pairs`` of `EvaluationSet`.
     """
     if samples < 1 or not examples:

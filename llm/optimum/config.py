@@ -17,11 +17,11 @@ class ReferenceConfig:
 
     Parameters
     ----------
-    pool, demonstrations
+    pool, demonstrations : int
         Records, and careless summaries of each; a step takes whole records.
-    steps, batch_size
+    steps, batch_size : int
         Updates, and records in each.
-    learning_rate, warmup, decay
+    learning_rate, warmup, decay : float, int, float
         The rate rises over ``warmup`` steps and falls linearly to 0 over the last ``decay`` share of them.
     """
 
@@ -51,29 +51,29 @@ class OptimumConfig:
 
     Parameters
     ----------
-    name
+    name : str
         Of the preset.
-    prompts, samples
+    prompts, samples : int
         Prompts of each seed, and samples of πref for each that the policies are trained on.
-    held_samples
+    held_samples : int
         Further samples of πref for the same prompts, which no policy is trained on.
-    max_new_tokens
+    max_new_tokens : int
         Most tokens of a sample, the end token included.
-    scale
+    scale : float
         Labels are p = σ(scale · (r_i − r_j)).
-    losses, strengths, seeds
+    losses, strengths, seeds : tuple of str, tuple of float, tuple of int
         The grid. A strength is βκ; where κ is 0 (hinge) β itself.
-    size, world, reference
+    size, world, reference : LlamaSize, WorldConfig, ReferenceConfig
         Of the policy, of the data, of πref's fine-tuning.
-    steps, batch_size
+    steps, batch_size : int
         Updates of a policy, and prompts in each, with all their pairs.
-    learning_rate, warmup
+    learning_rate, warmup : float, int
         Adam's rate rises over ``warmup`` steps and falls to 0 along a cosine. Its height is ``rate_at`` the strength.
-    stack
+    stack : int
         Policies trained together, of one seed: a piece of the study.
-    device
+    device : str
         "cpu" or "cuda".
-    tf32
+    tf32 : bool
         Whether matrix products on a GPU round their factors to 10 bits, for πref as for the policies. bfloat16's 7
         bits are no choice here: their noise of some 0.03 nats a response is a third of log π/πref at βκ = 6.4.
     """

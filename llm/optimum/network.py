@@ -53,11 +53,11 @@ def response_logprobs(parameters: Parameters, heads: int, forest: Forest) -> tor
 
     Parameters
     ----------
-    parameters
+    parameters : Parameters
         (R, …) each.
-    heads
+    heads : int
         Attention heads.
-    forest
+    forest : Forest
         On the parameters' device: the same trees for all runs, or trees of its own for each (`side_by_side`).
     """
     if forest.ids.ndim == 2:

@@ -37,9 +37,9 @@ class Sampled:
 
     Attributes
     ----------
-    prompts, samples
+    prompts, samples : list of lists of int, list of lists of lists of int
         As ids.
-    forest
+    forest : Forest
         Their trees.
     rewards : array, shape (m, n)
         Of the distinct samples, in the order of the trees; 0 for padding.
@@ -63,9 +63,9 @@ class Problem:
 
     Attributes
     ----------
-    reference
+    reference : Tensors
         πref's parameters, (1, …) each, by name.
-    seen, held
+    seen, held : Sampled
         Samples that are trained on, and further ones of the same prompts that are not.
     """
 

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from gpo_analysis.files import write_whole
 from gpo_analysis.losses import get_loss
 from gpo_analysis.provenance import device, git_state, versions
-from gpo_analysis.records import plain, record_key, write_whole
+from gpo_analysis.records import plain, record_key
 from llm.optimum.config import OptimumConfig
 from llm.optimum.problem import Problem, Tensors, make_problem, make_references, problem_from, problem_to_json
 from llm.optimum.tables import write_tables
@@ -85,24 +86,24 @@ def run_study(
 
     Parameters
     ----------
-    config
+    config : OptimumConfig
         What to train.
-    out
+    out : str or os.PathLike[str]
         The study's folder; a ValueError says so where it holds a study of another configuration.
-    seeds
+    seeds : sequence of int, optional
         Only these of the configuration's.
-    budget_seconds
+    budget_seconds : float, optional
         Wall time after which no piece is begun that, by the longest so far, would end later; 0 trains nothing and
         writes the tables of what is there. None: no limit.
-    commit
+    commit : str, optional
         The commit that runs, where the code does not lie in a checkout that knows it.
-    tables
+    tables : bool
         Whether to write tables at the end; without, no optimum is solved.
-    progress
+    progress : bool
         Whether to show bars.
-    say
+    say : Say
         Is told what is done, a line at a time.
-    clock
+    clock : callable
         Seconds, for the budget.
 
     Returns

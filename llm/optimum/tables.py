@@ -23,8 +23,8 @@ import pandas as pd
 import torch
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.files import write_whole
 from gpo_analysis.losses import get_loss
-from gpo_analysis.records import write_whole
 from llm.optimum.config import OptimumConfig
 from llm.optimum.problem import Optimum, Problem, Sampled, population_optimum
 from llm.optimum.training import PolicyCell, Trained, kl_of_tilt, pair_loss
@@ -92,7 +92,7 @@ def measures(sampled: Sampled, log_ratio: FloatArray) -> dict[str, FloatArray]:
 
     Parameters
     ----------
-    sampled
+    sampled : Sampled
         The samples: μ their shares.
     log_ratio : array, shape (m, n)
         h, up to a constant a prompt.

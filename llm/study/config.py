@@ -78,7 +78,7 @@ class StudyConfig:
     ----------
     name : str
         Of the preset.
-    counts, world, policy, sft, reward, pairs, grid, training, evaluation
+    counts, world, policy, sft, reward, pairs, grid, training, evaluation : dataclass of its own
         The parts.
     stack : int, optional
         Cells trained together; None measures it on the machine at hand (`llm.sweep.measure`).

@@ -38,7 +38,7 @@ class Study:
     ----------
     config, folder : StudyConfig, path
         What was run, and where it lies.
-    records, base, reference, gold, pairs, baseline, sweep, evaluations
+    records, base, reference, gold, pairs, baseline, sweep, evaluations : output of a stage, or None
         What the stages made (`llm.study.stages`).
     """
 
@@ -63,7 +63,7 @@ def configure(config: StudyConfig | str, *, workers: int | None = None, **overri
         A configuration, or a preset's name.
     workers : int, optional
         Processes side by side; None for the configuration's.
-    overrides
+    **overrides : object
         Fields of `StudyConfig` to replace (device, seed, …); None replaces nothing.
 
     Raises
@@ -105,7 +105,7 @@ def run_study(
         Whether bars are shown.
     say : callable
         Called with a line a stage.
-    overrides
+    **overrides : object
         As of `configure`.
 
     Raises

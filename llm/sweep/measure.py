@@ -59,8 +59,8 @@ def measure_stack_size(
 
     Parameters
     ----------
-    base_model, cells, pairs, reference, config, device
-        As for `llm.sweep.run.train_sweep`. Nothing of the measurement is kept in them.
+    base_model, cells, pairs, reference, config, device : as of `train_sweep`
+        Nothing of the measurement is kept in them.
     sizes : sequence of int
         Sizes to try; those above the cells of one seed and arm are left out, their number taken in.
     steps : int

@@ -138,8 +138,7 @@ def train_sweep(
 
     Parameters
     ----------
-    base_model, pairs, reference, config, progress
-        As for `llm.training.trainer.train_stack`.
+    base_model, pairs, reference, config, progress : as of `llm.training.trainer.train_stack`
     cells : sequence of SweepCell
         Of any seeds and arms.
     folder : path

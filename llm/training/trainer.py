@@ -113,8 +113,7 @@ def time_steps(
 
     Parameters
     ----------
-    base_model, cells, pairs, reference, config, device
-        As for `train_stack`.
+    base_model, cells, pairs, reference, config, device : as of `train_stack`
     folder : path
         For what a cell that is stopped leaves; checkpoints are neither read nor written.
     steps : int
