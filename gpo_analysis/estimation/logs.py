@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.reading import LeftOut, OneDocument, ReadReport, Table, number_in, read_table
+from gpo_analysis.reading import LeftOut, OneDocument, ReadReport, Table, number_in, read_table, shown
 
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
@@ -226,11 +226,11 @@ def _named(columns: Iterable[str], where: str) -> dict[str, list[str]]:
             found.setdefault(name, []).append(column)
     twice = next((names for names in found.values() if len(names) > 1), None)
     if twice is not None:
-        raise ValueError(f"{where}: {' and '.join(map(str, twice))} mean the same column; accepted is one of them")
+        raise ValueError(f"{where}: {' and '.join(map(repr, twice))} mean the same column; accepted is one of them")
     missing = [name for name in NEEDED if name not in found]
     if missing:
         got = ", ".join(map(str, columns))
-        raise ValueError(f"{where}: missing {' and '.join(missing)}; accepted are {ACCEPTED}; got {got:.200}")
+        raise ValueError(f"{where}: missing {' and '.join(missing)}; accepted are {ACCEPTED}; got {got!r:.200}")
     return found
 
 
@@ -251,13 +251,13 @@ def _refuse_what_counts(table: Table, named: dict[str, list[str]]) -> None:
         distinct = {str(row.values.get(column)).strip() for row in table.rows}
         if "step" not in named and _STEPS.fullmatch(column) and len(distinct) > 1:
             raise ValueError(
-                f"{table.where(line)}: column {column} looks like the training step; call it step to have it used, or "
-                "take it out"
+                f"{table.where(line)}: column {shown(column)} looks like the training step; call it step to have it "
+                "used, or take it out"
             )
         if _WEIGHTS.fullmatch(column) and not distinct <= {"1", "1.0", "", "None"}:
             raise ValueError(
-                f"{table.where(line)}: column {column} looks as if it weighted the pairs, which count alike here; give "
-                "a row as often as it counts, or take it out"
+                f"{table.where(line)}: column {shown(column)} looks as if it weighted the pairs, which count alike "
+                "here; give a row as often as it counts, or take it out"
             )
 
 

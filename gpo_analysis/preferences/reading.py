@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.reading import Joined, LeftOut, Names, ReadReport, Row, Table, is_blank, number_in, read_table
+from gpo_analysis.reading import Joined, LeftOut, Names, ReadReport, Row, Table, is_blank, number_in, read_table, shown
 
 COLUMNS = (
     "columns winner, loser and optionally count or votes, tie, prompt "
@@ -120,7 +120,9 @@ def read_labels(path: str | Path) -> Labels:
     for name, line in table.columns.items():
         hint = None if name in layout.used else _looks_like(table, name)
         if hint is not None:
-            raise ValueError(f"{table.where(line)}: column {name} looks {hint}, or take it out; accepted are {COLUMNS}")
+            raise ValueError(
+                f"{table.where(line)}: column {shown(name)} looks {hint}, or take it out; accepted are {COLUMNS}"
+            )
     return _Reading(table, layout).labels()
 
 

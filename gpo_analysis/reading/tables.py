@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpo_analysis.reading.files import text_of
+from gpo_analysis.reading.visible import shown
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ONE_A_LINE = "accepted is one object a line, or one array of objects"
@@ -107,7 +108,7 @@ def _csv_table(path: str | Path, text: str, fits: Callable[[Sequence[str]], bool
     columns = _named(head[1])
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"{path}, line {head[0]}: column {twice} occurs twice; accepted are {accepted}")
+        raise ValueError(f"{path}, line {head[0]}: column {shown(twice)} occurs twice; accepted are {accepted}")
     rows, blank = [], []
     for line, cells in _records(path, body, start, separator)[1:]:
         if not any(cell.strip() for cell in cells):

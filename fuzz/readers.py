@@ -1,0 +1,325 @@
+"""Mutated files for every reader, and now and then for its verb: whatever is in a file, an answer or one line.
+
+    python -m fuzz.readers --count 1000 --seed 0
+
+A file is taken from a few whole ones, mutated one to four times (bytes, lines, cells, columns, encodings, compression,
+endings) and read. Counted for each reader are files *read*, *refused* (a ValueError of one line that names the file)
+and faults, of which nothing may be found; the exit code is 1 where something is:
+
+- *traceback*: anything but a ValueError;
+- *nameless*: a refusal that does not name the file, or runs over several lines;
+- *broken*: what was read is not what it promises (names twice, counts beyond bounds, a report that cannot be said);
+- *verb*: ``gpo`` ends with a fault of the program, or prints characters that a terminal obeys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import io
+import json
+import os
+import random
+import re
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+from gpo_analysis.cli import main as gpo  # noqa: E402
+from gpo_analysis.estimation import TrainingLog, read_training_log  # noqa: E402
+from gpo_analysis.preferences import (  # noqa: E402
+    Comparisons,
+    read_argument_votes,
+    read_comparisons,
+    read_comparisons_by_prompt,
+)
+from gpo_analysis.reading.visible import BEYOND_ASCII  # noqa: E402
+
+FAULTS = ("traceback", "nameless", "broken", "verb")
+VERB_EVERY = 10
+"""Of how many files one is given to the verb, too; a fit takes longer than a reading."""
+
+_GAMES = "winner,loser,count\nrock,scissors,3\nscissors,paper,2.5\npaper,rock,4\nscissors,rock,1\nrock,paper,1\n"
+_PROMPTS = "prompt,winner,loser,tie\np1,Yes.,No.,0\np1,No.,Yes.,0\np2,No.,Yes.,1\np2,Yes.,No.,\n"
+_BATTLES = "model_a,model_b,winner,judge\na,b,model_a,x\nb,c,tie,y\nc,a,model_b,z\na,c,tie (bothbad),x\nb,a,model_a,y\n"
+_TABLE = "model_a;model_b;model_a_wins;model_b_wins;ties;ties_both_bad\na;b;5;3;2;0\nb;c;1;4;0;1\n"
+_ROWS = (
+    {"winner": "José", "loser": "日本", "count": 2},
+    {"winner": "日本", "loser": "José", "count": 1},
+    {"winner": 3, "loser": "José", "count": 1.5},
+    {"winner": "José", "loser": 3.0, "count": 1},
+)
+_CHOSEN = (
+    {"prompt": "Human: one?", "chosen": " Yes.", "rejected": " No."},
+    {"prompt": "Human: one?", "chosen": " No.", "rejected": " Yes."},
+)
+_VOTES = tuple(
+    {
+        "debate": "tea", "prompt": "Debate: tea\nSide: Yes\nArgument:", "chosen_id": a, "rejected_id": b,
+        "votes_chosen": 3, "votes_rejected": 2, "votes_equal": 0,
+    }
+    for a, b in (("a1", "a2"), ("a2", "a3"), ("a3", "a1"))
+)  # fmt: skip
+_LOG = (
+    "policy_chosen,policy_rejected,ref_chosen_logps,ref_rejected_logps,chosen_length,rejected_length,step\n"
+    + "".join(f"{-10.5 - k},{-14.25 - k},{-9.5 - k},{-9 - k},{5 + k},{7 + k},{10 * (k // 3)}\n" for k in range(6))
+)
+
+
+def _lines(rows: tuple[dict[str, Any], ...]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _log_lines() -> str:
+    header, *rows = _LOG.splitlines()
+    names = header.split(",")
+    return _lines(tuple(dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One way into the house: what it reads, the function, and the verb's arguments (FILE stands for the file)."""
+
+    seeds: tuple[tuple[str, str], ...]
+    read: Callable[[Path], object]
+    verb: tuple[str, ...]
+
+
+_COMPARISONS = (
+    ("a.csv", _GAMES), ("a.csv", _PROMPTS), ("b.csv", _BATTLES), ("t.csv", _TABLE), ("a.jsonl", _lines(_ROWS)),
+    ("a.json", json.dumps(_ROWS, indent=1)), ("h.jsonl", _lines(_CHOSEN)), ("plain", _GAMES),
+)  # fmt: skip
+READERS = {
+    "comparisons": Reader(
+        _COMPARISONS, read_comparisons, ("recommend-beta", "FILE", "--kl", "0.1", "--loss", "dpo", "--resamples", "2")
+    ),
+    "prompts": Reader(_COMPARISONS, read_comparisons_by_prompt, ("solve", "FILE", "--loss", "dpo")),
+    "votes": Reader(
+        (("v.jsonl", _lines(_VOTES)), ("v.json", json.dumps(_VOTES))),
+        lambda path: read_argument_votes(path, by_side=False),
+        ("solve", "FILE", "--votes", "arguments", "--loss", "dpo"),
+    ),
+    "log": Reader(
+        (("log.csv", _LOG), ("log.jsonl", _log_lines())),
+        read_training_log,
+        ("diagnose", "FILE", "--beta", "0.1", "--resamples", "2", "--try-loss", "dpo"),
+    ),
+}
+
+_CELLS = (
+    "", " ", "nan", "NaN", "None", "null", "inf", "-1", "0", "1e308", "1e-320", "1_000", "1,5", "٣", "tie", "[]",
+    '"', '""', "\\ud83d", "\x00", "\x1b[31m", "\u202e", "\u200b", "\u00a0", "a\nb", "Jose\u0301", "$x^", "-0.0", "0x1f",
+    "9" * 400, "9" * 5000, "x" * 140_000, "日本", "\ufeff",
+)  # fmt: skip
+_KEYS = (
+    "winner",
+    "loser",
+    "count",
+    "weight",
+    "votes",
+    "ties",
+    "tie",
+    "prompt",
+    "n",
+    "step",
+    "x",
+    "",
+    "Winner ",
+    "debate",
+)
+
+
+def _bytes(data: bytes, chance: random.Random) -> bytes:
+    """Flip, insert, delete or repeat a few bytes."""
+    out = bytearray(data)
+    for _ in range(chance.randrange(1, 5)):
+        at = chance.randrange(len(out) + 1)
+        kind = chance.randrange(4)
+        if kind == 0 and at < len(out):
+            out[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            out[at:at] = chance.randbytes(chance.randrange(1, 5))
+        elif kind == 2:
+            del out[at : at + chance.randrange(1, 9)]
+        else:
+            out[at:at] = out[max(0, at - 20) : at]
+    return bytes(out)
+
+
+def _cut(data: bytes, chance: random.Random) -> bytes:
+    return data[: chance.randrange(len(data) + 1)]
+
+
+def _line(data: bytes, chance: random.Random) -> bytes:
+    """Drop, repeat or exchange lines."""
+    rows = data.split(b"\n")
+    i, j = chance.randrange(len(rows)), chance.randrange(len(rows))
+    kind = chance.randrange(3)
+    if kind == 0:
+        del rows[i]
+    elif kind == 1:
+        rows.insert(j, rows[i])
+    else:
+        rows[i], rows[j] = rows[j], rows[i]
+    return b"\n".join(rows)
+
+
+def _cell(data: bytes, chance: random.Random) -> bytes:
+    """Put something strange in place of what stands between two separators."""
+    ends = [at for at, byte in enumerate(data) if byte in b",;:\n{}[]"]
+    if len(ends) < 2:
+        return data
+    k = chance.randrange(len(ends) - 1)
+    word = chance.choice(_CELLS)
+    if chance.random() < 0.5:
+        word = f'"{word}"'
+    return data[: ends[k] + 1] + word.encode("utf-8", "surrogatepass") + data[ends[k + 1] :]
+
+
+def _name(data: bytes, chance: random.Random) -> bytes:
+    """Give a column another's name."""
+    old, new = (chance.choice(_KEYS).encode() for _ in range(2))
+    return data.replace(old, new, chance.choice((1, -1))) if old else new + b"," + data
+
+
+def _encoding(data: bytes, chance: random.Random) -> bytes:
+    text = data.decode("utf-8", "replace")
+    return text.encode(chance.choice(("utf-16", "utf-16-le", "latin-1", "utf-8-sig", "utf-32", "utf-7")), "replace")
+
+
+def _separator(data: bytes, chance: random.Random) -> bytes:
+    return data.replace(
+        chance.choice((b",", b";", b"\n")), chance.choice((b";", b"\t", b"|", b"\r\n", b"\r", b",", b""))
+    )
+
+
+def _packed(data: bytes, chance: random.Random) -> bytes:
+    packed = gzip.compress(data, mtime=0)
+    return packed if chance.random() < 0.5 else packed[: chance.randrange(len(packed))]
+
+
+MUTATIONS = (_bytes, _cut, _line, _cell, _cell, _cell, _name, _encoding, _separator, _packed)
+
+
+def mutated(reader: Reader, folder: Path, chance: random.Random) -> Path:
+    """Write a mutated file; return its path."""
+    name, text = chance.choice(reader.seeds)
+    data = text.encode()
+    for _ in range(chance.choice((1, 1, 1, 2, 3, 4))):
+        data = chance.choice(MUTATIONS)(data, chance) if data else data
+    if chance.random() < 0.1:
+        name = chance.choice(("a.csv", "a.jsonl", "a.json", "a.csv.gz", "a", "a.tsv"))
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def outcome(reader: Reader, path: Path, *, with_verb: bool) -> tuple[str, str]:
+    """What came of a file ("read", "refused" or a fault), and of a fault the particulars."""
+    try:
+        found = reader.read(path)
+        wrong = next(_wrong(found), None)
+        kind, what = ("read", "") if wrong is None else ("broken", wrong)
+    except ValueError as error:
+        told = str(error)
+        whole = str(path) in told and len(told.splitlines()) == 1
+        kind, what = ("refused", "") if whole else ("nameless", told)
+    except Exception:
+        return "traceback", traceback.format_exc()
+    if with_verb and kind in ("read", "refused"):
+        wrong = _verb([str(path) if word == "FILE" else word for word in reader.verb], kind, chance_of_json=path.suffix)
+        if wrong:
+            return "verb", wrong
+    return kind, what
+
+
+def _wrong(found: object) -> Iterator[str]:
+    """In what way something that was read is not as promised."""
+    if isinstance(found, dict):
+        for part in found.values():
+            yield from _wrong(part)
+    elif isinstance(found, Comparisons):
+        if len(set(found.items)) < len(found.items):
+            yield "two items have one name"
+        if not 0 < found.total <= 1e300 or not (found.count >= 0).all():
+            yield f"counts {found.count}"
+    elif isinstance(found, TrainingLog) and not len(found):
+        yield "an empty log"
+    report = getattr(found, "report", None)
+    if report is not None:
+        json.dumps(report.to_dict()).encode()
+        if _obeyed(str(report)):
+            yield f"the report has control characters: {report!s:.200}"
+
+
+def _obeyed(text: str) -> bool:
+    return re.search(f"[\x00-\x09\x0b-\x1f{BEYOND_ASCII}]", text) is not None
+
+
+def _verb(arguments: list[str], kind: str, *, chance_of_json: str) -> str:
+    """What is wrong with how ``gpo`` ends, or nothing."""
+    as_json = chance_of_json == ".csv"
+    out, err = io.StringIO(), io.StringIO()
+    code: object = None
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            gpo([*arguments, "--json"] if as_json else arguments)
+        except SystemExit as leave:
+            code = leave.code
+    said = [line for line in err.getvalue().splitlines() if not line.startswith("gpo: warning")]
+    if code not in ((0, 2) if kind == "read" else (2,)) or len(said) != (code == 2):
+        return f"exit code {code} after {kind}: {err.getvalue():.300}"
+    if _obeyed(out.getvalue()) or _obeyed(err.getvalue()):
+        return "control characters are printed"
+    if as_json and code == 0:
+        json.loads(out.getvalue())
+    return ""
+
+
+def fuzz(name: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
+    """Counts of outcomes for one reader, and the particulars of faults."""
+    reader, chance = READERS[name], random.Random(f"{seed} {name}")
+    counts: Counter[str] = Counter(dict.fromkeys(("read", "refused", *FAULTS), 0))
+    faults = []
+    with tempfile.TemporaryDirectory() as folder:
+        for trial in range(count):
+            path = mutated(reader, Path(folder), chance)
+            kind, what = outcome(reader, path, with_verb=trial % VERB_EVERY == 0)
+            counts[kind] += 1
+            if kind in FAULTS:
+                faults.append(f"{name}, trial {trial}, {kind}: {what.strip()}\n  {path.read_bytes()[:300]!r}")
+            path.unlink()
+    return counts, faults
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the trials; return 1 where a fault shows."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz.readers", description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000, help="files a reader (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reader", action="append", choices=[*READERS], help="only this one (again for more)")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    options = parser.parse_args(arguments)
+    told = {}
+    for name in options.reader or READERS:
+        counts, faults = fuzz(name, options.count, options.seed)
+        told[name] = dict(counts)
+        if not options.json:
+            print(f"{name:<12} " + "  ".join(f"{kind} {number}" for kind, number in counts.items()), flush=True)
+        print("\n".join(faults[:10]), file=sys.stderr, end="\n" if faults else "")
+    if options.json:
+        print(json.dumps(told))
+    return int(any(counts[kind] for counts in told.values() for kind in FAULTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
