@@ -5,12 +5,14 @@ A module ``experiments/beta_sweep.py`` is the experiment ``beta-sweep``. It expo
 - ``CLAIM``: one sentence, what the experiment is to show;
 - ``FIGURE``: the name of the figure drawn from its record (see ``python -m figures list``);
 - ``Config``: a frozen dataclass, every field documented; ``PRESETS = {"quick": Config(…), "paper": Config(…)}``;
-- ``cells(config)``: the independent parts of the computation, a list of dictionaries of plain JSON values;
-- ``run(cell)``: one part's rows, a pandas DataFrame whose columns say which part it is;
+- ``cells(config)``: the axes of the computation's independent parts, a list of dictionaries of plain JSON values, best
+  by `experiments.framework.sweeps.grid`; what the configuration says already is not repeated there;
+- ``run(config, **axes)``: one part's rows, a pandas DataFrame whose columns say which part it is;
 - ``check(config, table)``: a list of ``experiments.framework.Check``, what was predicted beside what came out.
 
 ``experiments/losses.py`` is a short one to start from. A new file is found by itself. Cells run in processes of their
-own and are kept as they finish, so they must depend on nothing but their dictionary (seeds included) and the code.
+own and are kept as they finish, so they must depend on nothing but the configuration, their axes (seeds included) and
+the code.
 Where an experiment cannot run here (no data, no GPU), ``cells`` raises ``experiments.framework.NotRun`` with the
 reason, and the report says so.
 """

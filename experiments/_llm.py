@@ -10,118 +10,156 @@ preferences of the labels' temperature and μ = πref. It knows nothing of optim
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 import gpo_analysis as gpo
 from experiments.framework import NotRun
-from gpo_analysis.tabular import PreferenceProblem
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.tables import find
 
-FloatArray = NDArray[np.float64]
 FILES = ("sweep.parquet", "samples.parquet", "baseline/stage.json", "run.json")
 ROOT = Path(__file__).parents[1]
 SPREAD = 1.959964  # half the width of a 95 % interval, in standard errors
 
 
-def study_folder(study: str) -> Path:
-    """The folder of a study; NotRun says how to make it."""
-    place = Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / study
-    if all((place / name).is_file() for name in FILES):
-        return place
-    raise NotRun(
-        f"no finished study {study!r}; run `python -m llm run --preset {study} --out FOLDER/{study}` and name FOLDER "
-        "by GPO_LLM (default out/llm)"
-    )
+@dataclass(frozen=True)
+class StudyConfig:
+    """Which study is read.
+
+    Parameters
+    ----------
+    study
+        Name of a preset of `python -m llm`.
+    """
+
+    study: str = "cpu"
 
 
-def study_cell(study: str, **more: Any) -> dict[str, Any]:
-    """A cell that reads a study: its name, and the checksum of what it holds."""
-    digest = hashlib.sha256()
-    for name in FILES[:3]:
-        digest.update((study_folder(study) / name).read_bytes())
-    return {"study": study, "sha256": digest.hexdigest()[:16], **more}
+def study_cells(config: StudyConfig) -> list[dict[str, Any]]:
+    """One cell: the study is read whole; its axis is the checksum of what is read."""
+    return [{"sha256": Study.find(config.study).sha256}]
 
 
-def read_sweep(study: str) -> pd.DataFrame:
-    """The sweep's table: a row a cell and checkpoint that has numbers."""
-    table = pd.read_parquet(study_folder(study) / "sweep.parquet")
-    return table[table["status"] == "ok"].reset_index(drop=True)
+@dataclass(frozen=True)
+class Study:
+    """A finished study.
 
+    Parameters
+    ----------
+    name : str
+    folder : Path
+    """
 
-def read_samples(study: str) -> pd.DataFrame:
-    """Rewards of every policy's responses after its last step."""
-    return pd.read_parquet(study_folder(study) / "samples.parquet")
+    name: str
+    folder: Path
 
+    @classmethod
+    def find(cls, name: str, sha256: str | None = None) -> Study:
+        """The study of this name; NotRun says how to make it, ValueError that it is not the one of this checksum."""
+        folder = Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / name
+        if not all((folder / file).is_file() for file in FILES):
+            raise NotRun(
+                f"no finished study {name!r}; run `python -m llm run --preset {name} --out FOLDER/{name}` and name "
+                "FOLDER by GPO_LLM (default out/llm)"
+            )
+        study = cls(name, folder)
+        if sha256 is not None and study.sha256 != sha256:
+            raise ValueError(f"the study {name!r} has changed since the run was planned; run it again")
+        return study
 
-def read_baseline(study: str) -> dict[str, Any]:
-    """``best_of_n`` rows and ``reference_rewards`` (prompts × samples)."""
-    found: dict[str, Any] = json.loads((study_folder(study) / FILES[2]).read_text(encoding="utf-8"))["report"]
-    return found
+    @cached_property
+    def sha256(self) -> str:
+        """First 16 digits of the checksum of what the study holds."""
+        digest = hashlib.sha256()
+        for name in FILES[:3]:
+            digest.update((self.folder / name).read_bytes())
+        return digest.hexdigest()[:16]
 
+    @cached_property
+    def sweep(self) -> pd.DataFrame:
+        """A row a cell and checkpoint that has numbers."""
+        return find(pd.read_parquet(self.folder / "sweep.parquet"), status="ok").reset_index(drop=True)
 
-def read_run(study: str) -> dict[str, Any]:
-    """run.json."""
-    found: dict[str, Any] = json.loads((study_folder(study) / "run.json").read_text(encoding="utf-8"))
-    return found
+    @property
+    def last(self) -> pd.DataFrame:
+        """Rows of the fresh arm after the last step."""
+        return last_rows(self.sweep)
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Rewards of every policy's responses after its last step."""
+        return pd.read_parquet(self.folder / "samples.parquet")
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        """Every policy's training, a row a recorded step."""
+        return pd.read_parquet(self.folder / "trace.parquet")
+
+    @cached_property
+    def baseline(self) -> dict[str, Any]:
+        """``best_of_n`` rows and ``reference_rewards`` (prompts × samples)."""
+        return dict(json.loads((self.folder / FILES[2]).read_text(encoding="utf-8"))["report"])
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """run.json."""
+        return dict(json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
+
+    def best_of_n(self) -> pd.DataFrame:
+        """Best-of-n as rows of kind ``best_of_n``."""
+        rows = pd.DataFrame(self.baseline["best_of_n"])
+        if "kl" not in rows:  # studies of before it was computed from the levels of reward
+            rows = rows.rename(columns={"kl_bound": "kl"})
+        return rows.assign(kind="best_of_n", loss="best_of_n", study=self.name)
+
+    def optimum(self, prompts: int, rows: pd.DataFrame) -> pd.DataFrame:
+        """Mean over prompts of the population optimum: a row a loss and strength of `rows`, of kind ``predicted``.
+
+        Columns: loss, strength, beta, kl, win_rate (against πref, ties half), mu_squared_loss, mean_reward.
+        """
+        problems, strengths = self._problems(prompts), sorted(set(rows["strength"]))
+        found = []
+        for name in dict.fromkeys(rows["loss"]):
+            loss = gpo.get_loss(name)
+            solved = [(levels, mass, _log_ratio(loss, levels, mass)) for levels, mass in problems]
+            for strength in strengths:
+                beta = loss.beta_of(strength)
+                values = np.mean([_measures(levels, mass, h / beta) for levels, mass, h in solved], axis=0)
+                named = zip(("kl", "win_rate", "mu_squared_loss", "mean_reward"), values.tolist(), strict=True)
+                found.append(dict(named) | {"loss": name, "strength": strength, "beta": beta})
+        return pd.DataFrame(found).assign(kind="predicted", study=self.name)
+
+    def _problems(self, prompts: int) -> list[tuple[FloatArray, FloatArray]]:
+        """Levels of reward of each prompt's samples, in units of the labels' temperature, and the share of each."""
+        rewards = np.array(self.baseline["reference_rewards"])[:prompts]
+        temperature = self.run["config"]["pairs"]["labels"]["temperature"]
+        found = []
+        for row in rewards:
+            levels, counts = np.unique(np.round(row / temperature, 9), return_counts=True)
+            found.append((levels, counts / counts.sum()))
+        return found
 
 
 def last_rows(table: pd.DataFrame, arm: str = "fresh") -> pd.DataFrame:
     """Rows of an arm after the last step."""
-    rows = table[table["arm"] == arm]
-    return rows[rows["step"] == rows["step"].max()].reset_index(drop=True)
-
-
-def best_of_n_rows(study: str) -> pd.DataFrame:
-    """Best-of-n as rows of kind ``best_of_n``."""
-    rows = pd.DataFrame(read_baseline(study)["best_of_n"])
-    if "kl" not in rows:  # studies of before it was computed from the levels of reward
-        rows = rows.rename(columns={"kl_bound": "kl"})
-    return rows.assign(kind="best_of_n", loss="best_of_n", study=study)
-
-
-@functools.lru_cache(maxsize=8)
-def _problems(study: str, prompts: int) -> tuple[tuple[FloatArray, FloatArray], ...]:
-    """Levels of reward of each prompt's samples, in units of the labels' temperature, and the share of each."""
-    rewards = np.array(read_baseline(study)["reference_rewards"])[:prompts]
-    temperature = read_run(study)["config"]["pairs"]["labels"]["temperature"]
-    found = []
-    for row in rewards:
-        levels, counts = np.unique(np.round(row / temperature, 9), return_counts=True)
-        found.append((levels, counts / counts.sum()))
-    return tuple(found)
-
-
-def population_optimum(study: str, losses: list[str], strengths: list[float], *, prompts: int = 64) -> pd.DataFrame:
-    """Mean over prompts of the population optimum: a row a loss and strength, of kind ``predicted``.
-
-    Columns: loss, strength, beta, kl, win_rate (against πref, ties half), mu_squared_loss, mean_reward.
-    """
-    rows = []
-    for name in losses:
-        loss = gpo.get_loss(name)
-        kappa = float(gpo.analyze(loss).curvature_ratio)
-        solved = [(r, m, _log_ratio(loss, r, m)) for r, m in _problems(study, prompts)]
-        for strength in strengths:
-            beta = strength / kappa if kappa > 0 else strength
-            values = np.mean([_measures(r, m, h / beta) for r, m, h in solved], axis=0)
-            rows.append(dict(zip(("kl", "win_rate", "mu_squared_loss", "mean_reward"), values.tolist(), strict=True)))
-            rows[-1] |= {"loss": name, "strength": strength, "beta": beta}
-    return pd.DataFrame(rows).assign(kind="predicted", study=study)
+    rows = find(table, arm=arm)
+    return find(rows, step=rows["step"].max()).reset_index(drop=True)
 
 
 def _log_ratio(loss: gpo.MarginLoss, levels: FloatArray, mass: FloatArray) -> FloatArray:
     """β log π/πref at the optimum, up to a constant; for any β it is the same (the margin is what is fitted)."""
     if len(levels) == 1:
         return np.zeros(1)
-    problem = PreferenceProblem(gpo.bradley_terry(levels), mass, mass)
+    problem = gpo.PreferenceProblem(gpo.bradley_terry(levels), mass, mass)
     return np.asarray(np.log(problem.solve(loss, 1.0).policy) - np.log(mass))
 
 

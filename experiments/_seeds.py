@@ -1,58 +1,42 @@
-"""The library's intervals over seeds as the triples that checks and summaries of experiments unpack."""
+"""Intervals over seeds that `gpo_analysis.statistics` does not have."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gpo_analysis import statistics
+from gpo_analysis.statistics import Interval, mean_interval, share_interval
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean of independent values with Student's interval; NaN ends for fewer than two.
+def share_of(hits: ArrayLike) -> Interval:
+    """Share of what is true, with Wilson's interval; NaN of nothing.
 
-    Examples
-    --------
-    >>> [round(x, 3) for x in mean_interval([1.0, 2.0, 3.0])]
-    [2.0, -0.484, 4.484]
-    """
-    found = statistics.mean_interval(values, confidence)
-    return found.value, found.low, found.high
-
-
-def share_interval(hits: int, total: int, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Share with Wilson's interval; NaN of nothing.
+    Parameters
+    ----------
+    hits : array of bool, shape (r,)
 
     Examples
     --------
-    >>> [round(x, 3) for x in share_interval(0, 100)]
-    [0.0, 0.0, 0.037]
+    >>> print(share_of([True, False]), share_of([]))
+    0.5 [0.0945, 0.905] nan [nan, nan]
     """
-    if total == 0:
-        return float("nan"), float("nan"), float("nan")
-    found = statistics.share_interval(hits, total, confidence)
-    return found.value, found.low, found.high
+    found = np.asarray(hits, dtype=bool)
+    return share_interval(int(found.sum()), len(found)) if len(found) else Interval(np.nan, np.nan, np.nan)
 
 
-def told(interval: tuple[float, float, float], digits: int = 3) -> str:
-    """``mean [low, high]`` in words.
-
-    Examples
-    --------
-    >>> told((0.5, 0.25, 0.75))
-    '0.5 [0.25, 0.75]'
-    """
-    mean, low, high = (f"{x:.{digits}g}" for x in interval)
-    return f"{mean} [{low}, {high}]"
-
-
-def geometric_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+def geometric_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Geometric mean of positive values with Student's interval of their logarithms.
 
+    Parameters
+    ----------
+    values : array, shape (r,)
+        Positive; what is not finite is left out.
+    confidence : float
+
     Examples
     --------
-    >>> [round(x, 3) for x in geometric_interval([1.0, 4.0, 2.0])]
-    [2.0, 0.357, 11.19]
+    >>> print(geometric_interval([1.0, 4.0, 2.0]))
+    2 [0.357, 11.2]
     """
-    mean, low, high = np.exp(mean_interval(np.log(np.asarray(values, dtype=np.float64)), confidence))
-    return float(mean), float(low), float(high)
+    found = mean_interval(np.log(np.asarray(values, dtype=np.float64)), confidence)
+    return Interval(*(float(np.exp(x)) for x in (found.value, found.low, found.high)))

@@ -1,45 +1,35 @@
 """Which argument convinces more: six losses on real votes, one problem a side of a debate.
 
 The data are pairs of arguments from online debates with the votes of about five annotators (Habernal and Gurevych 2016,
-"Which argument is more convincing?", ACL). They are not shipped: the folder that holds ``ukp_arguments/*.jsonl.gz`` is
-given by ``--data`` or the environment variable GPO_DATA, one JSON object a line with prompt, chosen_id, rejected_id,
-votes_chosen, votes_rejected and votes_equal. The two sides of a debate are never compared with each other, so each is a
-problem of its own. An undecided vote counts one half for both. A fifth of the pairs is held out of each problem; a fit
-is right on such a pair when the argument of higher score has more votes, and half right when scores are equal.
+"Which argument is more convincing?", ACL), read from a folder that the user names (`experiments._debates`). The two
+sides of a debate are never compared with each other, so each is a problem of its own. An undecided vote counts one half
+for both. A fifth of the pairs is held out of each problem; a fit is right on such a pair when the argument of higher
+score has more votes, and half right when scores are equal.
 """
 
 from __future__ import annotations
 
-import functools
-import gzip
-import hashlib
 import itertools
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import kendalltau
 
-from experiments._seeds import mean_interval
-from experiments._seeds import told as told_interval
-from experiments.framework import Check, NotRun
+from experiments._debates import comparisons, read_side, side_axes
+from experiments.framework import Check
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence
-from gpo_analysis.losses import get_loss
-from gpo_analysis.preferences import Comparisons, diagnostics
+from gpo_analysis.losses import PAPER_LOSSES, get_loss
+from gpo_analysis.preferences import diagnostics
+from gpo_analysis.statistics import mean_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 
 CLAIM = "On real votes, with cycles, losses with κ > 0 rank arguments alike; KL at equal βκ parts by tail family."
 FIGURE = "arguments"
-
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
-FILES = ("train", "validation", "test")
-FOLDER = "ukp_arguments"
 
 
 @dataclass(frozen=True)
@@ -66,70 +56,36 @@ PRESETS = {"quick": Config(), "paper": Config()}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a side of a debate; the data's checksum is part of it."""
-    folder = _folder()
-    found = []
-    for name in FILES:
-        digest = hashlib.sha256((folder / f"{name}.jsonl.gz").read_bytes()).hexdigest()
-        for prompt in sorted({row["prompt"] for row in _read(folder / f"{name}.jsonl.gz")}):
-            cell = {"file": name, "sha256": digest, "prompt": prompt, "held_out": config.held_out, "seed": config.seed}
-            found.append({**cell, "strengths": list(config.strengths)})
-    return found
+    return side_axes()
 
 
-def _folder() -> Path:
-    """Return the folder of the data, or say how to give it."""
-    given = os.environ.get("GPO_DATA")
-    if not given:
-        raise NotRun(f"no data given; name the folder that holds {FOLDER}/ by --data or GPO_DATA")
-    folder = Path(given) / FOLDER
-    missing = [f"{name}.jsonl.gz" for name in FILES if not (folder / f"{name}.jsonl.gz").is_file()]
-    if missing:
-        raise NotRun(f"{', '.join(missing)} not found in {FOLDER}/ of the data folder")
-    return folder
-
-
-@functools.lru_cache(maxsize=len(FILES))
-def _read(path: Path) -> tuple[dict[str, Any], ...]:
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        return tuple(json.loads(line) for line in stream if line.strip())
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, file: str, sha256: str, prompt: str) -> pd.DataFrame:
     """Fit every loss on one side of one debate."""
-    rows = [row for row in _read(_folder() / f"{cell['file']}.jsonl.gz") if row["prompt"] == cell["prompt"]]
-    seed = int.from_bytes(hashlib.sha256(f"{cell['seed']} {cell['prompt']}".encode()).digest()[:8])
-    held = np.random.default_rng(seed).random(len(rows)) < cell["held_out"]
-    items = sorted({row[side] for row in rows for side in ("chosen_id", "rejected_id")})
-    place = {item: index for index, item in enumerate(items)}
-    fitted = votes([row for row, out in zip(rows, held, strict=True) if not out], place)
-    tested = votes([row for row, out in zip(rows, held, strict=True) if out], place)
-    problem = PreferenceProblem.from_comparisons(_comparisons(fitted, items))
-    whole = votes(rows, place)
-    triples, cycles = cyclic_triples(whole)
+    side = read_side(file, sha256, prompt, held_out=config.held_out, seed=config.seed)
+    problem = PreferenceProblem.from_comparisons(comparisons(side.fitted, side.items))
+    triples, cycles = cyclic_triples(side.whole)
     shared = {
-        "prompt": cell["prompt"],
-        "items": len(items),
-        "pairs": len(rows),
-        "tested": int((np.triu(tested - tested.T) != 0).sum()),
+        "prompt": prompt,
+        "items": len(side.items),
+        "pairs": side.pairs,
+        "tested": int((np.triu(side.tested - side.tested.T) != 0).sum()),
         "triples": triples,
         "cycles": cycles,
-        "cyclic_share": float(diagnostics(_comparisons(whole, items)).cyclic_share),
+        "cyclic_share": float(diagnostics(comparisons(side.whole, side.items)).cyclic_share),
     }
     found = []
-    for name in LOSSES:
+    for name in PAPER_LOSSES:
         loss = get_loss(name)
-        slope, curvature = (float(loss.derivative(np.zeros(1), order=order)[0]) for order in (1, 2))
         solution = problem.solve(loss, 1.0)
         scores = solution.log_ratio if solution.converged else solution.representative
-        for strength in cell["strengths"]:
-            beta = strength * abs(slope) / curvature if curvature else strength
+        for strength in config.strengths:
             found.append(
                 {
                     **shared,
                     "loss": name,
                     "strength": strength,
-                    "kl": np.nan if scores is None else _kl(np.asarray(scores) / beta),
-                    "right": np.nan if scores is None else right_on(np.asarray(scores), tested),
+                    "kl": np.nan if scores is None else _kl(np.asarray(scores) / loss.beta_of(strength)),
+                    "right": np.nan if scores is None else right_on(np.asarray(scores), side.tested),
                     "scores": None if scores is None else np.asarray(scores).tolist(),
                     "status": solution.status.value,
                 }
@@ -137,17 +93,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def votes(rows: list[dict[str, Any]], place: dict[str, int]) -> NDArray[np.float64]:
-    """Return (n, n) votes: entry (i, j) is how many preferred i to j, undecided ones counted half."""
-    table = np.zeros((len(place), len(place)))
-    for row in rows:
-        winner, loser = place[row["chosen_id"]], place[row["rejected_id"]]
-        table[winner, loser] += row["votes_chosen"] + 0.5 * row["votes_equal"]
-        table[loser, winner] += row["votes_rejected"] + 0.5 * row["votes_equal"]
-    return table
-
-
-def cyclic_triples(table: NDArray[np.float64]) -> tuple[int, int]:
+def cyclic_triples(table: FloatArray) -> tuple[int, int]:
     """Return how many triples have all three pairs decided by a majority of votes, and how many of them are cycles."""
     decided = np.sign(table - table.T)
     triples = cycles = 0
@@ -158,19 +104,14 @@ def cyclic_triples(table: NDArray[np.float64]) -> tuple[int, int]:
     return triples, cycles
 
 
-def right_on(scores: NDArray[np.float64], table: NDArray[np.float64]) -> float:
+def right_on(scores: FloatArray, table: FloatArray) -> float:
     """Return on how many pairs the score agrees with the majority of votes; equal scores count half."""
     winner, loser = np.nonzero(np.clip(table - table.T, 0.0, None))
     gap = scores[winner] - scores[loser]
     return float((gap > 1e-9).sum() + 0.5 * (np.abs(gap) <= 1e-9).sum())
 
 
-def _comparisons(table: NDArray[np.float64], items: list[str]) -> Comparisons:
-    winner, loser = np.nonzero(table)
-    return Comparisons(winner, loser, table[winner, loser], items=items)
-
-
-def _kl(log_ratio: NDArray[np.float64]) -> float:
+def _kl(log_ratio: FloatArray) -> float:
     """Return KL(π‖πref) in nats for uniform πref."""
     n = len(log_ratio)
     return float(kl_divergence(np.exp(log_ratio - logsumexp(log_ratio)), np.full(n, 1.0 / n)))
@@ -178,15 +119,15 @@ def _kl(log_ratio: NDArray[np.float64]) -> float:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Cycles, agreement of the losses on held-out votes and on the order, and how far KL parts."""
-    one = table[table["strength"] == 1.0]
-    problems = one[one["loss"] == "logistic"]
+    one = find(table, strength=1.0)
+    problems = find(one, loss="logistic")
     answered = one.groupby("prompt")["right"].transform(lambda right: right.notna().all())
     scored = one[answered]
     accuracy = scored.groupby("loss", sort=False)["right"].sum() / scored.groupby("loss", sort=False)["tested"].sum()
     curved = accuracy.drop("hinge")
     wide = scored.pivot_table(index="prompt", columns="loss", values="kl")
     share = problems["cyclic_share"] * problems["triples"]
-    told = ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items())
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in accuracy.items())
     checks = [
         Check.at_least("votes have cycles: triples of arguments that form one", 1.0, float(problems["cycles"].sum())),
         Check.equal(
@@ -199,7 +140,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             f"held-out accuracy, losses with κ > 0 (spread, {scored['prompt'].nunique()} of {len(problems)} problems)",
             0.03,
             float(curved.max() - curved.min()),
-            note=f"the bound is ours; {told}",
+            note=f"the bound is ours; {shown}",
         ),
         Check.at_least(
             "hinge, which gives arguments equal scores, ranks worse than the least of the five",
@@ -225,11 +166,11 @@ def _kendall(rows: pd.DataFrame, other: str) -> float:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Cycles, held-out accuracy with intervals over problems, order, and KL."""
-    one = table[table["strength"] == 1.0]
-    problems = one[one["loss"] == "logistic"]
+    one = find(table, strength=1.0)
+    problems = find(one, loss="logistic")
     scored = one[one.groupby("prompt")["right"].transform(lambda right: right.notna().all())]
     share = (scored["right"] / scored["tested"]).groupby(scored["loss"], sort=False)
-    accuracy = ", ".join(f"{name} {told_interval(mean_interval(values))}" for name, values in share)
+    accuracy = ", ".join(f"{name} {mean_interval(values)}" for name, values in share)
     agreement = [_kendall(rows, "squared") for _, rows in scored.groupby("prompt")]
     kl = scored.pivot_table(index="prompt", columns="loss", values="kl")
     ratio = kl["logistic"] / kl["squared"]

@@ -19,13 +19,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from experiments._seeds import mean_interval, share_interval
-from experiments._seeds import told as told_interval
+from experiments._seeds import share_of
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences import bradley_terry
+from gpo_analysis.statistics import mean_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 
 CLAIM = "β takes DPO from a collapsed policy to the reference; in between KL follows πref exp(r/β)/Z."
@@ -67,36 +69,34 @@ PRESETS = {"quick": Config(), "paper": Config(points=69, comparisons=(60, 250, 1
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell for the population, one for best-of-n sampling, one for each sample."""
-    grid = {"low": config.low, "high": config.high, "points": config.points}
-    sampled = [
-        {"source": "sample", **grid, "comparisons": size, "seed": config.seed + index}
-        for size in config.comparisons
-        for index in range(config.samples)
+    seeds = range(config.seed, config.seed + config.samples)
+    return [
+        {"source": "population"},
+        {"source": "best of n"},
+        *grid(source="sample", comparisons=config.comparisons, seed=seeds),
     ]
-    population = {"source": "population", **grid, "comparisons": 0, "seed": config.seed}
-    return [population, {"source": "best of n", "draws": list(BEST_OF)}, *sampled]
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, source: str, comparisons: int = 0, seed: int = 0) -> pd.DataFrame:
     """Solve DPO at every β, on the population (0 comparisons) or on one sample; or take the best of n draws."""
-    if cell["source"] == "best of n":
-        return pd.DataFrame([_best_of(draws) for draws in cell["draws"]])
+    if source == "best of n":
+        return pd.DataFrame([_best_of(draws) for draws in BEST_OF])
     reference = np.array(REFERENCE)
     preference = bradley_terry(np.array(REWARDS))
     problem = PreferenceProblem(preference, reference, reference)
     solved = problem
-    if cell["comparisons"]:
-        sample = problem.sample(cell["comparisons"], seed=cell["seed"])
+    if comparisons:
+        sample = problem.sample(comparisons, seed=seed)
         solved = PreferenceProblem.from_comparisons(sample, reference=reference)
     rows = []
-    for beta in np.geomspace(cell["low"], cell["high"], cell["points"]):
+    for beta in np.geomspace(config.low, config.high, config.points):
         solution = solved.solve("logistic", float(beta))
         scaled = float(beta) * np.asarray(solution.log_ratio)
         rows.append(
             {
-                "source": cell["source"],
-                "comparisons": cell["comparisons"],
-                "seed": cell["seed"],
+                "source": source,
+                "comparisons": comparisons,
+                "seed": seed,
                 "beta": float(beta),
                 "kl": solution.kl,
                 "kl_small_beta": float(-np.log(REFERENCE[int(np.argmax(REWARDS))])),
@@ -111,9 +111,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def outcome(
-    policy: NDArray[np.float64], reference: NDArray[np.float64], preference: NDArray[np.float64]
-) -> dict[str, float | str]:
+def outcome(policy: FloatArray, reference: FloatArray, preference: FloatArray) -> dict[str, float | str]:
     """Return win rate, share of what could be gained, largest probability, and the verdict in a word.
 
     Parameters
@@ -132,7 +130,7 @@ def outcome(
     return {"win_rate": win_rate, "gain": gain, "top": top, "verdict": verdict}
 
 
-def tilt(beta: float) -> NDArray[np.float64]:
+def tilt(beta: float) -> FloatArray:
     """Return πref exp(r/β)/Z, (n,)."""
     log_weights = np.log(REFERENCE) + np.array(REWARDS) / beta
     weights = np.exp(log_weights - log_weights.max())
@@ -148,7 +146,7 @@ def _best_of(draws: int) -> dict[str, Any]:
     return {"source": "best of n", "draws": draws, "kl": kl, **outcome(policy, reference, preference)}
 
 
-def _distance_from_tilt(policy: NDArray[np.float64], beta: float) -> float:
+def _distance_from_tilt(policy: FloatArray, beta: float) -> float:
     return float(np.abs(policy - tilt(beta)).max())
 
 
@@ -165,7 +163,7 @@ def _gain_of_tilt(log_beta: float) -> float:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Closed form, both ends of KL, where the verdicts change, what small samples do."""
-    population = table[table["source"] == "population"].sort_values("beta")
+    population = find(table, source="population").sort_values("beta")
     first, last = population.iloc[0], population.iloc[-1]
     step = (config.high / config.low) ** (1 / (config.points - 1))
     spread = [np.ptp(np.stack(rows["scaled_scores"].tolist()), axis=0).max() for _, rows in _solved(table)]
@@ -208,7 +206,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         Check.at_most("best of n: KL is at most log n − (n − 1)/n (largest excess)", 0.0, float(bound), 1e-12)
     )
     for size in config.comparisons:
-        rows = table[table["comparisons"] == size]
+        rows = find(table, comparisons=size)
         infinite = rows.groupby("seed")["kl"].apply(lambda kl: bool(kl.isna().all())).mean()
         claim = f"{size} comparisons: share of samples with no finite optimum at any β"
         if size == min(config.comparisons):
@@ -219,7 +217,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 
 def _best_rows(table: pd.DataFrame) -> list[Any]:
-    return list(table[table["source"] == "best of n"].itertuples())
+    return list(find(table, source="best of n").itertuples())
 
 
 def _solved(table: pd.DataFrame) -> Any:
@@ -228,24 +226,23 @@ def _solved(table: pd.DataFrame) -> Any:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Where DPO collapses, where it stays, and what samples change."""
-    population = table[table["source"] == "population"].sort_values("beta")
-    balanced = population[population["verdict"] == "balanced"]
-    told = []
+    population = find(table, source="population").sort_values("beta")
+    balanced = find(population, verdict="balanced")
+    shown = []
     for size in config.comparisons:
-        rows = table[(table["source"] == "sample") & (table["comparisons"] == size)]
+        rows = find(table, source="sample", comparisons=size)
         infinite = rows.groupby("seed")["kl"].apply(lambda kl: bool(kl.isna().all()))
-        share = share_interval(int(infinite.sum()), len(infinite))
-        told.append(f"{share[0]:.0%} [{share[1]:.0%}, {share[2]:.0%}] of the samples of {size:,}")
+        shown.append(f"{share_of(infinite):.0%} of the samples of {size:,}")
     middle = balanced.iloc[len(balanced) // 2]
-    near = table[(table["source"] == "sample") & (table["comparisons"] == max(config.comparisons))]
+    near = find(table, source="sample", comparisons=max(config.comparisons))
     kl = near[np.isclose(near["beta"], middle["beta"])]["kl"]
     return (
         f"On the population DPO is balanced for β from {balanced['beta'].min():.3g} to {balanced['beta'].max():.3g}, "
         f"with KL from {balanced['kl'].max():.3g} down to {balanced['kl'].min():.3g} nats; below it one response "
         "takes 95 % of the probability, above it less than a tenth of the win rate is gained. Its optimum is πref "
         f"exp(r/β)/Z to {population['error'].max():.1g}. Labels are another matter: no finite optimum, at any β, has "
-        f"{', '.join(told)} comparisons (95 % intervals over samples). At β = {middle['beta']:.3g} the KL is "
-        f"{middle['kl']:.3g} nats on the population and {told_interval(mean_interval(kl))} on samples of "
+        f"{', '.join(shown)} comparisons (95 % intervals over samples). At β = {middle['beta']:.3g} the KL is "
+        f"{middle['kl']:.3g} nats on the population and {mean_interval(kl)} on samples of "
         f"{max(config.comparisons):,}. To remember: β sets how far the policy goes only where the labels leave a "
         "finite optimum; where a response wins all its comparisons no β keeps DPO near its reference."
     )

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from experiments._seeds import mean_interval, share_interval
-from experiments._seeds import told as told_interval
+from experiments._seeds import share_of
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.statistics import mean_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular.gradients import gradient_identity, kl_gradient
 
 CLAIM = "∇½E_μ[ρ²] is 2∇KL exactly at μ = πθ; away from it the two part, to first order in the distance."
@@ -56,12 +58,10 @@ PRESETS = {"quick": Config(), "paper": Config(problems=2000, points=101, sampled
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a target ν, and one for gradients of sampled pairs."""
-    shared = {"responses": config.responses, "problems": config.problems, "spread": config.spread}
-    interpolations = [{**shared, "target": target, "points": config.points} for target in TARGETS]
-    return [*interpolations, {**shared, "target": "sampled", "pairs": config.sampled_pairs}]
+    return grid(target=(*TARGETS, "sampled"))
 
 
-def instance(seed: int, responses: int, spread: float) -> tuple[NDArray[np.float64], ...]:
+def instance(seed: int, responses: int, spread: float) -> tuple[FloatArray, ...]:
     """Logits, reference and a random ν."""
     rng = np.random.default_rng(seed)
     reference = rng.dirichlet(np.full(responses, 2.0))
@@ -69,9 +69,7 @@ def instance(seed: int, responses: int, spread: float) -> tuple[NDArray[np.float
     return logits, reference, rng.dirichlet(np.full(responses, 2.0))
 
 
-def target_of(
-    name: str, policy: NDArray[np.float64], reference: NDArray[np.float64], other: NDArray[np.float64]
-) -> Any:
+def target_of(name: str, policy: FloatArray, reference: FloatArray, other: FloatArray) -> Any:
     """ν: πref, uniform, a random one, or 95 % on the two responses that the policy likes least."""
     if name == "concentrated":
         weights = np.full(policy.size, 0.05 / (policy.size - 2))
@@ -89,38 +87,38 @@ def first_order(logits: Any, reference: Any, policy: Any, toward: Any) -> float:
     return float(np.linalg.norm(change) / np.linalg.norm(2 * kl_gradient(logits, reference)))
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, target: str) -> pd.DataFrame:
     """A row a problem and t, or a problem where pairs are sampled."""
-    if cell["target"] == "sampled":
-        return _sampled(cell)
+    if target == "sampled":
+        return _sampled(config)
     rows = []
-    for seed in range(cell["problems"]):
-        logits, reference, other = instance(seed, cell["responses"], cell["spread"])
+    for seed in range(config.problems):
+        logits, reference, other = instance(seed, config.responses, config.spread)
         policy = np.exp(logits - np.logaddexp.reduce(logits))
-        toward = target_of(cell["target"], policy, reference, other)
+        toward = target_of(target, policy, reference, other)
         slope = first_order(logits, reference, policy, toward)
-        for t in np.linspace(0.0, 1.0, cell["points"]):
+        for t in np.linspace(0.0, 1.0, config.points):
             found = gradient_identity(logits, reference, (1 - t) * policy + t * toward)
             gap = float(np.linalg.norm(found.computed - found.predicted) / np.linalg.norm(found.predicted))
-            rows.append((cell["target"], seed, float(t), found.cosine, found.norm_ratio, gap, slope))
+            rows.append((target, seed, float(t), found.cosine, found.norm_ratio, gap, slope))
     return pd.DataFrame(rows, columns=["target", "problem", "t", "cosine", "norm_ratio", "gap", "slope"])
 
 
-def _sampled(cell: dict[str, Any]) -> pd.DataFrame:
+def _sampled(config: Config) -> pd.DataFrame:
     """The gradient of the mean of ½ρ² over pairs drawn from πθ, with its standard error, for the first problems."""
     rows = []
-    for seed in range(min(cell["problems"], 10)):
-        logits, reference, _ = instance(seed, cell["responses"], cell["spread"])
+    for seed in range(min(config.problems, 10)):
+        logits, reference, _ = instance(seed, config.responses, config.spread)
         policy = np.exp(logits - np.logaddexp.reduce(logits))
         h = np.log(policy) - np.log(reference)
-        drawn = np.random.default_rng([seed, 1]).choice(policy.size, p=policy, size=(cell["pairs"], 2))
+        drawn = np.random.default_rng([seed, 1]).choice(policy.size, p=policy, size=(config.sampled_pairs, 2))
         rho = h[drawn[:, 0]] - h[drawn[:, 1]]
         # ∇½ρ² = ρ (e_i − e_j): the softmax's normaliser cancels in ρ
         total, squares = np.zeros((2, policy.size))
         for k in range(policy.size):
             part = rho * ((drawn[:, 0] == k).astype(float) - (drawn[:, 1] == k))
             total[k], squares[k] = part.mean(), part.var(ddof=1)
-        error = np.sqrt(squares / cell["pairs"])
+        error = np.sqrt(squares / config.sampled_pairs)
         predicted = 2 * kl_gradient(logits, reference)
         score = float(np.abs((total - predicted) / error).max())
         ratio = float(total @ predicted / (predicted @ predicted)) * 2
@@ -130,9 +128,9 @@ def _sampled(cell: dict[str, Any]) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The identity at t = 0, its constant from samples, the first-order slope, and how far the two part."""
-    sampled = table[table["target"] == "sampled"]
+    sampled = find(table, target="sampled")
     moved = table[table["target"] != "sampled"]
-    start = moved[moved["t"] == 0.0]
+    start = find(moved, t=0.0)
     checks = [
         Check.equal("μ = πθ: smallest cosine of ∇½E_μ[ρ²] and ∇KL", 1.0, float(start["cosine"].min()), 1e-12),
         Check.at_most(
@@ -147,9 +145,9 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         ),
     ]  # fmt: skip
     step = float(np.sort(moved["t"].unique())[1])
-    near = moved[moved["t"] == step]
+    near = find(moved, t=step)
     for target in TARGETS:
-        here = near[near["target"] == target]
+        here = find(near, target=target)
         checks.append(
             Check.equal(
                 f"toward {target}: gap at t = {step:g} over its first-order prediction, median",
@@ -158,7 +156,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             )
         )  # fmt: skip
     for target in TARGETS:
-        end = moved[(moved["target"] == target) & (moved["t"] == 1.0)]
+        end = find(moved, target=target, t=1.0)
         note = (
             f"{(end['cosine'] > 0).mean():.1%} of {len(end)} problems have a positive cosine; median "
             f"{end['cosine'].median():.3f}, median norm ratio {end['norm_ratio'].median():.3g}"
@@ -176,18 +174,17 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 def summary(config: Config, table: pd.DataFrame) -> str:
     """How exact the identity is, and how often the square loss still lowers the KL away from it."""
     moved, sampled = (table[(table["target"] == "sampled") == drawn] for drawn in (False, True))
-    start, end = (moved[moved["t"] == t] for t in (0.0, 1.0))
-    told = []
+    start, end = (find(moved, t=t) for t in (0.0, 1.0))
+    shown = []
     for target in TARGETS:
         cosine = end.loc[end["target"] == target, "cosine"]
-        share, low, high = share_interval(int((cosine > 0).sum()), len(cosine))
-        told.append(f"{target} {share:.1%} [{low:.1%}, {high:.1%}] (median cosine {cosine.median():.3f})")
+        shown.append(f"{target} {share_of(cosine > 0):.1%} (median cosine {cosine.median():.3f})")
     return (
         f"At μ = πθ the gradient of ½E_μ[ρ²] is 2∇KL to {start['gap'].max():.1g} in all {start['problem'].nunique()} "
         "random problems; from pairs sampled from πθ the constant is "
-        f"{told_interval(mean_interval(sampled['constant']), 4)} (95 % over problems). Away from it the two part to "
+        f"{mean_interval(sampled['constant']):.4g} (95 % over problems). Away from it the two part to "
         "first order in the distance, as computed beforehand. Share of problems where descending ½E_μ[ρ²] still "
-        f"lowers the KL, once μ has arrived at: {'; '.join(told)}. That it always did for the first two is observed "
+        f"lowers the KL, once μ has arrived at: {'; '.join(shown)}. That it always did for the first two is observed "
         "on these problems and not proved. To remember: the offline regularizer is the KL's own direction only on "
         "the policy's own samples, and can point against it where the behaviour policy sits on what the policy "
         "avoids."

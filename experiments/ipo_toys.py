@@ -25,6 +25,7 @@ from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.preferences import Comparisons
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.training.dynamics import train_many
 
@@ -71,16 +72,7 @@ PRESETS = {"quick": Config(), "paper": Config(taus=(0.1, 0.25, 0.5, 1.0, 2.0, 5.
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a data set and method; its runs over τ and seeds are stacked."""
-    return grid(
-        dataset=list(DATASETS),
-        method=("dpo", "ipo"),
-        taus=[config.taus],
-        learning_rate=config.learning_rate,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        seeds=config.seeds,
-        record_every=config.record_every,
-    )
+    return grid(dataset=list(DATASETS), method=("dpo", "ipo"))
 
 
 def problem_of(dataset: str) -> PreferenceProblem:
@@ -97,33 +89,33 @@ def objective_of(method: str, tau: float) -> tuple[MarginLoss, float]:
     return MarginLoss(f"ipo at tau {tau:g}", gpo.get_loss("ipo").expression / scale), 2 * tau
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, dataset: str, method: str) -> pd.DataFrame:
     """Train over all τ and seeds; a row a run and recorded step, with the exact optimum beside it (NaN: none)."""
-    problem = problem_of(cell["dataset"])
-    grid = [(tau, seed) for tau in cell["taus"] for seed in range(cell["seeds"])]
-    objectives = {tau: objective_of(cell["method"], tau) for tau in cell["taus"]}
+    problem = problem_of(dataset)
+    runs_of = [(tau, seed) for tau in config.taus for seed in range(config.seeds)]
+    objectives = {tau: objective_of(method, tau) for tau in config.taus}
     runs = train_many(
         problem,
-        [objectives[tau][0] for tau, _ in grid],
-        [objectives[tau][1] for tau, _ in grid],
-        [seed for _, seed in grid],
+        [objectives[tau][0] for tau, _ in runs_of],
+        [objectives[tau][1] for tau, _ in runs_of],
+        [seed for _, seed in runs_of],
         optimizer="adam",
-        learning_rate=cell["learning_rate"],
-        steps=cell["steps"],
-        batch_size=cell["batch_size"],
-        record_every=cell["record_every"],
+        learning_rate=config.learning_rate,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        record_every=config.record_every,
         keep=("policies",),
     )
-    base = gpo.get_loss(cell["method"])
-    optima = {tau: problem.solve(base, objectives[tau][1]) for tau in cell["taus"]}
+    base = gpo.get_loss(method)
+    optima = {tau: problem.solve(base, objectives[tau][1]) for tau in config.taus}
     tables = []
-    for (tau, seed), trajectory in zip(grid, runs, strict=True):
+    for (tau, seed), trajectory in zip(runs_of, runs, strict=True):
         table = trajectory.table[["step", "loss", "kl", "mu_squared_loss", "max_margin"]].copy()
         assert trajectory.policies is not None
         for k, action in enumerate(ACTIONS[: problem.n]):
             table[f"p_{action}"] = trajectory.policies[:, k]
             table[f"optimum_{action}"] = optima[tau].policy[k]
-        head = {"dataset": cell["dataset"], "method": cell["method"], "tau": tau, "seed": seed}
+        head = {"dataset": dataset, "method": method, "tau": tau, "seed": seed}
         tables.append(
             pd.concat([pd.DataFrame({name: [value] * len(table) for name, value in head.items()}), table], axis=1)
         )
@@ -142,11 +134,11 @@ def interval(values: pd.Series) -> tuple[float, float]:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where the last step stands against the exact optimum, and where there is none, against certainty."""
-    last = table[table["step"] == config.steps]
+    last = find(table, step=config.steps)
     checks = []
     for tau in config.taus:
-        here = last[last["tau"] == tau]
-        ipo, dpo = (here[here["method"] == method].set_index("dataset") for method in ("ipo", "dpo"))
+        here = find(last, tau=tau)
+        ipo, dpo = (find(here, method=method).set_index("dataset") for method in ("ipo", "dpo"))
         for dataset in ("D1", "D2", "D3"):
             off = max(
                 abs(ipo.loc[dataset, f"p_{action}"].mean() - ipo.loc[dataset, f"optimum_{action}"].iloc[0])
@@ -201,15 +193,15 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Where each method ends on the total order and on the action that only loses."""
-    last = table[table["step"] == config.steps]
+    last = find(table, step=config.steps)
 
     def at(method: str, dataset: str, tau: float, action: str) -> str:
-        rows = last[(last["method"] == method) & (last["dataset"] == dataset) & (last["tau"] == tau)]
+        rows = find(last, method=method, dataset=dataset, tau=tau)
         mean, half = interval(rows[f"p_{action}"])
         return f"{mean:.4f} ± {half:.1g}"
 
     low, high = min(config.taus), max(config.taus)
-    late = last[(last["method"] == "dpo") & (last["dataset"] == "D1")].groupby("tau")["p_a"].mean()
+    late = find(last, method="dpo", dataset="D1").groupby("tau")["p_a"].mean()
     short = ", ".join(f"{tau:g}" for tau in late.index[late < 0.99])
     speed = f"p(a) is still below 0.99 at τ = {short}" if short else "p(a) is above 0.99 at every τ here"
     return (

@@ -13,18 +13,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.datasets import PUBLISHED_JOURNAL_ABILITIES, load_journals
-from gpo_analysis.losses import get_loss
+from gpo_analysis.losses import PAPER_LOSSES, get_loss
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 
 CLAIM = "DPO's scores are the published Bradley-Terry abilities of four journals; the other losses keep their order."
 FIGURE = "journals"
-
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,20 @@ PRESETS = {"quick": Config(), "paper": Config()}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss, one for the published numbers."""
-    return grid(loss=(*LOSSES, "published"), iterations=config.iterations)
+    return grid(loss=(*PAPER_LOSSES, "published"))
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, loss: str) -> pd.DataFrame:
     """Fit one loss at β = 1; scores are log-ratios to a uniform πref, Biometrika at 0."""
     journals = load_journals()
     items = list(journals.items)
-    if cell["loss"] == "published":
+    if loss == "published":
         published = [PUBLISHED_JOURNAL_ABILITIES[item] for item in items]
-        again = bradley_terry_abilities(journals.matrix().toarray(), cell["iterations"])
+        again = bradley_terry_abilities(journals.matrix().toarray(), config.iterations)
         table = pd.DataFrame({"journal": items, "score": published, "again": again - again[0]})
         return table.assign(loss="published", kappa=np.nan, policy=np.nan, status="published")
-    loss = get_loss(cell["loss"])
-    slope, curvature = (float(loss.derivative(np.zeros(1), order=order)[0]) for order in (1, 2))
-    solution = PreferenceProblem.from_comparisons(journals).solve(loss, 1.0)
+    f = get_loss(loss)
+    solution = PreferenceProblem.from_comparisons(journals).solve(f, 1.0)
     scores = np.asarray(solution.log_ratio if solution.converged else solution.representative)
     weights = np.exp(scores - scores.max())
     return pd.DataFrame(
@@ -67,15 +65,15 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
             "journal": items,
             "score": scores - scores[items.index("Biometrika")],
             "again": np.nan,
-            "loss": cell["loss"],
-            "kappa": curvature / abs(slope),
+            "loss": loss,
+            "kappa": float(f.curvature_ratio),
             "policy": weights / weights.sum(),
             "status": solution.status.value,
         }
     )
 
 
-def bradley_terry_abilities(wins: NDArray[np.float64], iterations: int) -> NDArray[np.float64]:
+def bradley_terry_abilities(wins: FloatArray, iterations: int) -> FloatArray:
     """Return log abilities, (n,), by the iteration of Hunter 2004 (Annals of Statistics 32, 384-406, equation 3).
 
     Parameters
@@ -96,7 +94,7 @@ def bradley_terry_abilities(wins: NDArray[np.float64], iterations: int) -> NDArr
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Published abilities, the second computation, the order, and the spread at equal βκ."""
     scores = table.pivot_table(index="journal", columns="loss", values="score", sort=False)
-    again = table[table["loss"] == "published"].set_index("journal")["again"]
+    again = find(table, loss="published").set_index("journal")["again"]
     checks = [
         Check.equal(f"logistic: ability of {journal}", published, float(scores.loc[journal, "logistic"]), 5.1e-4)
         for journal, published in scores["published"].items()
@@ -111,7 +109,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         )
     )
     published = scores["published"].sort_values().index
-    for name in LOSSES[1:]:
+    for name in (loss for loss in PAPER_LOSSES if loss != "logistic"):
         found = scores.loc[published, name]
         contrary = sum(
             found.iloc[i] > found.iloc[j] + 1e-9 for i in range(len(found)) for j in range(i + 1, len(found))
@@ -143,12 +141,12 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     kappa = table.groupby("loss")["kappa"].first()
     scaled = scores.mul(kappa / kappa["logistic"], axis="columns")
     gaps = scaled.sub(scores["logistic"], axis="index").abs().max()
-    told = ", ".join(f"{name} {gaps[name]:.3g}" for name in LOSSES[1:] if kappa[name] > 0)
+    shown = ", ".join(f"{name} {gaps[name]:.3g}" for name in PAPER_LOSSES if name != "logistic" and kappa[name] > 0)
     policy = table[table["loss"] != "published"].groupby("loss", sort=False)["policy"].max()
     return (
         f"The logistic loss gives the published abilities to {off:.1g}, their last printed digit, and those of a "
         f"second algorithm to {float((scores['logistic'] - scores_again(table)).abs().max()):.1g}. At equal βκ the "
-        f"other scores differ from the logistic ones by at most: {told}; the data are nearly Bradley-Terry, and the "
+        f"other scores differ from the logistic ones by at most: {shown}; the data are nearly Bradley-Terry, and the "
         "losses with a logit link stay close to each other. The hinge loss orders the journals as "
         f"{_order(scores['hinge'])}. The largest probability at β = 1 runs from {policy.min():.3f} "
         f"({policy.idxmin()}) to {policy.max():.3f} ({policy.idxmax()}). One table of four items, without seeds: no "
@@ -159,4 +157,4 @@ def summary(config: Config, table: pd.DataFrame) -> str:
 
 def scores_again(table: pd.DataFrame) -> pd.Series:
     """Return the abilities of the second algorithm, by journal."""
-    return table[table["loss"] == "published"].set_index("journal")["again"]
+    return find(table, loss="published").set_index("journal")["again"]

@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 import gpo_analysis as gpo
-from experiments._seeds import share_interval
+from experiments._losses import CURVED
+from experiments._seeds import share_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.tabular.gradients import mu_squared_loss_gradient
 from gpo_analysis.training.dynamics import train, train_many
@@ -38,7 +40,6 @@ EARLY = 1e-3
 """Time, in units of 1/(β² f″(0)), at which the ratio at the start is read off."""
 
 BEHAVIORS = ("reference", "policy", "elsewhere")
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,24 +80,16 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "paper": Config(
-        losses=("logistic", "squared", "exponential", "truncated_quadratic", "savage"), records=1600, starts=2000
-    ),
+    "paper": Config(losses=CURVED, records=1600, starts=2000),
 }
 
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss and μ in the learning part, one a μ in the regularizing part."""
-    shared = {"responses": config.responses, "seed": config.seed}
-    learning = grid(
-        **shared, part="learning", loss=config.losses, behavior=BEHAVIORS, beta=config.beta,
-        duration=config.duration, records=config.records,
-    )  # fmt: skip
-    regularizing = grid(
-        **shared, part="regularizing", behavior=BEHAVIORS, starts=config.starts, spread=config.spread,
-        duration=config.regularizing_duration, learning_rate=config.learning_rate,
-    )  # fmt: skip
-    return learning + regularizing
+    return [
+        *grid(part="learning", loss=config.losses, behavior=BEHAVIORS),
+        *grid(part="regularizing", behavior=BEHAVIORS),
+    ]
 
 
 def problem_of(responses: int, behavior: str, seed: int) -> PreferenceProblem:
@@ -108,29 +101,29 @@ def problem_of(responses: int, behavior: str, seed: int) -> PreferenceProblem:
     return PreferenceProblem(gpo.bradley_terry(rewards), elsewhere if behavior == "elsewhere" else reference, reference)
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, part: str, behavior: str, loss: str | None = None) -> pd.DataFrame:
     """A row a recorded time."""
-    return _learning(cell) if cell["part"] == "learning" else _regularizing(cell)
+    return _regularizing(config, behavior) if loss is None else _learning(config, behavior, loss)
 
 
-def _learning(cell: dict[str, Any]) -> pd.DataFrame:
-    problem = problem_of(cell["responses"], cell["behavior"], cell["seed"])
-    on_policy = cell["behavior"] == "policy"
-    unit = 1.0 / (cell["beta"] ** 2 * float(gpo.get_loss(cell["loss"]).derivative(0.0, 2)))
+def _learning(config: Config, behavior: str, loss: str) -> pd.DataFrame:
+    problem = problem_of(config.responses, behavior, config.seed)
+    on_policy = behavior == "policy"
+    unit = 1.0 / (config.beta**2 * float(gpo.get_loss(loss).derivative(0.0, 2)))
 
     def flow(duration: float, records: int) -> Trajectory:
         return train(
-            problem, cell["loss"], cell["beta"], optimizer="flow", refresh_every=int(on_policy),
+            problem, loss, config.beta, optimizer="flow", refresh_every=int(on_policy),
             learning_rate=duration * unit / records, steps=records, keep=("policies", "logits", "gradients"),
         )  # fmt: skip
 
-    trajectory, first = flow(cell["duration"], cell["records"]), flow(EARLY, 1)
+    trajectory, first = flow(config.duration, config.records), flow(EARLY, 1)
     table = trajectory.table[["time", "loss", "kl", "mu_squared_loss", "max_margin"]]
     assert trajectory.gradients is not None
     direction = trajectory.gradients[0]
     mu = problem.reference if on_policy else problem.behavior
     return table.assign(
-        time=table["time"] / unit, part="learning", objective=cell["loss"], behavior=cell["behavior"], start=0,
+        time=table["time"] / unit, part="learning", objective=loss, behavior=behavior, start=0,
         status=trajectory.status, work=_work(trajectory, problem, on_policy),
         first_ratio=2 * _variance(direction, mu) / _variance(direction, problem.reference),
         early_ratio=first.columns["mu_squared_loss"][-1] / first.columns["kl"][-1],
@@ -151,14 +144,14 @@ def _work(trajectory: Trajectory, problem: PreferenceProblem, on_policy: bool) -
     return np.concatenate([[0.0], np.cumsum(np.sum(middle * np.diff(trajectory.logits, axis=0), axis=1))])
 
 
-def _regularizing(cell: dict[str, Any]) -> pd.DataFrame:
-    problem = problem_of(cell["responses"], cell["behavior"], cell["seed"])
+def _regularizing(config: Config, behavior: str) -> pd.DataFrame:
+    problem = problem_of(config.responses, behavior, config.seed)
     square = gpo.parse_loss("z**2/2", name="square loss alone")
-    noise = np.random.default_rng([cell["seed"], 1]).normal(size=(cell["starts"], problem.n))
-    rate = cell["learning_rate"]
+    noise = np.random.default_rng([config.seed, 1]).normal(size=(config.starts, problem.n))
+    rate = config.learning_rate
     runs = train_many(
-        problem, square, [1.0] * cell["starts"], learning_rate=rate, steps=round(cell["duration"] / rate),
-        refresh_every=int(cell["behavior"] == "policy"), initial=np.log(problem.reference) + cell["spread"] * noise,
+        problem, square, [1.0] * config.starts, learning_rate=rate, steps=round(config.regularizing_duration / rate),
+        refresh_every=int(behavior == "policy"), initial=np.log(problem.reference) + config.spread * noise,
         record_every=5,
     )  # fmt: skip
     tables = [
@@ -170,7 +163,7 @@ def _regularizing(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True).assign(
         part="regularizing",
         objective="square loss alone",
-        behavior=cell["behavior"],
+        behavior=behavior,
         work=np.nan,
         first_ratio=np.nan,
         early_ratio=np.nan,
@@ -180,7 +173,7 @@ def _regularizing(cell: dict[str, Any]) -> pd.DataFrame:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The ratio at the start, the work along the path, and whether KL ever rises."""
     checks = []
-    for (loss, behavior), rows in table[table["part"] == "learning"].groupby(["objective", "behavior"], sort=False):
+    for (loss, behavior), rows in find(table, part="learning").groupby(["objective", "behavior"], sort=False):
         last = rows.iloc[-1]
         checks.append(
             Check.equal(
@@ -196,7 +189,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             claim = f"{loss}, μ = {behavior}: the work ∫∇½E_μ[ρ²]·dθ is ½E_μ[ρ²]"
             predicted = float(last["mu_squared_loss"])
         checks.append(Check.equal(claim, predicted, float(last["work"]), 0.01, relative=True, note="trapezoidal rule"))
-    for behavior, rows in table[table["part"] == "regularizing"].groupby("behavior", sort=False):
+    for behavior, rows in find(table, part="regularizing").groupby("behavior", sort=False):
         risen = rise_of_kl(rows)
         note = f"KL rises in {(risen > 1e-9).mean():.1%} of {len(risen)} starts; largest rise {risen.max():.3g} nats"
         if behavior == "policy":
@@ -218,17 +211,16 @@ def rise_of_kl(rows: pd.DataFrame) -> pd.Series:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """The ratio at the start and at the end, and how often KL rises when the square loss alone is descended."""
-    ends = table[table["part"] == "learning"].groupby(["behavior", "objective"], sort=False).last()
+    ends = find(table, part="learning").groupby(["behavior", "objective"], sort=False).last()
     ratio = ends["mu_squared_loss"] / ends["kl"]
     ratios = []
     for behavior in BEHAVIORS:
         first, last = ends.loc[behavior, "early_ratio"], ratio.loc[behavior]
         ratios.append(f"μ = {behavior} {_range(first)} at the start and {_range(last)} at the end")
     rises = []
-    for behavior, rows in table[table["part"] == "regularizing"].groupby("behavior", sort=False):
+    for behavior, rows in find(table, part="regularizing").groupby("behavior", sort=False):
         risen = rise_of_kl(rows)
-        share, low, high = share_interval(int((risen > 1e-9).sum()), len(risen))
-        rises.append(f"{behavior} {share:.1%} [{low:.1%}, {high:.1%}] (largest rise {max(risen.max(), 0.0):.2g} nats)")
+        rises.append(f"{behavior} {share_of(risen > 1e-9):.1%} (largest rise {max(risen.max(), 0.0):.2g} nats)")
     return (
         f"½E_μ[ρ²]/KL while learning, over the losses {', '.join(config.losses)}: {'; '.join(ratios)}; the value at "
         "the start is 2 Var_μ(d)/Var_πref(d) of the first step d, as predicted, and what follows is not constant. "

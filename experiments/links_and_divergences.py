@@ -25,13 +25,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 import gpo_analysis as gpo
-from experiments._seeds import mean_interval, told
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
-from gpo_analysis.losses import MarginLoss
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss
+from gpo_analysis.statistics import mean_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem, link_flow, off_support_mass
 
 CLAIM = (
@@ -39,12 +41,10 @@ CLAIM = (
 )
 FIGURE = "links-and-divergences"
 
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
 LINKS = ("reverse_kl", "forward_kl", "jensen_shannon", "alpha", "chi_po")
 SIGNS = {"reverse_kl": 0, "forward_kl": 1, "jensen_shannon": 1, "alpha": 1, "chi_po": -1}
 """Predicted sign of the motion of logits off the support."""
 SMOOTH_HINGE = gpo.parse_loss("log(1 + exp(20*(1 - z)))/20", name="smooth hinge")
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -82,22 +82,15 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a problem and loss."""
-    return [
-        {
-            "responses": config.responses, "unseen": config.unseen, "strengths": list(config.strengths), "loss": loss,
-            "flow_strength": config.flow_strength, "duration": config.duration, "number": number, "seed": config.seed,
-        }
-        for number in range(config.seeds)
-        for loss in LOSSES
-    ]  # fmt: skip
+    return grid(number=range(config.seeds), loss=PAPER_LOSSES)
 
 
-def problems_of(cell: dict[str, Any]) -> tuple[PreferenceProblem, PreferenceProblem, FloatArray]:
+def problems_of(config: Config, number: int) -> tuple[PreferenceProblem, PreferenceProblem, FloatArray]:
     """With full μ, with μ that leaves some out, and the latter's problem on its support alone as (n,) booleans."""
-    rng = np.random.default_rng([cell["seed"], cell["number"]])
-    n = cell["responses"]
+    rng = np.random.default_rng([config.seed, number])
+    n = config.responses
     rewards, reference = rng.normal(size=n), rng.dirichlet(np.full(n, 3.0))
-    seen = np.arange(n) < n - cell["unseen"]
+    seen = np.arange(n) < n - config.unseen
     narrow = np.where(seen, reference, 0.0)
     preference = gpo.bradley_terry(rewards)
     return (
@@ -107,31 +100,28 @@ def problems_of(cell: dict[str, Any]) -> tuple[PreferenceProblem, PreferenceProb
     )
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, number: int, loss: str) -> pd.DataFrame:
     """A row a link and strength, and a row a link for the flow."""
-    full, narrow, seen = problems_of(cell)
-    loss = gpo.get_loss(cell["loss"])
-    slope, curvature = abs(float(loss.derivative(0.0, 1))), float(loss.derivative(0.0, 2))
-    unit = slope / curvature if curvature else 1.0  # β at strength 1
-    rows = []
+    full, narrow, seen = problems_of(config, number)
+    f, rows = gpo.get_loss(loss), []
     for name in LINKS:
         link = get_link(name)
-        for strength in cell["strengths"]:
-            beta = strength * unit
-            one = full.solve(loss, beta, link=link)
-            log = full.solve(loss, beta * float(link.derivative(1.0)))
-            usual = full.solve(loss, beta)
+        for strength in config.strengths:
+            beta = f.beta_of(strength)
+            one = full.solve(f, beta, link=link)
+            log = full.solve(f, beta * float(link.derivative(1.0)))
+            usual = full.solve(f, beta)
             rows.append(
                 {
                     "part": "optimum", "link": name, "strength": strength, "converged": one.converged, "kl": one.kl,
                     "kl_of_log": log.kl, "mu_squared_loss": one.mu_squared_loss,
                     "largest": float(one.log_ratio.max()), "smallest": float(one.log_ratio.min()),
-                    "loss_apart": abs(_realised(one.policy, full, loss, beta, link) - usual.population_loss),
+                    "loss_apart": abs(_realised(one.policy, full, f, beta, link) - usual.population_loss),
                     "span": float(np.ptp(usual.log_ratio)), "win_rate": _win_rate(one.policy, full),
                 }
             )  # fmt: skip
-        rows.append(_flow(name, cell, narrow, seen, unit, curvature or 1.0))
-    return pd.DataFrame(rows).assign(loss=cell["loss"], number=cell["number"])
+        rows.append(_flow(config, name, f, narrow, seen))
+    return pd.DataFrame(rows).assign(loss=loss, number=number)
 
 
 def _realised(
@@ -147,18 +137,16 @@ def _win_rate(policy: FloatArray, problem: PreferenceProblem) -> float:
     return float(policy @ problem.preference @ problem.reference)
 
 
-def _flow(
-    name: str, cell: dict[str, Any], problem: PreferenceProblem, seen: FloatArray, unit: float, curvature: float
-) -> dict[str, Any]:
-    beta = cell["flow_strength"] * unit
-    loss = SMOOTH_HINGE if cell["loss"] == "hinge" else cell["loss"]
-    flow = link_flow(problem, loss, beta, name, duration=cell["duration"] / (beta**2 * curvature), records=12)
+def _flow(config: Config, name: str, f: MarginLoss, problem: PreferenceProblem, seen: FloatArray) -> dict[str, Any]:
+    beta, curvature = f.beta_of(config.flow_strength), float(f.derivative(0.0, 2)) or 1.0
+    loss = SMOOTH_HINGE if f.name == "hinge" else f
+    flow = link_flow(problem, loss, beta, name, duration=config.duration / (beta**2 * curvature), records=12)
     out, policy, reference = ~seen.astype(bool), flow.policies[-1], problem.reference
     moved = flow.logits[-1] - flow.logits[0]
     # Of the logarithm the sum over the support stands still; what is fitted there gives the mass outside.
     fitted = np.where(out, np.nan, beta * (np.log(policy) - np.log(reference)))
     return {
-        "part": "off support", "link": name, "strength": cell["flow_strength"], "status": flow.status,
+        "part": "off support", "link": name, "strength": config.flow_strength, "status": flow.status,
         "off_mass": float(policy[out].sum()), "off_reference": float(reference[out].sum()),
         "off_predicted": off_support_mass(fitted, reference, beta), "off_logits": float(moved[out].mean()),
         "kl": float(policy @ np.log(policy / reference)), "gradient_norm": flow.gradient_norm,
@@ -169,7 +157,7 @@ def _flow(
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Same fit, equal strength near πref, tails far off, and the motion of logits off the support."""
     optimum = table[(table["part"] == "optimum") & table["converged"].fillna(False).astype(bool)]
-    flow = table[table["part"] == "off support"]
+    flow = find(table, part="off support")
     weak, strong = min(config.strengths), max(config.strengths)
     checks = [
         Check.at_most("loss of each link's policy, from its ratios, against the logarithm's: largest difference", 0.0,
@@ -177,23 +165,23 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
                       note=f"{len(optimum)} cells have a unique optimum; {sorted(set(optimum['loss']))}"),
     ]  # fmt: skip
     for link in LINKS[1:]:
-        far = optimum[(optimum["link"] == link) & (optimum["strength"] == strong)]
+        far = find(optimum, link=link, strength=strong)
         ratio = far["kl"] / far["kl_of_log"]
         checks.append(Check.equal(
             f"{link}, βκ = {strong:g}: KL over the logarithm's at βg′(1), furthest of all f from 1", 1.0,
             float(ratio.iloc[(ratio - 1).abs().argmax()]), 0.1,
             note=f"at βκ = {weak:g} the median is {_apart(optimum, link, weak):.3g}"))  # fmt: skip
-    near = optimum[optimum["strength"] == weak]
+    near = find(optimum, strength=weak)
     for link, column, sign in (("chi_po", "largest", 1), ("forward_kl", "smallest", -1)):
-        own = near[near["link"] == link].set_index(["loss", "number"])
-        log = near[near["link"] == "reverse_kl"].set_index(["loss", "number"])
+        own = find(near, link=link).set_index(["loss", "number"])
+        log = find(near, link="reverse_kl").set_index(["loss", "number"])
         excess = (sign * (own[column] - log[column])).dropna()
         told_of = "largest log-ratio is at most" if sign > 0 else "smallest log-ratio is at least"
         checks.append(Check.at_most(f"{link}, βκ = {weak:g}: its {told_of} the logarithm's, for every f", 0.0,
                                     float(excess.max()), 1e-9, note=f"median difference {excess.median():.3g} nats",
         ))  # fmt: skip
     for link, sign in SIGNS.items():
-        rows = flow[flow["link"] == link]
+        rows = find(flow, link=link)
         if sign == 0:
             checks.append(Check.at_most(f"{link}: logits off the support stand still, largest motion", 0.0,
                                         float(rows["off_logits"].abs().max()), 1e-8))  # fmt: skip
@@ -209,25 +197,25 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 
 def _apart(optimum: pd.DataFrame, link: str, strength: float) -> float:
-    rows = optimum[(optimum["link"] == link) & (optimum["strength"] == strength)]
+    rows = find(optimum, link=link, strength=strength)
     return float((rows["kl"] / rows["kl_of_log"]).median())
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """KL against the logarithm at equal strength, near and far; mass off the support by link."""
     optimum = table[(table["part"] == "optimum") & table["converged"].fillna(False).astype(bool)]
-    flow = table[table["part"] == "off support"].assign(gain=lambda t: t["off_mass"] / t["off_reference"])
+    flow = find(table, part="off support").assign(gain=lambda t: t["off_mass"] / t["off_reference"])
     near, far = [], []
     for link in LINKS[1:]:
-        rows = optimum[(optimum["link"] == link)]
+        rows = find(optimum, link=link)
         for found, strength in ((far, max(config.strengths)), (near, min(config.strengths))):
-            here = rows[rows["strength"] == strength]
+            here = find(rows, strength=strength)
             ratio = (here["kl"] / here["kl_of_log"]).groupby(here["number"]).mean()
-            found.append(f"{link} {told(mean_interval(ratio))}")
+            found.append(f"{link} {mean_interval(ratio)}")
     mass = "; ".join(
-        f"{link} {told(mean_interval(flow[flow['link'] == link].groupby('number')['gain'].mean()))}" for link in LINKS
+        f"{link} {mean_interval(find(flow, link=link).groupby('number')['gain'].mean())}" for link in LINKS
     )
-    by_loss = flow[flow["link"] == "reverse_kl"].groupby("loss")["gain"].mean()
+    by_loss = find(flow, link="reverse_kl").groupby("loss")["gain"].mean()
     return (
         f"The fitted margins do not depend on the link (loss equal to {optimum['loss_apart'].max():.1g}). KL over the "
         f"logarithm's at βg′(1), mean over f with 95 % intervals over {config.seeds} problems: at βκ = "

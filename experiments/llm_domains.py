@@ -3,20 +3,21 @@
 Tang et al. (arXiv 2402.05749) tune β on one task. Each domain is a study of its own (`experiments._llm`): the
 generated world, and where they were run abstracts → titles, dialogue or sentiment. Compared are the best βκ of each
 loss, the range of the losses' best win rates, the shares of β and f in the variance of win rates, and whether win rate
-generated world and, where run, abstracts → titles, dialogue or sentiment. Compared are the best βκ of each
 Settings ours.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import best_rows, last_rows, population_optimum, read_sweep, standard_error, study_cell
+from experiments._llm import Study, best_rows, standard_error
 from experiments.framework import Check, NotRun
+from gpo_analysis.tables import find
 
 CLAIM = "Best β and the order of conclusions carry over between domains: β over f, one range of best win rates."
 FIGURE = "llm-domains"
@@ -45,37 +46,35 @@ PRESETS = {
 
 
 def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell a study that is there."""
+    """One cell a study that is there, with its checksum."""
     found = []
-    for study in config.studies:
-        try:
-            found.append(study_cell(study, prompts=config.prompts))
-        except NotRun:
-            continue
+    for name in config.studies:
+        with suppress(NotRun):
+            found.append({"study": name, "sha256": Study.find(name).sha256})
     if len(found) < 2:
-        told = ", ".join(cell["study"] for cell in found) or "none"
+        there = ", ".join(cell["study"] for cell in found) or "none"
         raise NotRun(
-            f"needs two finished studies of {', '.join(config.studies)}, found {told}; run `python -m llm run --data "
+            f"needs two finished studies of {', '.join(config.studies)}, found {there}; run `python -m llm run --data "
             "PATH --out FOLDER/NAME` and name FOLDER by GPO_LLM"
         )
     return found
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, study: str, sha256: str) -> pd.DataFrame:
     """Policies after their last step, with the population optimum's."""
-    rows = last_rows(read_sweep(cell["study"]))
+    read = Study.find(study, sha256)
+    rows = read.last
     columns = ["loss", "strength", "beta", "seed", "kl", "win_rate", "win_rate_low", "win_rate_high", "ties"]
     columns += ["human_win_rate", "length_controlled_win_rate", "signature"]
-    measured = rows[columns].assign(kind="measured", study=cell["study"])
-    losses, strengths = list(dict.fromkeys(rows["loss"])), sorted(set(rows["strength"]))
-    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"])
+    measured = rows[columns].assign(kind="measured", study=study)
+    predicted = read.optimum(config.prompts, rows)
     return pd.concat([measured, predicted], ignore_index=True)
 
 
 def conclusions(table: pd.DataFrame) -> pd.DataFrame:
     """A row a study: best βκ by loss, range of best win rates, share of β over that of f, fall at small β."""
     found = []
-    for study, rows in table[table["kind"] == "measured"].groupby("study", sort=False):
+    for study, rows in find(table, kind="measured").groupby("study", sort=False):
         best = best_rows(rows).groupby("loss", sort=False)[["strength", "win_rate"]].mean()
         square = rows.pivot_table(index="loss", columns="strength", values="win_rate")
         by_beta = float(square.mean(axis=0).var(ddof=0))
@@ -123,7 +122,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Domains side by side."""
     found = conclusions(table)
-    told = "; ".join(
+    shown = "; ".join(
         f"{row.study}: best win rate {row.best:.3f}, losses' best within {row.range:.3f}, typical best βκ "
         f"{row.typical_strength:.2g} (losses within a factor {row.spread:.2g}), β over f {row.beta_over_f:.1f}, "
         f"fall at the "
@@ -133,6 +132,6 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     missing = [name for name in config.studies if name not in set(found["study"])]
     left = f" Not run: {', '.join(missing)}." if missing else ""
     agreed = bool((found["beta_over_f"] > 1).all())
-    return f"{len(found)} domains. {told}.{left} " + (
+    return f"{len(found)} domains. {shown}.{left} " + (
         "β matters more than f in every one of them." if agreed else "β does not matter more than f in all of them."
     )

@@ -15,17 +15,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments._llm import last_rows, population_optimum, read_sweep, study_cell
+import gpo_analysis as gpo
+from experiments._llm import Study, StudyConfig, study_cells
+from experiments._losses import CURVED
 from experiments.framework import Check
+from gpo_analysis.tables import find
 
 CLAIM = "At equal βκ the losses with κ > 0 reach like KL while margins are small, and part where their tails begin."
 FIGURE = "llm-equal-strength"
 
-KAPPA = {"logistic": 0.5, "squared": 1.0, "exponential": 1.0, "truncated_quadratic": 1.0, "savage": 0.5}
+KAPPA = {name: float(gpo.get_loss(name).curvature_ratio) for name in CURVED}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """Which study is read, and when margins count as small.
 
     Parameters
@@ -40,31 +43,26 @@ class Config:
         Of the bootstrap over the noise of win rates, for the best β.
     """
 
-    study: str = "cpu"
     small: float = 0.5
     prompts: int = 64
     resamples: int = 2000
     seed: int = 0
 
 
+cells = study_cells
 PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256)}
 
 
-def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell: the study is read whole."""
-    return [study_cell(config.study, prompts=config.prompts, resamples=config.resamples, seed=config.seed)]
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Measured policies after their last step, the population optimum's, and the best strength of each loss."""
-    rows = last_rows(read_sweep(cell["study"]))
+    study = Study.find(config.study, sha256)
+    rows = study.last
     columns = ["loss", "strength", "beta", "seed", "kl", "kl_stderr", "win_rate", "win_rate_low", "win_rate_high"]
     columns += ["margin_q50", "margin_q90", "relative_error_1", "signature", "mean_rho"]
     measured = rows[columns].assign(kind="measured")
-    losses, strengths = list(dict.fromkeys(rows["loss"])), sorted(set(rows["strength"]))
-    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"])
-    rng = np.random.default_rng(cell["seed"])
-    best = pd.DataFrame([_best(name, part, cell["resamples"], rng) for name, part in rows.groupby("loss", sort=False)])
+    predicted = study.optimum(config.prompts, rows)
+    rng = np.random.default_rng(config.seed)
+    best = pd.DataFrame([_best(name, part, config.resamples, rng) for name, part in rows.groupby("loss", sort=False)])
     return pd.concat([measured, predicted, best], ignore_index=True)
 
 
@@ -105,7 +103,7 @@ def ratios(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """KL over the logistic loss's at the same strength and seed, and the larger of the two scaled margins."""
     rows = table[(table["kind"] == kind) & table["loss"].isin(list(KAPPA))]
     keys = ["strength"] if kind == "predicted" else ["strength", "seed"]
-    base, others = rows[rows["loss"] == "logistic"], rows[rows["loss"] != "logistic"]
+    base, others = find(rows, loss="logistic"), rows[rows["loss"] != "logistic"]
     joined = others.merge(base, on=keys, suffixes=("", "_logistic"))
     scaled = joined["margin_q90"] * joined["loss"].astype(object).map(KAPPA).astype(float)
     largest = np.maximum(scaled, joined["margin_q90_logistic"] * KAPPA["logistic"])
@@ -127,8 +125,8 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     else:
         checks.append(Check.not_run(claim, 0.0, "no policy has margins that small"))
     strongest = measured["strength"].max()
-    for name, part in measured[measured["strength"] == strongest].groupby("loss", sort=False):
-        theory = predicted[(predicted["strength"] == strongest) & (predicted["loss"] == name)]["ratio"].iloc[0]
+    for name, part in find(measured, strength=strongest).groupby("loss", sort=False):
+        theory = find(predicted, strength=strongest, loss=name)["ratio"].iloc[0]
         found = float(np.exp(np.log(part["ratio"]).mean()))
         checks.append(
             Check.equal(
@@ -136,7 +134,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
                 found, 0.3, relative=True, note="largest strength of the grid: nearest to its optimum after few steps",
             )
         )  # fmt: skip
-    best = table[table["kind"] == "best"].set_index("loss")
+    best = find(table, kind="best").set_index("loss")
     if "logistic" in best.index:
         for name in (loss for loss in best.index if loss in KAPPA and loss != "logistic"):
             one, other = best.loc[name], best.loc["logistic"]
@@ -144,11 +142,11 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             low, high = np.array([one["strength_low"], one["strength_high"]]) / other["strength"] * theory
             apart = bool(one["strength_low"] > other["strength_high"] or one["strength_high"] < other["strength_low"])
             edge = "; best at an edge of the grid" if one["at_edge"] or other["at_edge"] else ""
-            told = f"measured {one['beta'] / other['beta']:.3g}, roughly [{low:.3g}, {high:.3g}]{edge}"
+            shown = f"measured {one['beta'] / other['beta']:.3g}, roughly [{low:.3g}, {high:.3g}]{edge}"
             checks.append(
                 Check.text(
                     f"best β of {name} over logistic's is κ_b/κ_a = {theory:g}: intervals of the best βκ", "overlap",
-                    "apart" if apart else "overlap", note=told,
+                    "apart" if apart else "overlap", note=shown,
                 )
             )  # fmt: skip
     return checks
@@ -160,10 +158,10 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     small = measured[(measured["scaled_margin"] <= config.small)]
     open_ = small[~small["linear"]]
     strongest = measured["strength"].max()
-    there = measured[measured["strength"] == strongest].groupby("loss", sort=False)["ratio"].agg(["mean", "min", "max"])
-    wanted = predicted[predicted["strength"] == strongest].set_index("loss")["ratio"]
-    told = "; ".join(f"{name} {row['mean']:.2f} (optimum {wanted[name]:.2f})" for name, row in there.iterrows())
-    best = table[table["kind"] == "best"]
+    there = find(measured, strength=strongest).groupby("loss", sort=False)["ratio"].agg(["mean", "min", "max"])
+    wanted = find(predicted, strength=strongest).set_index("loss")["ratio"]
+    shown = "; ".join(f"{name} {row['mean']:.2f} (optimum {wanted[name]:.2f})" for name, row in there.iterrows())
+    best = find(table, kind="best")
     tops = ", ".join(
         f"{row.loss} {row.strength:.2g} [{row.strength_low:.2g}, {row.strength_high:.2g}]" for row in best.itertuples()
     )
@@ -176,7 +174,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"κ|βρ| is at most {config.small:g}, {len(small)} comparisons have KL ratios of {held}, but "
         f"{int(small['linear'].sum())} of them are limited by the learning rate, alike whatever f; the others: "
         f"{span}. At "
-        f"the largest strength, {strongest:g}, KL over logistic's is {told}. Best βκ (hinge: β) with intervals "
+        f"the largest strength, {strongest:g}, KL over logistic's is {shown}. Best βκ (hinge: β) with intervals "
         f"over the "
         f"noise of win rates: {tops}. f″(0) puts the losses on one axis to within a factor of {worst:.2f} in KL "
         f"here; what "

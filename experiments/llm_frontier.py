@@ -9,22 +9,13 @@ half; KL(πθ‖πref) is measured on-policy. Settings ours. Predicted by the po
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import (
-    at_kl,
-    best_of_n_rows,
-    best_rows,
-    last_rows,
-    population_optimum,
-    read_sweep,
-    standard_error,
-    study_cell,
-)
+from experiments._llm import Study, StudyConfig, at_kl, best_rows, last_rows, standard_error, study_cells
 from experiments.framework import Check
+from gpo_analysis.tables import find
 
 CLAIM = "On trained language models the six losses trace about one trade-off of win rate against KL, below best-of-n."
 FIGURE = "llm-frontier"
@@ -37,7 +28,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """Which study is read, and where the trade-offs are compared.
 
     Parameters
@@ -50,26 +41,21 @@ class Config:
         Prompts of the population optimum.
     """
 
-    study: str = "cpu"
     levels: tuple[float, ...] = (0.1, 0.3, 1.0)
     prompts: int = 64
 
 
+cells = study_cells
 PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256)}
 
 
-def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell: the study is read whole."""
-    return [study_cell(config.study, prompts=config.prompts)]
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Measured rows, the population optimum's and best-of-n's."""
-    table = read_sweep(cell["study"])
-    measured = table[COLUMNS].assign(kind="measured", study=cell["study"])
-    losses, strengths = list(dict.fromkeys(table["loss"])), sorted(set(table["strength"]))
-    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"])
-    return pd.concat([measured, predicted, best_of_n_rows(cell["study"])], ignore_index=True)
+    study = Study.find(config.study, sha256)
+    table = study.sweep
+    measured = table[COLUMNS].assign(kind="measured", study=config.study)
+    predicted = study.optimum(config.prompts, table)
+    return pd.concat([measured, predicted, study.best_of_n()], ignore_index=True)
 
 
 def spread(rows: pd.DataFrame, kl: float) -> tuple[float, int]:
@@ -80,8 +66,8 @@ def spread(rows: pd.DataFrame, kl: float) -> tuple[float, int]:
 
 def best_of_n_excess(table: pd.DataFrame) -> pd.DataFrame:
     """Measured win rates minus best-of-n's at the same KL, where best-of-n reaches it, with standard errors."""
-    rows = last_rows(table[table["kind"] == "measured"])
-    best = table[table["kind"] == "best_of_n"].sort_values("kl")
+    rows = last_rows(find(table, kind="measured"))
+    best = find(table, kind="best_of_n").sort_values("kl")
     rows = rows[(rows["kl"] <= best["kl"].max())]
     at = np.interp(rows["kl"], best["kl"], best["win_rate"])
     noise = np.hypot(standard_error(rows), float(standard_error(best).mean()))
@@ -90,8 +76,8 @@ def best_of_n_excess(table: pd.DataFrame) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Spread at equal KL, at the best β, the direction of the trade-off, and best-of-n."""
-    measured = last_rows(table[table["kind"] == "measured"])
-    predicted = table[table["kind"] == "predicted"]
+    measured = last_rows(find(table, kind="measured"))
+    predicted = find(table, kind="predicted")
     noise = float(standard_error(measured).mean())
     seeds = measured["seed"].nunique()
     # the range of six means of independent noise σ has mean 2.53 σ and 95 % quantile 4.03 σ (studentized range)
@@ -140,8 +126,8 @@ def fall(measured: pd.DataFrame) -> float:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Numbers of the trade-off, in words."""
-    measured = last_rows(table[table["kind"] == "measured"])
-    predicted = table[table["kind"] == "predicted"]
+    measured = last_rows(find(table, kind="measured"))
+    predicted = find(table, kind="predicted")
     tops = best_rows(measured).groupby("loss", sort=False)[["win_rate", "win_rate_low", "win_rate_high", "kl"]].mean()
     winner = tops["win_rate"].idxmax()
     top, others = tops.loc[winner], tops["win_rate"].drop(winner)
@@ -151,7 +137,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     ranges = "; ".join(told_at).replace("nan", "out of its range") or "no KL is reached by two of them"
     excess = best_of_n_excess(table)
     words = measured["signature"].str.split("; ").explode().value_counts()
-    told = ", ".join(f"{word} {number}" for word, number in words.items() if word != "none") or "none"
+    shown = ", ".join(f"{word} {number}" for word, number in words.items() if word != "none") or "none"
     noise = 4.03 * float(standard_error(measured).mean())
     one = all(np.isnan(found) or np.isnan(theory) or found <= theory + noise for _, theory, found, _ in at)
     last = (
@@ -165,5 +151,5 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"{top['kl']:.2f} nats; the other losses' best lie between {others.min():.3f} and {others.max():.3f}. "
         f"Range of win rates between losses: {ranges}. At the smallest strength the win rate is {-fall(measured):.3f} "
         "below the best on average over losses, which the population optimum does not foresee. Best-of-n is above "
-        f"{(excess['excess'] < 0).mean():.0%} of the {len(excess)} policies it reaches. Signatures: {told}. {last}"
+        f"{(excess['excess'] < 0).mean():.0%} of the {len(excess)} policies it reaches. Signatures: {shown}. {last}"
     )

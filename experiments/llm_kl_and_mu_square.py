@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import population_optimum, read_run, read_sweep, study_cell
+from experiments._llm import Study, StudyConfig, study_cells
 from experiments.framework import Check
+from gpo_analysis.tables import find
 
 CLAIM = "½E_μ[ρ²] is 2KL near πref and is not away from it: offline and on-policy squares part as KL grows."
 FIGURE = "llm-kl-and-mu-square"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """Which study is read, and what is near.
 
     Parameters
@@ -36,35 +36,30 @@ class Config:
         Prompts of the population optimum.
     """
 
-    study: str = "cpu"
     near: float = 0.05
     prompts: int = 64
 
 
+cells = study_cells
 PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256)}
 
 
-def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell: the study is read whole."""
-    return [study_cell(config.study, prompts=config.prompts)]
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Every checkpoint, and the population optimum."""
-    table = read_sweep(cell["study"])
-    report = read_run(cell["study"])["reports"]["pairs"]
+    study = Study.find(config.study, sha256)
+    table = study.sweep
+    report = study.run["reports"]["pairs"]
     distinct = report["pairs"] / (report["pairs"] + report["identical"])
     columns = ["loss", "strength", "beta", "seed", "arm", "step", "kl", "kl_stderr", "mu_squared_loss"]
     columns += ["mu_squared_loss_on_policy", "mu_squared_loss_on_policy_stderr", "win_rate", "signature"]
-    losses, strengths = list(dict.fromkeys(table["loss"])), sorted(set(table["strength"]))
-    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"])
+    predicted = study.optimum(config.prompts, table)
     measured = table[columns].assign(kind="measured", offline=table["mu_squared_loss"] * distinct)
     return pd.concat([measured, predicted.assign(offline=predicted["mu_squared_loss"])], ignore_index=True)
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The ratio to 2KL near πref, and whether it is kept away from it."""
-    rows = table[table["kind"] == "measured"]
+    rows = find(table, kind="measured")
     near = rows[rows["kl"] <= config.near]
     checks = []
     for name, column in (("offline", "offline"), ("on-policy", "mu_squared_loss_on_policy")):
@@ -101,7 +96,7 @@ def discordant(rows: pd.DataFrame) -> float:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Ratios near and far, and the order of policies."""
-    rows = table[table["kind"] == "measured"]
+    rows = find(table, kind="measured")
     parts = []
     edges = [0.0, config.near, 10 * config.near, 40 * config.near, np.inf]
     for low, high in itertools.pairwise(edges):

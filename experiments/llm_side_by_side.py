@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import best_rows, last_rows, read_samples, read_sweep, study_cell
+from experiments._llm import Study, StudyConfig, best_rows, study_cells
 from experiments.framework import Check
+from gpo_analysis.tables import find, get
 
 CLAIM = "At their best β no loss beats another by more than a few points, judged side by side on the same prompts."
 FIGURE = "llm-side-by-side"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """Which study is read, and what counts as equal.
 
     Parameters
@@ -34,25 +34,21 @@ class Config:
         Largest distance from ½ that "about the same" allows.
     """
 
-    study: str = "cpu"
     margin: float = 0.05
 
 
+cells = study_cells
 PRESETS = {"quick": Config(), "paper": Config(study="small")}
 
 
-def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell: the study is read whole."""
-    return [study_cell(config.study)]
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """A row an ordered pair of losses: win rate of the first over the second, over prompts and seeds."""
-    best = best_rows(last_rows(read_sweep(cell["study"])))
-    samples = read_samples(cell["study"]).set_index("name").sort_index()
+    study = Study.find(config.study, sha256)
+    best = best_rows(study.last)
+    samples = study.samples.set_index("name").sort_index()
 
     def rewards(loss: str, seed: int) -> np.ndarray:
-        row = best[(best["loss"] == loss) & (best["seed"] == seed)].iloc[0]
+        row = find(best, loss=loss, seed=seed).iloc[0]
         name = f"{loss}-{row['strength']:g}-s{seed}-fresh"
         return samples.loc[name].sort_values("prompt_index")["reward"].to_numpy()
 
@@ -68,10 +64,10 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
             {
                 "first": first, "second": second, "win_rate": won.mean(), "low": won.mean() - half,
                 "high": won.mean() + half, "ties": ties, "prompts": len(won), "seeds": len(seeds),
-                "strength": float(best[best["loss"] == first]["strength"].iloc[0]),
-                "beta": float(best[best["loss"] == first]["beta"].iloc[0]),
-                "against_reference": float(best[best["loss"] == first]["win_rate"].mean()),
-                "kl": float(best[best["loss"] == first]["kl"].mean()),
+                "strength": float(get(best, "strength", loss=first)),
+                "beta": float(get(best, "beta", loss=first)),
+                "against_reference": float(find(best, loss=first)["win_rate"].mean()),
+                "kl": float(find(best, loss=first)["kl"].mean()),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -82,7 +78,9 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     once = table[table["first"] < table["second"]]
     gap = (once["win_rate"] - 0.5).abs()
     worst = once.loc[gap.idxmax()]
-    told = f"{worst['first']} over {worst['second']}: {worst['win_rate']:.3f} [{worst['low']:.3f}, {worst['high']:.3f}]"
+    shown = (
+        f"{worst['first']} over {worst['second']}: {worst['win_rate']:.3f} [{worst['low']:.3f}, {worst['high']:.3f}]"
+    )
     # Bonferroni over the pairs of losses
     from scipy.stats import norm
 
@@ -90,10 +88,12 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     width = (once["high"] - once["low"]) / 3.92
     beyond = int(((gap / width.clip(lower=1e-12)) > z).sum())
     return [
-        Check.at_most("largest distance of a side-by-side win rate from ½", config.margin, float(gap.max()), note=told),
+        Check.at_most(
+            "largest distance of a side-by-side win rate from ½", config.margin, float(gap.max()), note=shown
+        ),
         Check.equal(
             "pairs of losses told apart at 5 % after Bonferroni's correction", 0.0, float(beyond), 0.0,
-            note=f"of {len(once)}; {told}",
+            note=f"of {len(once)}; {shown}",
         ),
         Check.at_most(
             "win rates of a pair and its reverse add up to 1", 0.0, _asymmetry(table), 1e-12,
@@ -112,13 +112,13 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     mean = table.groupby("first", sort=False).agg(
         rate=("win_rate", "mean"), strength=("strength", "first"), beta=("beta", "first"), kl=("kl", "first")
     )
-    told = ", ".join(f"{n} {r.rate:.3f} (β {r.beta:.2g}, KL {r.kl:.2f})" for n, r in mean.iterrows())
+    shown = ", ".join(f"{n} {r.rate:.3f} (β {r.beta:.2g}, KL {r.kl:.2f})" for n, r in mean.iterrows())
     gap = (table["win_rate"] - 0.5).abs()
     worst = table.loc[table["win_rate"].idxmax()]
     return (
         f"Study {config.study}: mean win rate of each loss at its best β over the five others, on "
-        f"{table['prompts'].iloc[0]} "
-        f"prompts and {table['seeds'].iloc[0]} seed(s): {told}. Ties: {table['ties'].mean():.1%}. The most "
+        f"{get(table, 'prompts')} "
+        f"prompts and {get(table, 'seeds')} seed(s): {shown}. Ties: {table['ties'].mean():.1%}. The most "
         f"one-sided pair is "
         f"{worst['first']} over {worst['second']}, {worst['win_rate']:.3f} [{worst['low']:.3f}, {worst['high']:.3f}]. "
         + (

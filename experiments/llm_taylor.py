@@ -9,21 +9,21 @@ gradients of the whole model on held-out pairs, all through training. Settings o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from experiments._llm import read_sweep, study_cell, study_folder
+from experiments._llm import Study, StudyConfig, study_cells
 from experiments.framework import Check
+from gpo_analysis.tables import find
 
 CLAIM = "The second-order gradient is the true one while |βρ| is small, and fails as margins near the Taylor radius."
 FIGURE = "llm-taylor"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """Which study is read.
 
     Parameters
@@ -34,36 +34,32 @@ class Config:
         Largest 90 % quantile of |βρ| at which the expansion is expected to hold.
     """
 
-    study: str = "cpu"
     small: float = 0.5
 
 
+cells = study_cells
 PRESETS = {"quick": Config(), "paper": Config(study="small")}
 
 
-def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell: the study is read whole."""
-    return [study_cell(config.study)]
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Errors of the expansions at every checkpoint, and the traces of training."""
-    table = read_sweep(cell["study"])
-    table = table[table["arm"] == "fresh"]
+    study = Study.find(config.study, sha256)
+    table = study.sweep
+    table = find(table, arm="fresh")
     columns = ["loss", "strength", "beta", "seed", "step", "kl", "margin_q50", "margin_q90", "margin_q99"]
     columns += ["beyond_taylor", "gradient_norm", "mean_rho", "held_out_loss", "loss_at_zero", "signature"]
     columns += [f"{name}_{order}" for name in ("cosine", "relative_error") for order in (1, 2, 4)]
     gradients = table[columns].assign(kind="gradient")
     gradients["predicted_error_2"] = table["weight_error_2"]
-    trace = pd.read_parquet(study_folder(cell["study"]) / "trace.parquet")
-    trace = trace[(trace["arm"] == "fresh") & (trace["seed"] == trace["seed"].min())]
+    trace = study.trace
+    trace = find(trace, arm="fresh", seed=trace["seed"].min())
     kept = trace[["loss", "strength", "beta", "seed", "step", "loss_value", "mean_rho", "mu_squared_loss"]]
     return pd.concat([gradients, kept.assign(kind="trace")], ignore_index=True)
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Small margins, the exact loss, the order along margins, the predicted size, and beyond the radius."""
-    rows = table[table["kind"] == "gradient"]
+    rows = find(table, kind="gradient")
     checks = []
     small = rows[(rows["margin_q90"] <= config.small) & (rows["loss"] != "hinge")]
     if len(small):
@@ -75,7 +71,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
                 f"½ for e^−z",
             )
         )  # fmt: skip
-    squared = rows[rows["loss"] == "squared"]
+    squared = find(rows, loss="squared")
     checks.append(
         Check.at_most(
             "squared: the expansion is the loss (relative error, float32)", 0.0,
@@ -83,17 +79,17 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         )
     )  # fmt: skip
     for name in ("logistic", "exponential", "savage"):
-        part = rows[rows["loss"] == name]
+        part = find(rows, loss=name)
         if len(part) < 4:
             checks.append(Check.not_run(f"{name}: rank correlation", 1.0, f"{len(part)} checkpoints"))
             continue
         order = float(spearmanr(part["margin_q90"], part["relative_error_2"]).statistic)
         claim = f"{name}: rank correlation of the error with the 90 % quantile of |βρ|"
         checks.append(Check.at_least(claim, 0.9, order, note=f"{len(part)} checkpoints"))
-        told = part[(part["relative_error_2"] > 1e-3) & (part["relative_error_2"] < 3)]
+        shown = part[(part["relative_error_2"] > 1e-3) & (part["relative_error_2"] < 3)]
         claim = f"{name}: median of measured over predicted error of the weights"
-        if len(told):
-            ratio = float(np.median(told["relative_error_2"] / told["predicted_error_2"]))
+        if len(shown):
+            ratio = float(np.median(shown["relative_error_2"] / shown["predicted_error_2"]))
             checks.append(Check.between(claim, 0.33, 3.0, ratio, note="gradients of pairs add up, errors may cancel"))
         else:
             checks.append(Check.not_run(claim, 1.0, "no checkpoint has an error between 0.001 and 3"))
@@ -109,7 +105,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 def progress(table: pd.DataFrame) -> pd.DataFrame:
     """Steps in which the mean margin of training batches first reaches half its final value, for each policy."""
-    rows = table[table["kind"] == "trace"]
+    rows = find(table, kind="trace")
     found = []
     for (loss, strength), part in rows.groupby(["loss", "strength"], sort=False):
         part = part.sort_values("step")

@@ -8,14 +8,14 @@ Predicted shares: those of the population optimum on the same grid (`experiments
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import last_rows, population_optimum, read_sweep, study_cell
+from experiments._llm import Study, StudyConfig, study_cells
 from experiments.framework import Check
 from gpo_analysis.statistics import variance_shares
+from gpo_analysis.tables import find, get
 
 CLAIM = "β explains more of the variance of win rate and KL than f does, and seeds little, on language models too."
 FIGURE = "llm-variance"
@@ -23,7 +23,7 @@ SOURCES = ("strength", "loss", "interaction", "seed")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """Which study is read.
 
     Parameters
@@ -36,32 +36,27 @@ class Config:
         Of the bootstrap over seeds, or over the noise of the measurements where there is one seed.
     """
 
-    study: str = "cpu"
     prompts: int = 64
     resamples: int = 200
     seed: int = 0
 
 
+cells = study_cells
 PRESETS = {"quick": Config(), "paper": Config(study="small", prompts=256, resamples=1000)}
 
 
-def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell: the study is read whole."""
-    return [study_cell(config.study, prompts=config.prompts, resamples=config.resamples, seed=config.seed)]
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """A row a source of variance and quantity, measured and predicted."""
-    rows = last_rows(read_sweep(cell["study"]))
-    losses, strengths = list(dict.fromkeys(rows["loss"])), sorted(set(rows["strength"]))
-    predicted = population_optimum(cell["study"], losses, strengths, prompts=cell["prompts"]).assign(seed=0)
+    study = Study.find(config.study, sha256)
+    rows = study.last
+    predicted = study.optimum(config.prompts, rows).assign(seed=0)
     rows = rows.assign(noise=(rows["win_rate_high"] - rows["win_rate_low"]) / 3.92, log_kl=np.log(rows["kl"]))
     predicted = predicted.assign(log_kl=np.log(predicted["kl"]))
-    rng = np.random.default_rng(cell["seed"])
+    rng = np.random.default_rng(config.seed)
     found = []
     for quantity, noise in (("win_rate", rows["noise"]), ("log_kl", rows["kl_stderr"] / rows["kl"])):
         measured, theory = shares(rows, quantity), shares(predicted, quantity)
-        draws = pd.DataFrame([_resampled(rows, quantity, noise, rng) for _ in range(cell["resamples"])])
+        draws = pd.DataFrame([_resampled(rows, quantity, noise, rng) for _ in range(config.resamples)])
         for source in SOURCES:
             # basic bootstrap: noise upon noise shifts the draws as far as noise shifted the estimate
             high, low = (2 * measured[source] - draws[source].quantile([0.025, 0.975])).clip(0.0, 1.0)
@@ -100,7 +95,7 @@ def _resampled(
     if len(seeds) == 1:
         return shares(rows.assign(**{quantity: rows[quantity] + noise * rng.normal(size=len(rows))}), quantity)
     drawn = rng.choice(seeds, size=len(seeds))
-    parts = [rows[rows["seed"] == seed].assign(seed=place) for place, seed in enumerate(drawn)]
+    parts = [find(rows, seed=seed).assign(seed=place) for place, seed in enumerate(drawn)]
     return shares(pd.concat(parts, ignore_index=True), quantity)
 
 
@@ -119,7 +114,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             )
         )  # fmt: skip
         claim = f"{quantity}: share of seeds"
-        if int(part["seeds"].iloc[0]) < 2:
+        if int(get(part, "seeds")) < 2:
             checks.append(Check.not_run(claim, 0.0, "the study has one seed; the longer presets have three"))
         else:
             checks.append(Check.at_most(claim, 0.1, float(part.loc["seed", "measured"]), note="three seeds or more"))
@@ -128,19 +123,19 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Shares, in words."""
-    told = []
+    shown = []
     for quantity, rows in table.groupby("quantity", sort=False):
         parts = ", ".join(
             f"{row.source} {row.measured:.1%} [{row.low:.1%}, {row.high:.1%}] (optimum {row.predicted:.1%})"
             for row in rows.itertuples()
         )
-        told.append(f"{quantity.replace('_', ' ')}: {parts}")
+        shown.append(f"{quantity.replace('_', ' ')}: {parts}")
     first = table.set_index(["quantity", "source"])["measured"]
-    seeds = int(table["seeds"].iloc[0])
+    seeds = int(get(table, "seeds"))
     more = all(first[q, "strength"] > first[q, "loss"] for q in ("win_rate", "log_kl"))
     return (
-        f"Study {config.study}, {table['policies'].iloc[0]} policies, {seeds} seed(s). Shares of the sum of squares: "
-        f"{'; '.join(told)}. "
+        f"Study {config.study}, {get(table, 'policies')} policies, {seeds} seed(s). Shares of the sum of squares: "
+        f"{'; '.join(shown)}. "
         + (
             ""
             if seeds > 1

@@ -27,10 +27,12 @@ from scipy.special import expit
 
 import gpo_analysis as gpo
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 from gpo_analysis.analysis import IncompatibleWishesError, taylor_radius
 from gpo_analysis.estimation import asymptotics, relative_efficiency
 from gpo_analysis.preferences import Comparisons
 from gpo_analysis.statistics import Interval, mean_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem, win_rate
 from gpo_analysis.training import local_rates
 
@@ -99,16 +101,10 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a κ and margin, and one a designed loss or baseline."""
-    asked = [
-        {"part": "wishes", "kappa": k, "margin": m, "bounded": bounded, "convex": convex}
-        for k, m, bounded, convex in itertools.product(config.kappas, config.margins, config.growths, config.shapes)
-    ]
-    tried = [
-        {"part": "tried", "loss": loss, "spreads": list(config.spreads), "responses": config.responses,
-         "beta_kappas": list(config.beta_kappas), "seeds": config.seeds}
-        for loss in (*DESIGNED, *BASELINES)
-    ]  # fmt: skip
-    return asked + tried
+    asked = grid(
+        part="wishes", kappa=config.kappas, margin=config.margins, bounded=config.growths, convex=config.shapes
+    )
+    return asked + grid(part="tried", loss=(*DESIGNED, *BASELINES))
 
 
 def loss_of(name: str) -> gpo.MarginLoss:
@@ -116,20 +112,20 @@ def loss_of(name: str) -> gpo.MarginLoss:
     return gpo.parse_loss(DESIGNED[name], name=name) if name in DESIGNED else gpo.get_loss(name)
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, part: str, **axes: Any) -> pd.DataFrame:
     """A row a combination of wishes; or a row a problem of a loss."""
-    rows = _wishes(cell) if cell["part"] == "wishes" else _tried(cell)
-    return pd.DataFrame([{"part": cell["part"], **row} for row in rows])
+    rows = _wishes(**axes) if part == "wishes" else _tried(config, **axes)
+    return pd.DataFrame([{"part": part, **row} for row in rows])
 
 
-def _wishes(cell: dict[str, Any]) -> list[dict[str, Any]]:
+def _wishes(kappa: str, margin: str, bounded: bool, convex: bool) -> list[dict[str, Any]]:
     rows = []
     for link in (True, "scaled", False):
         wishes = {
-            "kappa": cell["kappa"], "margin": cell["margin"], "bounded_gradient": cell["bounded"], "logit_link": link,
-            "convex": cell["convex"],
+            "kappa": kappa, "margin": margin, "bounded_gradient": bounded, "logit_link": link,
+            "convex": convex,
         }  # fmt: skip
-        row = {**wishes, "logit_link": str(link), "allowed": _allowed(cell["kappa"], cell["margin"], link)}
+        row = {**wishes, "logit_link": str(link), "allowed": _allowed(kappa, margin, link)}
         try:
             loss = gpo.design_loss(**wishes)
         except IncompatibleWishesError as error:
@@ -171,8 +167,7 @@ def _link(loss: gpo.MarginLoss, z: np.ndarray, values: np.ndarray) -> float:
     """Largest |2κz*/logit η − 1| over three η, z* read off the risk on the grid of z; κ from the derivatives."""
     eta = np.array([[0.7], [0.8], [0.9]])
     best = z[np.argmin(eta * values + (1 - eta) * values[::-1], axis=1)]
-    kappa = float(loss.derivative(0.0, 2) / abs(loss.derivative(0.0)))
-    return float(np.max(np.abs(2 * kappa * best / np.log(eta / (1 - eta)).ravel() - 1)))
+    return float(np.max(np.abs(2 * float(loss.curvature_ratio) * best / np.log(eta / (1 - eta)).ravel() - 1)))
 
 
 def number(text: str) -> float:
@@ -181,22 +176,21 @@ def number(text: str) -> float:
     return float(above) / float(below or 1)
 
 
-def _tried(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    loss, kappa = loss_of(cell["loss"]), None
-    if cell["loss"] != "hinge":
-        kappa = float(loss.derivative(0.0, 2) / abs(loss.derivative(0.0)))
-    certain = gpo.fit_comparisons(Comparisons.from_pairs([("a", "b")]), [loss]).solutions[loss.name]
+def _tried(config: Config, loss: str) -> list[dict[str, Any]]:
+    f = loss_of(loss)
+    kappa = float(f.curvature_ratio) or None
+    certain = gpo.fit_comparisons(Comparisons.from_pairs([("a", "b")]), [f]).solutions[f.name]
     whole = {
-        "loss": cell["loss"], "kappa_found": kappa, "radius": float(taylor_radius(loss)),
-        "certain_rho": float(np.ptp(certain.scores)) if certain.converged else float(gpo.optimal_margin(loss, 1.0)),
-        "steepest": float(abs(loss.derivative(-100.0) / loss.derivative(0.0))),
+        "loss": loss, "kappa_found": kappa, "radius": float(taylor_radius(f)),
+        "certain_rho": float(np.ptp(certain.scores)) if certain.converged else float(gpo.optimal_margin(f, 1.0)),
+        "steepest": float(abs(f.derivative(-100.0) / f.derivative(0.0))),
     }  # fmt: skip
     rows = []
-    grid = itertools.product(KINDS, cell["spreads"], cell["beta_kappas"], range(cell["seeds"]))
-    for kind, spread, strength, seed in grid:
-        problem = problem_of(kind, cell["responses"], spread, seed)
-        beta = strength / kappa if kappa else strength
-        solution = problem.solve(loss, beta)
+    settings = itertools.product(KINDS, config.spreads, config.beta_kappas, range(config.seeds))
+    for kind, spread, strength, seed in settings:
+        problem = problem_of(kind, config.responses, spread, seed)
+        beta = f.beta_of(strength)
+        solution = problem.solve(f, beta)
         row = {
             **whole,
             "kind": kind,
@@ -210,8 +204,8 @@ def _tried(cell: dict[str, Any]) -> list[dict[str, Any]]:
             row |= {"kl": solution.kl, "deviation": float(np.ptp(h)), "mu_squared_loss": solution.mu_squared_loss,
                     "z": beta * float(np.ptp(h)),
                     "win_rate": float(win_rate(solution.policy, problem.reference, preference))}  # fmt: skip
-        if solution.converged and kappa and kind == KINDS[0] and strength == cell["beta_kappas"][0]:
-            row |= _local(problem, loss, beta)
+        if solution.converged and kappa and kind == KINDS[0] and strength == config.beta_kappas[0]:
+            row |= _local(problem, f, beta)
         rows.append(row)
     return rows
 
@@ -241,7 +235,7 @@ def _local(problem: PreferenceProblem, loss: gpo.MarginLoss, beta: float) -> dic
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Which wishes are refused, which are met, and how the designed losses behave."""
-    asked, tried = table[table["part"] == "wishes"], table[table["part"] == "tried"]
+    asked, tried = find(table, part="wishes"), find(table, part="tried")
     wrong = int((asked["allowed"] != asked["designed"]).sum())
     made = asked[asked["designed"].astype(bool)]
     checks = [
@@ -289,7 +283,7 @@ def _same_as_logistic(tried: pd.DataFrame) -> list[Check]:
 
 def _paired(tried: pd.DataFrame, loss: str) -> pd.DataFrame:
     keys = ["kind", "spread", "beta_kappa", "seed"]
-    own, logistic = (tried[tried["loss"] == name].set_index(keys) for name in (loss, "logistic"))
+    own, logistic = (find(tried, loss=name).set_index(keys) for name in (loss, "logistic"))
     columns = ["kl", "z", "deviation", "win_rate", "rate", "efficiency"]
     return own[columns].add_suffix("_own").join(logistic[columns].add_suffix("_logistic")).reset_index()
 
@@ -300,7 +294,7 @@ def _mean(values: pd.Series[float]) -> Interval:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found."""
-    asked, tried = table[table["part"] == "wishes"], table[table["part"] == "tried"]
+    asked, tried = find(table, part="wishes"), find(table, part="tried")
     granted, refused = int(asked["designed"].sum()), int((~asked["designed"].astype(bool)).sum())
     clipped, heavy, huber = (_paired(tried, loss) for loss in DESIGNED)
     below = clipped[clipped["z_logistic"] < 3]

@@ -16,12 +16,15 @@ import pandas as pd
 import gpo_analysis as gpo
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
+from gpo_analysis.tables import find
 
 CLAIM = "All six losses are upper bounds of the 0-1 loss through (0, 1) once scaled, with the slopes of Table 1."
 FIGURE = "losses"
 
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
-SLOPES = dict(zip(LOSSES, (-0.5, -2.0, -1.0, -1.0, -2.0, -0.25), strict=True))  # f′(0), Table 1
+SLOPES = {
+    "logistic": -0.5, "squared": -2.0, "hinge": -1.0, "exponential": -1.0, "truncated_quadratic": -2.0, "savage": -0.25,
+}  # fmt: skip
+"""f′(0), Table 1."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +49,24 @@ PRESETS = {"quick": Config(), "paper": Config(points=1201)}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss."""
-    return grid(loss=LOSSES, low=config.low, high=config.high, points=config.points)
+    return grid(loss=gpo.PAPER_LOSSES)
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, loss: str) -> pd.DataFrame:
     """Tabulate one loss: its value and the value divided by f(0)."""
-    loss = gpo.get_loss(cell["loss"])
-    rho = np.linspace(cell["low"], cell["high"], cell["points"])
-    value = loss(rho)
-    at_zero = float(loss(np.zeros(1))[0])
+    f = gpo.get_loss(loss)
+    rho = np.linspace(config.low, config.high, config.points)
+    value = f(rho)
+    at_zero = float(f(0.0))
     return pd.DataFrame(
         {
-            "loss": cell["loss"],
+            "loss": loss,
             "rho": rho,
             "value": value,
             "scaled": value / at_zero,
             "at_zero": at_zero,
-            "slope": float(loss.derivative(np.zeros(1))[0]),
-            "curvature": float(loss.derivative(np.zeros(1), order=2)[0]),
+            "slope": float(f.derivative(0.0)),
+            "curvature": float(f.derivative(0.0, 2)),
         }
     )
 
@@ -83,7 +86,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     first = table.groupby("loss", sort=False).first()
     kappa = first["curvature"] / first["slope"].abs()
     gap = float((table["scaled"] - (table["rho"] < 0)).min())
-    ends = table[table["rho"] == table["rho"].max()].set_index("loss")["scaled"]
+    ends = find(table, rho=table["rho"].max()).set_index("loss")["scaled"]
     strengths = ", ".join(f"{name} {value:g}" for name, value in kappa.items())
     return (
         f"On ρ in [{config.low:g}, {config.high:g}] every loss divided by f(0) passes through (0, 1) and stays above "

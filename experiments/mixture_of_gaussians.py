@@ -20,7 +20,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 from gpo_analysis.gaussian import Counterexample, counterexample, counterexample_family, descend_from
+from gpo_analysis.tables import find
 
 CLAIM = "The μ-weighted square loss of a moved mixture has minima far from zero, where the KL is large; the KL has one."
 FIGURE = "mixture-of-gaussians"
@@ -86,80 +88,68 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """Three landscapes, descents on either objective, Monte Carlo, and one cell a width of the map."""
-    mixture = {"modes": list(config.modes), "scale": config.scale}
-    behavior = {"width": config.width, "place": config.place}
-    shared = {**mixture, **behavior}
-    landscapes = [{"part": "landscape", **shared, "setting": s, "points": config.points} for s in SETTINGS]
-    rule = {"starts": list(config.starts), "steps": config.steps, "learning_rate": config.learning_rate}
-    descents = [{"part": "descent", **shared, **rule, "objective": o} for o in ("mu_squared_loss", "kl")]
-    sampled = {"part": "sampled", **shared, "samples": config.samples}
-    maps = [
-        {
-            "part": "map",
-            **mixture,
-            "width": width,
-            "places": list(config.places),
-            "starts": config.map_starts,
-            "points": config.map_points,
-        }
-        for width in config.widths
+    return [
+        *grid(part="landscape", setting=SETTINGS),
+        *grid(part="descent", objective=("mu_squared_loss", "kl")),
+        {"part": "sampled"},
+        *grid(part="map", width=config.widths),
     ]
-    return [*landscapes, *descents, sampled, *maps]
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, part: str, **axes: Any) -> pd.DataFrame:
     """Rows of one part; the column ``part`` says which."""
     parts = {"landscape": _landscape, "descent": _descent, "sampled": _sampled, "map": _map}
-    return parts[cell["part"]](cell)
+    return parts[part](config, **axes)
 
 
-def _example(cell: dict[str, Any]) -> Counterexample:
-    return counterexample(width=cell["width"], place=cell.get("place", 0.0), modes=cell["modes"], scale=cell["scale"])
+def _example(config: Config, modes: tuple[float, ...] | None = None) -> Counterexample:
+    means = config.modes if modes is None else modes
+    return counterexample(width=config.width, place=config.place, modes=means, scale=config.scale)
 
 
-def _landscape(cell: dict[str, Any]) -> pd.DataFrame:
+def _landscape(config: Config, setting: str) -> pd.DataFrame:
     """Part ``curve``: a row a value of c; part ``minimum``: a row a local minimum."""
-    example = _example(cell)
-    grid = None
-    if cell["setting"] == "reference":
+    example = _example(config)
+    shifts = None
+    if setting == "reference":
         example = example.on_reference()
-    elif cell["setting"] == "single":
-        wide = float(np.ptp(cell["modes"])) + 2.0 * cell["scale"]
-        example = _example({**cell, "modes": [float(np.mean(cell["modes"]))]})
-        grid = np.linspace(-wide, wide, cell["points"])
-    found = example.landscape(grid=grid, points=cell["points"])
+    elif setting == "single":
+        wide = float(np.ptp(config.modes)) + 2.0 * config.scale
+        example = _example(config, (float(np.mean(config.modes)),))
+        shifts = np.linspace(-wide, wide, config.points)
+    found = example.landscape(grid=shifts, points=config.points)
     curve = found.table.assign(part="curve")
-    if cell["setting"] == "single":
-        curve["predicted"] = found.c**2 * cell["width"] ** 2 / cell["scale"] ** 4
+    if setting == "single":
+        curve["predicted"] = found.c**2 * config.width**2 / config.scale**4
     minima = found.minima_table.assign(part="minimum", resolution=found.resolution)
-    return pd.concat([curve, minima], ignore_index=True).assign(setting=cell["setting"])
+    return pd.concat([curve, minima], ignore_index=True).assign(setting=setting)
 
 
-def _descent(cell: dict[str, Any]) -> pd.DataFrame:
+def _descent(config: Config, objective: str) -> pd.DataFrame:
     """A row a step of each descent."""
-    both = _example(cell).objectives
+    both = _example(config).objectives
     paths = descend_from(
-        both, cell["starts"], objective=cell["objective"], steps=cell["steps"], learning_rate=cell["learning_rate"]
+        both, config.starts, objective=objective, steps=config.steps, learning_rate=config.learning_rate
     )
     tables = [
-        path.table.assign(start=start, status=path.status) for start, path in zip(cell["starts"], paths, strict=True)
+        path.table.assign(start=start, status=path.status) for start, path in zip(config.starts, paths, strict=True)
     ]
-    return pd.concat(tables, ignore_index=True).assign(part="descent", objective=cell["objective"])
+    return pd.concat(tables, ignore_index=True).assign(part="descent", objective=objective)
 
 
-def _sampled(cell: dict[str, Any]) -> pd.DataFrame:
+def _sampled(config: Config) -> pd.DataFrame:
     """KL and square loss half a spacing away, by quadrature and from samples."""
-    example = _example(cell)
-    c = float(np.diff(cell["modes"])[0]) / 2.0
+    example = _example(config)
+    c = float(np.diff(config.modes)[0]) / 2.0
     moved = example.policy.shifted(c)
     exact = {
         "kl": moved.kl_divergence_to(example.reference),
         "mu_squared_loss": moved.mu_squared_loss_to(example.reference, example.behavior),
     }
     # plain draws, without the stratification and the local coordinates of the library's own estimators
-    y = moved.sample(cell["samples"], seed=1)
+    y = moved.sample(config.samples, seed=1)
     ratio = moved.log_prob(y) - example.reference.log_prob(y)
-    at_mu = example.behavior.sample(2 * cell["samples"], seed=2)
+    at_mu = example.behavior.sample(2 * config.samples, seed=2)
     under_mu = moved.log_prob(at_mu) - example.reference.log_prob(at_mu)
     pairs = 0.5 * (under_mu[::2] - under_mu[1::2]) ** 2
     rows = [
@@ -169,16 +159,16 @@ def _sampled(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["part", "objective", "c", "exact", "sampled", "stderr"])
 
 
-def _map(cell: dict[str, Any]) -> pd.DataFrame:
+def _map(config: Config, width: float) -> pd.DataFrame:
     """A row a place of μ."""
-    reference = _example(cell).reference
-    span = float(np.ptp(cell["modes"]))
+    reference = _example(config).reference
+    span = float(np.ptp(config.modes))
     found = counterexample_family(
-        [cell["width"]],
-        cell["places"],
-        starts=np.linspace(-span, span, cell["starts"]),
+        [width],
+        config.places,
+        starts=np.linspace(-span, span, config.map_starts),
         reference=reference,
-        points=cell["points"],
+        points=config.map_points,
     )
     return found.table.assign(part="map", resolution=found.resolution)
 
@@ -187,10 +177,10 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Number and place of minima, KL there, descents, the single Gaussian, samples, the map."""
     ours = "the setting is ours: the paper's constants are not known"
     spacing = float(np.diff(config.modes)[0])
-    minima = table[table["part"] == "minimum"]
+    minima = find(table, part="minimum")
 
     def at(setting: str, objective: str) -> pd.DataFrame:
-        return minima[(minima["setting"] == setting) & (minima["objective"] == objective)].sort_values("c")
+        return find(minima, setting=setting, objective=objective).sort_values("c")
 
     loss, kl = at("mode", "mu_squared_loss"), at("mode", "kl")
     expected = np.array([-spacing, 0.0, spacing])
@@ -215,7 +205,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             1.0, float(len(at("single", "mu_squared_loss"))), 0.0,
         ),
     ]  # fmt: skip
-    single = table[(table["part"] == "curve") & (table["setting"] == "single")]
+    single = find(table, part="curve", setting="single")
     departure = (single["mu_squared_loss"] - single["predicted"]).abs() / (1.0 + single["predicted"])
     checks.append(
         Check.at_most("one Gaussian: ½E_μ[ρ²] departs from c² Var_μ(y)/s⁴ by, relative", 1e-9, float(departure.max()))
@@ -224,19 +214,19 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 
 def _check_descents(table: pd.DataFrame, remote: pd.DataFrame) -> list[Check]:
-    steps = table[table["part"] == "descent"]
+    steps = find(table, part="descent")
     ends = steps.sort_values("step").groupby(["objective", "start"]).agg(
         c=("c", "last"), first=("kl", "first"), last=("kl", "last")
     )  # fmt: skip
     by_loss, by_kl = ends.loc["mu_squared_loss"], ends.loc["kl"]
     inner = by_loss[(by_loss.index > 1.5) & (by_loss.index < 2.9)]
     raised = by_loss[by_loss["last"] > by_loss["first"] + 1e-6]
-    told = f"raised from starts {', '.join(f'{s:g}' for s in raised.index)} of {len(by_loss)} starts"
+    shown = f"raised from starts {', '.join(f'{s:g}' for s in raised.index)} of {len(by_loss)} starts"
     place = float(remote["c"].max())
     return [
         Check.at_least(
             "descending ½E_μ[ρ²] from c = 2 raises the KL, by nats", 2.0, float((inner["last"] - inner["first"]).min()),
-            note=f"predicted: it ends one spacing away; {told}",
+            note=f"predicted: it ends one spacing away; {shown}",
         ),
         Check.equal("where that descent ends, against the landscape's minimum", place, float(inner["c"].max()), 1e-6),
         Check.at_most("descending the KL from the same starts ends with a KL of at most", 1e-12, by_kl["last"].max()),
@@ -244,7 +234,7 @@ def _check_descents(table: pd.DataFrame, remote: pd.DataFrame) -> list[Check]:
 
 
 def _check_samples(table: pd.DataFrame) -> list[Check]:
-    rows = table[table["part"] == "sampled"]
+    rows = find(table, part="sampled")
     return [
         Check.equal(
             f"{'KL' if row.objective == 'kl' else '½E_μ[ρ²] over pairs'} at c = {row.c:g}: samples against quadrature",
@@ -255,12 +245,12 @@ def _check_samples(table: pd.DataFrame) -> list[Check]:
 
 
 def _check_map(table: pd.DataFrame) -> list[Check]:
-    grid = table[table["part"] == "map"]
-    wide, on_mode = grid[grid["width"] >= 2.0], grid[(grid["width"] <= 0.5) & (grid["place"] == 0.0)]
-    share = grid["share_raised"]
+    whole = find(table, part="map")
+    wide, on_mode = whole[whole["width"] >= 2.0], whole[(whole["width"] <= 0.5) & (whole["place"] == 0.0)]
+    share = whole["share_raised"]
     note = (
-        f"raised from some start in {(share > 0).mean():.0%} of {len(grid)} cells, from at most {share.max():.0%} of a "
-        f"cell's starts; up to {grid['share_astray'].max():.0%} of starts end above 0.01 nats"
+        f"raised from some start in {(share > 0).mean():.0%} of {len(whole)} cells, from at most {share.max():.0%} of "
+        f"a cell's starts; up to {whole['share_astray'].max():.0%} of starts end above 0.01 nats"
     )
     return [
         Check.at_least(
@@ -277,21 +267,21 @@ def _check_map(table: pd.DataFrame) -> list[Check]:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """The remote minima, what descents do, and how special the setting is."""
-    minima = table[(table["part"] == "minimum") & (table["setting"] == "mode")]
-    loss, kl = (minima[minima["objective"] == name] for name in ("mu_squared_loss", "kl"))
+    minima = find(table, part="minimum", setting="mode")
+    loss, kl = (find(minima, objective=name) for name in ("mu_squared_loss", "kl"))
     remote = loss[loss["c"].abs() > 0.5 * float(np.diff(config.modes)[0])]
-    steps = table[(table["part"] == "descent") & (table["objective"] == "mu_squared_loss")].sort_values("step")
+    steps = find(table, part="descent", objective="mu_squared_loss").sort_values("step")
     ends = steps.groupby("start")["kl"].agg(["first", "last"])
     raised = ends[ends["last"] > ends["first"] + 1e-6]
-    grid = table[table["part"] == "map"]
-    share = grid["share_raised"]
-    wide = grid.loc[share > 0, "width"].max()
+    whole = find(table, part="map")
+    share = whole["share_raised"]
+    wide = whole.loc[share > 0, "width"].max()
     return (
         f"With μ on the middle mode, ½E_μ[ρ²] of the mixture moved by c has {len(loss)} minima, the remote ones at "
         f"|c| = {remote['c'].abs().max():.3f}, where it is {remote['mu_squared_loss'].max():.2g} while KL(π_c‖πref) "
         f"is {remote['kl'].min():.3f} nats; the KL has {len(kl)}, at zero. Descending the square loss raised the KL "
         f"from {len(raised)} of {len(ends)} starts. Over the map of μ's width and place the KL rises from some start "
-        f"in {(share > 0).mean():.0%} of {len(grid)} cells (up to width {wide:g}), but from at most {share.max():.0%} "
+        f"in {(share > 0).mean():.0%} of {len(whole)} cells (up to width {wide:g}), but from at most {share.max():.0%} "
         "of a cell's starts: the trap is real and most starts avoid it. It is gone for μ = πref, for one Gaussian, "
         "and for μ wide enough to cover several modes. To remember: what the square loss does not see under μ it "
         "does not regularize, whatever β."

@@ -21,30 +21,31 @@ Predicted before running:
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
 
 import gpo_analysis as gpo
-from experiments import arguments
-from experiments._seeds import mean_interval, share_interval, told
+from experiments._debates import comparisons, read_side, side_axes
+from experiments._seeds import share_of
 from experiments.framework import Check, NotRun
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.preferences import cyclic, diagnostics, label_noise, mixture_of_annotators
+from gpo_analysis.statistics import mean_interval
+from gpo_analysis.tables import find, get
 from gpo_analysis.tabular import PreferenceProblem, nash_policy
 from gpo_analysis.training import self_play
 
 CLAIM = "Off Bradley–Terry the choice of f can change the winner, noise apart; offline no f finds the Nash policy."
 FIGURE = "not-bradley-terry"
 
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
 STRUCTURES = ("cycle", "annotators", "noise")
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -98,57 +99,62 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a structure and level, and one a side of a debate where there are data."""
-    shared = {
-        "responses": config.responses, "spread": config.spread, "strength": config.strength, "rate": config.rate,
-        "steps": config.steps, "problems": config.problems, "seed": config.seed,
-    }  # fmt: skip
     levels = {"cycle": config.cycles, "annotators": config.annotators, "noise": config.noises}
-    found: list[dict[str, Any]] = [
-        {"part": "structures", "structure": structure, "level": float(level), **shared}
+    found = [
+        cell
         for structure in STRUCTURES
-        for level in levels[structure]
+        for cell in grid(part="structures", structure=structure, level=[float(x) for x in levels[structure]])
     ]
     try:
-        votes = arguments.cells(arguments.Config(held_out=config.held_out, seed=config.seed))
+        sides = side_axes()
     except NotRun as reason:
         return [*found, {"part": "no votes", "why": str(reason)}]
-    return found + [{**cell, "part": "votes"} for cell in votes[: config.sides]]
+    return found + [{"part": "votes", **side} for side in sides[: config.sides]]
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, part: str, **axes: Any) -> pd.DataFrame:
     """A row a problem and loss; or a row a loss on one side of a debate; or why there are none."""
-    if cell["part"] == "no votes":
-        return pd.DataFrame([{"part": "no votes", "why": cell["why"]}])
-    if cell["part"] == "votes":
-        return _votes(cell).assign(part="votes")
-    rows = [row for number in range(cell["problems"]) for row in _structure(cell, number)]
-    return pd.DataFrame(rows).assign(part="structures", structure=cell["structure"], level=cell["level"])
+    parts = {"structures": _structures, "votes": _votes, "no votes": _no_votes}
+    return parts[part](config, **axes).assign(part=part)
 
 
-def preference_of(cell: dict[str, Any], number: int) -> tuple[FloatArray, FloatArray]:
+def _no_votes(config: Config, why: str) -> pd.DataFrame:
+    return pd.DataFrame([{"why": why}])
+
+
+def _structures(config: Config, structure: str, level: float) -> pd.DataFrame:
+    rows = [
+        row
+        for number in range(config.problems)
+        for row in _outcomes(config, number, *preference_of(config, structure, level, number))
+    ]
+    return pd.DataFrame(rows).assign(structure=structure, level=level)
+
+
+def preference_of(config: Config, structure: str, level: float, number: int) -> tuple[FloatArray, FloatArray]:
     """P and πref; the same rewards and πref for every level of a structure."""
-    rng = np.random.default_rng([cell["seed"], number])
-    n = cell["responses"]
-    reference, rewards = rng.dirichlet(np.full(n, 3.0)), cell["spread"] * rng.normal(size=n)
+    rng = np.random.default_rng([config.seed, number])
+    n = config.responses
+    reference, rewards = rng.dirichlet(np.full(n, 3.0)), config.spread * rng.normal(size=n)
     base = gpo.bradley_terry(rewards)
-    if cell["structure"] == "cycle":
+    if structure == "cycle":
         order = rng.permutation(n)  # the cycle goes round in an order of its own
         back = np.argsort(order)
-        return cyclic(base[np.ix_(order, order)], cell["level"])[np.ix_(back, back)], reference
-    if cell["structure"] == "annotators":
-        others = cell["spread"] * rng.normal(size=(int(cell["level"]) - 1, n))
+        return cyclic(base[np.ix_(order, order)], level)[np.ix_(back, back)], reference
+    if structure == "annotators":
+        others = config.spread * rng.normal(size=(int(level) - 1, n))
         return mixture_of_annotators([base, *(gpo.bradley_terry(r) for r in others)]), reference
-    return label_noise(base, cell["level"]), reference
+    return label_noise(base, level), reference
 
 
-def _structure(cell: dict[str, Any], number: int) -> list[dict[str, Any]]:
-    preference, reference = preference_of(cell, number)
+def _outcomes(config: Config, number: int, preference: FloatArray, reference: FloatArray) -> list[dict[str, Any]]:
+    """A row a loss."""
     problem = PreferenceProblem(preference, reference, reference)
     found = diagnostics(preference, reference)
-    tau = cell["strength"] / 2  # squared has κ = 1, and β = 2τ
+    tau = config.strength / 2  # squared has κ = 1, and β = 2τ
     nash = nash_policy(preference, reference, tau)
     nash_md, ipo_md = (
-        self_play(preference, reference, tau, method=method, rate=cell["rate"], steps=cell["steps"]).policies[-1]
+        self_play(preference, reference, tau, method=method, rate=config.rate, steps=config.steps).policies[-1]
         for method in ("nash_md", "ipo_md")
     )
     borda = preference @ reference
@@ -159,10 +165,9 @@ def _structure(cell: dict[str, Any], number: int) -> list[dict[str, Any]]:
         "nash_md_distance": _distance(nash_md, nash.policy), "ipo_md_distance": _distance(ipo_md, nash.policy),
     }  # fmt: skip
     rows = []
-    for name in LOSSES:
+    for name in PAPER_LOSSES:
         loss = gpo.get_loss(name)
-        slope, curvature = abs(float(loss.derivative(0.0, 1))), float(loss.derivative(0.0, 2))
-        solution = problem.solve(loss, cell["strength"] * (slope / curvature if curvature else 1.0))
+        solution = problem.solve(loss, loss.beta_of(config.strength))
         h = solution.log_ratio if solution.converged else solution.representative
         known = h is not None and bool(np.isfinite(h).all())
         policy = reference * np.exp(h) / np.sum(reference * np.exp(h)) if known else np.full(len(reference), np.nan)
@@ -183,31 +188,23 @@ def _distance(p: FloatArray, q: FloatArray) -> float:
     return float(0.5 * np.abs(p - q).sum())
 
 
-def _votes(cell: dict[str, Any]) -> pd.DataFrame:
+def _votes(config: Config, file: str, sha256: str, prompt: str) -> pd.DataFrame:
     """Held-out log-likelihood a vote, by each loss's own link and by one scale fitted on the training votes."""
-    data = arguments._read(arguments._folder() / f"{cell['file']}.jsonl.gz")
-    rows = [row for row in data if row["prompt"] == cell["prompt"]]
-    seed = int.from_bytes(hashlib.sha256(f"{cell['seed']} {cell['prompt']}".encode()).digest()[:8])
-    held = np.random.default_rng(seed).random(len(rows)) < cell["held_out"]
-    items = sorted({row[side] for row in rows for side in ("chosen_id", "rejected_id")})
-    place = {item: index for index, item in enumerate(items)}
-    fitted, tested = (
-        arguments.votes([row for row, out in zip(rows, held, strict=True) if out == which], place)
-        for which in (False, True)
-    )
-    problem = PreferenceProblem.from_comparisons(arguments._comparisons(fitted, items))
+    side = read_side(file, sha256, prompt, held_out=config.held_out, seed=config.seed)
+    problem = PreferenceProblem.from_comparisons(comparisons(side.fitted, side.items))
     found = []
-    for name in LOSSES:
+    for name in PAPER_LOSSES:
         solution = problem.solve(name, 1.0)
         scores = solution.log_ratio if solution.converged else solution.representative
         known = scores is not None and bool(np.isfinite(scores).all())
-        scale = scale_of(np.asarray(scores), fitted) if known else np.nan
+        own = known and name != "hinge"
+        scale = scale_of(np.asarray(scores), side.fitted) if known else np.nan
         found.append(
             {
-                "prompt": cell["prompt"], "loss": name, "unique": solution.converged, "known": known,
-                "tested": float(tested.sum()), "scale": scale,
-                "own": likelihood(own_link(name, np.asarray(scores)), tested) if known and name != "hinge" else np.nan,
-                "scaled": likelihood(log_expit(scale * _gaps(np.asarray(scores))), tested) if known else np.nan,
+                "prompt": prompt, "loss": name, "unique": solution.converged, "known": known,
+                "tested": float(side.tested.sum()), "scale": scale,
+                "own": likelihood(own_link(name, np.asarray(scores)), side.tested) if own else np.nan,
+                "scaled": likelihood(log_expit(scale * _gaps(np.asarray(scores))), side.tested) if known else np.nan,
             }
         )  # fmt: skip
     return pd.DataFrame(found)
@@ -247,7 +244,7 @@ def changed(table: pd.DataFrame) -> pd.DataFrame:
     rows = table[(table["part"] == "structures") & (table["loss"] != "hinge")]
     keys = ["structure", "level", "number"]
     wide = rows.pivot(index=keys, columns="loss", values="winner")
-    facts = rows[rows["loss"] == "logistic"].set_index(keys)
+    facts = find(rows, loss="logistic").set_index(keys)
     apart = wide.ne(wide["logistic"], axis=0).any(axis=1)
     columns = ["strongly_transitive", "condorcet", "borda", "nash_winner", "cyclic_share"]
     return facts[columns].assign(changed=apart).reset_index()
@@ -255,11 +252,11 @@ def changed(table: pd.DataFrame) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Borda, transitivity, the Hodge share, the Nash policy, and the votes."""
-    rows = table[table["part"] == "structures"]
+    rows = find(table, part="structures")
     problems = changed(table)
-    squared = rows[rows["loss"] == "squared"]
+    squared = find(rows, loss="squared")
     transitive = problems[problems["strongly_transitive"].astype(bool)]
-    cycle = rows[(rows["structure"] == "cycle") & (rows["loss"] == "logistic")]
+    cycle = find(rows, structure="cycle", loss="logistic")
     cyclic_share = cycle.groupby("level")["cyclic_share"].mean()
     checks = [
         Check.at_most("squared's winner is not the Borda winner of μ: problems", 0.0,
@@ -268,7 +265,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
                       float(transitive["changed"].sum()),
                       note=f"of {len(transitive)}; proved for convex f, expected for Savage"),
         Check.at_most("noise over Bradley–Terry: problems on which f (κ > 0) changes the winner", 0.0,
-                      float(problems[problems["structure"] == "noise"]["changed"].sum())),
+                      float(find(problems, structure="noise")["changed"].sum())),
         Check.at_least("others: share of problems on which f (κ > 0) changes the winner", 0.01,
                        float(problems[~problems["strongly_transitive"].astype(bool)]["changed"].mean()),
                        note="expected; the bound is ours"),
@@ -281,19 +278,17 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
                       float(rows["nash_md_distance"].max()), note="its fixed point is off by the order of its rate"),
     ]  # fmt: skip
     for structure in ("cycle", "annotators"):
-        away = rows[(rows["structure"] == structure) & (rows["loss"] == "squared")]
+        away = find(rows, structure=structure, loss="squared")
         ends = away.pivot(index="number", columns="level", values="distance")
-        mean, low, high = mean_interval(ends.iloc[:, -1] - ends.iloc[:, 0])
-        checks.append(Check(
-            f"{structure}: squared's distance to the Nash policy grows from the lowest to the highest level", "above 0",
-            mean, None, bool(low > 0), f"95 % interval over problems [{low:.3g}, {high:.3g}]", "text"))  # fmt: skip
+        claim = f"{structure}: squared's distance to the Nash policy grows from the lowest to the highest level"
+        checks.append(Check.above(claim, 0.0, mean_interval(ends.iloc[:, -1] - ends.iloc[:, 0]), "problems"))
     return checks + _check_votes(table)
 
 
 def _check_votes(table: pd.DataFrame) -> list[Check]:
     claim = "real votes: held-out log-likelihood a vote, scaled, spread over losses with κ > 0"
     if "votes" not in set(table["part"]):
-        return [Check.not_run(claim, 0.0, str(table.loc[table["part"] == "no votes", "why"].iloc[0]))]
+        return [Check.not_run(claim, 0.0, str(get(table, "why", part="no votes")))]
     scaled = votes_scored(table).groupby("loss")["scaled"].mean()
     curved = scaled.drop("hinge")
     return [
@@ -306,56 +301,51 @@ def _check_votes(table: pd.DataFrame) -> list[Check]:
 
 def votes_scored(table: pd.DataFrame) -> pd.DataFrame:
     """Sides of debates on which every loss has scores and some votes are held out."""
-    rows = table[table["part"] == "votes"]
+    rows = find(table, part="votes")
     return rows[rows.groupby("prompt")["scaled"].transform(lambda value: value.notna().all())]
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Where f changes the winner, who is nearest to the Nash policy, and the votes."""
-    problems, rows = changed(table), table[table["part"] == "structures"]
+    problems, rows = changed(table), find(table, part="structures")
     parts = []
     for structure in STRUCTURES:
-        own = problems[problems["structure"] == structure]
-        parts.append(f"{structure} {_share(own['changed'])}")
+        own = find(problems, structure=structure)
+        parts.append(f"{structure} {share_of(own['changed']):.1%}")
     rest = problems[~problems["strongly_transitive"].astype(bool)]
     same = problems[problems["strongly_transitive"].astype(bool)]
-    strongest = rows[(rows["structure"] == "cycle") & (rows["level"] == max(config.cycles))]
+    strongest = find(rows, structure="cycle", level=max(config.cycles))
     away = ", ".join(
-        f"{name} {told(mean_interval(strongest[strongest['loss'] == name]['distance']))}"
+        f"{name} {mean_interval(find(strongest, loss=name)['distance'])}"
         for name in ("logistic", "squared", "exponential")
     )
     winner = problems[problems["condorcet"] >= 0]
     merged = rows.merge(winner[["structure", "level", "number"]], on=["structure", "level", "number"])
     right = ", ".join(
-        f"{name} {(merged[merged['loss'] == name]['winner'] == merged[merged['loss'] == name]['condorcet']).mean():.1%}"
-        for name in LOSSES
+        f"{name} {(find(merged, loss=name)['winner'] == find(merged, loss=name)['condorcet']).mean():.1%}"
+        for name in PAPER_LOSSES
     )
     nash = (winner["nash_winner"] == winner["condorcet"]).mean()
     ipo_md, nash_md = rows["ipo_md_distance"].max(), rows["nash_md_distance"].max()
     return (
         f"Share of problems on which some f with κ > 0 has another winner than logistic: {'; '.join(parts)}; where "
-        f"preferences are not strongly transitive {_share(rest['changed'])}, where they are "
-        f"{_share(same['changed'])}. Where there is a Condorcet winner it comes out on top for {right}, of the "
+        f"preferences are not strongly transitive {share_of(rest['changed']):.1%}, where they are "
+        f"{share_of(same['changed']):.1%}. Where there is a Condorcet winner it comes out on top for {right}, of the "
         f"regularized Nash policy {nash:.1%}. At the strongest cycle the distance (total variation) to the Nash policy "
         f"is {away}, with 95 % intervals over problems, and the offline optimum cannot represent "
         f"{strongest['cyclic_share'].mean():.0%} of the preferences; IPO-MD ends within {ipo_md:.1g} of the Nash "
-        f"policy, Nash-MD within {nash_md:.2g}. {_told_votes(table)} To remember: f chooses the winner only where "
+        f"policy, Nash-MD within {nash_md:.2g}. {_votes_in_words(table)} To remember: f chooses the winner only where "
         "preferences are not strongly transitive, and no f offline makes up for an opponent that is μ and not the "
         "policy itself."
     )
 
 
-def _share(hits: pd.Series[bool]) -> str:
-    share, low, high = share_interval(int(hits.sum()), len(hits))
-    return f"{share:.1%} [{low:.1%}, {high:.1%}]"
-
-
-def _told_votes(table: pd.DataFrame) -> str:
+def _votes_in_words(table: pd.DataFrame) -> str:
     if "votes" not in set(table["part"]):
         return "Real votes were not run: no data."
     rows = votes_scored(table)
-    scaled = ", ".join(f"{n} {told(mean_interval(rows[rows['loss'] == n]['scaled']))}" for n in LOSSES)
-    own = ", ".join(f"{n} {told(mean_interval(rows[rows['loss'] == n]['own']))}" for n in LOSSES if n != "hinge")
+    scaled = ", ".join(f"{n} {mean_interval(find(rows, loss=n)['scaled'])}" for n in PAPER_LOSSES)
+    own = ", ".join(f"{n} {mean_interval(find(rows, loss=n)['own'])}" for n in PAPER_LOSSES if n != "hinge")
     return (
         f"On real votes ({rows['prompt'].nunique()} sides of debates) the held-out log-likelihood a vote is, with one "
         f"fitted scale, {scaled}, and by each loss's own link {own} (hinge has none); a coin has −0.693."

@@ -20,11 +20,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import log_softmax, logsumexp
 
-from experiments._seeds import mean_interval, share_interval, told
+from experiments._seeds import share_of
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.statistics import Interval, mean_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import regularizer_mismatch
 
 CLAIM = "The offline regularizer pulls as KL does while χ²(μ‖πθ) is small; far off, KL rises on steps that lower it."
@@ -33,7 +36,6 @@ FIGURE = "online-and-offline"
 SETTINGS = ("tabular", "features", "gaussian")
 CENTERS, SCALE = np.array([-3.0, 0.0, 3.0]), 0.5
 GRID = np.linspace(-13.0, 13.0, 1041)
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -81,19 +83,11 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a setting and t."""
-    return [
-        {
-            "setting": setting, "t": t, "responses": config.responses, "features": config.features,
-            "spread": config.spread, "starts": config.starts, "steps": config.steps, "step_size": config.step_size,
-            "record_every": config.record_every, "seed": config.seed,
-        }
-        for setting in SETTINGS
-        for t in config.places
-    ]  # fmt: skip
+    return grid(setting=SETTINGS, t=config.places)
 
 
 @dataclass(frozen=True)
-class Place:
+class Point:
     """A policy of a family at one parameter: log-masses (n,), scores (n, p), and the points (n,) where it has any."""
 
     log_policy: FloatArray
@@ -106,33 +100,33 @@ class Place:
 class World:
     """A family of policies, where it starts, and the narrow μ (n,)."""
 
-    at: Callable[[FloatArray], Place]
+    at: Callable[[FloatArray], Point]
     start: FloatArray
     narrow: FloatArray
 
 
-def world_of(setting: str, cell: dict[str, Any], number: int) -> World:
+def world_of(config: Config, setting: str, number: int) -> World:
     """The family, a random start, and a narrow μ; the same for every t."""
-    rng = np.random.default_rng([cell["seed"], SETTINGS.index(setting), number])
+    rng = np.random.default_rng([config.seed, SETTINGS.index(setting), number])
     if setting == "gaussian":
         narrow = np.exp(-0.5 * (GRID / SCALE) ** 2)
-        start = np.concatenate([rng.uniform(-4, 4, size=1), 0.5 * cell["spread"] * rng.normal(size=3)])
-        return World(gaussian_place, start, narrow / narrow.sum())
-    n = min(16, cell["responses"]) if setting == "tabular" else cell["responses"]
+        start = np.concatenate([rng.uniform(-4, 4, size=1), 0.5 * config.spread * rng.normal(size=3)])
+        return World(gaussian_point, start, narrow / narrow.sum())
+    n = min(16, config.responses) if setting == "tabular" else config.responses
     reference = rng.dirichlet(np.ones(n)) + 1e-4
     log_reference = np.log(reference / reference.sum())
-    phi = np.eye(n) if setting == "tabular" else rng.normal(size=(n, cell["features"])) / np.sqrt(cell["features"])
+    phi = np.eye(n) if setting == "tabular" else rng.normal(size=(n, config.features)) / np.sqrt(config.features)
     narrow = np.zeros(n)
     narrow[rng.choice(n, size=2, replace=False)] = 0.5
     empty = np.full(n, np.nan)
 
-    def at(parameters: FloatArray) -> Place:
-        return Place(np.asarray(log_softmax(log_reference + phi @ parameters)), log_reference, phi, empty)
+    def at(parameters: FloatArray) -> Point:
+        return Point(np.asarray(log_softmax(log_reference + phi @ parameters)), log_reference, phi, empty)
 
-    return World(at, cell["spread"] * rng.normal(size=phi.shape[1]), narrow)
+    return World(at, config.spread * rng.normal(size=phi.shape[1]), narrow)
 
 
-def gaussian_place(parameters: FloatArray) -> Place:
+def gaussian_point(parameters: FloatArray) -> Point:
     """Three Gaussians, shifted by the first parameter, their log-weights moved by the others, on cells of a fine grid.
 
     The masses are normalised over the grid, whose step is a twentieth of the narrowest width, so that a sum is an
@@ -145,7 +139,7 @@ def gaussian_place(parameters: FloatArray) -> Place:
     posterior = np.exp(joint - total[:, None])
     scores = np.column_stack([(posterior * gap).sum(axis=1) / SCALE, posterior])
     reference = logsumexp(-np.log(3.0) - 0.5 * ((GRID[:, None] - CENTERS) / SCALE) ** 2, axis=1)
-    return Place(total - logsumexp(total), reference - logsumexp(reference), scores, GRID)
+    return Point(total - logsumexp(total), reference - logsumexp(reference), scores, GRID)
 
 
 def behavior_at(t: float, policy: FloatArray, reference: FloatArray, narrow: FloatArray) -> FloatArray:
@@ -154,22 +148,22 @@ def behavior_at(t: float, policy: FloatArray, reference: FloatArray, narrow: Flo
     return np.asarray(mu / mu.sum())
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, setting: str, t: float) -> pd.DataFrame:
     """A row a start and step."""
     rows = []
-    for number in range(cell["starts"]):
-        world = world_of(cell["setting"], cell, number)
+    for number in range(config.starts):
+        world = world_of(config, setting, number)
         parameters = world.start
-        for step in range(cell["steps"]):
+        for step in range(config.steps):
             here = world.at(parameters)
             policy, reference = np.exp(here.log_policy), np.exp(here.log_reference)
-            mu = behavior_at(cell["t"], policy, reference, world.narrow)
+            mu = behavior_at(t, policy, reference, world.narrow)
             found = regularizer_mismatch(here.log_policy, here.log_reference, mu, here.scores)
             size = float(np.linalg.norm(found.square_gradient))
             if not size > 1e-12:
                 break
-            parameters = parameters - cell["step_size"] * found.square_gradient / size
-            if step % cell["record_every"]:
+            parameters = parameters - config.step_size * found.square_gradient / size
+            if step % config.record_every:
                 continue
             there = world.at(parameters)
             rows.append(
@@ -182,16 +176,16 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
                 }
             )  # fmt: skip
     single = ("angle", "angle_bound", "chi_squared", "kl_change", "square_change")
-    return pd.DataFrame(rows).assign(setting=cell["setting"], t=cell["t"]).astype(dict.fromkeys(single, np.float32))
+    return pd.DataFrame(rows).assign(setting=setting, t=t).astype(dict.fromkeys(single, np.float32))
 
 
-def _kl(place: Place) -> float:
+def _kl(point: Point) -> float:
     """KL(π‖πref), summed over log-masses: 0 · log 0 does not occur, both are finite."""
-    return float(np.exp(place.log_policy) @ (place.log_policy - place.log_reference))
+    return float(np.exp(point.log_policy) @ (point.log_policy - point.log_reference))
 
 
-def _square(place: Place, mu: FloatArray) -> float:
-    h = place.log_policy - place.log_reference
+def _square(point: Point, mu: FloatArray) -> float:
+    h = point.log_policy - point.log_reference
     return float(mu @ (h - mu @ h) ** 2)
 
 
@@ -200,7 +194,7 @@ def apart(rows: pd.DataFrame) -> pd.Series[bool]:
     return rows["kl_change"] * rows["square_change"] < 0
 
 
-def by_start(rows: pd.DataFrame, values: pd.Series[Any]) -> tuple[float, float, float]:
+def by_start(rows: pd.DataFrame, values: pd.Series[Any]) -> Interval:
     """Mean of each start's mean, with Student's interval over starts: steps of a start are not independent."""
     return mean_interval(values.groupby(rows["start"]).mean())
 
@@ -209,8 +203,8 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Angle 0 at πθ, the bound on every step, what is certified, and opposed steps at the narrow end."""
     checks = []
     for setting in SETTINGS:
-        rows = table[table["setting"] == setting]
-        online, narrow = rows[rows["t"] == 0.0], rows[rows["t"] == max(config.places)]
+        rows = find(table, setting=setting)
+        online, narrow = find(rows, t=0.0), find(rows, t=max(config.places))
         checks.append(Check.at_most(
             f"{setting}, μ = πθ: largest angle between ∇½E_μ[ρ²] and ∇KL, degrees", 0.0, float(online["angle"].max()),
             1e-3, note="arc cosine of 1 − 1e-16 is 1e-6 degrees"))  # fmt: skip
@@ -240,24 +234,23 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     """Angles and opposed steps along the interpolation, and how far the bound reaches."""
     parts = []
     for setting in SETTINGS:
-        rows = table[table["setting"] == setting]
+        rows = find(table, setting=setting)
         told_at = []
         for t, where in ((1.0, "at πref"), (max(config.places), "at the narrow end")):
-            here = rows[rows["t"] == t]
+            here = find(rows, t=t)
             told_at.append(
-                f"{where} the angle is {told(by_start(here, here['angle']))}° and "
-                f"{told(by_start(here, apart(here).astype(float)))} of the steps have one falling and the other rising"
+                f"{where} the angle is {by_start(here, here['angle'])}° and "
+                f"{by_start(here, apart(here).astype(float))} of the steps have one falling and the other rising"
             )
         parts.append(f"{setting}: {'; '.join(told_at)}")
     aligned = table[table["angle"] < 90]
     certified = table["angle_bound"] < 90
-    share, low, high = share_interval(int((aligned["angle_bound"] < 90).sum()), len(aligned))
     edge = table.loc[certified & (table["t"] > 0), "chi_squared"]
     opposed = table.loc[apart(table) & (table["t"] > 0), "chi_squared"]
     return (
         "μ goes from πθ to πref to something narrow; means over starting policies with 95 % intervals. "
         + ". ".join(parts)
-        + f". The bound from χ²(μ‖πθ) certifies {share:.1%} [{low:.1%}, {high:.1%}] of the policies "
+        + f". The bound from χ²(μ‖πθ) certifies {share_of(aligned['angle_bound'] < 90):.1%} of the policies "
         f"whose angle is below 90°, all at χ² up to {edge.max() if len(edge) else 0:.2g} (Rényi D₂ "
         f"{np.log1p(edge.max()) if len(edge) else 0:.2g} nats), while steps that part occur from χ² = "
         f"{opposed.quantile(0.05) if len(opposed) else np.nan:.2g} on (5 % quantile). To remember: the offline "

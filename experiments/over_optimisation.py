@@ -31,12 +31,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 import gpo_analysis as gpo
-from experiments._seeds import mean_interval, told
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import PAPER_LOSSES
+from gpo_analysis.statistics import mean_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem, best_of_n, reward_frontier, win_rate, win_rate_frontier
 from gpo_analysis.training import train
 from gpo_analysis.training.trajectory import Trajectory
@@ -44,11 +47,9 @@ from gpo_analysis.training.trajectory import Trajectory
 CLAIM = "Gold reward rises and falls with KL for every f; the best β moves with n, and across f as κ predicts or not."
 FIGURE = "over-optimisation"
 
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
 EARLY = 20
 """Steps that can be checkpoints one by one; later ones once in as many."""
 DRAWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -101,48 +102,37 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a number of pairs and world."""
-    return [
-        {
-            "responses": config.responses, "features": config.features, "slope": config.slope,
-            "bend": config.bend, "pairs": pairs, "strengths": list(config.strengths), "steps": config.steps,
-            "records": config.records, "step_size": config.step_size, "world": world, "seed": config.seed,
-            "shown": _nearest(config) if pairs == min(config.pairs) else None,
-        }
-        for pairs in config.pairs
-        for world in range(config.seeds)
-    ]  # fmt: skip
+    return grid(pairs=config.pairs, world=range(config.seeds))
 
 
-def _nearest(config: Config) -> float:
-    return min(config.strengths, key=lambda strength: abs(float(np.log(strength / config.shown))))
-
-
-def world_of(cell: dict[str, Any]) -> tuple[FloatArray, FloatArray, FloatArray]:
+def world_of(config: Config, world: int) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Features (n, d), gold reward (n,) of mean zero under πref, and πref (n,)."""
-    rng = np.random.default_rng([cell["seed"], cell["world"]])
-    features = rng.normal(size=(cell["responses"], cell["features"]))
-    direction = rng.normal(size=cell["features"])
-    gold = cell["slope"] * features @ direction / np.linalg.norm(direction)
-    gold = gold - 0.5 * cell["bend"] * (features**2).sum(axis=1)
+    rng = np.random.default_rng([config.seed, world])
+    features = rng.normal(size=(config.responses, config.features))
+    direction = rng.normal(size=config.features)
+    gold = config.slope * features @ direction / np.linalg.norm(direction)
+    gold = gold - 0.5 * config.bend * (features**2).sum(axis=1)
     return features, gold - gold.mean(), np.full(len(gold), 1.0 / len(gold))
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, pairs: int, world: int) -> pd.DataFrame:
     """A row a loss and β at the end of training, a row a checkpoint for the strength to be shown.
 
     Rows of other kinds: best-of-n; the frontiers, of world 0; and ``largest excess``, of all checkpoints of all β: of
     gold reward and win rate over their frontiers, and of the KL of best-of-n over its bound.
     """
-    features, gold, reference = world_of(cell)
+    features, gold, reference = world_of(config, world)
     preference = gpo.bradley_terry(gold)
     problem = PreferenceProblem(preference, reference, reference)
-    sample = PreferenceProblem.from_comparisons(problem.sample(cell["pairs"], seed=_sample_seed(cell)), reference)
+    seed = int(np.random.default_rng([config.seed, world, pairs]).integers(2**31))
+    sample = PreferenceProblem.from_comparisons(problem.sample(pairs, seed=seed), reference)
     found, labels = [], []
-    for name in LOSSES:
-        at, policies = _path(sample, name, features, cell)
+    for name in PAPER_LOSSES:
+        loss = gpo.get_loss(name)
+        at, policies = _path(config, sample, loss, features)
         h = np.log(policies) - np.log(reference)
-        for strength in cell["strengths"]:
-            logits = np.log(reference) + h * _kappa(name) / strength
+        for strength in config.strengths:
+            logits = np.log(reference) + h / loss.beta_of(strength)
             found.append(np.exp(logits - logsumexp(logits, axis=1, keepdims=True)))
             labels.append(_labels("policy", len(at), loss=name, step=at, strength=strength))
         if name == "logistic":
@@ -162,16 +152,18 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
     )
     excess = _excess(table, of_reward.at(kl), of_wins.at(kl))
     end = table["step"] == table["step"].max()
-    kept = (table["kind"] != "policy") | end | (table["strength"] == cell["shown"])
-    if cell["world"] != 0:
+    kept = (table["kind"] != "policy") | end
+    if pairs == min(config.pairs):
+        kept |= table["strength"] == min(config.strengths, key=lambda s: abs(float(np.log(s / config.shown))))
+    if world != 0:
         kept &= ~table["kind"].str.startswith("frontier")
-    rows = pd.concat([table[kept], excess], ignore_index=True).assign(pairs=cell["pairs"], world=cell["world"])
+    rows = pd.concat([table[kept], excess], ignore_index=True).assign(pairs=pairs, world=world)
     return rows.astype(dict.fromkeys(("kl", "gold", "win_rate"), np.float32))
 
 
 def _excess(table: pd.DataFrame, reward: FloatArray, wins: FloatArray) -> pd.DataFrame:
     """One row: the most by which a policy is over what it cannot be over; 0 or less but for rounding."""
-    best = table[table["kind"] == "best of n by gold"]
+    best = find(table, kind="best of n by gold")
     bound = np.log(best["draws"]) - (best["draws"] - 1) / best["draws"]
     return _labels("largest excess", 1).assign(
         kl=(best["kl"] - bound).max(),
@@ -188,41 +180,30 @@ def _labels(
     )
 
 
-def _sample_seed(cell: dict[str, Any]) -> int:
-    return int(np.random.default_rng([cell["seed"], cell["world"], cell["pairs"]]).integers(2**31))
-
-
 def _path(
-    sample: PreferenceProblem, name: str, features: FloatArray, cell: dict[str, Any]
+    config: Config, sample: PreferenceProblem, loss: gpo.MarginLoss, features: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Checkpoints of gradient descent at β = 1: their steps (k,) and policies (k, n)."""
-    curvature = float(gpo.get_loss(name).derivative(0.0, 2)) or 1.0
-    rate, early = cell["step_size"] / curvature, min(EARLY, cell["steps"])
+    curvature = float(loss.derivative(0.0, 2)) or 1.0
+    rate, early = config.step_size / curvature, min(EARLY, config.steps)
 
     def descend(steps: int, every: int, initial: FloatArray | None) -> Trajectory:
         return train(
-            sample, name, 1.0, learning_rate=rate, steps=steps, features=features, record_every=every, initial=initial,
+            sample, loss, 1.0, learning_rate=rate, steps=steps, features=features, record_every=every, initial=initial,
             keep=("policies",),
         )  # fmt: skip
 
     first = descend(early, 1, None)
     assert first.policies is not None
     steps, policies = first.columns["step"], first.policies
-    if cell["steps"] > early:  # descent has no memory: the rest starts where the first steps ended
-        second = descend(cell["steps"] - early, EARLY, first.state.parameters)
+    if config.steps > early:  # descent has no memory: the rest starts where the first steps ended
+        second = descend(config.steps - early, EARLY, first.state.parameters)
         assert second.policies is not None
         steps = np.concatenate([steps, early + second.columns["step"][1:]])
         policies = np.concatenate([policies, second.policies[1:]])
-    wanted = np.geomspace(1, steps[-1], cell["records"])
+    wanted = np.geomspace(1, steps[-1], config.records)
     at = np.unique(np.abs(steps - wanted[:, None]).argmin(axis=1))
     return steps[at], policies[at]
-
-
-def _kappa(name: str) -> float:
-    """κ, or 1 for hinge, whose strengths are β itself."""
-    loss = gpo.get_loss(name)
-    curvature = float(loss.derivative(0.0, 2))
-    return curvature / abs(float(loss.derivative(0.0, 1))) if curvature else 1.0
 
 
 def ends(table: pd.DataFrame) -> pd.DataFrame:
@@ -233,7 +214,7 @@ def ends(table: pd.DataFrame) -> pd.DataFrame:
     gold reward at the strength that is best on the mean over the *other* worlds, minus ``last``. Chosen elsewhere, so
     that it is not positive by construction.
     """
-    policies = table[(table["kind"] == "policy") & (table["step"] == table["step"].max())]
+    policies = find(table, kind="policy", step=table["step"].max())
     found = []
     for (loss, pairs), rows in policies.groupby(["loss", "pairs"], sort=False):
         gold = rows.pivot(index="world", columns="strength", values="gold")
@@ -265,8 +246,8 @@ def _summit(x: FloatArray, y: FloatArray) -> float:
 
 def gao_fit(table: pd.DataFrame, pairs: int, loss: str = "logistic") -> tuple[float, float, float]:
     """α, γ and R² of ``gold = d(α − γd)``, d = √KL, over all β of all worlds at the end of training."""
-    rows = table[(table["kind"] == "policy") & (table["loss"] == loss) & (table["pairs"] == pairs)]
-    rows = rows[rows["step"] == rows["step"].max()]
+    rows = find(table, kind="policy", loss=loss, pairs=pairs)
+    rows = find(rows, step=rows["step"].max())
     gold, d = rows.groupby("strength")["gold"].mean().to_numpy(), np.sqrt(rows.groupby("strength")["kl"].mean())
     basis = np.column_stack([d, -(d**2)])
     (alpha, gamma), *_ = np.linalg.lstsq(basis, gold, rcond=None)
@@ -282,62 +263,61 @@ def best_ratio(found: pd.DataFrame) -> pd.DataFrame:
 
 def slope_with_pairs(found: pd.DataFrame, loss: str) -> FloatArray:
     """d log β*/d log n of each world, by least squares."""
-    wide = np.log(found[found["loss"] == loss].pivot(index="world", columns="pairs", values="best"))
+    wide = np.log(find(found, loss=loss).pivot(index="world", columns="pairs", values="best"))
     return np.asarray(np.polyfit(np.log(np.asarray(wide.columns, dtype=float)), wide.to_numpy().T, 1)[0])
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The frontiers hold, rise and fall, the best β over f and n."""
     found, few, many = ends(table), min(config.pairs), max(config.pairs)
-    grid = float(np.log2(config.strengths[1] / config.strengths[0]))
-    most = table[table["kind"] == "largest excess"].max(numeric_only=True)
+    step = float(np.log2(config.strengths[1] / config.strengths[0]))
+    most = find(table, kind="largest excess").max(numeric_only=True)
     over = [
         Check.at_most(f"no policy is above the frontier of {told_of}", 0.0, float(most[name]), 2e-3,
                       note="the frontier is interpolated from below")
         for told_of, name in (("mean gold reward", "gold"), ("win rate", "win_rate"))
     ]  # fmt: skip
     over.append(Check.at_most("best-of-n: KL over log n − (n−1)/n", 0.0, float(most["kl"]), 1e-9))
-    for name in LOSSES:
+    for name in PAPER_LOSSES:
         for pairs in (few, max(config.pairs)):
-            rows = found[(found["loss"] == name) & (found["pairs"] == pairs)]
-            mean, low, high = mean_interval(rows["fall"])
-            over.append(Check(
-                f"{name}, {pairs:,} pairs: gold reward falls from its peak to the smallest β", "above 0", mean, None,
-                bool(low > 0), f"95 % interval over worlds [{low:.3g}, {high:.3g}]", "text",
-            ))  # fmt: skip
+            rows = find(found, loss=name, pairs=pairs)
+            claim = f"{name}, {pairs:,} pairs: gold reward falls from its peak to the smallest β"
+            over.append(Check.above(claim, 0.0, mean_interval(rows["fall"]), "worlds"))
     heights = found.pivot(index=["loss", "world"], columns="pairs", values="peak")
-    for name in LOSSES:
-        mean, low, high = mean_interval(heights.loc[name][many] - heights.loc[name][few])
-        over.append(Check(f"{name}: the peak is higher with {many:,} pairs than with {few:,}", "above 0", mean, None,
-                          bool(low > 0), f"95 % interval over worlds [{low:.3g}, {high:.3g}]", "text"))  # fmt: skip
+    for name in PAPER_LOSSES:
+        gain = mean_interval(heights.loc[name][many] - heights.loc[name][few])
+        over.append(
+            Check.above(f"{name}: the peak is higher with {many:,} pairs than with {few:,}", 0.0, gain, "worlds")
+        )
     alpha, gamma, share = gao_fit(table, many)
     over.append(Check.at_least(
         f"logistic, {many:,} pairs: R² of d(α − γd), d = √KL, over all β", 0.9, share,
         note=f"α = {alpha:.3g}, γ = {gamma:.3g}; Gaussian πref: √2‖a‖ = {np.sqrt(2) * config.slope:.3g} and "
         f"b = {config.bend:.3g}; the tail of {config.responses} responses ends, a Gaussian's does not"))  # fmt: skip
-    best_of_logistic = found[(found["loss"] == "logistic") & (found["pairs"] == many)]["best"]
+    best = mean_interval(find(found, loss="logistic", pairs=many)["best"])
     over.append(Check.equal(
-        f"logistic, {many:,} pairs: best βκ, predicted b/2", config.bend / 2, mean_interval(best_of_logistic)[0], 0.25,
-        relative=True, note=f"{told(mean_interval(best_of_logistic))} over worlds; the tolerance is ours"))  # fmt: skip
-    for name in LOSSES:
-        mean, low, high = mean_interval(slope_with_pairs(found, name))
-        over.append(Check(f"{name}: the best β falls with n, d log β*/d log n", "below 0", mean, None, bool(high < 0),
-                          f"95 % interval over worlds [{low:.3g}, {high:.3g}]", "text"))  # fmt: skip
+        f"logistic, {many:,} pairs: best βκ, predicted b/2", config.bend / 2, best.value, 0.25,
+        relative=True, note=f"{best} over worlds; the tolerance is ours"))  # fmt: skip
+    for name in PAPER_LOSSES:
+        claim = f"{name}: the best β falls with n, d log β*/d log n"
+        over.append(Check.below(claim, 0.0, mean_interval(slope_with_pairs(found, name)), "worlds"))
     ratios = best_ratio(found)
     for name in ratios:
         for pairs in (few, max(config.pairs)):
-            mean, low, high = mean_interval(ratios[name].xs(pairs, level="pairs"))
+            ratio = mean_interval(ratios[name].xs(pairs, level="pairs"))
             over.append(Check(
-                f"{name}, {pairs:,} pairs: best βκ over logistic's, log₂", 0.0, mean,
-                f"zero within the interval, or less than half a step of the grid ({grid / 2:.2g})",
-                bool(low <= 0 <= high or abs(mean) < grid / 2),
-                f"95 % interval over worlds [{low:.3g}, {high:.3g}]; in β itself {mean + _log_kappa(name):.3g}",
+                f"{name}, {pairs:,} pairs: best βκ over logistic's, log₂", 0.0, ratio.value,
+                f"zero within the interval, or less than half a step of the grid ({step / 2:.2g})",
+                bool(0.0 in ratio or abs(ratio.value) < step / 2),
+                f"95 % interval over worlds [{ratio.low:.3g}, {ratio.high:.3g}]; in β itself "
+                f"{ratio.value + _log_beta(name):.3g}",
             ))  # fmt: skip
     return over
 
 
-def _log_kappa(name: str) -> float:
-    return float(np.log2(_kappa("logistic") / _kappa(name)))
+def _log_beta(name: str) -> float:
+    """log₂ of β over logistic's at equal βκ."""
+    return float(np.log2(gpo.get_loss(name).beta_of(1.0) / gpo.get_loss("logistic").beta_of(1.0)))
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:
@@ -346,18 +326,18 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     few, many = min(config.pairs), max(config.pairs)
 
     def mean_of(column: str, loss: str, pairs: int) -> str:
-        return told(mean_interval(found[(found["loss"] == loss) & (found["pairs"] == pairs)][column]))
+        return str(mean_interval(find(found, loss=loss, pairs=pairs)[column]))
 
     falls = found.groupby(["pairs", "loss"], sort=False)["fall"].mean()
     ratios = best_ratio(found)
     moved = "; ".join(
-        f"{name} {told(mean_interval(ratios[name].xs(few, level='pairs')))} and "
-        f"{told(mean_interval(ratios[name].xs(many, level='pairs')))}"
+        f"{name} {mean_interval(ratios[name].xs(few, level='pairs'))} and "
+        f"{mean_interval(ratios[name].xs(many, level='pairs'))}"
         for name in ratios
     )
     peaks = found.pivot(index=["pairs", "world"], columns="loss", values="peak").drop(columns="hinge")
     apart = (peaks.max(axis=1) - peaks.min(axis=1)).groupby("pairs").apply(mean_interval)
-    slope = told(mean_interval(slope_with_pairs(found, "logistic")))
+    slope = str(mean_interval(slope_with_pairs(found, "logistic")))
     return (
         f"With {few:,} pairs logistic's mean gold reward peaks at {mean_of('peak', 'logistic', few)}, KL "
         f"{mean_of('peak_kl', 'logistic', few)} nats, and falls by {mean_of('fall', 'logistic', few)} towards β = 0; "
@@ -369,7 +349,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"{mean_of('best', 'logistic', many)} at {few:,} and {many:,} pairs (d log β*/d log n = {slope}; b/2 = "
         f"{config.bend / 2:.3g} predicted). The best βκ over logistic's, in log₂, with {few:,} and {many:,} pairs: "
         f"{moved}; 0 is what κ predicts. The best gold rewards of the losses with κ > 0 lie within "
-        f"{told(apart[few])} of each other at {few:,} pairs and {told(apart[many])} at {many:,}. The leading order "
+        f"{apart[few]} of each other at {few:,} pairs and {apart[many]} at {many:,}. The leading order "
         "misses the level of the best β because Bradley–Terry labels of far responses saturate. To remember: what is "
         "over-optimised is the fitted score and not a particular f; more labels do not take away the fall, which comes "
         "from what the policy's reward cannot represent."

@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 import gpo_analysis as gpo
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.statistics import Interval, mean_interval, share_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 
 CLAIM = (
@@ -32,7 +34,6 @@ CLAIM = (
 )
 FIGURE = "own-data"
 
-FloatArray = NDArray[np.float64]
 MATCHING = {"bradley-terry": "logistic", "linear": "squared"}
 
 
@@ -89,13 +90,12 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a part, loss or truth, size and chunk of the repetitions."""
-    shared = {name: getattr(config, name) for name in ("responses", "spread", "budget", "pairs", "resamples", "seed")}
-    shared["losses"] = list(config.chosen_among)
-    chunks = [list(range(config.repetitions))[k :: config.chunks] for k in range(config.chunks)]
-    kinds = [{"part": "beta", "what": loss, "size": n} for loss in config.losses for n in config.sizes]
-    kinds += [{"part": "choice", "what": truth, "size": n} for truth in MATCHING for n in config.choice_sizes]
-    kinds += [{"part": "diagnosis", "what": "log", "size": config.pairs}]
-    return [{**shared, **kind, "repetitions": chunk} for kind in kinds for chunk in chunks]
+    chunks = range(config.chunks)
+    return [
+        *grid(part="beta", what=config.losses, size=config.sizes, chunk=chunks),
+        *grid(part="choice", what=tuple(MATCHING), size=config.choice_sizes, chunk=chunks),
+        *grid(part="diagnosis", what="log", size=config.pairs, chunk=chunks),
+    ]
 
 
 def problem_of(truth: str, responses: int, spread: float) -> PreferenceProblem:
@@ -106,11 +106,11 @@ def problem_of(truth: str, responses: int, spread: float) -> PreferenceProblem:
     return PreferenceProblem((1 + scores[:, None] - scores) / 2)
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, part: str, what: str, size: int, chunk: int) -> pd.DataFrame:
     """Rows of one part; columns that a part has not are absent."""
-    part = {"beta": _beta, "choice": _choice, "diagnosis": _diagnosis}[cell["part"]]
-    rows = [row for k in cell["repetitions"] for row in part(cell, k)]
-    return pd.DataFrame([{"part": cell["part"], "what": cell["what"], "size": cell["size"], **row} for row in rows])
+    found = {"beta": _beta, "choice": _choice, "diagnosis": _diagnosis}[part]
+    rows = [row for k in range(chunk, config.repetitions, config.chunks) for row in found(config, what, size, k)]
+    return pd.DataFrame([{"part": part, "what": what, "size": size, **row} for row in rows])
 
 
 @lru_cache
@@ -137,14 +137,13 @@ def _kl(g: FloatArray, beta: float) -> float:
     return float(np.exp(log_policy) @ log_policy + np.log(len(g)))
 
 
-def _beta(cell: dict[str, Any], k: int) -> list[dict[str, Any]]:
-    loss, size = cell["what"], cell["size"]
-    problem = problem_of("bradley-terry", cell["responses"], cell["spread"])
-    true, scores = _truth(loss, cell["responses"], cell["spread"], cell["budget"])
-    data = problem.sample(size, seed=_seed(cell, k, 0))
-    options = {"resamples": cell["resamples"], "seed": _seed(cell, k, 1)}
-    found = gpo.recommend_beta(data, kl=cell["budget"], losses=[loss], **options).rows[0]
-    fresh = gpo.fit_comparisons(problem.sample(size, seed=_seed(cell, k, 2)), [loss]).solutions[loss]
+def _beta(config: Config, loss: str, size: int, k: int) -> list[dict[str, Any]]:
+    problem = problem_of("bradley-terry", config.responses, config.spread)
+    true, scores = _truth(loss, config.responses, config.spread, config.budget)
+    data = problem.sample(size, seed=_seed(config, size, k, 0))
+    options = {"resamples": config.resamples, "seed": _seed(config, size, k, 1)}
+    found = gpo.recommend_beta(data, kl=config.budget, losses=[loss], **options).rows[0]
+    fresh = gpo.fit_comparisons(problem.sample(size, seed=_seed(config, size, k, 2)), [loss]).solutions[loss]
     hits = np.nan
     if loss != "hinge":  # slow, and its corners are judged by β
         intervals = gpo.bootstrap_scores(data, loss, **options)
@@ -159,10 +158,10 @@ def _beta(cell: dict[str, Any], k: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _choice(cell: dict[str, Any], k: int) -> list[dict[str, Any]]:
-    problem = problem_of(cell["what"], cell["responses"], cell["spread"])
-    data = problem.sample(cell["size"], seed=_seed(cell, k, 3))
-    found = gpo.choose_loss(data, cell["losses"], resamples=10 * cell["resamples"], seed=_seed(cell, k, 4))
+def _choice(config: Config, truth: str, size: int, k: int) -> list[dict[str, Any]]:
+    problem = problem_of(truth, config.responses, config.spread)
+    data = problem.sample(size, seed=_seed(config, size, k, 3))
+    found = gpo.choose_loss(data, config.chosen_among, resamples=10 * config.resamples, seed=_seed(config, size, k, 4))
     return [
         {
             "repetition": k, "loss": row.loss, "is_best": row.loss == found.chosen,
@@ -172,16 +171,18 @@ def _choice(cell: dict[str, Any], k: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _diagnosis(cell: dict[str, Any], k: int) -> list[dict[str, Any]]:
+def _diagnosis(config: Config, what: str, size: int, k: int) -> list[dict[str, Any]]:
     """A log with chosen falling by 0.3 nats on the mean and ρ growing by 0.02 nats a token of length difference."""
-    rng = np.random.default_rng(_seed(cell, k, 5))
-    n, slope, fall = cell["size"], 0.02, -0.3
+    rng = np.random.default_rng(_seed(config, size, k, 5))
+    n, slope, fall = size, 0.02, -0.3
     lengths = rng.integers(5, 60, (2, n)).astype(np.float64)
     reference = -2.0 * lengths - 8.0
     noise = rng.standard_t(5, (2, n)) * np.array([[0.8], [1.5]])
     change = np.array([[fall], [-3.0]]) + slope * (lengths - 32.0) + noise
     log = gpo.TrainingLog(*np.minimum(reference + change, 0.0), *reference, *lengths)
-    found = gpo.diagnose(log, "dpo", 0.3, losses=["dpo"], resamples=4 * cell["resamples"], seed=_seed(cell, k, 6))
+    found = gpo.diagnose(
+        log, "dpo", 0.3, losses=["dpo"], resamples=4 * config.resamples, seed=_seed(config, size, k, 6)
+    )
     assert found.length_slope is not None
     rows = []
     for quantity, interval, true in (
@@ -194,8 +195,8 @@ def _diagnosis(cell: dict[str, Any], k: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _seed(cell: dict[str, Any], k: int, use: int) -> int:
-    return int(np.random.SeedSequence([cell["seed"], cell["size"], k, use]).generate_state(1)[0])
+def _seed(config: Config, size: int, k: int, use: int) -> int:
+    return int(np.random.SeedSequence([config.seed, size, k, use]).generate_state(1)[0])
 
 
 def covered(rows: pd.DataFrame) -> Interval:
@@ -213,12 +214,12 @@ def spent(rows: pd.DataFrame, column: str, budget: float) -> Interval:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Coverage, the budget on fresh labels, the choice."""
     checks = []
-    beta = table[table["part"] == "beta"]
+    beta = find(table, part="beta")
     for (loss, size), rows in beta[beta["what"] != "hinge"].groupby(["what", "size"], sort=False):
         checks += _of_beta(f"{loss}, {size:,} labels", rows, config.budget)
-    choice = table[table["part"] == "choice"]
+    choice = find(table, part="choice")
     for (truth, size), rows in choice.groupby(["what", "size"], sort=False):
-        right = rows[rows["loss"] == MATCHING[str(truth)]]
+        right = find(rows, loss=MATCHING[str(truth)])
         share = share_interval(int(right["as_good"].sum()), len(right))
         claim = f"{truth} truth, {size:,} labels: {MATCHING[str(truth)]} is chosen or as good (upper end)"
         checks.append(
@@ -229,12 +230,12 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
                 note=f"{share}; the interval holds the fits fixed, which is too little with few labels",
             )
         )
-    largest = choice[choice["size"] == max(config.choice_sizes)]
+    largest = find(choice, size=max(config.choice_sizes))
     for truth, name in (("bradley-terry", "squared"), ("linear", "logistic")):
         share = _told_apart(largest, truth, name)
         claim = f"{truth} truth, {max(config.choice_sizes):,} labels: {name} is told apart"
         checks.append(Check.at_least(claim, 0.9, share.value, note=f"{share}"))
-    for quantity, rows in table[table["part"] == "diagnosis"].groupby("loss", sort=False):
+    for quantity, rows in find(table, part="diagnosis").groupby("loss", sort=False):
         hits = covered(rows)
         claim = f"diagnosis: 95 % intervals cover the planted {quantity} (upper end of the share)"
         checks.append(Check.at_least(claim, 0.95, hits.high, note=f"covered {hits}"))
@@ -263,20 +264,20 @@ def _of_beta(where: str, rows: pd.DataFrame, budget: float) -> list[Check]:
 
 
 def _told_apart(rows: pd.DataFrame, truth: str, loss: str) -> Interval:
-    part = rows[(rows["what"] == truth) & (rows["loss"] == loss)]
+    part = find(rows, what=truth, loss=loss)
     return share_interval(int((~part["as_good"].astype(bool)).sum()), len(part))
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found."""
-    beta, choice = table[table["part"] == "beta"], table[table["part"] == "choice"]
-    smooth, hinge = beta[beta["what"] != "hinge"], beta[beta["what"] == "hinge"]
+    beta, choice = find(table, part="beta"), find(table, part="choice")
+    smooth, hinge = beta[beta["what"] != "hinge"], find(beta, what="hinge")
     ratio, own = (spent(smooth, column, config.budget) for column in ("fresh_kl", "population_kl"))
     smallest, largest = min(config.choice_sizes), max(config.choice_sizes)
-    few, many = choice[choice["size"] == smallest], choice[choice["size"] == largest]
-    right = pd.concat([few[(few["what"] == truth) & (few["loss"] == loss)] for truth, loss in MATCHING.items()])
+    few, many = find(choice, size=smallest), find(choice, size=largest)
+    right = pd.concat([find(few, what=truth, loss=loss) for truth, loss in MATCHING.items()])
     ruled_out = share_interval(int((~right["as_good"].astype(bool)).sum()), len(right))
-    diagnosis = table[table["part"] == "diagnosis"]
+    diagnosis = find(table, part="diagnosis")
     spread = float((np.log(smooth["high"]) - np.log(smooth["low"])).mean())
     return f"""The intervals recommended for β, some {100 * (np.exp(spread / 2) - 1):.0f} % either way, held the
     population's β in {covered(smooth)} of the data sets (logistic, squared and exponential; 0.95 asked). Fits to

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 import gpo_analysis as gpo
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation import asymptotics, sampled_fits
 from gpo_analysis.statistics import Interval, share_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 
 CLAIM = (
@@ -33,7 +35,6 @@ FIGURE = "statistical-efficiency"
 
 LOGIT = ("logistic", "exponential", "savage")
 LABELS = ("plain", "smoothed", "robust")
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Config:
 
     rewards: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0)
     minority: float = 0.2
-    losses: tuple[str, ...] = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
+    losses: tuple[str, ...] = gpo.PAPER_LOSSES
     sizes: tuple[int, ...] = (60, 1000)
     noise: float = 0.15
     noisy_sizes: tuple[int, ...] = (60, 1000)
@@ -73,7 +74,7 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        losses=("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage", "cell"),
+        losses=(*gpo.PAPER_LOSSES, "cell"),
         sizes=(30, 60, 250, 1000, 4000),
         noisy_sizes=(30, 60, 250, 1000, 4000),
     ),
@@ -82,38 +83,26 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a setting, loss and size; Savage, slow since not convex, at the largest size of Bradley–Terry only."""
-    shared = {"rewards": list(config.rewards), "minority": config.minority, "seed": config.seed}
     found = []
     for setting in ("bradley-terry", "two groups"):
         for loss in config.losses:
-            sizes = config.sizes[-1:] if loss == "savage" else config.sizes
-            if loss == "savage" and setting != "bradley-terry":
-                continue
-            found += [
-                {**shared, "setting": setting, "loss": loss, "size": size, "noise": 0.0, "kind": "plain",
-                 "replications": config.replications}
-                for size in sizes
-            ]  # fmt: skip
-    for loss in ("logistic", "squared"):
-        for kind in LABELS:
-            found += [
-                {**shared, "setting": "noise", "loss": loss, "size": size, "noise": config.noise, "kind": kind,
-                 "replications": config.replications}
-                for size in config.noisy_sizes
-            ]  # fmt: skip
-    return found
+            if loss != "savage":
+                found += grid(setting=setting, loss=loss, size=config.sizes, kind="plain")
+            elif setting == "bradley-terry":
+                found += grid(setting=setting, loss=loss, size=config.sizes[-1:], kind="plain")
+    return found + grid(setting="noise", loss=("logistic", "squared"), kind=LABELS, size=config.noisy_sizes)
 
 
-def problem_of(setting: str, rewards: list[float], minority: float, noise: float) -> PreferenceProblem:
+def problem_of(config: Config, setting: str) -> PreferenceProblem:
     """Bradley–Terry preferences, two groups of annotators, or noisy Bradley–Terry labels; μ uniform."""
-    r = np.asarray(rewards)
+    r = np.asarray(config.rewards)
     preference = gpo.bradley_terry(r)
     if setting == "two groups":
         preference = gpo.mixture_of_annotators(
-            [gpo.bradley_terry(2 * r), gpo.bradley_terry(-r)], [1 - minority, minority]
+            [gpo.bradley_terry(2 * r), gpo.bradley_terry(-r)], [1 - config.minority, config.minority]
         )
     if setting == "noise":
-        preference = gpo.label_noise(preference, noise)
+        preference = gpo.label_noise(preference, config.noise)
     return PreferenceProblem(preference)
 
 
@@ -125,48 +114,51 @@ def loss_of(name: str, kind: str, noise: float) -> gpo.MarginLoss:
     ]()
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, setting: str, loss: str, size: int, kind: str) -> pd.DataFrame:
     """A row a response: limit and standard error predicted, mean and standard deviation over samples measured."""
-    problem = problem_of(cell["setting"], cell["rewards"], cell["minority"], cell["noise"])
-    loss = loss_of(cell["loss"], cell["kind"], cell["noise"])
-    fits = sampled_fits(problem, loss, cell["size"], cell["replications"], seed=cell["seed"])
+    problem, f = problem_of(config, setting), loss_of(loss, kind, config.noise)
+    fits = sampled_fits(problem, f, size, config.replications, seed=config.seed)
     columns = {
-        **{name: cell[name] for name in ("setting", "loss", "kind", "size", "replications")},
+        "setting": setting,
+        "loss": loss,
+        "kind": kind,
+        "size": size,
+        "replications": config.replications,
         "response": range(problem.n),
-        "logit": np.asarray(cell["rewards"]) - np.mean(cell["rewards"]),
+        "logit": np.asarray(config.rewards) - np.mean(config.rewards),
         "kept": len(fits.g),
         "lost": fits.lost,
-        **_predicted(problem, loss, cell),
-        **_measured(fits.g, cell),
+        **_predicted(problem, f, loss, size),
+        **_measured(config, fits.g, loss, size),
     }
     return pd.DataFrame(columns)
 
 
-def _predicted(problem: PreferenceProblem, loss: gpo.MarginLoss, cell: dict[str, Any]) -> dict[str, Any]:
+def _predicted(problem: PreferenceProblem, f: gpo.MarginLoss, loss: str, size: int) -> dict[str, Any]:
     """Limit, standard errors, and N times the total variance on the logit scale; NaN for hinge, which has none."""
-    if cell["loss"] == "hinge":
+    if loss == "hinge":
         return dict.fromkeys(("limit", "predicted_std", "predicted_trace", "predicted_signal"), np.nan)
-    theory = asymptotics(problem, loss)
+    theory = asymptotics(problem, f)
     return {
         "limit": theory.g,
-        "predicted_std": theory.standard_errors(cell["size"]),
-        "predicted_trace": _scale(cell["loss"]) ** 2 * np.trace(theory.covariance),
+        "predicted_std": theory.standard_errors(size),
+        "predicted_trace": _scale(loss) ** 2 * np.trace(theory.covariance),
         "predicted_signal": _signal(theory.g, theory.covariance),
     }
 
 
-def _measured(fits: FloatArray, cell: dict[str, Any]) -> dict[str, Any]:
+def _measured(config: Config, fits: FloatArray, loss: str, size: int) -> dict[str, Any]:
     """The same from repeated fits, shape (r, n), and their mean squared distance from the limit of clean labels."""
     names = ("mean", "std", "signal", "trace", "trace_low", "trace_high", "squared_error")
     if len(fits) < 10:
         return dict.fromkeys(names, np.nan)
-    size, centre = cell["size"], fits.mean(axis=0)
+    centre = fits.mean(axis=0)
     found = {"mean": centre, "std": fits.std(axis=0, ddof=1)}
-    if cell["loss"] == "hinge":
+    if loss == "hinge":
         return found | dict.fromkeys(names[2:], np.nan)
-    spread = _scale(cell["loss"]) ** 2 * size * np.sum((fits - centre) ** 2, axis=1)
+    spread = _scale(loss) ** 2 * size * np.sum((fits - centre) ** 2, axis=1)
     trace, error = float(spread.sum() / (len(fits) - 1)), float(spread.std(ddof=1) / np.sqrt(len(fits)))
-    clean = asymptotics(problem_of("bradley-terry", cell["rewards"], cell["minority"], 0.0), cell["loss"]).g
+    clean = asymptotics(problem_of(config, "bradley-terry"), loss).g
     return found | {
         "signal": _signal(centre, size * np.cov(fits.T)),
         "trace": trace,
@@ -186,8 +178,7 @@ def _signal(mean: FloatArray, covariance: FloatArray) -> float:
 @lru_cache
 def _scale(name: str) -> float:
     """2κ of the plain loss; a robust or smoothed one is compared on the scale of the loss it corrects."""
-    loss = gpo.get_loss(name)
-    return float(2 * loss.derivative(0.0, 2) / -loss.derivative(0.0, 1))
+    return 2 * float(gpo.get_loss(name).curvature_ratio)
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
@@ -214,7 +205,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 
 def _one_row_a_cell(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["response"] == 0]
+    return find(table, response=0)
 
 
 def _limits(table: pd.DataFrame, largest: int) -> list[Check]:
@@ -234,7 +225,7 @@ def _limits(table: pd.DataFrame, largest: int) -> list[Check]:
 def _efficiencies(rows: pd.DataFrame, largest: int) -> list[Check]:
     """Against logistic: variances where the same is estimated, signal to noise where it is not."""
     checks = []
-    part = rows[(rows["size"] == largest) & (rows["setting"] == "bradley-terry")].set_index("loss")
+    part = find(rows, size=largest, setting="bradley-terry").set_index("loss")
     logistic = part.loc["logistic"]
     for loss, own in part.iterrows():
         if loss in ("logistic", "hinge"):
@@ -261,8 +252,7 @@ def _noise(rows: pd.DataFrame, config: Config) -> list[Check]:
     checks = []
     size = max(config.noisy_sizes)
     for loss in ("logistic", "squared"):
-        noisy = problem_of("noise", list(config.rewards), config.minority, config.noise)
-        clean = problem_of("bradley-terry", list(config.rewards), config.minority, 0.0)
+        noisy, clean = problem_of(config, "noise"), problem_of(config, "bradley-terry")
         limits = {kind: asymptotics(noisy, loss_of(loss, kind, config.noise)).g for kind in LABELS}
         target = asymptotics(clean, loss).g
         checks.append(
@@ -278,7 +268,7 @@ def _noise(rows: pd.DataFrame, config: Config) -> list[Check]:
                 1.0, damage["smoothed"] / damage["plain"],
             )
         )  # fmt: skip
-        part = rows[(rows["setting"] == "noise") & (rows["loss"] == loss) & (rows["size"] == size)].set_index("kind")
+        part = find(rows, setting="noise", loss=loss, size=size).set_index("kind")
         best = str(part["squared_error"].idxmin())
         checks.append(
             Check.text(
@@ -292,7 +282,7 @@ def _noise(rows: pd.DataFrame, config: Config) -> list[Check]:
 def _separable(rows: pd.DataFrame, config: Config) -> list[Check]:
     """Samples without a finite optimum: losses with vanishing tails have them, squared never (a connected graph)."""
     smallest = min(config.sizes)
-    part = rows[(rows["setting"] == "bradley-terry") & (rows["size"] == smallest)].set_index("loss")
+    part = find(rows, setting="bradley-terry", size=smallest).set_index("loss")
     logistic, exponential, squared = (_lost(part.loc[loss]) for loss in ("logistic", "exponential", "squared"))
     return [
         Check.equal(
@@ -314,16 +304,16 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found."""
     rows = _one_row_a_cell(table)
     largest, smallest = max(config.sizes), min(config.sizes)
-    fair = rows[rows["setting"] == "bradley-terry"]
-    part, small = (fair[fair["size"] == size].set_index("loss") for size in (largest, smallest))
+    fair = find(rows, setting="bradley-terry")
+    part, small = (find(fair, size=size).set_index("loss") for size in (largest, smallest))
     logistic = part.loc["logistic"]
-    told = " and ".join(
+    shown = " and ".join(
         f"{logistic['trace'] / part.loc[loss, 'trace']:.3f} for {loss} (predicted "
         f"{logistic['predicted_trace'] / part.loc[loss, 'predicted_trace']:.3f})"
         for loss in LOGIT[1:]
     )
     swollen = small.loc["logistic", "trace"] / small.loc["logistic", "predicted_trace"]
-    noisy = rows[(rows["setting"] == "noise") & (rows["loss"] == "logistic")]
+    noisy = find(rows, setting="noise", loss="logistic")
     errors = noisy.pivot(index="size", columns="kind", values="squared_error")
     words = "; ".join(
         f"{size:,} pairs: plain {e['plain']:.3g}, smoothed {e['smoothed']:.3g}, robust {e['robust']:.3g}"
@@ -334,7 +324,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     return f"""The sandwich covariance predicts the spread of {config.replications:,} refits with {largest:,} labelled
     pairs for every f that has one; hinge has none, and {_lost(part.loc["hinge"]).value:.1%} of its samples have no
     unique fit. Under Bradley–Terry preferences logistic, exponential and Savage estimate the same rewards, with
-    efficiencies relative to logistic of {told}; squared and truncated quadratic estimate their own projection, which
+    efficiencies relative to logistic of {shown}; squared and truncated quadratic estimate their own projection, which
     is no reward, and tell responses apart with {part.loc["squared", "signal"] / logistic["signal"]:.3f} of logistic's
     squared signal to noise (predicted {part.loc["squared", "predicted_signal"] / logistic["predicted_signal"]:.3f}).
     With {smallest} pairs {_lost(small.loc["logistic"])} of the samples have no finite logistic fit, and the variance of

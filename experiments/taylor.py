@@ -19,14 +19,17 @@ import sympy as sp
 
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
-from gpo_analysis.analysis import analyze, taylor, taylor_remainder_bound
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.analysis import taylor, taylor_radius, taylor_remainder_bound
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
+from gpo_analysis.tables import find
 
 CLAIM = "Each order of the series helps up to the radius π, 1 or ∞ of the loss, and none helps beyond it."
 FIGURE = "taylor"
 
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
-RADII = dict(zip(LOSSES, (np.pi, np.inf, 1.0, np.inf, 1.0, np.pi), strict=True))
+RADII = {
+    "logistic": np.pi, "squared": np.inf, "hinge": 1.0, "exponential": np.inf, "truncated_quadratic": 1.0,
+    "savage": np.pi,
+}  # fmt: skip
 DIGITS = 60
 BOUNDED_ORDER, BOUNDED_POINTS = 2, 10
 
@@ -54,23 +57,23 @@ PRESETS = {"quick": Config(), "paper": Config(points=240)}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss and order."""
-    return grid(loss=LOSSES, order=config.orders, low=config.low, high=config.high, points=config.points)
+    return grid(loss=PAPER_LOSSES, order=config.orders)
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, loss: str, order: int) -> pd.DataFrame:
     """Return the error of one order over |z|."""
-    loss = get_loss(cell["loss"])
-    size = np.geomspace(cell["low"], cell["high"], cell["points"])
-    error = remainder(loss, cell["order"], size)
+    f = get_loss(loss)
+    size = np.geomspace(config.low, config.high, config.points)
+    error = remainder(f, order, size)
     return pd.DataFrame(
         {
-            "loss": cell["loss"],
-            "order": cell["order"],
+            "loss": loss,
+            "order": order,
             "size": size,
             "error": error,
-            "value": np.maximum(np.abs(loss(size)), np.abs(loss(-size))),
-            "bound": bounds(loss, cell["order"], size),
-            "radius": float(analyze(loss).taylor_radius),
+            "value": np.maximum(np.abs(f(size)), np.abs(f(-size))),
+            "bound": bounds(f, order, size),
+            "radius": float(taylor_radius(f)),
         }
     )
 
@@ -112,8 +115,8 @@ def bounds(loss: MarginLoss, order: int, size: np.ndarray) -> np.ndarray:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The radius, the order of the error near 0, more orders within the radius and beyond it."""
     checks = []
-    for name in LOSSES:
-        rows = table[table["loss"] == name]
+    for name in PAPER_LOSSES:
+        rows = find(table, loss=name)
         radius = RADII[name]
         checks.append(Check.equal(f"{name}: radius", radius, float(rows["radius"].iloc[0]), 1e-12))
         bounded = rows[rows["bound"].notna()]
@@ -170,7 +173,7 @@ def _slope(errors: pd.Series) -> float:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """How far order 2, the paper's regularizer, can be trusted, and what more orders do."""
-    second = table[table["order"] == 2]
+    second = find(table, order=2)
     good = second["error"] <= 0.1 * second["value"].clip(lower=1e-300)
     reach = {name: _reach(rows["size"], good[rows.index]) for name, rows in second.groupby("loss", sort=False)}
     last = max(config.orders)
@@ -180,11 +183,11 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         wide = rows.pivot_table(index="size", columns="order", values="error")
         if len(wide):
             beyond.append(f"{name} by at least {float((wide[last] / wide[2]).min()):.3g}")
-    told = ", ".join(f"{name} {size:.3g}" for name, size in reach.items())
+    shown = ", ".join(f"{name} {size:.3g}" for name, size in reach.items())
     return (
         "The radius of each series is that of theory: π for logistic and Savage, 1 for hinge and truncated "
         "quadratic, infinite for squared and exponential. Up to which |z| does order 2 err by less than a tenth of "
-        f"the larger of f(z) and f(−z) (grid up to {config.high:g})? {told}. Inside the radius each order helps; "
+        f"the larger of f(z) and f(−z) (grid up to {config.high:g})? {shown}. Inside the radius each order helps; "
         f"beyond 1.2 radii order {last} is worse than order 2 ({'; '.join(beyond) or 'not on this grid'}, in ratio of "
         "errors), and for the two losses with a kink no order helps at all. To remember: the quadratic reading of a "
         "loss is exact for squared, and for every other one holds only while |βρ| is about one."

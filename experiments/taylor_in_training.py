@@ -24,17 +24,19 @@ import pandas as pd
 import sympy
 
 import gpo_analysis as gpo
-from experiments._seeds import mean_interval, share_interval, told
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
 from gpo_analysis.analysis import taylor_radius
+from gpo_analysis.statistics import Interval, mean_interval, share_interval
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.training import early_phase, expansion_table, predicted_margins, share_beyond
 
 CLAIM = "Training leaves the reach of the expansion when η and the clock β²|f′(0)|t say so; near rest no order is near."
 FIGURE = "taylor-in-training"
 
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
-BOUNDED = ("logistic", "hinge", "truncated_quadratic", "savage")
+BOUNDED = {"logistic": 0, "hinge": 2, "truncated_quadratic": 4, "savage": 5}
+"""Losses whose series has a finite radius, each with the stream from which the rule's problems are drawn."""
 ORDERS = (1, 2, 3)
 EXACT = {"squared": (2, np.inf), "hinge": (1, 1.0), "truncated_quadratic": (2, 1.0)}
 """Order from which the expansion is exact, and up to which |βρ|."""
@@ -82,23 +84,18 @@ KINDS = ("Bradley-Terry", "any preference", "counted labels")
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """A cell a loss for paths and shares, a loss, size and kind for the rule."""
-    shared = {"responses": config.responses, "spread": config.spread, "seeds": config.seeds}
-    paths = [{**shared, "part": "path", "loss": f, "beta": config.beta, "steps": config.steps} for f in LOSSES]
-    shares = [{**shared, "part": "share", "loss": f, "betas": list(config.betas)} for f in BOUNDED]
-    rule = [
-        {"part": "rule", "loss": f, "responses": n, "kind": kind, "problems": config.problems}
-        for f in BOUNDED
-        for n in config.sizes
-        for kind in KINDS
+    return [
+        *grid(part="path", loss=gpo.PAPER_LOSSES),
+        *grid(part="share", loss=list(BOUNDED)),
+        *grid(part="rule", loss=list(BOUNDED), responses=config.sizes, kind=KINDS),
     ]
-    return paths + shares + rule
 
 
-def problem_of(responses: int, spread: float, seed: int) -> PreferenceProblem:
+def problem_of(config: Config, seed: int) -> PreferenceProblem:
     """Bradley–Terry preferences, with μ and πref of their own."""
     rng = np.random.default_rng([seed, 42])
-    mu, reference = rng.dirichlet(np.full(responses, 5.0), size=2)
-    return PreferenceProblem(gpo.bradley_terry(spread * rng.normal(size=responses)), mu, reference)
+    mu, reference = rng.dirichlet(np.full(config.responses, 5.0), size=2)
+    return PreferenceProblem(gpo.bradley_terry(config.spread * rng.normal(size=config.responses)), mu, reference)
 
 
 def random_problem(responses: int, kind: str, rng: np.random.Generator) -> PreferenceProblem:
@@ -115,19 +112,19 @@ def random_problem(responses: int, kind: str, rng: np.random.Generator) -> Prefe
     return PreferenceProblem.from_comparisons(problem.sample(labels, seed=int(rng.integers(2**31))))
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, part: str, loss: str, **axes: Any) -> pd.DataFrame:
     """Rows of one part."""
-    part = {"path": _path, "share": _share, "rule": _rule}[cell["part"]]
-    return part(cell).assign(part=cell["part"], loss=cell["loss"])
+    parts = {"path": _path, "share": _share, "rule": _rule}
+    return parts[part](config, loss, **axes).assign(part=part, loss=loss)
 
 
-def _path(cell: dict[str, Any]) -> pd.DataFrame:
+def _path(config: Config, loss: str) -> pd.DataFrame:
     """Expansions along gradient descent, at steps evenly spaced in their logarithm."""
-    loss, beta, found = cell["loss"], cell["beta"], []
+    beta, found = config.beta, []
     slope = abs(float(gpo.get_loss(loss).derivative(0.0, 1)))
-    problems = [problem_of(cell["responses"], cell["spread"], seed) for seed in range(cell["seeds"])]
+    problems = [problem_of(config, seed) for seed in range(config.seeds)]
     # a short fine stretch for small margins, then the whole course
-    for clock, steps in ((0.02, 40), (0.5, cell["steps"])):
+    for clock, steps in ((0.02, 40), (0.5, config.steps)):
         rate, shown = clock / (beta**2 * slope), np.unique(np.append(0, np.geomspace(1, steps, 60).astype(int)))
         paths = gpo.train_many(problems, loss, beta, learning_rate=rate, steps=steps, keep=("logits",))
         for seed, (problem, path) in enumerate(zip(problems, paths, strict=True)):
@@ -137,11 +134,11 @@ def _path(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def _share(cell: dict[str, Any]) -> pd.DataFrame:
+def _share(config: Config, loss: str) -> pd.DataFrame:
     """Share beyond the radius at the optimum and after as many steps, over β; and with β² × learning rate held."""
-    loss, betas, seeds = cell["loss"], cell["betas"], range(cell["seeds"])
+    betas, seeds = config.betas, range(config.seeds)
     rate = 0.3 / abs(float(gpo.get_loss(loss).derivative(0.0, 1)))
-    problems = [problem_of(cell["responses"], cell["spread"], seed) for seed in seeds]
+    problems = [problem_of(config, seed) for seed in seeds]
     rows: list[dict[str, Any]] = []
     for beta in betas:
         paths = gpo.train_many(problems, loss, beta, learning_rate=rate, steps=3000, record_every=30, keep=("logits",))
@@ -164,26 +161,25 @@ def _share(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _rule(cell: dict[str, Any]) -> pd.DataFrame:
+def _rule(config: Config, loss: str, responses: int, kind: str) -> pd.DataFrame:
     """Whether training reaches the radius, and what the rules said: 1,000 steps of rate 1, β at random."""
-    loss, n = gpo.get_loss(cell["loss"]), cell["responses"]
-    rng = np.random.default_rng([LOSSES.index(cell["loss"]), n, KINDS.index(cell["kind"]), 43])
-    problems = [random_problem(n, cell["kind"], rng) for _ in range(cell["problems"])]
-    betas = np.exp(rng.uniform(np.log(0.03), np.log(0.7), cell["problems"]))
+    rng = np.random.default_rng([BOUNDED[loss], responses, KINDS.index(kind), 43])
+    problems = [random_problem(responses, kind, rng) for _ in range(config.problems)]
+    betas = np.exp(rng.uniform(np.log(0.03), np.log(0.7), config.problems))
     paths = gpo.train_many(problems, loss, list(betas), learning_rate=1.0, steps=1000, record_every=10)
-    radius = float(taylor_radius(loss))
+    radius = float(taylor_radius(gpo.get_loss(loss)))
     rows = []
     for problem, beta, path in zip(problems, betas, paths, strict=True):
-        told_margin = _told(problem, loss, float(beta), 1000.0)
+        expected = _expected(problem, loss, float(beta), 1000.0)
         reached = float(path.columns["max_margin"].max())
         rows.append(
-            {"responses": n, "kind": cell["kind"], "beta": beta, "largest": reached / radius}
-            | {name: value / radius for name, value in told_margin.items()}
+            {"responses": responses, "kind": kind, "beta": beta, "largest": reached / radius}
+            | {name: value / radius for name, value in expected.items()}
         )  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _told(problem: PreferenceProblem, loss: Any, beta: float, time: float) -> dict[str, float]:
+def _expected(problem: PreferenceProblem, loss: str, beta: float, time: float) -> dict[str, float]:
     """Largest margin that each rule expects."""
     pairs, start = problem.directed_pairs(), early_phase(problem, loss, beta)
     travelled = beta * start.speed * time * np.abs(pairs.margins(start.direction.reshape(1, -1)))
@@ -207,7 +203,7 @@ def verdicts(rows: pd.DataFrame, rule: str) -> pd.DataFrame:
     return pd.DataFrame({"reached": rows["largest"] >= REACHED, "said": rows[rule] >= REACHED})
 
 
-def error_rate(rows: pd.DataFrame, rule: str) -> tuple[float, float, float]:
+def error_rate(rows: pd.DataFrame, rule: str) -> Interval:
     """Share of runs where the rule was wrong, with Wilson's interval."""
     found = verdicts(rows, rule)
     return share_interval(int((found["reached"] != found["said"]).sum()), len(found))
@@ -227,14 +223,14 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
 
 
 def _parts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    path, shares, rule = (table[table["part"] == part] for part in ("path", "share", "rule"))
+    path, shares, rule = (find(table, part=part) for part in ("path", "share", "rule"))
     return path.assign(fine=path["fine"].astype(bool)), shares, rule
 
 
 def _path_checks(path: pd.DataFrame) -> list[Check]:
     checks = []
     for loss, (order, reach) in EXACT.items():
-        rows = path[path["loss"] == loss]
+        rows = find(path, loss=loss)
         inside, outside = rows[rows["largest"] < reach], rows[rows["largest"] > 1.05 * reach]
         columns = [f"scaled_error_{k}" for k in ORDERS if k >= order]
         claim = f"{loss}: order {order} is exact{' everywhere' if np.isinf(reach) else ' while every |βρ| < 1'}"
@@ -265,13 +261,13 @@ def _path_checks(path: pd.DataFrame) -> list[Check]:
                     power_of(loss, order),
                     float(np.mean(slopes)),
                     0.15,
-                    note=told(mean_interval(slopes)),
+                    note=str(mean_interval(slopes)),
                 )
             )
         last = path[(path["loss"] == loss) & ~path["fine"]].groupby("seed").last()
         note = (
-            f"over the first gradient it is {told(mean_interval(last['scaled_error_2']))}; "
-            f"largest |βρ| {told(mean_interval(last['largest']))}"
+            f"over the first gradient it is {mean_interval(last['scaled_error_2'])}; "
+            f"largest |βρ| {mean_interval(last['largest'])}"
         )
         checks.append(
             Check.at_least(
@@ -295,7 +291,7 @@ def _share_checks(config: Config, shares: pd.DataFrame) -> list[Check]:
         optimum, rest = by_seed["optimum"].agg(np.ptp), by_seed["optimum"].mean()
         held = by_seed["clocked"].agg(np.ptp)
         trained = by_seed["trained_3000"].agg(np.ptp)
-        note = f"share at the optimum {told(mean_interval(rest))}"
+        note = f"share at the optimum {mean_interval(rest)}"
         checks += [
             Check.equal(
                 f"{loss}: share beyond the radius at the optimum, spread over β (largest)",
@@ -311,7 +307,7 @@ def _share_checks(config: Config, shares: pd.DataFrame) -> list[Check]:
                 f"{loss}: after 3,000 steps of one rate, spread over β as against half the optimum's share (means)",
                 0.5 * float(rest.mean()),
                 float(trained.mean()),
-                note=told(mean_interval(trained)),
+                note=str(mean_interval(trained)),
             ),
         ]
     return checks
@@ -322,19 +318,19 @@ def _rule_checks(rule: pd.DataFrame) -> list[Check]:
     for loss, rows in rule.groupby("loss", sort=False):
         found = verdicts(rows, "both")
         missed = int((found["reached"] & ~found["said"]).sum())
-        others = "; ".join(f"{RULES[name]} {told(error_rate(rows, name))}" for name in RULES if name != "both")
+        others = "; ".join(f"{RULES[name]} {error_rate(rows, name)}" for name in RULES if name != "both")
         note = (
-            f"{told(error_rate(rows, 'both'))} of {len(rows)}, {found['reached'].mean():.0%} of which reach the "
+            f"{error_rate(rows, 'both')} of {len(rows)}, {found['reached'].mean():.0%} of which reach the "
             f"radius, {missed} unforeseen; {others}"
         )
-        checks.append(Check.at_most(f"{loss}: error rate of the rule", 0.1, error_rate(rows, "both")[0], note=note))
+        checks.append(Check.at_most(f"{loss}: error rate of the rule", 0.1, error_rate(rows, "both").value, note=note))
         wrong = error_rate(rows, "optimum")
         checks.append(
             Check.at_most(
                 f"{loss}: error rate with the solved optimum",
                 0.1,
-                wrong[0],
-                note=f"{told(wrong)}; bound set after a first run",
+                wrong.value,
+                note=f"{wrong}; bound set after a first run",
             )
         )
     return checks
@@ -347,26 +343,25 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     near = whole[whole["largest"].between(0.8, 1.2)]
     errors, cosines = {}, {}
     for loss in ("logistic", "exponential", "savage"):
-        errors[loss] = mean_interval(near[near["loss"] == loss].groupby("seed")["relative_error_2"].mean())
-        cosines[loss] = mean_interval(whole[whole["loss"] == loss].groupby("seed")["cosine_2"].last())
-    optimum = shares[shares["loss"] == "logistic"].groupby("seed")["optimum"].first()
+        errors[loss] = mean_interval(find(near, loss=loss).groupby("seed")["relative_error_2"].mean())
+        cosines[loss] = mean_interval(find(whole, loss=loss).groupby("seed")["cosine_2"].last())
+    optimum = find(shares, loss="logistic").groupby("seed")["optimum"].first()
     low, high = (
-        shares[(shares["loss"] == "logistic") & (shares["beta"] == beta)]["trained_3000"]
-        for beta in (min(config.betas), max(config.betas))
+        find(shares, loss="logistic", beta=beta)["trained_3000"] for beta in (min(config.betas), max(config.betas))
     )
-    worst = rule.groupby("loss").apply(lambda rows: error_rate(rows, "both")[0], include_groups=False)
-    kinds = "; ".join(f"{kind}: {told(error_rate(rows, 'both'))}" for kind, rows in rule.groupby("kind", sort=False))
+    worst = rule.groupby("loss").apply(lambda rows: error_rate(rows, "both").value, include_groups=False)
+    kinds = "; ".join(f"{kind}: {error_rate(rows, 'both')}" for kind, rows in rule.groupby("kind", sort=False))
     return (
         "When the largest |βρ| is about 1 the order-2 gradient is off by "
-        + ", ".join(f"{told(errors[f])} ({f})" for f in errors)
+        + ", ".join(f"{errors[f]} ({f})" for f in errors)
         + " of the true one. At the end of training, where the true gradient fades, its cosine with the truth is "
-        + ", ".join(f"{told(cosines[f])} ({f})" for f in cosines)
+        + ", ".join(f"{cosines[f]} ({f})" for f in cosines)
         + ": the expansion describes the way, not the rest. For logistic "
-        f"{told(mean_interval(optimum))} of the pairs lie beyond π at the optimum, whatever β; after 3,000 steps of "
-        f"one learning rate {told(mean_interval(low))} do at β = {min(config.betas):g}, {told(mean_interval(high))} at "
-        f"β = {max(config.betas):g}. Knowing η, f and β²t alone, the rule is wrong in {told(error_rate(rule, 'both'))} "
+        f"{mean_interval(optimum)} of the pairs lie beyond π at the optimum, whatever β; after 3,000 steps of "
+        f"one learning rate {mean_interval(low)} do at β = {min(config.betas):g}, {mean_interval(high)} at "
+        f"β = {max(config.betas):g}. Knowing η, f and β²t alone, the rule is wrong in {error_rate(rule, 'both')} "
         f"of {len(rule)} random problems ({kinds}; worst for {worst.idxmax()}, {worst.max():.3g}); with the solved "
-        f"optimum in place of the link in {told(error_rate(rule, 'optimum'))}, the link alone in "
-        f"{told(error_rate(rule, 'link'))}. "
+        f"optimum in place of the link in {error_rate(rule, 'optimum')}, the link alone in "
+        f"{error_rate(rule, 'link')}. "
         "To remember: β does not decide how far margins go, only how soon they get there."
     )

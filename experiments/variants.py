@@ -15,22 +15,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from experiments._seeds import mean_interval
+from experiments._losses import CURVED
+from experiments._seeds import geometric_interval
 from experiments.framework import Check
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence
-from gpo_analysis.losses import get_loss
+from gpo_analysis.losses import PAPER_LOSSES, get_loss
 from gpo_analysis.preferences import bradley_terry, mixture_of_annotators
+from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem, Solution
 
 CLAIM = "At equal βκ the KL of the variants agrees near indifference; it parts by tail family, and most on few labels."
 FIGURE = "variants"
 
-LOSSES = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
 LOGIT_FAMILY = ("logistic", "exponential", "savage")
-WITH_CURVATURE = ("logistic", "squared", "exponential", "truncated_quadratic", "savage")
 
 
 @dataclass(frozen=True)
@@ -78,54 +79,54 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a problem, all losses and β in it."""
-    first, last = config.exponents
-    grid = {"betas": [2.0 ** (k / 2) for k in range(2 * first, 2 * last + 1)]}
-    n, finite = config.responses, config.finite_responses
-    found: list[dict[str, Any]] = [{"kind": "bradley-terry", "n": n, "scale": s, **grid} for s in config.scales]
-    found.append({"kind": "annotators", "n": n, "scale": config.shown, **grid})
-    for index in range(config.samples):
-        for size in (0, *config.comparisons):  # 0: the population, as many labels as one likes
-            drawn = {"n": finite, "spread": config.spread, "comparisons": size, "seed": config.seed + index}
-            found.append({"kind": "sample", **drawn, **grid})
-    return found
+    return [
+        *grid(kind="bradley-terry", scale=config.scales),
+        {"kind": "annotators", "scale": config.shown},
+        # 0 comparisons: the population, as many labels as one likes
+        *grid(
+            kind="sample", seed=range(config.seed, config.seed + config.samples), comparisons=(0, *config.comparisons)
+        ),
+    ]
 
 
-def problem_of(cell: dict[str, Any]) -> PreferenceProblem:
+def problem_of(
+    config: Config, kind: str, scale: float = np.nan, comparisons: int = 0, seed: int = 0
+) -> PreferenceProblem:
     """Return the problem of a cell; πref and μ are uniform."""
-    n = cell["n"]
-    uniform = np.full(n, 1.0 / n)
-    if cell["kind"] == "sample":
-        rewards = np.random.default_rng(cell["seed"]).normal(0.0, cell["spread"], size=n)
+    if kind == "sample":
+        uniform = np.full(config.finite_responses, 1.0 / config.finite_responses)
+        rewards = np.random.default_rng(seed).normal(0.0, config.spread, size=config.finite_responses)
         whole = PreferenceProblem(bradley_terry(rewards), uniform, uniform)
-        if not cell["comparisons"]:
+        if not comparisons:
             return whole
-        sample = whole.sample(cell["comparisons"], seed=cell["seed"])
-        return PreferenceProblem.from_comparisons(sample, reference=uniform)
-    rewards = np.linspace(-cell["scale"], cell["scale"], n)
+        return PreferenceProblem.from_comparisons(whole.sample(comparisons, seed=seed), reference=uniform)
+    n = config.responses
+    uniform, rewards = np.full(n, 1.0 / n), np.linspace(-scale, scale, n)
     preference = bradley_terry(rewards)
-    if cell["kind"] == "annotators":  # two groups that agree on half of the responses: not Bradley-Terry
+    if kind == "annotators":  # two groups that agree on half of the responses: not Bradley-Terry
         other = np.where(np.arange(n) % 2 == 0, rewards, -rewards)
         preference = mixture_of_annotators([preference, bradley_terry(2.0 * other)], [0.6, 0.4])
     return PreferenceProblem(preference, uniform, uniform)
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, kind: str, scale: float = np.nan, comparisons: int = 0, seed: int = 0) -> pd.DataFrame:
     """Solve every loss once and read every β off it: the optimal centred log-ratio is proportional to 1/β."""
-    problem = problem_of(cell)
+    problem = problem_of(config, kind, scale, comparisons, seed)
+    first, last = config.exponents
+    betas = [2.0 ** (k / 2) for k in range(2 * first, 2 * last + 1)]
     rows = []
-    for name in LOSSES:
+    for name in PAPER_LOSSES:
         loss = get_loss(name)
-        slope, curvature = (float(loss.derivative(np.zeros(1), order=order)[0]) for order in (1, 2))
-        kappa = curvature / abs(slope)
+        kappa = float(loss.curvature_ratio)
         solution = problem.solve(loss, 1.0)
         answer, scores = _scores(solution)
-        for beta in cell["betas"]:
+        for beta in betas:
             rows.append(
                 {
-                    "kind": cell["kind"],
-                    "scale": float(cell.get("scale", np.nan)),
-                    "comparisons": int(cell.get("comparisons", 0)),
-                    "seed": int(cell.get("seed", 0)),
+                    "kind": kind,
+                    "scale": scale,
+                    "comparisons": comparisons,
+                    "seed": seed,
                     "loss": name,
                     "beta": beta,
                     "kappa": kappa,
@@ -139,7 +140,7 @@ def run(cell: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _scores(solution: Solution) -> tuple[str, NDArray[np.float64] | None]:
+def _scores(solution: Solution) -> tuple[str, FloatArray | None]:
     """Return the log-ratio at β = 1 and what it is: the optimum, the minimiser of least norm, or nothing."""
     if solution.converged:
         return "optimum", np.asarray(solution.log_ratio)
@@ -148,7 +149,7 @@ def _scores(solution: Solution) -> tuple[str, NDArray[np.float64] | None]:
     return "least norm", np.asarray(solution.representative)
 
 
-def _kl(scores: NDArray[np.float64] | None, beta: float, reference: NDArray[np.float64]) -> float:
+def _kl(scores: FloatArray | None, beta: float, reference: FloatArray) -> float:
     """Return KL(π‖πref) in nats of π ∝ πref exp(scores/β)."""
     if scores is None:
         return float("nan")
@@ -164,9 +165,9 @@ def _largest(solution: Solution) -> float:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where equal βκ is exact, where the curves part, and what few labels do."""
-    bradley = table[table["kind"] == "bradley-terry"]
-    strong, weak = (bradley[bradley["scale"] == scale] for scale in (config.shown, min(config.scales)))
-    annotators = table[table["kind"] == "annotators"]
+    bradley = find(table, kind="bradley-terry")
+    strong, weak = (find(bradley, scale=scale) for scale in (config.shown, min(config.scales)))
+    annotators = find(table, kind="annotators")
     margin = {s: _margin(rows, "squared") for s, rows in bradley.groupby("scale")}
     inside = [scale for scale, largest in margin.items() if largest <= 1.0]
     outside = max(margin, key=lambda scale: margin[scale])
@@ -180,22 +181,20 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         Check.equal(
             f"squared fits with |βρ| ≤ 1 (reward scales up to {max(inside):g}): truncated quadratic has the same KL",
             0.0,
-            max(_spread(bradley[bradley["scale"] == scale], ("squared", "truncated_quadratic")) for scale in inside),
+            max(_spread(find(bradley, scale=scale), ("squared", "truncated_quadratic")) for scale in inside),
             1e-6,
         ),
         Check.at_least(
             f"squared fits with |βρ| up to {margin[outside]:.2f} (reward scale {outside:g}): the two part",
             0.01,
-            _spread(bradley[bradley["scale"] == outside], ("squared", "truncated_quadratic")),
+            _spread(find(bradley, scale=outside), ("squared", "truncated_quadratic")),
         ),
         Check.at_most(
             f"near indifference (reward scale {min(config.scales):g}) all five with κ > 0 agree at equal βκ",
             0.01,
-            _spread(weak, WITH_CURVATURE),
+            _spread(weak, CURVED),
         ),
-        Check.at_least(
-            f"far from it (reward scale {config.shown:g}) they do not", 0.5, _spread(strong, WITH_CURVATURE)
-        ),
+        Check.at_least(f"far from it (reward scale {config.shown:g}) they do not", 0.5, _spread(strong, CURVED)),
         Check.equal(
             "near indifference, at equal β: KL(logistic)/KL(squared) is (κ_squared/κ_logistic)²",
             4.0,
@@ -214,19 +213,19 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             _spread(annotators, ("logistic", "exponential")),
         ),
     ]
-    samples = table[table["kind"] == "sample"]
+    samples = find(table, kind="sample")
     few, many = min(config.comparisons), max(config.comparisons)
     for other in ("squared", "exponential"):
         low, high, limit = (
-            _ratio(samples[samples["comparisons"] == size], "logistic", other, by="strength") for size in (few, many, 0)
+            _ratio(find(samples, comparisons=size), "logistic", other, by="strength") for size in (few, many, 0)
         )
-        told = f"KL(logistic)/KL({other}) is {low:.3g}, {high:.3g} and, for the population, {limit:.3g}"
+        shown = f"KL(logistic)/KL({other}) is {low:.3g}, {high:.3g} and, for the population, {limit:.3g}"
         checks.append(
             Check.at_least(
                 f"{few:,} comparisons part logistic and {other} further than {many:,} (log of KL ratio over its limit)",
                 5.0,
                 abs(np.log(low / limit)) / abs(np.log(high / limit)),
-                note=told,
+                note=shown,
             )
         )
     return checks
@@ -267,27 +266,26 @@ def _margin(rows: pd.DataFrame, name: str) -> float:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """By how much the KL curves part, and where equal βκ is the wrong scale."""
-    bradley = table[table["kind"] == "bradley-terry"]
-    weak, strong = (bradley[bradley["scale"] == scale] for scale in (min(config.scales), config.shown))
-    annotators = table[table["kind"] == "annotators"]
-    samples = table[table["kind"] == "sample"]
-    told = []
+    bradley = find(table, kind="bradley-terry")
+    weak, strong = (find(bradley, scale=scale) for scale in (min(config.scales), config.shown))
+    annotators = find(table, kind="annotators")
+    samples = find(table, kind="sample")
+    shown = []
     for size in (min(config.comparisons), max(config.comparisons), 0):
-        rows = samples[samples["comparisons"] == size]
+        rows = find(samples, comparisons=size)
         logs = [
             float(np.log(kl["logistic"].iloc[-1] / kl["squared"].iloc[-1]))
             for kl in _by_seed(rows, ("logistic", "squared"), "strength")
         ]
-        mean, low, high = (float(np.exp(x)) for x in mean_interval(logs))
-        told.append(f"{f'{size:,} comparisons' if size else 'the population'} {mean:.3g} [{low:.3g}, {high:.3g}]")
+        shown.append(f"{f'{size:,} comparisons' if size else 'the population'} {geometric_interval(np.exp(logs))}")
     return (
-        f"At equal βκ the KL of the five losses with κ > 0 differs by at most {_spread(weak, WITH_CURVATURE):.2%} "
-        f"near indifference (rewards within ±{min(config.scales):g}) and by {_spread(strong, WITH_CURVATURE):.0%} far "
+        f"At equal βκ the KL of the five losses with κ > 0 differs by at most {_spread(weak, CURVED):.2%} "
+        f"near indifference (rewards within ±{min(config.scales):g}) and by {_spread(strong, CURVED):.0%} far "
         f"from it (±{config.shown:g}); on Bradley-Terry preferences logistic, exponential and Savage agree to "
         f"{max(_spread(rows, LOGIT_FAMILY) for _, rows in bradley.groupby('scale')):.1g} at every distance. "
         "Preferences of two groups of annotators part logistic and exponential by "
         f"{_spread(annotators, ('logistic', 'exponential')):.1%}. With few labels the families part everywhere: "
         "KL(logistic)/KL(squared) at the largest βκ is, as a geometric mean over samples with its 95 % interval, "
-        f"{'; '.join(told)}. Hinge has κ = 0, cannot be put on this scale, and does not return to πref. To remember: "
+        f"{'; '.join(shown)}. Hinge has κ = 0, cannot be put on this scale, and does not return to πref. To remember: "
         "βκ makes losses comparable near indifference and with many labels, and nowhere else."
     )

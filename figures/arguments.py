@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpo_analysis.plotting import loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ EXPERIMENTS = ("arguments",)
 def caption(records: Mapping[str, Record]) -> str:
     """Say what is drawn, with the numbers of problems."""
     table = records["arguments"].table
-    one = table[(table["loss"] == "logistic") & (table["strength"] == 1.0)]
+    one = find(table, loss="logistic", strength=1.0)
     lost = int(one["kl"].isna().sum())
     cycles, triples = int(one["cycles"].sum()), int(one["triples"].sum())
     return f"""Six losses fitted to votes on pairs of arguments (Habernal and Gurevych 2016), {len(one)} sides of
@@ -39,7 +40,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     figure, (left, right) = new_figure(1, 2, height=3.1)
     names = [str(name) for name in table["loss"].unique()]
     for place, name in enumerate(names):
-        rows = table[(table["loss"] == name) & (table["strength"] == 1.0)]
+        rows = find(table, loss=name, strength=1.0)
         accuracy, low, high = _interval(rows)
         style = loss_style(name)
         left.errorbar(
@@ -50,7 +51,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
             marker=style.marker,
             capsize=3,
         )
-        median = table[table["loss"] == name].groupby("strength")["kl"].median()
+        median = find(table, loss=name).groupby("strength")["kl"].median()
         grey = {"color": "#9A9A9A"} if name == "hinge" else {}
         right.plot(median.index, median, label=loss_label(name), **{**style.points(), **grey})
     left.set_yticks([-place for place in range(len(names))], [loss_label(name) for name in names])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,8 +38,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Shares, curves, and the range of β."""
     record = records["beta-or-f"]
     table, config = record.table, record.config
-    curves, explained = table[table["part"] == "curve"], table[table["part"] == "share"]
-    explained = explained[explained["outcome"] == "win_rate"]
+    curves, explained = find(table, part="curve"), find(table, part="share")
+    explained = find(explained, outcome="win_rate")
     figure, axes = new_figure(2, 3, height=2.7)
     _shares(axes[0, 0], explained, config)
     panel_label(axes[0, 0], "a", "β and f")
@@ -49,7 +50,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         ("c", axes[0, 2], EXACT, "strong, exact"),
         ("d", axes[1, 2], few, "strong, few labels"),
     ):
-        _curves(ax, curves[(curves["problem"] == "strong") & (curves["labels"] == labels)])
+        _curves(ax, find(curves, problem="strong", labels=labels))
         panel_label(ax, letter, title)
     _ranges(axes[1, 0], explained, config)
     panel_label(axes[1, 0], "e", "range of β")
@@ -73,7 +74,7 @@ def _shares(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
     whole = rows[rows["low"].notna() & (rows["scale"] == "beta")]
     for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
         for effect, dash in (("beta", "-"), ("f", "--")):
-            part = whole[(whole["problem"] == problem) & (whole["effect"] == effect)].set_index("labels")
+            part = find(whole, problem=problem, effect=effect).set_index("labels")
             part = part.loc[_places(config)]
             style = cycle_style(k)
             ax.errorbar(
@@ -90,7 +91,7 @@ def _of_f(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
     whole = rows[rows["low"].notna() & rows["effect"].isin(["f", "f:beta"])]
     for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
         for scale, dash in (("beta", "-"), ("strength", "--")):
-            part = whole[(whole["problem"] == problem) & (whole["scale"] == scale)].groupby("labels")["share"].sum()
+            part = find(whole, problem=problem, scale=scale).groupby("labels")["share"].sum()
             style = cycle_style(k)
             ax.plot(
                 range(len(part)), part.loc[_places(config)], color=style.color, linestyle=dash, marker=style.marker,
@@ -102,7 +103,7 @@ def _of_f(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
 
 
 def _curves(ax: Axes, rows: pd.DataFrame) -> None:
-    rows = rows[rows["scale"] == "strength"]
+    rows = find(rows, scale="strength")
     for loss, part in rows.groupby("loss", sort=False):
         if part["win_rate"].notna().all():
             ax.plot(part["grid"], part["win_rate"], **loss_style(str(loss)).line(label=loss_label(str(loss))))
@@ -112,9 +113,9 @@ def _curves(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _ranges(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
-    rows = rows[(rows["scale"] == "beta") & (rows["labels"] == EXACT)]
+    rows = find(rows, scale="beta", labels=EXACT)
     for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
-        wide = rows[rows["problem"] == problem].pivot_table(
+        wide = find(rows, problem=problem).pivot_table(
             index="decades", columns="effect", values="share", aggfunc="first"
         )
         ax.plot(wide.index, wide["f"] / (wide["f"] + wide["beta"]), **cycle_style(k).points(markersize=3.5))

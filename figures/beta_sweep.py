@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpo_analysis.plotting import COLORS, cycle_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def caption(records: Mapping[str, Record]) -> str:
     sizes = sorted(int(size) for size in table["comparisons"].unique())
     shares = []
     for size in sizes:
-        rows = table[table["comparisons"] == size]
+        rows = find(table, comparisons=size)
         lost = int(rows.groupby("seed")["kl"].apply(lambda kl: kl.isna().all()).sum())
         shares.append(f"{lost} of {rows['seed'].nunique()} samples of {size:,} comparisons")
     return f"""DPO on eight responses with Bradley-Terry preferences, settings ours. (a) KL(π‖πref) of the population
@@ -69,7 +70,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
 
 def _of(records: Mapping[str, Record], source: str) -> pd.DataFrame:
     table = records["beta-sweep"].table
-    return table[table["source"] == source]
+    return find(table, source=source)
 
 
 def _three(axes: Any, rows: pd.DataFrame, line: dict[str, Any], label: str | None) -> None:

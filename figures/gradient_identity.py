@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gpo_analysis.plotting import cycle_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     table = records["gradient-identity"].table
     figure, (left, right) = new_figure(1, 2, height=3.0)
     for k, (target, label) in enumerate(LABELS.items()):
-        by_t = table[table["target"] == target].groupby("t")
+        by_t = find(table, target=target).groupby("t")
         for ax, column in ((left, "cosine"), (right, "norm_ratio")):
             low, middle, high = (by_t[column].quantile(q) for q in (0.1, 0.5, 0.9))
             style = cycle_style(k)

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from gpo_analysis.plotting import cycle_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     figure, axes = new_figure(2, 3, height=2.6, sharex=True)
     for row, method in zip(axes, ("dpo", "ipo"), strict=True):
         for ax, (dataset, action, title) in zip(row, PANELS, strict=True):
-            part = table[(table["dataset"] == dataset) & (table["method"] == method)]
+            part = find(table, dataset=dataset, method=method)
             _curves(ax, part, action)
             letter = "abcdef"[list(axes.flat).index(ax)]
             panel_label(ax, letter, f"{method.upper()}, {title}")

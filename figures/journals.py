@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,12 +25,12 @@ were small; hinge, with κ = 0, cannot be scaled so and is left out. Large margi
 def draw(records: Mapping[str, Record]) -> Figure:
     """Draw scores as points, a row a journal."""
     table = records["journals"].table
-    published = table[table["loss"] == "published"].sort_values("score").reset_index(drop=True)
+    published = find(table, loss="published").sort_values("score").reset_index(drop=True)
     places = {journal: place for place, journal in enumerate(published["journal"])}
     figure, (left, right) = new_figure(1, 2, height=3.3, sharey=True)
     names = [str(name) for name in table["loss"].unique() if name != "published"]
     for index, name in enumerate(names):
-        rows = table[table["loss"] == name]
+        rows = find(table, loss=name)
         y = np.array([places[journal] for journal in rows["journal"]]) + 0.3 - 0.12 * index
         style = loss_style(name)
         point = {"linestyle": "none", "marker": style.marker, "color": style.color, "markersize": 6.0}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import cycle_style, loss_label, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,11 +39,11 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Two panels of learning, one of the square loss alone."""
     table = records["kl-and-mu-square"].table
     figure, (first, second, third) = new_figure(1, 3, height=3.0)
-    learning = table[table["part"] == "learning"]
+    learning = find(table, part="learning")
     for letter, ax, loss in zip("ab", (first, second), SHOWN, strict=True):
-        _learning(ax, learning[learning["objective"] == loss])
+        _learning(ax, find(learning, objective=loss))
         panel_label(ax, letter, f"learning, {loss_label(loss)}")
-    _regularizing(third, table[table["part"] == "regularizing"])
+    _regularizing(third, find(table, part="regularizing"))
     panel_label(third, "c", "square loss alone")
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
@@ -64,9 +65,9 @@ def _learning(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _regularizing(ax: Axes, rows: pd.DataFrame) -> None:
-    start = _rises(rows[rows["behavior"] == "elsewhere"]).idxmax()
+    start = _rises(find(rows, behavior="elsewhere")).idxmax()
     for k, behavior in enumerate(LABELS):
-        run = rows[(rows["behavior"] == behavior) & (rows["start"] == start)]
+        run = find(rows, behavior=behavior, start=start)
         ax.plot(run["time"], run["kl"] / run["kl"].iloc[0], **cycle_style(k).line(label=LABELS[behavior]))
     ax.axhline(1.0, color="#6E6E6E", linewidth=0.9, zorder=0)
     ax.set_ylim(bottom=0.0)
@@ -79,5 +80,5 @@ def _rises(rows: pd.DataFrame) -> pd.Series[float]:
 
 
 def _risen(table: pd.DataFrame) -> tuple[int, int]:
-    risen = _rises(table[(table["part"] == "regularizing") & (table["behavior"] == "elsewhere")])
+    risen = _rises(find(table, part="regularizing", behavior="elsewhere"))
     return int((risen > 1e-9).sum()), len(risen)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpo_analysis.plotting import cycle_style, loss_label, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,9 +36,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Two panels."""
     table = records[NAME].table
     figure, (first, second) = new_figure(1, 2, height=3.3)
-    rows = table[(table["part"] == "optimum") & (table["loss"] == "logistic")]
+    rows = find(table, part="optimum", loss="logistic")
     for k, link in enumerate(LABELS):
-        own = rows[rows["link"] == link]
+        own = find(rows, link=link)
         ratio = (own["kl"] / own["kl_of_log"]).groupby(own["strength"]).mean()
         first.plot(ratio.index, ratio, **cycle_style(k).points(label=LABELS[link]))
     first.set_xscale("log")
@@ -45,7 +46,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     first.set_ylabel("KL / KL of the logarithm at βg′(1)")
     first.legend()
     panel_label(first, "a", "equal strength, logistic")
-    flow = table[table["part"] == "off support"]
+    flow = find(table, part="off support")
     grid = (flow["off_mass"] / flow["off_reference"]).groupby([flow["loss"], flow["link"]], sort=False).mean().unstack()
     _grid(second, grid[list(LABELS)].to_numpy(), [loss_label(name) for name in grid.index])
     panel_label(second, "b", "mass off the support, over πref's")

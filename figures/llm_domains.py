@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,11 +30,11 @@ def draw(records: Mapping[str, Record]) -> Figure:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     table = records["llm-domains"].table
-    measured = table[table["kind"] == "measured"]
+    measured = find(table, kind="measured")
     studies = list(dict.fromkeys(measured["study"]))
     figure, axes = new_figure(2, len(studies), height=5.0, sharey="col", squeeze=False)
     for column, study in enumerate(studies):
-        for loss, rows in measured[measured["study"] == study].groupby("loss", sort=False):
+        for loss, rows in find(measured, study=study).groupby("loss", sort=False):
             means = rows.groupby("strength")[["kl", "win_rate"]].mean().sort_index()
             style = loss_style(str(loss)).points(label=loss_label(str(loss)))
             axes[0, column].plot(means["kl"], means["win_rate"], **style)

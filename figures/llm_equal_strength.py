@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,17 +34,17 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """KL, and win rate with the best strengths."""
     table = records["llm-equal-strength"].table
     figure, (left, right) = new_figure(1, 2, height=3.5)
-    measured, predicted = (table[table["kind"] == kind] for kind in ("measured", "predicted"))
+    measured, predicted = (find(table, kind=kind) for kind in ("measured", "predicted"))
     for loss, rows in measured.groupby("loss", sort=False):
         style = loss_style(str(loss))
         means = rows.groupby("strength")[["kl", "win_rate"]].mean()
         left.plot(means.index, means["kl"], **style.points(label=loss_label(str(loss))))
         right.plot(means.index, means["win_rate"], **style.points())
-        theory = predicted[predicted["loss"] == loss].sort_values("strength")
+        theory = find(predicted, loss=loss).sort_values("strength")
         left.plot(theory["strength"], theory["kl"], **style.line(linewidth=0.8, alpha=0.7))
     linear = measured[measured["signature"].fillna("").str.contains("learning rate")]
     left.plot(linear["strength"], linear["kl"], "o", markersize=11, color=COLORS["grey"], markerfacecolor="none")
-    _best(right, table[table["kind"] == "best"])
+    _best(right, find(table, kind="best"))
     for ax in (left, right):
         ax.set_xscale("log")
         ax.set_xlabel("βκ  (hinge: β)")

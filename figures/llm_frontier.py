@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ EXPERIMENTS = ("llm-frontier",)
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     table = records["llm-frontier"].table
-    measured = table[table["kind"] == "measured"]
+    measured = find(table, kind="measured")
     seeds = measured["seed"].nunique()
     return f"""Win rate against πref by the gold reward (a tie half) against KL(πθ‖πref), measured on-policy over
     the whole vocabulary. (a) Policies after the last step, one marker a β{" and seed" if seeds > 1 else ""}, bars
@@ -34,14 +35,14 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Measured beside predicted."""
     table = records["llm-frontier"].table
     figure, (left, right) = new_figure(1, 2, height=3.4, sharey=True)
-    measured = table[(table["kind"] == "measured") & (table["arm"] == "fresh")]
-    last = measured[measured["step"] == measured["step"].max()]
+    measured = find(table, kind="measured", arm="fresh")
+    last = find(measured, step=measured["step"].max())
     _points(left, last, errors=True)
     early = measured[measured["step"] < measured["step"].max()]
     for loss, rows in early.groupby("loss", sort=False):
         style = loss_style(str(loss))
         left.plot(rows["kl"], rows["win_rate"], style.marker, color=style.color, alpha=0.25, markersize=3, zorder=1)
-    _points(right, table[table["kind"] == "predicted"], errors=False)
+    _points(right, find(table, kind="predicted"), errors=False)
     best = table[(table["kind"] == "best_of_n") & (table["kl"] > 0)]
     for ax in (left, right):
         ax.plot(best["kl"], best["win_rate"], color=COLORS["grey"], marker="x", linewidth=1.0, label="best-of-n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Offline beside on-policy."""
     table = records["llm-kl-and-mu-square"].table
-    measured, predicted = (table[table["kind"] == kind] for kind in ("measured", "predicted"))
+    measured, predicted = (find(table, kind=kind) for kind in ("measured", "predicted"))
     figure, axes = new_figure(1, 2, height=3.4, sharey=True)
     kl = np.array([measured["kl"].min() * 0.8, measured["kl"].max() * 1.2])
     for ax, column in zip(axes, ("offline", "mu_squared_loss_on_policy"), strict=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ FLOOR = 1e-6
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     table = records["llm-taylor"].table
-    strengths = sorted(set(table[table["kind"] == "trace"]["strength"]))
+    strengths = sorted(set(find(table, kind="trace")["strength"]))
     middle = strengths[len(strengths) // 2]
     return f"""(a) Relative error of the second-order expansion of the gradient on held-out pairs, against the 90
     % quantile of |βρ|, at every checkpoint; grey: π, the Taylor radius of the logistic and Savage losses;
@@ -35,7 +36,7 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Error, cosine, progress."""
     table = records["llm-taylor"].table
-    rows, trace = table[table["kind"] == "gradient"], table[table["kind"] == "trace"]
+    rows, trace = find(table, kind="gradient"), find(table, kind="trace")
     figure, (error, cosine, progress) = new_figure(1, 3, height=3.3)
     for loss, part in rows.groupby("loss", sort=False):
         style = loss_style(str(loss))
@@ -53,7 +54,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     error.set_ylabel("relative error")
     cosine.set_ylabel("cosine")
     strengths = sorted(set(trace["strength"]))
-    middle = trace[trace["strength"] == strengths[len(strengths) // 2]]
+    middle = find(trace, strength=strengths[len(strengths) // 2])
     for loss, part in middle.groupby("loss", sort=False):
         part = part.sort_values("step")
         margin = (part["strength"] * part["mean_rho"]).rolling(4, min_periods=1).mean()

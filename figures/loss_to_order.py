@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ DESIGNED = {"clipped": 3, "heavy": 4, "huber": 5}  # places in the cycle of styl
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config, table = records["loss-to-order"].config, records["loss-to-order"].table
-    asked = table[table["part"] == "wishes"]
+    asked = find(table, part="wishes")
     return f"""Losses made to order; settings ours. Of {len(asked)} combinations of wishes asked for,
     {int(asked["designed"].sum())} were met, the others refused as worked out. Shown: clipped (κ = ¾, margin 2 at
     η = 1), heavy (κ = ¾, infinite margin, no logit link), huber (κ = ¾, finite margin), all with a bounded gradient,
@@ -38,7 +39,7 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """KL, deviation, speed and precision against the largest logit."""
     table = records["loss-to-order"].table
-    tried = table[(table["part"] == "tried") & (table["kind"] == "bradley-terry")]
+    tried = find(table, part="tried", kind="bradley-terry")
     strengths = np.sort(tried["beta_kappa"].unique())
     middle = strengths[len(strengths) // 2]
     figure, axes = new_figure(2, 2, height=2.6)
@@ -49,7 +50,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         ("d", "precision", "efficiency", strengths[0], "signal² to noise\n/ logistic's", False),
     )
     for ax, (letter, title, column, strength, label, relative) in zip(axes.ravel(), shown, strict=True):
-        _against_spread(ax, tried[tried["beta_kappa"] == strength], column, relative)
+        _against_spread(ax, find(tried, beta_kappa=strength), column, relative)
         ax.set_ylabel(label)
         panel_label(ax, letter, title)
     handles, labels = axes[0, 0].get_legend_handles_labels()

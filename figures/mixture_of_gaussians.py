@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpo_analysis.plotting import COLORS, cycle_style, new_figure, panel_label, plot_landscape
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,14 +42,14 @@ def draw(records: Mapping[str, Record]) -> Figure:
     record = records["mixture-of-gaussians"]
     table = record.table
     figure, axes = new_figure(3, 2, height=2.45)
-    minima = table[table["part"] == "minimum"]
-    remote = minima[(minima["setting"] == "mode") & (minima["objective"] == "mu_squared_loss")]["c"].max()
+    minima = find(table, part="minimum")
+    remote = find(minima, setting="mode", objective="mu_squared_loss")["c"].max()
     _densities(record.config, float(remote), axes[0, 0])
     _landscape(table, "mode", axes[0, 1])
     _landscape(table, "reference", axes[1, 0])
-    _descents(table[table["part"] == "descent"], axes[1, 1])
-    _map(table[table["part"] == "map"], "share_raised", "share of starts", axes[2, 0])
-    _map(table[table["part"] == "map"], "mean_kl_reached", "KL reached  [nats]", axes[2, 1])
+    _descents(find(table, part="descent"), axes[1, 1])
+    _map(find(table, part="map"), "share_raised", "share of starts", axes[2, 0])
+    _map(find(table, part="map"), "mean_kl_reached", "KL reached  [nats]", axes[2, 1])
     titles = (
         "densities",
         "μ on one mode",
@@ -81,12 +82,12 @@ def _densities(config: Mapping[str, Any], shift: float, ax: Axes) -> None:
 
 
 def _landscape(table: pd.DataFrame, setting: str, ax: Axes) -> None:
-    here = table[table["setting"] == setting]
-    curve = here[here["part"] == "curve"]
+    here = find(table, setting=setting)
+    curve = find(here, part="curve")
     curve = curve[curve["c"].abs() <= 4.6]
-    minima = here[here["part"] == "minimum"]
+    minima = find(here, part="minimum")
     for k, (objective, label) in enumerate((("kl", KL), ("mu_squared_loss", LOSS))):
-        at = np.sort(minima[minima["objective"] == objective]["c"])
+        at = np.sort(find(minima, objective=objective)["c"])
         plot_landscape(curve["c"], curve[objective], ax, minima=at, label=label, index=k)
     ax.set_xlabel("shift $c$")
     ax.set_ylabel("nats, nats²")
@@ -107,13 +108,13 @@ def _landscape(table: pd.DataFrame, setting: str, ax: Axes) -> None:
 
 
 def _descents(steps: pd.DataFrame, ax: Axes) -> None:
-    by_loss = steps[steps["objective"] == "mu_squared_loss"]
+    by_loss = find(steps, objective="mu_squared_loss")
     starts = [start for start in sorted(by_loss["start"].unique()) if start > 0]
     for k, start in enumerate(starts):
-        path = by_loss[by_loss["start"] == start]
+        path = find(by_loss, start=start)
         ax.plot(path["step"], path["kl"], **cycle_style(k).line(label=f"on {LOSS}, from ${start:g}$"))
         ax.plot(path["step"].iloc[-1], path["kl"].iloc[-1], **cycle_style(k).points())
-    path = steps[(steps["objective"] == "kl") & (steps["start"] == 2.0)]
+    path = find(steps, objective="kl", start=2.0)
     ax.plot(path["step"], path["kl"], **cycle_style(len(starts)).line(label="on KL, from $2$"))
     ax.set_xlabel("step")
     ax.set_ylabel("KL  [nats]")

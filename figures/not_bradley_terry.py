@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,25 +44,25 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels."""
     table = records[NAME].table
-    rows = table[table["part"] == "structures"]
+    rows = find(table, part="structures")
     figure, ((first, second), (third, fourth)) = new_figure(2, 2, height=2.9)
     for k, structure in enumerate(LABELS):
-        own = rows[(rows["structure"] == structure) & (rows["loss"] == "logistic")]
+        own = find(rows, structure=structure, loss="logistic")
         mean = own.groupby("level")["cyclic_share"].mean()
         first.plot(mean.index / mean.index.max(), mean, **cycle_style(k).points(label=LABELS[structure]))
-        _changed(second, rows[rows["structure"] == structure], k)
+        _changed(second, find(rows, structure=structure), k)
     first.set_xlabel("level / highest level")
     first.set_ylabel("cyclic share of the flow")
     first.legend()
     second.set_xlabel("level / highest level")
     second.set_ylabel("share with another winner")
-    cycle = rows[rows["structure"] == "cycle"]
+    cycle = find(rows, structure="cycle")
     for name in cycle["loss"].unique():
-        mean = cycle[cycle["loss"] == name].groupby("level")["distance"].mean()
+        mean = find(cycle, loss=name).groupby("level")["distance"].mean()
         third.plot(mean.index, mean, **loss_style(name).points(label=loss_label(name)))
     third.set_xlabel("strength of the cycle")
     third.set_ylabel("distance to the Nash policy")
-    _votes(fourth, table[table["part"] == "votes"])
+    _votes(fourth, find(table, part="votes"))
     titles = ("what none can represent", "f changes the winner", "offline against Nash", "real votes")
     for letter, ax, title in zip("abcd", (first, second, third, fourth), titles, strict=True):
         panel_label(ax, letter, title)

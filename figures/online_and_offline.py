@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpo_analysis.plotting import cycle_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     apart = (table["kl_change"] * table["square_change"] < 0).astype(float)
     table = table.assign(apart=apart)
     for k, setting in enumerate(LABELS):
-        rows = table[table["setting"] == setting]
+        rows = find(table, setting=setting)
         style = cycle_style(k)
         for ax, column in ((first, "angle"), (second, "apart")):
             means = rows.groupby(["start", "t"])[column].mean().unstack()

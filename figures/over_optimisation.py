@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,17 +54,17 @@ def draw(records: Mapping[str, Record]) -> Figure:
 
 
 def _against_kl(ax: Axes, table: pd.DataFrame, value: str, frontier: str, label: str) -> None:
-    world = table[table["world"] == WORLD]
+    world = find(table, world=WORLD)
     few, many = world["pairs"].min(), world["pairs"].max()
-    curve = world[(world["kind"] == frontier) & (world["pairs"] == few)].sort_values("kl")
+    curve = find(world, kind=frontier, pairs=few).sort_values("kl")
     ax.plot(np.sqrt(curve["kl"]), curve[value], color="black", linewidth=1.0, label="frontier")
-    best = world[(world["kind"] == "best of n by gold") & (world["pairs"] == few)]
+    best = find(world, kind="best of n by gold", pairs=few)
     ax.plot(np.sqrt(best["kl"]), best[value], "o", markersize=4, color=cycle_style(7).color, label="best of n")
-    policies = world[(world["kind"] == "policy") & (world["step"] == world["step"].max())]
+    policies = find(world, kind="policy", step=world["step"].max())
     for name in policies["loss"].unique():
         style = loss_style(name)
         for pairs, alpha in ((few, 1.0), (many, 0.35)):
-            rows = policies[(policies["loss"] == name) & (policies["pairs"] == pairs)].sort_values("kl")
+            rows = find(policies, loss=name, pairs=pairs).sort_values("kl")
             named = {"label": loss_label(name)} if pairs == few else {}
             ax.plot(np.sqrt(rows["kl"]), rows[value], **style.line(alpha=alpha, linewidth=1.2, **named))
     ax.set_xlabel("√KL(πθ‖πref)  [√nats]")
@@ -71,11 +72,11 @@ def _against_kl(ax: Axes, table: pd.DataFrame, value: str, frontier: str, label:
 
 
 def _training(ax: Axes, table: pd.DataFrame, shown: float) -> None:
-    policies = table[(table["kind"] == "policy") & (table["pairs"] == table["pairs"].min())]
+    policies = find(table, kind="policy", pairs=table["pairs"].min())
     strengths = policies["strength"].unique()
-    rows = policies[policies["strength"] == strengths[np.abs(np.log(strengths / shown)).argmin()]]
+    rows = find(policies, strength=strengths[np.abs(np.log(strengths / shown)).argmin()])
     for name in rows["loss"].unique():
-        mean = rows[rows["loss"] == name].groupby("step")[["kl", "gold"]].mean()
+        mean = find(rows, loss=name).groupby("step")[["kl", "gold"]].mean()
         start = np.zeros(1)
         x, y = np.append(start, np.sqrt(mean["kl"])), np.append(start, mean["gold"])
         ax.plot(x, y, **loss_style(name).points(linewidth=1.2, markersize=3))
@@ -84,10 +85,10 @@ def _training(ax: Axes, table: pd.DataFrame, shown: float) -> None:
 
 
 def _best(ax: Axes, table: pd.DataFrame) -> None:
-    policies = table[(table["kind"] == "policy") & (table["step"] == table["step"].max())]
+    policies = find(table, kind="policy", step=table["step"].max())
     top = policies.loc[policies.groupby(["loss", "pairs", "world"], sort=False)["gold"].idxmax()]
     for name in policies["loss"].unique():
-        mean = np.exp(np.log(top[top["loss"] == name].set_index("pairs")["strength"]).groupby("pairs").mean())
+        mean = np.exp(np.log(find(top, loss=name).set_index("pairs")["strength"]).groupby("pairs").mean())
         ax.plot(mean.index, mean, **loss_style(name).points())
     ax.set_xscale("log")
     ax.set_xlabel("labelled pairs")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,13 +40,13 @@ def draw(records: Mapping[str, Record]) -> Figure:
     record = records["own-data"]
     table, size = record.table, record.config["sizes"][0]
     figure, axes = new_figure(2, 2, height=2.6)
-    beta = table[(table["part"] == "beta") & (table["size"] == size)]
-    _intervals(axes[0, 0], beta[beta["what"] == "logistic"])
+    beta = find(table, part="beta", size=size)
+    _intervals(axes[0, 0], find(beta, what="logistic"))
     panel_label(axes[0, 0], "a", "recommended β")
     _fresh(axes[0, 1], beta, record.config["budget"])
     panel_label(axes[0, 1], "b", "spent on fresh labels")
     for letter, ax, (truth, words) in zip("cd", axes[1], TRUTHS.items(), strict=True):
-        _choice(ax, table[(table["part"] == "choice") & (table["what"] == truth)])
+        _choice(ax, find(table, part="choice", what=truth))
         panel_label(ax, letter, words)
     handles, labels = axes[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Two panels of sizes, one of leaks, one of the chosen."""
     table = records["policy-deviation"].table
     figure, axes = new_figure(2, 2, height=2.9)
-    tabular, features, chosen = (table[table["part"] == part] for part in ("tabular", "features", "chosen"))
+    tabular, features, chosen = (find(table, part=part) for part in ("tabular", "features", "chosen"))
     tabular = tabular[~_flag(tabular["uniform"])]
     _sizes(axes.flat[0], tabular, "predicted_largest_on", tabular, "largest_on")
     axes.flat[0].set_ylabel("largest |log π/πref|  [nats]")
@@ -63,7 +64,7 @@ def _sizes(ax: Axes, lines: pd.DataFrame, line: str, points: pd.DataFrame, point
         style = loss_style(str(loss))
         means = rows.groupby("beta")[line].mean()
         ax.plot(means.index, means, **style.line())
-        found = points[points["loss"] == loss].groupby("beta")[point].mean()
+        found = find(points, loss=loss).groupby("beta")[point].mean()
         label = loss_label(str(loss))
         ax.plot(found.index, found, style.marker, color=style.color, markerfacecolor="white", label=label)
     ax.set(xscale="log", yscale="log", xlabel="β")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels over steps, one of rates, one of stability."""
     table = records["speed-and-dynamics"].table
     figure, axes = new_figure(2, 3, height=2.7)
-    progress = table[table["part"] == "progress"]
+    progress = find(table, part="progress")
     shown = (
         ("same clock", "kl", "KL(πθ‖πref)  [nats]", "KL, one clock"),
         ("same clock", "distance", "distance / first", "distance, one clock"),
@@ -47,7 +48,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         ("adam", "distance", "distance / first", "Adam"),
     )
     for letter, ax, (schedule, column, label, title) in zip("abcd", axes.flat, shown, strict=False):
-        _over_steps(ax, progress[progress["schedule"] == schedule], column)
+        _over_steps(ax, find(progress, schedule=schedule), column)
         ax.set_ylabel(label)
         panel_label(ax, letter, title)
     _rates(axes.flat[4], table)
@@ -89,7 +90,7 @@ def _stability(ax: Axes, table: pd.DataFrame) -> None:
     for place, loss in enumerate(losses):
         style = loss_style(str(loss))
         for start, shift, fill in (("optimum", -0.22, style.color), ("reference", 0.0, "white")):
-            rows = table[(table["loss"] == loss) & (table["start"] == start)]
+            rows = find(table, loss=loss, start=start)
             ax.plot(
                 [place + shift] * len(rows), rows["stable_over_predicted"], style.marker, color=style.color,
                 markerfacecolor=fill, markersize=4,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,13 +41,13 @@ def draw(records: Mapping[str, Record]) -> Figure:
     record = records["statistical-efficiency"]
     table, largest = record.table, max(record.config["sizes"])
     figure, axes = new_figure(2, 2, height=2.6)
-    _estimand(axes[0, 0], table[(table["setting"] == "bradley-terry") & (table["size"] == largest)])
+    _estimand(axes[0, 0], find(table, setting="bradley-terry", size=largest))
     panel_label(axes[0, 0], "a", "what is estimated")
-    _spread(axes[0, 1], table[table["setting"] == "bradley-terry"], largest)
+    _spread(axes[0, 1], find(table, setting="bradley-terry"), largest)
     panel_label(axes[0, 1], "b", "how precisely")
-    _efficiency(axes[1, 0], table[(table["setting"] == "bradley-terry") & (table["response"] == 0)], largest)
+    _efficiency(axes[1, 0], find(table, setting="bradley-terry", response=0), largest)
     panel_label(axes[1, 0], "c", "against logistic")
-    _noise(axes[1, 1], table[(table["setting"] == "noise") & (table["loss"] == "logistic")])
+    _noise(axes[1, 1], find(table, setting="noise", loss="logistic"))
     panel_label(axes[1, 1], "d", "noisy labels")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -57,7 +58,7 @@ def _scales(table: pd.DataFrame) -> dict[str, float]:
     """2κ of each loss, from the record: N × variance on the logit scale over the variance itself."""
     found = {}
     for loss, rows in table[table["predicted_trace"].notna()].groupby("loss", sort=False):
-        one = rows[rows["size"] == rows["size"].max()]
+        one = find(rows, size=rows["size"].max())
         total = float((one["predicted_std"] ** 2).sum() * one["size"].iloc[0])
         found[str(loss)] = float(np.sqrt(one["predicted_trace"].iloc[0] / total))
     return found
@@ -67,7 +68,7 @@ def _estimand(ax: Axes, rows: pd.DataFrame) -> None:
     ends = np.array([rows["logit"].min(), rows["logit"].max()]) * 1.1
     ax.plot(ends, ends, color=GREY, linewidth=0.9, zorder=0)
     for loss, scale in _scales(rows).items():
-        part = rows[rows["loss"] == loss]
+        part = find(rows, loss=loss)
         ax.plot(part["logit"], scale * part["mean"], **loss_style(loss).points(label=loss_label(loss)))
     ax.set_xlabel("reward, centred")
     ax.set_ylabel("2κ × fitted βh")
@@ -95,7 +96,7 @@ def _spread(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
 
 
 def _efficiency(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
-    rows = rows[rows["size"] == largest].set_index("loss")
+    rows = find(rows, size=largest).set_index("loss")
     logistic = rows.loc["logistic"]
     losses = [loss for loss in rows.index if loss in ("exponential", "savage")]
     for place, loss in enumerate(losses):
@@ -113,8 +114,8 @@ def _efficiency(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
 
 def _noise(ax: Axes, rows: pd.DataFrame) -> None:
     for k, (kind, label) in enumerate(KINDS.items()):
-        part = rows[rows["kind"] == kind]
-        one = part[part["response"] == 0].sort_values("size")
+        part = find(rows, kind=kind)
+        one = find(part, response=0).sort_values("size")
         style = cycle_style(k)
         ax.plot(one["size"], one["squared_error"], **style.points(label=label))
         bias = _bias(part, rows)
@@ -129,6 +130,6 @@ def _noise(ax: Axes, rows: pd.DataFrame) -> None:
 
 def _bias(part: pd.DataFrame, rows: pd.DataFrame) -> float:
     """Squared distance of a kind's limit from the robust one, which is that of clean labels."""
-    own = part[part["size"] == part["size"].max()]["limit"].to_numpy()
-    clean = rows[(rows["kind"] == "robust") & (rows["size"] == rows["size"].max())]["limit"].to_numpy()
+    own = find(part, size=part["size"].max())["limit"].to_numpy()
+    clean = find(rows, kind="robust", size=rows["size"].max())["limit"].to_numpy()
     return float(np.sum((own - clean) ** 2))

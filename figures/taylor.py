@@ -49,8 +49,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
         radius = float(rows["radius"].iloc[0])
         if np.isfinite(radius):
             ax.axvline(radius, color=COLORS["black"], linewidth=0.9)
-            told = "r = π" if abs(radius - np.pi) < 1e-9 else f"r = {radius:g}"
-            ax.annotate(told, (radius, 2e-9), xytext=(3, 0), textcoords="offset points", fontsize=8)
+            shown = "r = π" if abs(radius - np.pi) < 1e-9 else f"r = {radius:g}"
+            ax.annotate(shown, (radius, 2e-9), xytext=(3, 0), textcoords="offset points", fontsize=8)
         else:
             ax.annotate("r = ∞", (0.97, 0.05), xycoords="axes fraction", ha="right", fontsize=8)
         panel_label(ax, letter, loss_label(str(name)))

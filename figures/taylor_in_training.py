@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from gpo_analysis.plotting import COLORS, cycle_style, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ REACHED = 0.999
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings and findings."""
     config, table = records["taylor-in-training"].config, records["taylor-in-training"].table
-    rule = table[table["part"] == "rule"]
+    rule = find(table, part="rule")
     wrong = _wrong(rule, "both").mean()
     return f"""Gradients of the expansions of order 1, 2 and 3 beside the true one, in training a softmax policy over
     {config["responses"]} responses (Bradley–Terry, {config["seeds"]} problems; settings ours). (a) Relative error of
@@ -43,9 +44,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels along training, one of shares, one of rules."""
     table = records["taylor-in-training"].table
     figure, axes = new_figure(2, 3, height=2.7)
-    path, shares, rule = (table[table["part"] == part] for part in ("path", "share", "rule"))
+    path, shares, rule = (find(table, part=part) for part in ("path", "share", "rule"))
     whole = path[(path["seed"] == 0) & ~path["fine"].astype(bool)]
-    _orders(axes.flat[0], path[path["loss"] == "logistic"])
+    _orders(axes.flat[0], find(path, loss="logistic"))
     panel_label(axes.flat[0], "a", "logistic, orders 1–3")
     for letter, ax, (x, y) in zip(
         "bc", axes.flat[1:3], (("largest", "scaled_error_2"), ("clock", "cosine_2")), strict=True
@@ -60,7 +61,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         yscale="log", xlabel="largest |βρ|", ylabel="error / first gradient", ylim=(1e-6, 10), xlim=(0.05, 20)
     )
     axes.flat[2].set(xlabel="β²|f′(0)|t", ylabel="cosine", ylim=(-1.05, 1.05))
-    _quantiles(axes.flat[3], whole[whole["loss"] == "logistic"])
+    _quantiles(axes.flat[3], find(whole, loss="logistic"))
     panel_label(axes.flat[3], "d", "margins, logistic")
     _shares(axes.flat[4], shares)
     panel_label(axes.flat[4], "e", "beyond the radius")

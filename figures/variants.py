@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,17 +36,17 @@ def caption(records: Mapping[str, Record]) -> str:
 def draw(records: Mapping[str, Record]) -> Figure:
     """Draw six panels."""
     config, table = records["variants"].config, records["variants"].table
-    bradley = table[table["kind"] == "bradley-terry"]
-    shown = bradley[bradley["scale"] == config["shown"]]
-    samples = table[table["kind"] == "sample"]
+    bradley = find(table, kind="bradley-terry")
+    shown = find(bradley, scale=config["shown"])
+    samples = find(table, kind="sample")
     figure, ((a, b, c), (d, e, f)) = new_figure(2, 3, height=2.65)
     _curves(a, shown, "beta")
     _curves(b, shown, "strength")
-    _curves(d, table[table["kind"] == "annotators"], "strength")
-    _curves(e, samples[samples["comparisons"] == config["comparisons"][0]], "strength")
+    _curves(d, find(table, kind="annotators"), "strength")
+    _curves(e, find(samples, comparisons=config["comparisons"][0]), "strength")
     _relative(c, bradley, "scale", hinge=True)
     _relative(f, samples[samples["comparisons"] > 0], "comparisons", hinge=False)
-    _limits(f, samples[samples["comparisons"] == 0], max(config["comparisons"]))
+    _limits(f, find(samples, comparisons=0), max(config["comparisons"]))
     a.set_xlabel("β")
     for ax in (b, d, e):
         ax.set_xlabel("βκ  (hinge: β)")
@@ -77,8 +78,8 @@ def _line(name: str, *, misplaced: bool) -> dict[str, Any]:
 
 def _ratio(rows: pd.DataFrame, x: str, name: str) -> pd.Series:
     """Return KL over logistic's at strength 1: medians over the samples on which both have an answer."""
-    at_one = rows[rows["strength"] == 1.0]
-    kl = {loss: at_one[at_one["loss"] == loss].set_index([x, "seed"])["kl"] for loss in (name, "logistic")}
+    at_one = find(rows, strength=1.0)
+    kl = {loss: find(at_one, loss=loss).set_index([x, "seed"])["kl"] for loss in (name, "logistic")}
     return (kl[name] / kl["logistic"]).dropna().groupby(level=0).median()
 
 

@@ -1,7 +1,7 @@
 """One cell: computed in a process of its own, kept on disk as soon as it is done.
 
 A finished cell is one file, ``<out>/.cells/<experiment>/<key>.cell``, a parquet table with the seconds it took in its
-metadata. The key is that of a record: configuration of the cell and code. What was computed directly and what a
+metadata. The key is that of a record: configuration, the cell's axes, and code. What was computed directly and what a
 killed run left behind therefore go the same way, through the file, into the record's table.
 """
 
@@ -34,7 +34,8 @@ class Cell:
     """A part of an experiment: what to run and where its result is kept."""
 
     module_name: str
-    arguments: dict[str, Any]
+    config: Any  # the experiment's dataclass
+    axes: dict[str, Any]  # what tells this part from the others, as plain JSON
     out: Path
     file: Path
     code: str  # hash of the code that is to run
@@ -48,9 +49,9 @@ class Failure:
     traceback: str
 
 
-def cell_file(out: Path, experiment: str, arguments: dict[str, Any], code_hash: str) -> Path:
+def cell_file(out: Path, experiment: str, config: Any, axes: dict[str, Any], code_hash: str) -> Path:
     """Return the file that keeps a cell's result."""
-    return out / ".cells" / experiment / f"{record_key(arguments, code_hash)}.cell"
+    return out / ".cells" / experiment / f"{record_key([config, axes], code_hash)}.cell"
 
 
 def compute(cell: Cell, parent: int | None = None) -> Failure | None:
@@ -86,7 +87,7 @@ def result_of(cell: Cell) -> bytes:
     """Run a cell and return its table, with the seconds it took, as the bytes of its file."""
     module = importlib.import_module(cell.module_name)
     start = time.perf_counter()
-    table = module.run(dict(cell.arguments))
+    table = module.run(cell.config, **cell.axes)
     seconds = time.perf_counter() - start
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"run returned a {type(table).__name__}; accepted is a pandas DataFrame")

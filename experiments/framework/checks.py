@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from gpo_analysis.statistics import Interval
+
 KINDS = ("equal", "at_most", "at_least", "between", "text")
 
 
@@ -70,8 +72,8 @@ class Check:
             holds = True
         else:
             holds = abs(computed - predicted) <= tolerance * (abs(predicted) if relative else 1.0)
-        told = f"relative {tolerance:.3g}" if relative else float(tolerance)
-        return cls(claim, float(predicted), float(computed), told, bool(holds), note, "equal")
+        shown = f"relative {tolerance:.3g}" if relative else float(tolerance)
+        return cls(claim, float(predicted), float(computed), shown, bool(holds), note, "equal")
 
     @classmethod
     def at_most(cls, claim: str, bound: float, computed: float, tolerance: float = 0.0, *, note: str = "") -> Check:
@@ -89,8 +91,23 @@ class Check:
     def between(cls, claim: str, low: float, high: float, computed: float, *, note: str = "") -> Check:
         """The computed number lies in [low, high]."""
         holds = low <= computed <= high
-        told = f"[{low:.6g}, {high:.6g}]"
-        return cls(claim, told, float(computed), None, bool(holds), note, "between", float(low), float(high))
+        shown = f"[{low:.6g}, {high:.6g}]"
+        return cls(claim, shown, float(computed), None, bool(holds), note, "between", float(low), float(high))
+
+    @classmethod
+    def above(cls, claim: str, bound: float, found: Interval, over: str) -> Check:
+        """A mean lies above ``bound``, its whole 95 % interval over what is drawn (``over``) with it."""
+        return cls._beyond(claim, f"above {bound:g}", found, found.low > bound, over)
+
+    @classmethod
+    def below(cls, claim: str, bound: float, found: Interval, over: str) -> Check:
+        """A mean lies below ``bound``, its whole 95 % interval over what is drawn (``over``) with it."""
+        return cls._beyond(claim, f"below {bound:g}", found, found.high < bound, over)
+
+    @classmethod
+    def _beyond(cls, claim: str, predicted: str, found: Interval, holds: bool, over: str) -> Check:
+        note = f"95 % interval over {over} [{found.low:.3g}, {found.high:.3g}]"
+        return cls(claim, predicted, found.value, None, bool(holds), note, "text")
 
     @classmethod
     def text(cls, claim: str, predicted: str, computed: str, *, note: str = "") -> Check:

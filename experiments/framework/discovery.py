@@ -1,4 +1,4 @@
-"""Find the experiments: every module in ``experiments/`` that makes a claim."""
+"""Find the experiments: every module, or package of parts, in ``experiments/`` that makes a claim."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import experiments
 
+FRAMEWORK = "framework"
+"""The package beside the experiments that runs them."""
 PARTS = ("CLAIM", "FIGURE", "PRESETS", "cells", "run", "check")
 
 
@@ -57,7 +59,7 @@ def find_experiments() -> tuple[Experiment, ...]:
     found = [
         Experiment(info.name.replace("_", "-"), f"experiments.{info.name}")
         for info in pkgutil.iter_modules(experiments.__path__)
-        if not info.ispkg and not info.name.startswith("_")
+        if info.name != FRAMEWORK and not info.name.startswith("_")
     ]
     return tuple(sorted(found, key=lambda experiment: experiment.name))
 

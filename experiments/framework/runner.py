@@ -53,7 +53,7 @@ class Plan:
     trace: str = ""
     config: Any = None
     code: str = ""  # hash of the code
-    inputs: str = ""  # hash of the code and of the cells, which may name data by its checksum
+    inputs: str = ""  # hash of the code and of the cells' axes, which may name data by its checksum
     cells: list[Cell] = field(default_factory=list)
     missing: list[Cell] = field(default_factory=list)
     record: Record | None = None
@@ -140,7 +140,7 @@ def run_experiments(
                 if failure is None:
                     done += 1
                 else:
-                    plan.fail(f"{failure.reason} (cell {json.dumps(plain(cell.arguments))})", failure.traceback)
+                    plan.fail(f"{failure.reason} (cell {json.dumps(plain(cell.axes))})", failure.traceback)
                 if left[plan.name] == 0 and plan.status == "running":
                     bar.set_postfix_str(f"{plan.name} done", refresh=False)
                     _finish(plan)
@@ -169,7 +169,7 @@ def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
         plan.config = experiment.config(preset)
         plan.code = code_hash(experiment.module_name)
         cells = plain(list(module.cells(plan.config)), "cells")
-        files = [cell_file(out, experiment.name, cell, plan.code) for cell in cells]
+        files = [cell_file(out, experiment.name, plan.config, axes, plan.code) for axes in cells]
         if not cells or len(set(files)) != len(files):
             raise ValueError(f"cells(config) gave {len(cells)} cells, {len(set(files))} of them distinct")
     except NotRun as reason:
@@ -182,7 +182,8 @@ def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
     if _found(plan):
         return plan
     plan.cells = [
-        Cell(experiment.module_name, cell, out, file, plan.code) for cell, file in zip(cells, files, strict=True)
+        Cell(experiment.module_name, plan.config, axes, out, file, plan.code)
+        for axes, file in zip(cells, files, strict=True)
     ]
     plan.missing = [cell for cell in plan.cells if read_cell(cell.file) is None]
     return plan

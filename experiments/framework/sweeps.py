@@ -15,7 +15,7 @@ def grid(**axes: Any) -> list[dict[str, Any]]:
     ----------
     axes
         Name -> its values, as a list, tuple, range or array; or one value (a number, a string, a dictionary) that all
-        cells share. A shared list is given as an axis of one value: ``betas=[[0.1, 1.0]]``.
+        cells share, such as the name of a part. What the configuration says is no axis: `run` is given it.
 
     Raises
     ------
@@ -24,8 +24,8 @@ def grid(**axes: Any) -> list[dict[str, Any]]:
 
     Examples
     --------
-    >>> grid(loss=("dpo", "ipo"), seed=range(2), steps=10)[1:3]
-    [{'loss': 'dpo', 'seed': 1, 'steps': 10}, {'loss': 'ipo', 'seed': 0, 'steps': 10}]
+    >>> grid(part="descent", loss=("dpo", "ipo"), seed=range(2))[1:3]
+    [{'part': 'descent', 'loss': 'dpo', 'seed': 1}, {'part': 'descent', 'loss': 'ipo', 'seed': 0}]
     """
     values = {name: _values(name, axis) for name, axis in axes.items()}
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
@@ -36,7 +36,7 @@ def axes_of(cells: Sequence[dict[str, Any]]) -> dict[str, int]:
 
     Examples
     --------
-    >>> axes_of(grid(loss=("dpo", "ipo"), seed=range(3), steps=10))
+    >>> axes_of(grid(part="descent", loss=("dpo", "ipo"), seed=range(3)))
     {'loss': 2, 'seed': 3}
     """
     names = dict.fromkeys(name for cell in cells for name in cell)

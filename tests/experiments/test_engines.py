@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from experiments import losses
 from experiments.framework.cells import Cell, Failure, compute_elsewhere, keep, read_cell
 from gpo_analysis.provenance import code_hash
 from tests.experiments.test_runner import GOOD, add, command, project, run, table_of
@@ -76,7 +77,7 @@ def test_a_worker_lost_in_the_middle_costs_its_cell_only(project: Path) -> None:
 
 
 def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(project: Path) -> None:
-    add(project, "deadly", GOOD.replace("time.sleep(", "import os; cell['index'] == 3 and os._exit(9); time.sleep("))
+    add(project, "deadly", GOOD.replace("time.sleep(", "import os; index == 3 and os._exit(9); time.sleep("))
     done = run(project, "run", "deadly", "slow", "--out", "out", "--scheduler", "local", "--jobs", 2)
     assert done.returncode == 1
     assert "3 workers were lost on it" in done.stdout
@@ -104,8 +105,8 @@ def test_a_scheduler_that_is_not_there_is_told_in_one_line(project: Path, addres
 def test_other_code_is_refused_and_the_environment_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPO_DATA", "before")
     module = "experiments.losses"
-    right = Cell(module, {"loss": "none such"}, tmp_path, tmp_path / "x.cell", code_hash(module))
-    wrong = Cell(module, {}, tmp_path, tmp_path / "y.cell", "0" * 16)
+    right = Cell(module, losses.Config(), {"loss": "none such"}, tmp_path, tmp_path / "x.cell", code_hash(module))
+    wrong = Cell(module, losses.Config(), {}, tmp_path, tmp_path / "y.cell", "0" * 16)
     refused = compute_elsewhere(wrong, {"GPO_DATA": "there"})
     assert isinstance(refused, Failure)
     assert "has other code of experiments.losses" in refused.reason

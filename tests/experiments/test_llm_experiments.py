@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,84 +13,18 @@ import pandas as pd
 import pytest
 
 import gpo_analysis as gpo
-from experiments import _llm
+from experiments._llm import Study
 from experiments.framework import NotRun
+from gpo_analysis.records import Record
+from tests.experiments.small import computed, make_study
 
 NAMES = ("frontier", "equal_strength", "kl_and_mu_square", "side_by_side", "variance", "taylor", "domains")
-LOSSES = ("logistic", "squared", "hinge", "exponential")
-STRENGTHS = (0.1, 0.3, 1.0)
-
-
-def make_study(folder: Path, *, best: float = 0.3, seed: int = 0, gain: dict[str, float] | None = None) -> None:
-    """A study whose win rate peaks at one strength, alike for all losses unless ``gain`` says otherwise."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    rows, samples, traces = [], [], []
-    for cell_seed in (0, 1):
-        for name in LOSSES:
-            kappa = float(gpo.analyze(name).curvature_ratio)
-            for strength in STRENGTHS:
-                beta = strength / kappa if kappa else strength
-                for step in (10, 40):
-                    kl = 0.02 * step / strength * np.exp(0.02 * rng.normal())
-                    rate = 0.65 - 0.05 * np.log(strength / best) ** 2 + (gain or {}).get(name, 0.0)
-                    z = 0.3 * strength * np.sqrt(kl) / (kappa or 1.0)
-                    row = {
-                        "loss": name, "beta": beta, "seed": cell_seed, "step": step, "strength": strength,
-                        "arm": "fresh", "status": "ok", "win_rate": rate, "win_rate_low": rate - 0.02,
-                        "win_rate_high": rate + 0.02, "ties": 0.1, "kl": kl, "kl_stderr": 0.01 * kl,
-                        "mu_squared_loss": 2 * kl * (1 + kl), "mu_squared_loss_on_policy": 2 * kl,
-                        "mu_squared_loss_on_policy_stderr": 0.01, "mean_rho": 0.1, "human_win_rate": 0.2,
-                        "human_win_rate_low": 0.1, "human_win_rate_high": 0.3, "length": 9.0,
-                        "length_controlled_win_rate": rate, "reward_mean": 2.0, "signature": "none",
-                        "margin_q50": z, "margin_q90": 2 * z, "margin_q99": 3 * z, "beyond_taylor": 0.0,
-                        "gradient_norm": 1.0, "held_out_loss": 0.6, "loss_at_zero": 0.7,
-                    }  # fmt: skip
-                    exact = name in ("squared", "hinge")
-                    for order in (1, 2, 4):
-                        error = 0.0 if exact and order > 1 else z**order
-                        row |= {f"relative_error_{order}": error, f"weight_error_{order}": 1.1 * error}
-                        row[f"cosine_{order}"] = 1 - error**2 / 2
-                    rows.append(row)
-                for i, noise in enumerate(rng.normal(size=400)):
-                    samples.append(
-                        {
-                            "name": f"{name}-{strength:g}-s{cell_seed}-fresh", "step": 40, "prompt_index": i,
-                            "reward": noise + 10 * (gain or {}).get(name, 0.0), "text": None,
-                        }
-                    )  # fmt: skip
-                for step in range(1, 41):
-                    traces.append(
-                        {
-                            "loss": name, "strength": strength, "beta": beta, "seed": cell_seed, "arm": "fresh",
-                            "step": step, "loss_value": 0.6, "mean_rho": 1 - np.exp(-step / 10), "mu_squared_loss": 0.1,
-                        }
-                    )  # fmt: skip
-    pd.DataFrame(rows).to_parquet(folder / "sweep.parquet")
-    pd.DataFrame(samples).to_parquet(folder / "samples.parquet")
-    pd.DataFrame(traces).to_parquet(folder / "trace.parquet")
-    (folder / "baseline").mkdir()
-    best_of = [
-        {
-            "n": n, "kl_bound": np.log(n) - (n - 1) / n, "mean_reward": 1.0, "win_rate": 1 - 1 / (n + 1),
-            "win_rate_low": 1 - 1 / (n + 1) - 0.02, "win_rate_high": 1 - 1 / (n + 1) + 0.02, "ties": 0.1,
-        }
-        for n in (1, 2, 4, 8)
-    ]  # fmt: skip
-    report = {"best_of_n": best_of, "reference_rewards": rng.integers(0, 5, (6, 16)).astype(float).tolist()}
-    (folder / "baseline" / "stage.json").write_text(json.dumps({"key": "k", "report": report}))
-    run = {
-        "config": {"pairs": {"labels": {"temperature": 1.0}}},
-        "reports": {"pairs": {"pairs": 95, "identical": 5}},
-    }
-    (folder / "run.json").write_text(json.dumps(run))
 
 
 @pytest.fixture
 def studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GPO_LLM", str(tmp_path))
     make_study(tmp_path / "one")
-    _llm._problems.cache_clear()
     return tmp_path
 
 
@@ -101,7 +34,7 @@ def _ran(name: str, **change: Any) -> tuple[Any, Any, pd.DataFrame]:
     fields = {field.name for field in dataclasses.fields(config)}
     wanted = {"study": "one", "prompts": 4, "resamples": 50, "studies": ("one", "two", "three"), **change}
     config = dataclasses.replace(config, **{key: value for key, value in wanted.items() if key in fields})
-    table = pd.concat([module.run(cell) for cell in module.cells(config)], ignore_index=True)
+    table = pd.concat([module.run(config, **cell) for cell in module.cells(config)], ignore_index=True)
     kept = io.BytesIO()
     table.to_parquet(kept, index=False)  # as the record does: texts come back as another type
     return module, config, pd.read_parquet(kept)
@@ -113,20 +46,6 @@ def test_without_a_study_nothing_is_run(name: str, tmp_path: Path, monkeypatch: 
     module = importlib.import_module(f"experiments.llm_{name}")
     with pytest.raises(NotRun, match="python -m llm run --preset nothing"):
         module.cells(dataclasses.replace(module.Config(), study="nothing"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_checks_and_tells(name: str, studies: Path) -> None:
-    make_study(studies / "two", best=0.9, seed=1)
-    _, config, table = _ran(name)
-    module = importlib.import_module(f"experiments.llm_{name}")
-    checks = module.check(config, table)
-    assert checks
-    assert all(check.holds is not None or check.note for check in checks)
-    told = module.summary(config, table)
-    assert "nan" not in told
-    assert told.endswith(".")
-    assert set(module.PRESETS) == {"quick", "paper"}
 
 
 def _verdict(checks: list[Any], words: str) -> Any:
@@ -175,8 +94,10 @@ def test_taylor_reads_what_is_there(studies: Path) -> None:
 
 def test_the_population_optimum_is_that_of_the_whole_set_of_samples(studies: Path) -> None:
     """Merging responses of equal reward changes nothing: against the problem with every sample by itself."""
-    rewards = np.array(_llm.read_baseline("one")["reference_rewards"])[:1]
-    found = _llm.population_optimum("one", ["logistic", "squared", "hinge"], [0.7], prompts=1).set_index("loss")
+    study = Study.find("one")
+    rewards = np.array(study.baseline["reference_rewards"])[:1]
+    asked = pd.DataFrame({"loss": ["logistic", "squared", "hinge"], "strength": 0.7})
+    found = study.optimum(1, asked).set_index("loss")
     n = rewards.shape[1]
     uniform = np.full(n, 1 / n)
     for name in ("logistic", "squared"):
@@ -197,18 +118,21 @@ def test_domains_need_two(studies: Path) -> None:
     assert "Not run: three" in module.summary(config, table)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_figures_draw_from_the_record(name: str, studies: Path) -> None:
-    from gpo_analysis.records import Record
+def test_a_study_that_changed_is_not_read_for_another(studies: Path) -> None:
+    module = importlib.import_module("experiments.llm_side_by_side")
+    config = module.Config(study="one")
+    (axes,) = module.cells(config)
+    with (studies / "one" / "samples.parquet").open("ab") as stream:
+        stream.write(b"\0")
+    assert module.cells(config) != [axes]
+    with pytest.raises(ValueError, match="'one' has changed since the run was planned"):
+        module.run(config, **axes)
 
-    make_study(studies / "two", seed=1)
-    _, config, table = _ran(name)
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_say_whose_the_settings_are(name: str) -> None:
+    full = f"llm-{name.replace('_', '-')}"
+    _, config, table = computed(full)
     figure = importlib.import_module(f"figures.llm_{name}")
-    records = {
-        f"llm-{name.replace('_', '-')}": Record(f"llm-{name.replace('_', '-')}", dataclasses.asdict(config), table)
-    }
-    assert set(figure.EXPERIMENTS) == set(records)
-    drawn = figure.draw(records)
-    assert len(drawn.axes) >= 1
-    assert all(ax.has_data() for ax in drawn.axes)
-    assert "settings ours" in " ".join(figure.caption(records).split())
+    caption = " ".join(figure.caption({full: Record(full, dataclasses.asdict(config), table)}).split())
+    assert "settings ours" in caption

@@ -2,77 +2,38 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit, log_expit
 
 from experiments import not_bradley_terry as experiment
-from experiments.framework import Check
 from gpo_analysis.preferences import diagnostics
-
-SMALL = dataclasses.replace(
-    experiment.PRESETS["quick"],
-    cycles=(0.0, 1.0), annotators=(1, 5), noises=(0.0, 0.4), responses=5, problems=6, steps=500,
-)  # fmt: skip
+from tests.experiments.small import computed
 
 
-@pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("GPO_DATA", raising=False)
-        return pd.concat([experiment.run(cell) for cell in experiment.cells(SMALL)], ignore_index=True)
-
-
-def checked(table: pd.DataFrame, beginning: str) -> Check:
-    (found,) = [check for check in experiment.check(SMALL, table) if check.claim.startswith(beginning)]
-    return found
-
-
-@pytest.mark.parametrize(
-    "beginning",
-    ["squared's winner", "strongly transitive", "noise over", "the cyclic (Hodge)", "IPO-MD", "Nash-MD", "cycle:"],
-)
-def test_what_is_proved_holds(table: pd.DataFrame, beginning: str) -> None:
-    assert checked(table, beginning).holds is True
-
-
-def test_without_data_the_votes_are_not_run(table: pd.DataFrame) -> None:
-    votes = checked(table, "real votes")
+def test_without_data_the_votes_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPO_DATA", raising=False)
+    _, config, table = computed("not-bradley-terry")
+    *_, told = experiment.cells(config)
+    rows = [table[table["part"] != "votes"], experiment.run(config, **told)]
+    without = pd.concat(rows, ignore_index=True)
+    (votes,) = [check for check in experiment.check(config, without) if check.claim.startswith("real votes")]
     assert votes.holds is None
     assert "GPO_DATA" in votes.note
+    assert "Real votes were not run" in experiment.summary(config, without)
 
 
-@pytest.mark.parametrize(
-    ("beginning", "column", "where"),
-    [
-        ("squared's winner", "winner", {"loss": "squared"}),
-        ("strongly transitive", "winner", {"loss": "exponential"}),
-        ("noise over", "winner", {"loss": "savage", "structure": "noise"}),
-        ("IPO-MD", "ipo_md_distance", {"loss": "logistic"}),
-        ("Nash-MD", "nash_md_distance", {"loss": "logistic"}),
-    ],
-)
-def test_a_wrong_result_is_noticed(table: pd.DataFrame, beginning: str, column: str, where: dict[str, str]) -> None:
-    rows = np.logical_and.reduce([table[key] == value for key, value in where.items()])
-    wrong = table.copy()
-    wrong.loc[rows, column] = (wrong.loc[rows, column] + 1) % SMALL.responses
-    assert checked(wrong, beginning).holds is False
-
-
-def test_hinge_is_no_ground_for_a_changed_winner(table: pd.DataFrame) -> None:
+def test_hinge_is_no_ground_for_a_changed_winner() -> None:
+    _, _, table = computed("not-bradley-terry")
     wrong = table.copy()
     wrong.loc[wrong["loss"] == "hinge", "winner"] += 1
     pd.testing.assert_frame_equal(experiment.changed(wrong), experiment.changed(table))
 
 
 def test_structures_are_what_they_say() -> None:
-    cell = {"seed": 0, "responses": 6, "spread": 1.5}
-
     def matrix(structure: str, level: float) -> np.ndarray:
-        return experiment.preference_of({**cell, "structure": structure, "level": level}, 3)[0]
+        return experiment.preference_of(experiment.Config(), structure, level, 3)[0]
 
     for structure, level in (("cycle", 0.5), ("annotators", 4.0), ("noise", 0.2)):
         found = matrix(structure, level)
@@ -101,9 +62,3 @@ def test_the_fitted_scale_is_the_logistic_slope() -> None:
     gaps = scores[:, None] - scores[None, :]
     assert experiment.likelihood(log_expit(gaps), votes) == pytest.approx(expected, abs=1e-12)
     assert np.isnan(experiment.likelihood(log_expit(gaps), np.zeros((2, 2))))
-
-
-def test_summary_has_its_numbers(table: pd.DataFrame) -> None:
-    words = experiment.summary(SMALL, table)
-    assert "Real votes were not run" in words
-    assert "To remember" in words

@@ -41,13 +41,13 @@ class Config:
 PRESETS = {"quick": Config(), "paper": Config(cells=10)}
 
 def cells(config):
-    return [{"index": i, "seconds": config.seconds, "seed": config.seed} for i in range(config.cells)]
+    return [{"index": i} for i in range(config.cells)]
 
-def run(cell):
-    time.sleep(cell["seconds"])
-    rng = np.random.default_rng([cell["seed"], cell["index"]])
-    note = None if cell["index"] == 0 else f"cell {cell['index']}"
-    return pd.DataFrame({"index": cell["index"], "x": rng.normal(size=3), "note": note})
+def run(config, *, index):
+    time.sleep(config.seconds)
+    rng = np.random.default_rng([config.seed, index])
+    note = None if index == 0 else f"cell {index}"
+    return pd.DataFrame({"index": index, "x": rng.normal(size=3), "note": note})
 
 def check(config, table):
     return [Check.equal("three rows a cell", 3 * config.cells, len(table), 0)]
@@ -183,8 +183,8 @@ def test_one_that_fails_does_not_stop_the_others(project: Path, jobs: int) -> No
     add(project, "partial", "CLAIM = 'x'\nFIGURE = 'y'")
     add(project, "no_check", GOOD.replace("return [Check", "raise KeyError('column')\n    return [Check"))
     add(project, "no_frame", GOOD.replace("return pd.DataFrame(", "return dict("))
-    add(project, "twice", GOOD.replace('"index": i,', '"index": 0,'))
-    add(project, "nan_cell", GOOD.replace('"index": i,', '"index": i * float("nan"),'))
+    add(project, "twice", GOOD.replace('"index": i}', '"index": 0}'))
+    add(project, "nan_cell", GOOD.replace('"index": i}', '"index": i * float("nan")}'))
     add(project, "absent", GOOD.replace("return [{", "raise NotRun('needs data that is not here')\n    return [{"))
     done = run(project, "all", "--out", "out", "--jobs", jobs)
     assert done.returncode == 1
@@ -207,7 +207,7 @@ def test_one_that_fails_does_not_stop_the_others(project: Path, jobs: int) -> No
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_worker_that_is_killed_is_told(project: Path) -> None:
     """As the system does to a process that takes too much memory."""
-    killed = GOOD.replace("time.sleep(", "import os; os.kill(os.getpid(), 9 if cell['index'] == 4 else 0); time.sleep(")
+    killed = GOOD.replace("time.sleep(", "import os; os.kill(os.getpid(), 9 if index == 4 else 0); time.sleep(")
     add(project, "slow", killed)
     done = run(project, "run", "slow", "--out", "out", "--jobs", 2, "--quiet")
     assert done.returncode == 1
@@ -256,7 +256,7 @@ def test_killed_at_random_moments_and_run_again_it_gives_the_same_table(project:
 
 def test_a_killed_run_keeps_its_finished_cells(project: Path) -> None:
     """The second run is to compute what is missing only: the cells that were done do not run again."""
-    counting = GOOD.replace("time.sleep(", "open(f'ran-{cell[\"index\"]}', 'a').write('x'); time.sleep(")
+    counting = GOOD.replace("time.sleep(", "open(f'ran-{index}', 'a').write('x'); time.sleep(")
     add(project, "slow", counting.replace("seconds: float = 0.0", "seconds: float = 0.05"))
     line, settings = command(project, "run", "slow", "--out", "out", "--quiet")
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, **settings) as running:  # type: ignore[call-overload]
@@ -325,5 +325,5 @@ def test_two_at_the_same_time_give_one_record(project: Path) -> None:
 
 
 def test_data_folder_reaches_the_experiment(project: Path) -> None:
-    add(project, "slow", GOOD.replace("def run(cell):", "def run(cell):\n    import os; assert os.environ['GPO_DATA']"))
+    add(project, "slow", GOOD.replace("index):\n", "index):\n    import os; assert os.environ['GPO_DATA']\n"))
     assert run(project, "all", "--out", "out", "--data", ".").returncode == 0

@@ -13,19 +13,17 @@ responses that nobody outside beats, fitted among themselves. Problems and grids
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
-import gpo_analysis as gpo
+from experiments.beta_or_f.outcomes import EXACT, Config, outcomes_of
 from experiments.framework import Check
-from gpo_analysis.losses import MarginLoss
+from experiments.framework.sweeps import grid
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.statistics import Interval, bootstrap_interval, variance_shares
-from gpo_analysis.tabular import Fit, PreferenceProblem
+from gpo_analysis.tables import find, get
 
 CLAIM = (
     "Over three decades of β, β explains more of the variance of win rate and gold reward than f, and on the scale βκ "
@@ -33,51 +31,10 @@ CLAIM = (
 )
 FIGURE = "beta-or-f"
 
-EXACT = 0
-"""Number of labels a pair that stands for the exact shares."""
-
 LOGIT = ("logistic", "exponential", "savage")
 SCALES = ("beta", "strength")
 OUTCOMES = ("win_rate", "gold")
 EFFECTS = ("f", "beta", "f:beta", "within")
-FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Config:
-    """The factors.
-
-    Parameters
-    ----------
-    losses
-        The paper's six.
-    problems
-        Kinds of preferences: see `preference_of`.
-    labels
-        Labels a pair; 0 stands for exact shares.
-    responses
-        Number of responses n; μ is uniform, πref Dirichlet(2).
-    low, high, points
-        Grid of β (or of βκ), geometric.
-    seeds
-        Repetitions: rewards, πref and labels are drawn anew; the same for every f.
-    resamples
-        Of the bootstrap over seeds.
-    seed
-        Of all that is drawn.
-    """
-
-    losses: tuple[str, ...] = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic", "savage")
-    problems: tuple[str, ...] = ("weak", "strong", "two groups", "cycle")
-    labels: tuple[int, ...] = (1, 3, 30, EXACT)
-    responses: int = 8
-    low: float = 0.03
-    high: float = 30.0
-    points: int = 13
-    seeds: int = 12
-    resamples: int = 300
-    seed: int = 0
-
 
 PRESETS = {
     "quick": Config(),
@@ -87,40 +44,19 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a problem and number of labels."""
-    shared = {
-        "losses": list(config.losses), "responses": config.responses, "low": config.low, "high": config.high,
-        "points": config.points, "seeds": config.seeds, "resamples": config.resamples, "seed": config.seed,
-    }  # fmt: skip
-    return [{**shared, "problem": kind, "labels": count} for kind in config.problems for count in config.labels]
+    return grid(problem=config.problems, labels=config.labels)
 
 
-def preference_of(kind: str, rewards: FloatArray) -> FloatArray:
-    """Preferences whose gold reward is `rewards`, shape (n,) → (n, n).
-
-    weak, strong: Bradley–Terry with rewards times ½ and 3; two groups: 70 % of annotators with rewards times 3 and 30 %
-    with the opposite order; cycle: Bradley–Terry with a cycle of strength 1 added to the logits.
-    """
-    if kind in ("weak", "strong"):
-        return np.asarray(gpo.bradley_terry((0.5 if kind == "weak" else 3.0) * rewards))
-    if kind == "two groups":
-        groups = [gpo.bradley_terry(3.0 * rewards), gpo.bradley_terry(-rewards)]
-        return np.asarray(gpo.mixture_of_annotators(groups, [0.7, 0.3]))
-    n = len(rewards)
-    ahead = np.subtract.outer(np.arange(n), np.arange(n)) % n
-    turn = np.where(ahead == 1, 1.0, np.where(ahead == n - 1, -1.0, 0.0))
-    return np.asarray(1 / (1 + np.exp(-(np.subtract.outer(rewards, rewards) + turn))))
-
-
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, problem: str, labels: int) -> pd.DataFrame:
     """Three parts: ``curve``, means over seeds, a row a f, scale and grid point; ``spread``, how far losses part;
     ``share``, shares of variance, a row a scale, outcome, range and effect.
     """
-    outcomes = outcomes_of(cell)
+    outcomes = outcomes_of(config, problem, labels)
     tables = [_curve_rows(outcomes).assign(part="curve"), _spread_rows(outcomes).assign(part="spread")]
     for scale, rows in outcomes.groupby("scale", sort=False):
         for outcome in OUTCOMES:
-            tables.append(_share_rows(rows, outcome, cell).assign(part="share", scale=scale, outcome=outcome))
-    return pd.concat(tables, ignore_index=True).assign(problem=cell["problem"], labels=cell["labels"])
+            tables.append(_share_rows(config, rows, outcome).assign(part="share", scale=scale, outcome=outcome))
+    return pd.concat(tables, ignore_index=True).assign(problem=problem, labels=labels)
 
 
 def _curve_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -132,8 +68,8 @@ def _curve_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def _spread_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Largest difference of win rate between losses at equal strength and seed, for groups of losses."""
-    equal = outcomes[outcomes["scale"] == "strength"]
-    squared = equal[equal["loss"] == "squared"]
+    equal = find(outcomes, scale="strength")
+    squared = find(equal, loss="squared")
     inside = squared.loc[squared["max_margin"] <= 1, "seed"].unique()
     near = equal[equal["seed"].isin(inside)]
     found = [
@@ -150,117 +86,30 @@ def spread(rows: pd.DataFrame, losses: tuple[str, ...]) -> float:
     return float((grouped.max() - grouped.min()).max())
 
 
-def outcomes_of(cell: dict[str, Any]) -> pd.DataFrame:
-    """A row a seed, f, scale and grid point."""
-    truths = [_truth(cell, k) for k in range(cell["seeds"])]
-    problems = [_observed(cell, k, preference, reference) for k, (preference, reference, _) in enumerate(truths)]
-    grid = np.geomspace(cell["low"], cell["high"], cell["points"])
-    rows = []
-    for name in cell["losses"]:
-        loss = gpo.get_loss(name)
-        kappa = _kappa(loss)
-        for k, found in enumerate(gpo.fit(problems, loss)):
-            fit = _limit(problems[k], loss, found)
-            for scale in SCALES:
-                betas = grid / kappa if scale == "strength" and kappa > 0 else grid
-                columns = {
-                    "seed": k, "loss": name, "scale": scale, "point": range(len(grid)), "grid": grid, "beta": betas,
-                    "status": found.status.value, **_outcomes(fit, betas, *truths[k]),
-                }  # fmt: skip
-                rows.append(pd.DataFrame(columns))
-    return pd.concat(rows, ignore_index=True)
-
-
-def _share_rows(rows: pd.DataFrame, outcome: str, cell: dict[str, Any]) -> pd.DataFrame:
+def _share_rows(config: Config, rows: pd.DataFrame, outcome: str) -> pd.DataFrame:
     """Shares over the whole grid with bootstrap intervals over seeds, then over ranges about the mean's best point.
 
     ``decades`` is the width of the range; narrower ones are given without an interval.
     """
     names, values = cube(rows, outcome)
-    grid = np.sort(rows["grid"].unique())
+    points = np.sort(rows["grid"].unique())
     by_seed = np.moveaxis(values, 2, 0)
     found = []
     for effect in EFFECTS:
         interval = bootstrap_interval(
             by_seed, lambda x, e=effect: shares(np.moveaxis(x, 0, 2))[e],  # type: ignore[misc]
-            resamples=cell["resamples"], seed=cell["seed"],
+            resamples=config.resamples, seed=config.seed,
         )  # fmt: skip
-        found.append((effect, np.log10(grid[-1] / grid[0]), interval.value, interval.low, interval.high))
+        found.append((effect, np.log10(points[-1] / points[0]), interval.value, interval.low, interval.high))
     best = int(values.mean(axis=(0, 2)).argmax())
-    for reach in range(1, len(grid) - 1):
-        low, high = max(0, best - reach), min(len(grid), best + reach + 1)
-        if high - low < len(grid):
+    for reach in range(1, len(points) - 1):
+        low, high = max(0, best - reach), min(len(points), best + reach + 1)
+        if high - low < len(points):
             part = shares(values[:, low:high])
-            width = np.log10(grid[high - 1] / grid[low])
+            width = np.log10(points[high - 1] / points[low])
             found += [(effect, width, part[effect], np.nan, np.nan) for effect in EFFECTS]
     table = pd.DataFrame(found, columns=["effect", "decades", "share", "low", "high"])
     return table.assign(losses=len(names))
-
-
-def _truth(cell: dict[str, Any], k: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    rng = np.random.default_rng([cell["seed"], k])
-    rewards = rng.normal(size=cell["responses"])
-    return preference_of(cell["problem"], rewards), rng.dirichlet(np.full(cell["responses"], 2.0)), rewards
-
-
-def _observed(cell: dict[str, Any], k: int, preference: FloatArray, reference: FloatArray) -> PreferenceProblem:
-    """The problem with the observed shares of labels; the same number of labels for every pair, so μ is uniform."""
-    if cell["labels"] == EXACT:
-        return PreferenceProblem(preference, reference=reference)
-    rng = np.random.default_rng([cell["seed"], k, cell["labels"]])
-    first, second = np.triu_indices(len(preference), 1)
-    wins = rng.binomial(cell["labels"], preference[first, second])
-    shares = np.full(preference.shape, 0.5)
-    shares[first, second], shares[second, first] = wins / cell["labels"], 1 - wins / cell["labels"]
-    return PreferenceProblem(shares, reference=reference)
-
-
-def _kappa(loss: MarginLoss) -> float:
-    return float(loss.derivative(0.0, 2) / -loss.derivative(0.0, 1))
-
-
-def _limit(problem: PreferenceProblem, loss: MarginLoss, fit: Fit) -> FloatArray | None:
-    """``βh`` up to a constant, −∞ for what loses all mass; None where a non-convex loss leaves it open."""
-    if fit.minimiser is not None:
-        return fit.minimiser
-    if loss.name == "savage":
-        return None
-    shares = np.asarray(problem.preference)
-    wins = (shares > 0) & ~np.eye(problem.n, dtype=bool)
-    _, label = connected_components(wins, directed=True, connection="strong")
-    unbeaten = [c for c in set(label.tolist()) if not wins[np.ix_(label != c, label == c)].any()]
-    top = np.flatnonzero(label == unbeaten[0])
-    found = np.full(problem.n, -np.inf)
-    found[top] = 0.0
-    if len(top) > 1:
-        inner = PreferenceProblem(shares[np.ix_(top, top)])
-        best = inner.fit(loss)
-        if not best.converged:  # the class is strongly connected, so this cannot be
-            raise RuntimeError(f"{loss.name} on an unbeaten class: {best.status}: {best.reason}")
-        found[top] = best.reward
-    return found
-
-
-def _outcomes(
-    fit: FloatArray | None, betas: FloatArray, preference: FloatArray, reference: FloatArray, rewards: FloatArray
-) -> dict[str, FloatArray]:
-    """Win rate against πref, share of the attainable gold reward, KL and largest margin for each β, all (points,)."""
-    names = ("win_rate", "gold", "kl", "max_margin")
-    if fit is None:
-        return {name: np.full(len(betas), np.nan) for name in names}
-    with np.errstate(invalid="ignore"):
-        exponent = np.log(reference) + np.where(np.isinf(fit), -np.inf, fit - fit.max()) / betas[:, None]
-    policy = np.exp(exponent - exponent.max(axis=1, keepdims=True))
-    policy /= policy.sum(axis=1, keepdims=True)
-    base = float(reference @ rewards)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        kl = np.where(policy > 0, policy * np.log(policy / reference), 0.0).sum(axis=1)
-    return {
-        "win_rate": policy @ (preference @ reference),
-        "gold": (policy @ rewards - base) / (rewards.max() - base),
-        "kl": kl,
-        "max_margin": np.full(len(betas), float(np.ptp(fit))),
-    }
 
 
 def cube(rows: pd.DataFrame, outcome: str) -> tuple[list[str], FloatArray]:
@@ -287,20 +136,20 @@ def equal_range(rows: pd.DataFrame) -> float:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where equal strength is exact, what β and f explain, and where f counts."""
-    explained = table[table["part"] == "share"]
-    return _collapse(config, table[table["part"] == "spread"]) + _shares(config, explained) + _narrow(explained)
+    explained = find(table, part="share")
+    return _collapse(config, find(table, part="spread")) + _shares(config, explained) + _narrow(explained)
 
 
 def _collapse(config: Config, spreads: pd.DataFrame) -> list[Check]:
-    exact = spreads[spreads["labels"] == EXACT].set_index(["problem", "group"])
+    exact = find(spreads, labels=EXACT)
     checks = [
         Check.equal(
             f"{kind} Bradley–Terry, exact shares, equal βκ: logistic, exponential and Savage have one win rate "
-            "(largest difference)", 0.0, float(exact.loc[(kind, "logit"), "spread"]), 1e-6,
+            "(largest difference)", 0.0, float(get(exact, "spread", problem=kind, group="logit")), 1e-6,
         )
         for kind in ("weak", "strong")
     ]  # fmt: skip
-    inside = exact.xs("within 1", level="group")
+    inside = find(exact, group="within 1")
     checks.append(
         Check.equal(
             "squared's margins within 1: truncated quadratic has the same win rate (largest difference)", 0.0,
@@ -308,7 +157,9 @@ def _collapse(config: Config, spreads: pd.DataFrame) -> list[Check]:
             note=f"{int(inside['seeds'].sum())} of {config.seeds * len(inside)} problems are of this kind",
         )
     )  # fmt: skip
-    differs, near = (float(exact.loc[(kind, "logistic and squared"), "spread"]) for kind in ("strong", "weak"))
+    differs, near = (
+        float(get(exact, "spread", problem=kind, group="logistic and squared")) for kind in ("strong", "weak")
+    )
     checks.append(
         Check.at_least(
             "logistic and squared at equal βκ part further with strong preferences than with weak ones (ratio of the "
@@ -370,7 +221,7 @@ def fewest(config: Config) -> int:
 
 def ranges_of(explained: pd.DataFrame) -> pd.Series[float]:
     """`equal_range` of the win rate at equal β for every problem and number of labels."""
-    rows = explained[(explained["scale"] == "beta") & (explained["outcome"] == "win_rate")]
+    rows = find(explained, scale="beta", outcome="win_rate")
     return rows.groupby(["problem", "labels"], sort=False)[["decades", "effect", "share"]].apply(equal_range)
 
 
@@ -378,11 +229,11 @@ def _narrow(explained: pd.DataFrame) -> list[Check]:
     """Within what range of β about the best one f's share is as large as β's."""
     ranges = ranges_of(explained)
     known = ranges[ranges.notna()]
-    told = "; ".join(f"{kind}, {_labels(count)}: {value:.2g}" for (kind, count), value in known.items()) or "none"
+    widths = "; ".join(f"{kind}, {_labels(count)}: {value:.2g}" for (kind, count), value in known.items()) or "none"
     return [
         Check.at_least(
             "settings in which f explains at least as much of the win rate as β does, in some range of β about the "
-            "best", 1.0, float(len(known)), note=f"of {len(ranges)}; widest range in decades: {told}",
+            "best", 1.0, float(len(known)), note=f"of {len(ranges)}; widest range in decades: {widths}",
         )
     ]  # fmt: skip
 
@@ -393,16 +244,16 @@ def _labels(count: int) -> str:
 
 def best_of_each(curves: pd.DataFrame) -> pd.DataFrame:
     """The win rate of every f at its best β, on the curve of means over seeds; a row a problem and number of labels."""
-    rows = curves[curves["scale"] == "beta"]
+    rows = find(curves, scale="beta")
     return rows.groupby(["problem", "labels", "loss"], sort=False)["win_rate"].max().unstack("loss")
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found."""
-    curves, explained = table[table["part"] == "curve"], table[table["part"] == "share"]
+    curves, explained = find(table, part="curve"), find(table, part="share")
     found, few = whole(explained).xs("win_rate", level="outcome"), fewest(config)
 
-    def told(kind: str, count: int, scale: str, effect: str) -> Interval:
+    def share(kind: str, count: int, scale: str, effect: str) -> Interval:
         row = 100 * found.loc[(kind, count, scale, effect)]
         return Interval(row["share"], row["low"], row["high"])
 
@@ -418,10 +269,10 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     within a setting, f {mean("beta", "f"):.1f} % and their interaction {mean("beta", "f:beta"):.1f} %, the rest being
     seeds{absent}; with the grids matched in βκ these are {mean("strength", "beta"):.0f}, {mean("strength", "f"):.1f}
     and {mean("strength", "f:beta"):.1f} %. With strong Bradley–Terry preferences and exact shares f has
-    {told("strong", EXACT, "beta", "f"):.2g} % at equal β and {told("strong", EXACT, "strength", "f"):.2g} % at equal βκ
-    (95 % intervals over {config.seeds} seeds), against {told("strong", EXACT, "beta", "beta"):.3g} % of β; with
-    {_labels(few)} f has {told("strong", few, "strength", "f"):.2g} % at equal βκ and β
-    {told("strong", few, "strength", "beta"):.2g} %: there the claim that β matters more fails. The collapse on βκ is
+    {share("strong", EXACT, "beta", "f"):.2g} % at equal β and {share("strong", EXACT, "strength", "f"):.2g} % at
+    equal βκ (95 % intervals over {config.seeds} seeds), against {share("strong", EXACT, "beta", "beta"):.3g} % of β;
+    with {_labels(few)} f has {share("strong", few, "strength", "f"):.2g} % at equal βκ and β
+    {share("strong", few, "strength", "beta"):.2g} %: there the claim that β matters more fails. The collapse on βκ is
     exact for the logit family under Bradley–Terry preferences and for squared and truncated quadratic while margins
     stay within 1, and only approximate otherwise. Each at its best β, the six differ in win rate by {gap.min():.3g} to
     {gap.max():.3g} with exact shares. Within a range of {ranges.min():.2g} to {ranges.max():.2g} decades about the best

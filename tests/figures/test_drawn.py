@@ -1,0 +1,62 @@
+"""Every figure, drawn from the records of the experiments at a reduced size, and from the committed ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from figures.framework.drawing import caption_of, find_figures
+from gpo_analysis.plotting import figure_style
+from gpo_analysis.records import Record, find_records, read_record
+from tests.experiments.small import computed
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+FIGURES = {figure.name: figure for figure in find_figures()}
+KEPT = sorted(name for name, f in FIGURES.items() if all(find_records(RESULTS, e) for e in f.load().EXPERIMENTS))
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    from matplotlib import pyplot
+
+    yield
+    pyplot.close("all")
+
+
+def is_drawn(name: str, records: dict[str, Record]) -> None:
+    module = FIGURES[name].load()
+    with figure_style():
+        drawn = module.draw(records)
+        drawn.canvas.draw()
+    shown = [ax for ax in drawn.axes if ax.axison]
+    assert shown
+    for ax in shown:
+        assert ax.has_data()
+        if ax.get_label() != "<colorbar>":
+            assert ax.get_xlabel() or ax.get_ylabel()
+    caption = caption_of(module, records)
+    assert caption.endswith(".")
+    assert "nan" not in caption.replace("[nan, nan]", "")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_at_a_small_size(name: str) -> None:
+    records = {}
+    for experiment in FIGURES[name].load().EXPERIMENTS:
+        module, config, table = computed(experiment)
+        meta = {"summary": module.summary(config, table)}
+        records[experiment] = Record(experiment, dataclasses.asdict(config), table, meta)
+    is_drawn(name, records)
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_committed_results_are_drawn(name: str) -> None:
+    assert len(KEPT) >= 18
+    records = {
+        experiment: read_record(find_records(RESULTS, experiment)[-1])
+        for experiment in FIGURES[name].load().EXPERIMENTS
+    }
+    is_drawn(name, records)
