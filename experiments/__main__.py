@@ -14,35 +14,54 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
+
+from gpo_analysis.cli.extras import needs_extra
+from gpo_analysis.cli.streams import guarded
 
 # One thread a process: the same sums in the same order, whatever the number of jobs.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments  # noqa: E402
-from experiments.framework.results import RESULTS, TooLarge, keep_result  # noqa: E402
-from experiments.framework.runner import Interrupted, Plan, run_experiments  # noqa: E402
-from gpo_analysis.cli.streams import guarded  # noqa: E402
-from gpo_analysis.records import RecordError  # noqa: E402
+with needs_extra("experiments", "experiments"):
+    from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
+    from experiments.framework.results import RESULTS, TooLarge, keep_result
+    from experiments.framework.runner import Interrupted, Plan, run_experiments
+    from gpo_analysis.records import RecordError
 
 RECORDS = Path("out/records")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return the exit code (1 an experiment failed, 2 bad arguments, 130 interrupted)."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Run the command; return the exit code.
+
+    Returns
+    -------
+    int
+        0; 1 where an experiment failed or something could not be written, 2 for bad arguments, 130 where interrupted.
+    """
+    options = _parser().parse_args(arguments)
     if options.command == "list":
         _list(options.json)
         return 0
-    if options.command == "keep":
-        return _keep(options)
     try:
-        chosen = find_experiments() if options.command == "all" else get_experiments(options.names)
-        if options.data is not None:
-            os.environ["GPO_DATA"] = str(options.data.resolve())
+        return _keep(options) if options.command == "keep" else _run(options)
+    except UnknownExperiment as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        print(f"experiments: {stop}", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run what is named, and say in a line each what became of it."""
+    chosen = find_experiments() if options.command == "all" else get_experiments(options.names)
+    if options.data is not None:
+        os.environ["GPO_DATA"] = str(options.data.resolve())
+    try:
         plans = run_experiments(
             chosen,
             preset=options.preset,
@@ -50,43 +69,37 @@ def main(arguments: list[str] | None = None) -> int:
             jobs=options.jobs,
             scheduler=options.scheduler,
             progress=not options.quiet,
+            what=shlex.join(["python -m experiments", options.command, *getattr(options, "names", [])]),
         )
-    except UnknownExperiment as error:
-        print(f"experiments: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 1
-    except Interrupted as stop:
-        print(f"experiments: {stop}", file=sys.stderr)
-        return 130
     for plan in plans:
-        print(_told(plan))
-    failed = [plan for plan in plans if plan.status == "failed"]
+        print(_in_words(plan))
+    failed = [plan.name for plan in plans if plan.status == "failed"]
     if failed:
-        names = ", ".join(plan.name for plan in failed)
-        print(f"experiments: {len(failed)} failed ({names}); tracebacks in {options.out / '.status'}", file=sys.stderr)
-    return 1 if failed else 0
+        where = options.out / ".status"
+        print(f"experiments: {len(failed)} failed ({', '.join(failed)}); tracebacks in {where}", file=sys.stderr)
+    for plan in plans:
+        if plan.not_noted:
+            line = f"what became of {plan.name} could not be noted, and the report will not say it: {plan.not_noted}"
+            print(f"experiments: {line}", file=sys.stderr)
+    return 1 if failed or any(plan.not_noted for plan in plans) else 0
 
 
 def _list(as_json: bool) -> None:
     described = [experiment.describe() for experiment in find_experiments()]
     if as_json:
-        print(json.dumps(described, indent=1, ensure_ascii=False))
+        print(json.dumps(described, indent=1))
         return
     for item in described:
         print(f"{item['name']:<24} {item['claim']}")
 
 
 def _keep(options: argparse.Namespace) -> int:
-    """Copy latest records to the committed results; each that cannot be is told in a line."""
-    try:
-        chosen = get_experiments(options.names)
-    except UnknownExperiment as error:
-        print(f"experiments: {error}", file=sys.stderr)
-        return 2
+    """Copy latest records to the committed results; a line says which cannot be."""
     code = 0
-    for experiment in chosen:
+    for experiment in get_experiments(options.names):
         try:
             record, folder = keep_result(experiment.name, options.records, options.out)
         except (RecordError, TooLarge, OSError) as error:
@@ -98,9 +111,9 @@ def _keep(options: argparse.Namespace) -> int:
     return code
 
 
-def _told(plan: Plan) -> str:
+def _in_words(plan: Plan) -> str:
     """Return one line on what became of an experiment."""
-    if plan.record is None:
+    if plan.status != "complete" or plan.record is None:
         return f"{plan.name:<24} {plan.status}: {plan.why}"
     verdicts = [check["holds"] for check in plan.record.meta["checks"]]
     words = f"{sum(v is True for v in verdicts)} of {len(verdicts)} claims hold"
@@ -137,9 +150,7 @@ def _parser() -> argparse.ArgumentParser:
             help="compute on a Dask cluster: tcp://host:port, with workers started in a checkout of the same commit "
             "(PYTHONPATH=. dask worker ADDRESS --nthreads 1), or 'local' for one of --jobs workers on this machine",
         )
-        command.add_argument(
-            "--out", type=Path, default=Path("out/records"), metavar="DIR", help="default: out/records"
-        )
+        command.add_argument("--out", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")
         command.add_argument("--data", type=Path, metavar="DIR", help="folder of real data (else $GPO_DATA)")
         command.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser

@@ -183,7 +183,7 @@ def at_kl(rows: pd.DataFrame, kl: float, column: str = "win_rate") -> float:
     0.6
     """
     known = rows[rows["kl"] > 0].groupby("strength" if "strength" in rows else "kl")[["kl", column]].mean()
-    known = known.sort_values("kl")
+    known = known.reset_index(drop=True).sort_values("kl")
     if not len(known) or not known["kl"].iloc[0] <= kl <= known["kl"].iloc[-1]:
         return float("nan")
     return round(float(np.interp(np.log(kl), np.log(known["kl"]), known[column])), 12)

@@ -15,11 +15,17 @@ import json
 import sys
 from pathlib import Path
 
-from figures.framework.drawing import FigureModule, UnknownFigure, draw_figure, find_figures, get_figures
-from figures.framework.report import COMMITTED, write_report
+from gpo_analysis.cli.extras import needs_extra
 from gpo_analysis.cli.streams import guarded
-from gpo_analysis.records import RecordError, find_records
-from gpo_analysis.runs import read_status
+
+with needs_extra("experiments", "figures"):
+    import markdown_it  # noqa: F401 - of the report, which is not to fail at its end
+    import pyarrow  # noqa: F401 - of the records
+
+    from figures.framework.drawing import FigureModule, UnknownFigure, draw_figure, find_figures, get_figures
+    from figures.framework.report import COMMITTED, write_report
+    from gpo_analysis.records import RecordError, find_records
+    from gpo_analysis.runs import read_status
 
 RECORDS, FIGURES, REPORT, RESULTS = Path("out/records"), Path("out/figures"), Path("out"), Path("results")
 

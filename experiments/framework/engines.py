@@ -1,8 +1,9 @@
 """Where cells are computed: in this process, in several on this machine, or on a Dask cluster.
 
 On a cluster results travel through the scheduler and are written here, so that workers need no common disk. joblib's
-Dask back end is not used for it: it never tells of a task whose workers died too often, and the run would wait for
-ever; `distributed` tells, and such a cell fails while the others go on.
+Dask back end is not used for it: it says nothing of a task whose workers died too often, and the run would wait for
+ever; `distributed` does. To it every task that sat on a lost worker is suspect, its innocent neighbours too: a suspect
+therefore runs once more, alone on the cluster, and fails only if its workers are lost then too. The others go on.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import os
 import re
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from experiments.framework.cells import Cell, Failure, compute, compute_elsewhere, keep, one_line
 
 LOCAL = "local"
-PASSED_ON = ("GPO_DATA",)
+PASSED_ON = ("GPO_DATA", "GPO_LLM")
 """Variables of the environment that experiments read, and workers therefore get."""
 
 ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 
 LOST_WORKERS = 2
-"""How many workers may be lost on one cell before it counts as failed."""
+"""How many workers may be lost on one cell before it counts as suspect, or, alone on the cluster, as failed."""
 
 
 class SchedulerError(OSError):
@@ -92,37 +93,62 @@ def _numbered(index: int, cell: Cell, parent: int) -> tuple[int, Failure | None]
     return index, compute(cell, parent)
 
 
+class _WorkersLost(Exception):
+    """The workers of a cell were lost as often as Dask allows."""
+
+
 def _on_cluster(
     cells: Sequence[Cell], given_up: Callable[[int], bool], jobs: int, scheduler: str
 ) -> Iterator[tuple[int, Failure | None]]:
     with connected(scheduler, jobs) as client:
-        from distributed import as_completed
+        suspects = []
+        for index, failure in _submitted(client, cells, range(len(cells)), given_up):
+            if isinstance(failure, _WorkersLost):
+                suspects.append(index)
+            else:
+                yield index, failure
+        for index in suspects:
+            if given_up(index):
+                yield index, None
+                continue
+            for _, failure in _submitted(client, cells, [index], given_up):
+                if isinstance(failure, _WorkersLost):
+                    reason = f"{LOST_WORKERS + 1} workers were lost on it while it ran alone"
+                    failure = Failure(reason, f"{reason}\n{failure}")
+                yield index, failure
 
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        futures = {
-            client.submit(compute_elsewhere, cell, environment, pure=False): index for index, cell in enumerate(cells)
-        }
-        for future in as_completed(futures, loop=client.loop):
-            index = futures.pop(future)
-            failure = None if future.cancelled() else _kept(cells[index], future)
-            future.release()  # kept here: were its worker lost later, Dask would compute it again
-            yield index, failure
-            waiting = [other for other, k in futures.items() if not other.done() and given_up(k)]
-            if waiting:
-                client.cancel(waiting)
+
+def _submitted(
+    client: Any, cells: Sequence[Cell], indices: Iterable[int], given_up: Callable[[int], bool]
+) -> Iterator[tuple[int, Failure | _WorkersLost | None]]:
+    """Compute some of the cells at once; results are kept here."""
+    from distributed import as_completed
+
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    futures = {client.submit(compute_elsewhere, cells[k], environment, pure=False): k for k in indices}
+    for future in as_completed(futures, loop=client.loop):
+        index = futures.pop(future)
+        failure = None if future.cancelled() else _kept(cells[index], future)
+        future.release()  # kept here: were its worker lost later, Dask would compute it again
+        yield index, failure
+        waiting = [other for other, k in futures.items() if not other.done() and given_up(k)]
+        if waiting:
+            client.cancel(waiting)
 
 
-def _kept(cell: Cell, future: Any) -> Failure | None:
+def _kept(cell: Cell, future: Any) -> Failure | _WorkersLost | None:
     """Write what came back; or say why nothing did."""
+    from distributed.scheduler import KilledWorker
+
     try:
         result = future.result()
         if isinstance(result, Failure):
             return result
         keep(cell, result)
-    except Exception as error:  # its workers were lost, or the disk is full
-        name = type(error).__name__
-        reason = f"{LOST_WORKERS + 1} workers were lost on it" if name == "KilledWorker" else one_line(error)
-        return Failure(reason, traceback.format_exc())
+    except KilledWorker as error:
+        return _WorkersLost(str(error))
+    except Exception as error:  # the disk is full, or the cluster cannot be reached any more
+        return Failure(one_line(error), traceback.format_exc())
     return None
 
 
@@ -140,7 +166,7 @@ def connected(scheduler: str, jobs: int = 1) -> Iterator[Any]:
         from distributed import LocalCluster
     except ImportError as error:
         raise SchedulerError(f"--scheduler needs Dask ({error}): pip install 'gpo-analysis[dask]'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of a lost worker is told by its cell
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of a lost worker its cell says
     with dask.config.set({"distributed.scheduler.allowed-failures": LOST_WORKERS}), ExitStack() as stack:
         target: Any = scheduler
         if scheduler == LOCAL:

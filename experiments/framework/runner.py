@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from experiments.framework.cells import Cell, cell_file, forget, join, one_line, read_cell
+from experiments.framework.cells import Cell, cell_file, forget, join, one_line, outdated, read_cell
 from experiments.framework.checks import NotRun
 from experiments.framework.discovery import Experiment, find_experiments
 from experiments.framework.engines import LOCAL, computed, connected
+from gpo_analysis.files import DamagedFile, remove_stale
+from gpo_analysis.locks import run_lock
 from gpo_analysis.provenance import code_hash, device, git_state, versions
 from gpo_analysis.records import (
     Record,
@@ -25,7 +27,6 @@ from gpo_analysis.records import (
     plain,
     read_record,
     record_key,
-    remove_stale,
     write_record,
 )
 from gpo_analysis.runs import RunStatus, write_catalogue, write_status
@@ -56,7 +57,8 @@ class Plan:
     inputs: str = ""  # hash of the code and of the cells' axes, which may name data by its checksum
     cells: list[Cell] = field(default_factory=list)
     missing: list[Cell] = field(default_factory=list)
-    record: Record | None = None
+    record: Record | None = None  # on disk, or there is none
+    not_noted: str = ""  # why the report will not know what became of it
 
     @property
     def name(self) -> str:
@@ -77,6 +79,7 @@ def run_experiments(
     jobs: int = 1,
     scheduler: str | None = None,
     progress: bool = True,
+    what: str = "python -m experiments",
 ) -> list[Plan]:
     """Run experiments and write their records; what is there already is not computed again.
 
@@ -94,6 +97,8 @@ def run_experiments(
         Address of a Dask scheduler whose workers compute instead, or ``local`` for a Dask cluster of `jobs` workers.
     progress
         Show a bar over cells, with the time left, on standard error.
+    what
+        How this run is called where another one finds the folder taken.
 
     Returns
     -------
@@ -106,14 +111,26 @@ def run_experiments(
         On Ctrl-C; finished cells stay.
     SchedulerError
         Where the scheduler cannot be reached; nothing was begun.
+    FolderBusy
+        Where another run is at work in the folder; it is named.
+    OSError
+        Where the folder cannot be written.
     """
     if scheduler is not None and scheduler != LOCAL:
         with connected(scheduler):
             pass  # at once, and not after the planning
-    out.mkdir(parents=True, exist_ok=True)
-    remove_stale(out)
-    write_catalogue([item.describe() for item in find_experiments()], out)
-    plans = [_plan(experiment, preset, out) for experiment in experiments]
+    with run_lock(out, what):
+        remove_stale(out)
+        write_catalogue([item.describe() for item in find_experiments()], out)
+        plans = [_plan(experiment, preset, out) for experiment in experiments]
+        codes = {item.name: "" for item in find_experiments()} | {plan.name: plan.code for plan in plans}
+        forget(outdated(out, codes))
+        _compute(plans, jobs, scheduler, progress)
+    return plans
+
+
+def _compute(plans: list[Plan], jobs: int, scheduler: str | None, progress: bool) -> None:
+    """Compute the cells that are missing; each experiment is finished with its last one."""
     for plan in plans:
         if plan.status == "running" and not plan.missing:
             _finish(plan)
@@ -156,9 +173,7 @@ def run_experiments(
                 plan.fail(one_line(error), traceback.format_exc())
     finally:
         for plan in plans:
-            with suppress(OSError, ValueError):  # a status that cannot be noted must not hide what happened
-                _write_status(plan)
-    return plans
+            _write_status(plan)
 
 
 def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
@@ -180,13 +195,24 @@ def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
         return plan
     plan.inputs = record_key(cells, plan.code)
     if _found(plan):
+        forget([file for file in files if file.exists()])  # of a run that was killed when the record was there
         return plan
     plan.cells = [
         Cell(experiment.module_name, plan.config, axes, out, file, plan.code)
         for axes, file in zip(cells, files, strict=True)
     ]
-    plan.missing = [cell for cell in plan.cells if read_cell(cell.file) is None]
+    plan.missing = [cell for cell in plan.cells if not _kept(cell)]
     return plan
+
+
+def _kept(cell: Cell) -> bool:
+    """Whether a cell's result is there; of a damaged one a line is printed, and it is computed again."""
+    try:
+        return read_cell(cell.file) is not None
+    except DamagedFile as damage:
+        print(f"experiments: {damage}; the cell is computed again", file=sys.stderr)
+        forget([cell.file])
+        return False
 
 
 def _found(plan: Plan) -> bool:
@@ -203,8 +229,6 @@ def _finish(plan: Plan) -> None:
         kept = [read_cell(cell.file) for cell in plan.cells]
         tables = [item[0] for item in kept if item is not None]
         if len(tables) != len(plan.cells):
-            if _found(plan):  # another process was faster, and has cleared the cells away
-                return
             missing = len(plan.cells) - len(tables)
             raise OSError(f"{missing} finished cells cannot be read back from {plan.out / '.cells'}")
         table = join(tables)
@@ -225,10 +249,10 @@ def _finish(plan: Plan) -> None:
             "wall_seconds": sum(item[1] for item in kept if item is not None),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        plan.record = Record(plan.name, plan.config, table, meta)
-        write_record(plan.record, plan.out)
-        plan.status = "complete"
-        forget(plan.cells)
+        record = Record(plan.name, plan.config, table, meta)
+        write_record(record, plan.out)
+        plan.record, plan.status = record, "complete"  # not before: one that is not there would hide an older one
+        forget([cell.file for cell in plan.cells])
     except Exception as error:
         plan.fail(one_line(error), traceback.format_exc())
 
@@ -244,6 +268,9 @@ def _summary(module: ModuleType, config: Any, table: pd.DataFrame) -> str:
 
 
 def _write_status(plan: Plan) -> None:
-    """Note what became of an experiment, for the report: its latest record, or why there is none."""
+    """Note what became of an experiment, for the report: its latest record, or why there is none; or why not."""
     key = plan.record.key if plan.record is not None else None
-    write_status(RunStatus(plan.name, plan.preset, plan.status, plan.why, plan.trace, key), plan.out)
+    try:
+        write_status(RunStatus(plan.name, plan.preset, plan.status, plan.why, plan.trace, key), plan.out)
+    except (OSError, ValueError) as error:  # must not hide what happened to the others
+        plan.not_noted = one_line(error)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import json
 import math
+import pkgutil
 
 import pytest
 
-from experiments.framework import Check, checks
+import experiments
+from experiments.framework import Check
+
+MODULES = [info.name for info in pkgutil.walk_packages(experiments.__path__, "experiments.") if "__" not in info.name]
 
 
 def test_doctests() -> None:
-    done = doctest.testmod(checks)
-    assert (done.failed, done.attempted > 0) == (0, True)
+    done = {name: doctest.testmod(importlib.import_module(name)) for name in MODULES}
+    assert [name for name, results in done.items() if results.failed] == []
+    assert sum(results.attempted for results in done.values()) >= 10
 
 
 @pytest.mark.parametrize(

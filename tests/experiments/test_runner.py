@@ -17,6 +17,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from experiments.framework.cells import read_cell
+from gpo_analysis.files import DamagedFile
 from gpo_analysis.records import find_records, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -271,15 +273,49 @@ def test_a_killed_run_keeps_its_finished_cells(project: Path) -> None:
     assert sum(runs) <= 8 + 1  # the one under way when it was killed
 
 
-def test_a_damaged_cell_is_computed_again(project: Path) -> None:
-    add(project, "slow", GOOD.replace("return [Check", "raise KeyError('late')\n    return [Check"))
+LATE = GOOD.replace("return [Check", "raise KeyError('late')\n    return [Check")  # leaves its cells
+
+
+def test_a_damaged_cell_is_named_and_computed_again(project: Path) -> None:
+    add(project, "slow", LATE)
     assert run(project, "run", "slow", "--out", "out").returncode == 1
-    cells = sorted(project.glob("out/.cells/slow/*.cell"))
-    assert len(cells) == 8
-    cells[0].write_bytes(b"PAR1 half a cell")
+    first, second, *others = sorted(project.glob("out/.cells/slow/*.cell"))
+    assert len(others) == 6
+    whole = first.read_bytes(), second.read_bytes()
+    first.write_bytes(whole[0][:-40] + bytes([whole[0][-40] ^ 1]) + whole[0][-39:])
+    second.write_bytes(whole[0])  # whole, and another's
     done = run(project, "run", "slow", "--out", "out")
-    assert "7/8" in done.stderr
-    assert cells[0].stat().st_size > 100
+    assert f"{first.name} is damaged" in done.stderr
+    assert f"{second.name} holds cell slow/{first.stem}, not" in done.stderr
+    assert "6/8" in done.stderr
+    assert (read_cell(first), read_cell(second)) != (None, None)
+
+
+def test_no_flipped_bit_in_a_cell_is_accepted(project: Path) -> None:
+    add(project, "slow", LATE)
+    run(project, "run", "slow", "--out", "out")
+    file = min(project.glob("out/.cells/slow/*.cell"))
+    whole = file.read_bytes()
+    chance = random.Random(0)
+    places = {chance.randrange(8 * len(whole)) for _ in range(400)}
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        with pytest.raises(DamagedFile, match=r"damaged|holds"):
+            read_cell(file)
+    assert len(places) > 300
+
+
+def test_cells_that_no_run_can_use_are_swept_away(project: Path) -> None:
+    add(project, "slow", LATE)
+    add(project, "gone", LATE)
+    assert run(project, "all", "--out", "out").returncode == 1
+    assert len(list(project.glob("out/.cells/*/*.cell"))) == 16
+    (project / "experiments" / "gone.py").unlink()
+    add(project, "slow", GOOD)
+    assert run(project, "run", "slow", "--out", "out").returncode == 0
+    assert not (project / "out" / ".cells").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -309,19 +345,56 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(project: Path, jobs: int) ->
     assert run(project, "run", "slow", "--out", "out", "--quiet").returncode == 0
 
 
-def test_two_at_the_same_time_give_one_record(project: Path) -> None:
-    add(project, "slow", GOOD.replace("seconds: float = 0.0", "seconds: float = 0.05"))
+def test_one_run_a_folder_and_the_other_is_named(project: Path) -> None:
+    add(
+        project,
+        "slow",
+        GOOD.replace(
+            "time.sleep(config.seconds)", "\n    while not __import__('os').path.exists('go'): time.sleep(0.01)"
+        ),
+    )
     line, settings = command(project, "run", "slow", "--out", "out", "--quiet")
-    for delay in (0.0, 0.2):
-        both = []
-        for _ in range(2):
-            both.append(subprocess.Popen(line, stdout=subprocess.PIPE, text=True, **settings))  # type: ignore[call-overload]
-            time.sleep(delay)
-        told = [running.communicate()[0] for running in both]
-        assert [running.returncode for running in both] == [0, 0], told
-        assert all("1 of 1 claims hold" in words for words in told)
-        assert len(table_of(project / "out")) == 24
-        shutil.rmtree(project / "out")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, **settings) as first:  # type: ignore[call-overload]
+        while not (project / "out" / ".status").exists():
+            time.sleep(0.01)
+        second = run(project, "run", "slow", "--out", "out")
+        assert second.returncode == 1
+        assert f"process {first.pid} on" in second.stderr
+        assert "(python -m experiments run slow) is at work in out" in second.stderr
+        assert len(second.stderr.splitlines()) == 1
+        assert run(project, "list").returncode == 0
+        (project / "go").touch()
+        told, _ = first.communicate()
+    assert (first.returncode, "1 of 1 claims hold" in told) == (0, True)
+    assert len(table_of(project / "out")) == 24
+    assert run(project, "run", "slow", "--out", "out").returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("more", [("--jobs", "2"), ("--jobs", "2", "--scheduler", "local")], ids=["joblib", "dask"])
+def test_workers_die_with_the_run(project: Path, more: tuple[str, ...]) -> None:
+    if "--scheduler" in more:
+        pytest.importorskip("distributed")
+    telling = "open(f'pid-{__import__(\"os\").getpid()}', 'w').close(); time.sleep(600"
+    add(project, "slow", GOOD.replace("time.sleep(config.seconds", telling))
+    line, settings = command(project, "run", "slow", "--out", "out", "--quiet", *more)
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **settings) as running:  # type: ignore[call-overload]
+        while len(workers := [int(path.name[4:]) for path in project.glob("pid-*")]) < 2:
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(signal.SIGKILL)
+    while any(is_alive(pid) for pid in workers):  # the test's own limit ends what does not end
+        time.sleep(0.05)
+    assert len(workers) == 2
+    assert not list(project.glob("out/.cells/slow/*.cell"))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def test_data_folder_reaches_the_experiment(project: Path) -> None:

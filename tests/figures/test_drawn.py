@@ -35,8 +35,7 @@ def is_drawn(name: str, records: dict[str, Record]) -> None:
     assert shown
     for ax in shown:
         assert ax.has_data()
-        if ax.get_label() != "<colorbar>":
-            assert ax.get_xlabel() or ax.get_ylabel()
+        assert any((ax.get_xlabel(), ax.get_ylabel(), ax.get_title("left"), ax.texts))
     caption = caption_of(module, records)
     assert caption.endswith(".")
     assert "nan" not in caption.replace("[nan, nan]", "")
