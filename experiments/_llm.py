@@ -37,7 +37,7 @@ class StudyConfig:
 
     Parameters
     ----------
-    study
+    study : str
         Name of a preset of `python -m llm`.
     """
 
@@ -47,6 +47,25 @@ class StudyConfig:
 def study_cells(config: StudyConfig) -> list[dict[str, Any]]:
     """One cell: the study is read whole; its axis is the checksum of what is read."""
     return [{"sha256": Study.find(config.study).sha256}]
+
+
+def find_folder(study: str, files: tuple[str, ...], command: str) -> Path:
+    """The folder of a study that has these files; NotRun says by which command of ``python -m llm`` to make it."""
+    folder = Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / study
+    if not all((folder / file).is_file() for file in files):
+        raise NotRun(
+            f"no finished study {study!r}; run `python -m llm {command} --out FOLDER/{study}` and name FOLDER by "
+            "GPO_LLM (default out/llm)"
+        )
+    return folder
+
+
+def checksum(folder: Path, files: tuple[str, ...]) -> str:
+    """First 16 digits of the checksum of these files together."""
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -65,12 +84,7 @@ class Study:
     @classmethod
     def find(cls, name: str, sha256: str | None = None) -> Study:
         """The study of this name; NotRun says how to make it, ValueError that it is not the one of this checksum."""
-        folder = Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / name
-        if not all((folder / file).is_file() for file in FILES):
-            raise NotRun(
-                f"no finished study {name!r}; run `python -m llm run --preset {name} --out FOLDER/{name}` and name "
-                "FOLDER by GPO_LLM (default out/llm)"
-            )
+        folder = find_folder(name, FILES, f"run --preset {name}")
         study = cls(name, folder)
         if sha256 is not None and study.sha256 != sha256:
             raise ValueError(f"the study {name!r} has changed since the run was planned; run it again")
@@ -79,10 +93,7 @@ class Study:
     @cached_property
     def sha256(self) -> str:
         """First 16 digits of the checksum of what the study holds."""
-        digest = hashlib.sha256()
-        for name in FILES[:3]:
-            digest.update((self.folder / name).read_bytes())
-        return digest.hexdigest()[:16]
+        return checksum(self.folder, FILES[:3])
 
     @cached_property
     def sweep(self) -> pd.DataFrame:

@@ -38,11 +38,11 @@ class Config:
 
     Parameters
     ----------
-    held_out
+    held_out : float
         Share of the pairs of each problem that is not fitted.
-    strengths
+    strengths : tuple of float
         Values of βκ (of β for hinge).
-    seed
+    seed : int
         Seed of the split.
     """
 

@@ -46,13 +46,13 @@ class Config:
 
     Parameters
     ----------
-    low, high, points
+    low, high, points : float, float and int
         β grid, evenly spaced in log β.
-    comparisons
+    comparisons : tuple of int
         Sizes of the labelled samples.
-    samples
+    samples : int
         Number of samples of each size.
-    seed
+    seed : int
         Seed of the first sample; the others follow it.
     """
 
@@ -116,9 +116,9 @@ def outcome(policy: FloatArray, reference: FloatArray, preference: FloatArray) -
 
     Parameters
     ----------
-    policy, reference
+    policy, reference : FloatArray
         (n,) distributions; a policy of NaN has run off to infinity.
-    preference
+    preference : FloatArray
         (n, n) true preferences.
     """
     if not np.isfinite(policy).all():

@@ -34,15 +34,15 @@ class Config:
 
     Parameters
     ----------
-    responses
+    responses : int
         Number of responses n.
-    problems
+    problems : int
         Random pairs of policy and reference.
-    spread
+    spread : float
         Standard deviation of the policy's log-ratio to πref before normalising, in nats.
-    points
+    points : int
         Number of values of t in [0, 1].
-    sampled_pairs
+    sampled_pairs : int
         Pairs drawn from πθ for the sampled gradient.
     """
 

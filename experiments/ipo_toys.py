@@ -49,13 +49,13 @@ class Config:
 
     Parameters
     ----------
-    taus
+    taus : tuple of float
         Strengths of the regularization; the published values are not known, these are ours.
-    learning_rate, steps, batch_size
+    learning_rate, steps, batch_size : float, int and int
         Of Adam, with mini-batches drawn with replacement.
-    seeds
+    seeds : int
         Number of seeds, 0, 1, …
-    record_every
+    record_every : int
         Spacing of the records, in steps.
     """
 

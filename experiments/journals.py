@@ -32,7 +32,7 @@ class Config:
 
     Parameters
     ----------
-    iterations
+    iterations : int
         Steps of Hunter's iteration.
     """
 
@@ -78,9 +78,9 @@ def bradley_terry_abilities(wins: FloatArray, iterations: int) -> FloatArray:
 
     Parameters
     ----------
-    wins
+    wins : FloatArray
         (n, n) how often i won against j.
-    iterations
+    iterations : int
         Number of steps.
     """
     games = wins + wins.T

@@ -48,21 +48,21 @@ class Config:
 
     Parameters
     ----------
-    responses
+    responses : int
         Number of responses n; rewards are standard normal, preferences Bradley–Terry, πref Dirichlet(2).
-    losses
+    losses : tuple of str
         Losses of the learning part.
-    beta
+    beta : float
         β of the learning part, for all losses.
-    duration, records
+    duration, records : float and int
         Time of the learning flow, in units of 1/(β² f″(0)), and number of records along it.
-    starts
+    starts : int
         Random starting policies of the regularizing part.
-    spread
+    spread : float
         Standard deviation of their log-ratios before normalising, in nats.
-    regularizing_duration, learning_rate
+    regularizing_duration, learning_rate : float
         Time of the regularizing descent, and the time of one of its steps.
-    seed
+    seed : int
         Of problem and starts.
     """
 

@@ -53,15 +53,15 @@ class Config:
 
     Parameters
     ----------
-    responses, unseen
+    responses, unseen : int
         n, and how many of them μ leaves out in the second part.
-    strengths
+    strengths : tuple of float
         Values of βκ (of β for hinge).
-    flow_strength, duration
+    flow_strength, duration : float
         βκ of the flow, and its time in units of 1/(β² f″(0)) (1/β² for hinge).
-    seeds
+    seeds : int
         Problems.
-    seed
+    seed : int
         Of all of them.
     """
 

@@ -29,9 +29,9 @@ class Config:
 
     Parameters
     ----------
-    studies
+    studies : tuple of str
         Names of studies; those that were not run are left out, and the report says which. Two are needed.
-    prompts
+    prompts : int
         Prompts of the population optimum.
     """
 

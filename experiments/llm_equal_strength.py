@@ -33,13 +33,13 @@ class Config(StudyConfig):
 
     Parameters
     ----------
-    study
+    study : str
         Name of a preset of `python -m llm`.
-    small
+    small : float
         Largest 90 % quantile of κ|βρ| at which agreement is expected.
-    prompts
+    prompts : int
         Prompts of the population optimum.
-    resamples, seed
+    resamples, seed : int
         Of the bootstrap over the noise of win rates, for the best β.
     """
 

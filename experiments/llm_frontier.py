@@ -33,11 +33,11 @@ class Config(StudyConfig):
 
     Parameters
     ----------
-    study
+    study : str
         Name of a preset of `python -m llm`.
-    levels
+    levels : tuple of float
         Values of KL, in nats, at which win rates of the losses are compared.
-    prompts
+    prompts : int
         Prompts of the population optimum.
     """
 

@@ -28,11 +28,11 @@ class Config(StudyConfig):
 
     Parameters
     ----------
-    study
+    study : str
         Name of a preset of `python -m llm`.
-    near
+    near : float
         Largest KL, in nats, at which ½E_μ[ρ²] = 2KL is expected.
-    prompts
+    prompts : int
         Prompts of the population optimum.
     """
 

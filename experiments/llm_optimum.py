@@ -9,18 +9,17 @@ refutes them: docs/predictions/llm-optimum.md. Settings ours.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.framework import Check, NotRun
+from experiments._llm import checksum, find_folder
+from experiments.framework import Check
 from gpo_analysis.arrays import FloatArray
 
 CLAIM = (
@@ -28,7 +27,6 @@ CLAIM = (
 )
 FIGURE = "llm-optimum"
 
-ROOT = Path(__file__).parents[1]
 FILES = ("policies.parquet", "prompts.parquet", "run.json")
 CONVEX = ("logistic", "hinge", "squared", "exponential", "truncated_quadratic")
 SMOOTH = tuple(name for name in CONVEX if name != "hinge")
@@ -65,29 +63,22 @@ PRESETS = {"quick": Config(), "paper": Config(study="optimum-gpu", resamples=400
 
 
 def _folder(study: str) -> Path:
-    folder = Path(os.environ.get("GPO_LLM", ROOT / "out" / "llm")) / study
-    if not all((folder / name).is_file() for name in FILES):
-        raise NotRun(
-            f"no study {study!r}; run `python -m llm optimum --preset {study.removeprefix('optimum-')} --out "
-            f"FOLDER/{study}` and name FOLDER by GPO_LLM (default out/llm)"
-        )
-    return folder
+    return find_folder(study, FILES, f"optimum --preset {study.removeprefix('optimum-')}")
 
 
 def cells(config: Config) -> list[dict[str, Any]]:
-    """One cell: the study is read whole."""
-    digest = hashlib.sha256()
-    for name in FILES[:2]:
-        digest.update((_folder(config.study) / name).read_bytes())
-    return [{**asdict(config), "sha256": digest.hexdigest()[:16]}]
+    """One cell: the study is read whole; its axis is the checksum of what is read."""
+    return [{"sha256": checksum(_folder(config.study), FILES[:2])}]
 
 
-def run(cell: dict[str, Any]) -> pd.DataFrame:
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Rows of kind ``policy``, a row a policy, and ``summary``, a row a loss, strength and quantity."""
-    folder = _folder(cell["study"])
+    folder = _folder(config.study)
+    if checksum(folder, FILES[:2]) != sha256:
+        raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
     policies, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
     provenance = _provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
-    summaries = pd.DataFrame(summarise(policies, prompts, cell["resamples"], cell["seed"]))
+    summaries = pd.DataFrame(summarise(policies, prompts, config.resamples, config.seed))
     return pd.concat(
         [policies.assign(kind="policy", **provenance), summaries.assign(kind="summary")], ignore_index=True
     )

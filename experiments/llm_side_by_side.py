@@ -28,9 +28,9 @@ class Config(StudyConfig):
 
     Parameters
     ----------
-    study
+    study : str
         Name of a preset of `python -m llm`.
-    margin
+    margin : float
         Largest distance from ½ that "about the same" allows.
     """
 

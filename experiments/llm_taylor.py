@@ -28,9 +28,9 @@ class Config(StudyConfig):
 
     Parameters
     ----------
-    study
+    study : str
         Name of a preset of `python -m llm`.
-    small
+    small : float
         Largest 90 % quantile of |βρ| at which the expansion is expected to hold.
     """
 

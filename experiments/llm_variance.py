@@ -28,11 +28,11 @@ class Config(StudyConfig):
 
     Parameters
     ----------
-    study
+    study : str
         Name of a preset of `python -m llm`.
-    prompts
+    prompts : int
         Prompts of the population optimum.
-    resamples, seed
+    resamples, seed : int
         Of the bootstrap over seeds, or over the noise of the measurements where there is one seed.
     """
 

@@ -64,17 +64,17 @@ class Config:
 
     Parameters
     ----------
-    kappas, margins
+    kappas, margins : tuple of str
         Asked for in all combinations, with every link.
-    growths, shapes
+    growths, shapes : tuple of bool
         Whether the gradient is bounded and f convex, in all combinations.
-    spreads
+    spreads : tuple of float
         Largest logit between two responses of the Bradley–Terry problems.
-    responses
+    responses : int
         Equally spaced rewards; μ and πref random, one draw a seed.
-    beta_kappas
+    beta_kappas : tuple of float
         Strengths compared.
-    seeds
+    seeds : int
     """
 
     kappas: tuple[str, ...] = ("3/4",)

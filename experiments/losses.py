@@ -33,9 +33,9 @@ class Config:
 
     Parameters
     ----------
-    low, high
+    low, high : float
         Range of the margin ρ, at β = 1; the paper's figure has [−1, 2].
-    points
+    points : int
         Number of grid points.
     """
 

@@ -36,25 +36,25 @@ class Config:
 
     Parameters
     ----------
-    modes
+    modes : tuple of float
         Means of πref's components, equally spaced, of equal weight.
-    scale
+    scale : float
         Their standard deviation.
-    width, place
+    width, place : float
         Standard deviation and mean of μ.
-    points
+    points : int
         Values of c in a landscape.
-    starts
+    starts : tuple of float
         First c of the descents.
-    steps, learning_rate
+    steps, learning_rate : int and float
         Of a descent, at most.
-    widths, places
+    widths, places : tuple of float
         Axes of the map.
-    map_starts
+    map_starts : int
         First c, an even number of them, for each cell of the map.
-    map_points
+    map_points : int
         Values of c in each landscape of the map.
-    samples
+    samples : int
         Draws of the Monte Carlo estimate that checks the quadrature.
     """
 

@@ -54,23 +54,23 @@ class Config:
 
     Parameters
     ----------
-    responses
+    responses : int
         n; rewards are normal with standard deviation `spread`, πref = μ is Dirichlet(3).
-    spread
+    spread : float
         Of the rewards, of each annotator's too.
-    cycles, annotators, noises
+    cycles, annotators, noises : tuple of float, tuple of int and tuple of float
         Strengths of the cycle mixed in; numbers of annotators; label noise ε.
-    strength
+    strength : float
         βκ (β for hinge).
-    rate, steps
+    rate, steps : float and int
         Of Nash-MD and IPO-MD.
-    problems
+    problems : int
         Random problems for each structure and level.
-    sides
+    sides : int
         Sides of debates read, at most.
-    held_out
+    held_out : float
         Share of each side's pairs that is not fitted.
-    seed
+    seed : int
         Of all of it.
     """
 

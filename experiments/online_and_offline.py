@@ -44,19 +44,19 @@ class Config:
 
     Parameters
     ----------
-    responses, features
+    responses, features : int
         Sizes n and d: the tabular setting has 16 responses at most, the features' one n.
-    spread
+    spread : float
         Standard deviation of the log-ratios of starting policies before normalising, nats.
-    places
+    places : tuple of float
         Values of t, from 0 (μ = πθ) over 1 (πref) to 2 (narrow).
-    starts
+    starts : int
         Starting policies of each setting, each in a world of its own.
-    steps, step_size
+    steps, step_size : int and float
         Steps down the square loss from each start, and the length of each: ``θ ← θ − step_size · ∇/‖∇‖``.
-    record_every
+    record_every : int
         Of the steps of a descent the first and every so many after it are measured.
-    seed
+    seed : int
         Of all of it.
     """
 

@@ -58,23 +58,23 @@ class Config:
 
     Parameters
     ----------
-    responses, features
+    responses, features : int
         n responses, d features; Φ is standard normal, πref uniform.
-    slope, bend
+    slope, bend : float
         ‖a‖ and b of the gold reward.
-    pairs
+    pairs : tuple of int
         Numbers of labelled pairs, drawn from πref.
-    strengths
+    strengths : tuple of float
         Values of βκ (of β for hinge).
-    steps, records, step_size
+    steps, records, step_size : int, int and float
         Gradient steps, about how many of them are checkpoints (spaced evenly in log step), and the size of a step in
         v, in units of 1/f″(0) (1 for hinge).
-    shown
+    shown : float
         The strength nearest to it keeps its checkpoints with the fewest pairs; of the others the table has the end of
         training only.
-    seeds
+    seeds : int
         Worlds, with a sample each.
-    seed
+    seed : int
         Of all of them.
     """
 

@@ -43,29 +43,29 @@ class Config:
 
     Parameters
     ----------
-    responses
+    responses : int
         In every problem; rewards equally spaced, μ and πref uniform.
-    spread
+    spread : float
         Largest difference of rewards under Bradley–Terry; under the linear truth p = ½ + ½ difference, 0.9.
-    budget
+    budget : float
         KL in nats.
-    losses
+    losses : tuple of str
         For which β is recommended.
-    chosen_among
+    chosen_among : tuple of str
         Between which held-out likelihood chooses.
-    sizes
+    sizes : tuple of int
         Labels for recommendations.
-    choice_sizes
+    choice_sizes : tuple of int
         Labels for choices.
-    pairs
+    pairs : int
         Rows of a training log.
-    repetitions
+    repetitions : int
         Data sets of each kind.
-    chunks
+    chunks : int
         Cells they are divided into.
-    resamples
+    resamples : int
         Of every bootstrap.
-    seed
+    seed : int
     """
 
     responses: int = 5

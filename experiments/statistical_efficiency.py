@@ -43,21 +43,21 @@ class Config:
 
     Parameters
     ----------
-    rewards
+    rewards : tuple of float
         Rewards of the responses; μ is uniform.
-    minority
+    minority : float
         Share of annotators with the opposite order in the misspecified problem.
-    losses
+    losses : tuple of str
         Losses compared; hinge has no covariance and is only fitted.
-    sizes
+    sizes : tuple of int
         Labelled pairs a sample.
-    noise
+    noise : float
         Share ε of flipped labels in the noise part.
-    noisy_sizes
+    noisy_sizes : tuple of int
         Labelled pairs a sample there.
-    replications
+    replications : int
         Samples of every setting.
-    seed
+    seed : int
         Of the samples; the same ones for every loss.
     """
 

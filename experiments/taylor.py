@@ -40,9 +40,9 @@ class Config:
 
     Parameters
     ----------
-    orders
+    orders : tuple of int
         Orders at which the series is cut.
-    low, high, points
+    low, high, points : float, float and int
         |z| grid, evenly spaced in its logarithm; the error is the larger one of z and −z.
     """
 
@@ -83,11 +83,11 @@ def remainder(loss: MarginLoss, order: int, size: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    loss
+    loss : MarginLoss
         The loss.
-    order
+    order : int
         N.
-    size
+    size : np.ndarray
         (m,) positive margins.
     """
     series = sp.Poly(taylor(loss, order), loss.symbol)

@@ -51,19 +51,19 @@ class Config:
 
     Parameters
     ----------
-    responses, spread
+    responses, spread : int and float
         n, and the standard deviation of the rewards of Bradley–Terry problems.
-    beta
+    beta : float
         Of the paths.
-    betas
+    betas : tuple of float
         Of the shares beyond the radius.
-    steps
+    steps : int
         Steps of gradient descent on the paths.
-    seeds
+    seeds : int
         Problems of the paths and of the shares.
-    problems
+    problems : int
         Random problems of the rule, for each f, size and kind of preferences.
-    sizes
+    sizes : tuple of int
         Responses of the rule's problems.
     """
 

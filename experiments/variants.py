@@ -40,23 +40,23 @@ class Config:
 
     Parameters
     ----------
-    responses
+    responses : int
         Number of responses of the population problems; rewards are evenly spaced in [−scale, scale].
-    scales
+    scales : tuple of float
         Half ranges of the rewards of the Bradley-Terry problems; small is near indifference.
-    shown
+    shown : float
         The scale whose curves are drawn.
-    finite_responses
+    finite_responses : int
         Number of responses of the problems with samples.
-    spread
+    spread : float
         Standard deviation of their rewards, which are normal.
-    comparisons
+    comparisons : tuple of int
         Sizes of the labelled samples.
-    samples
+    samples : int
         Number of problems, each with one sample of each size.
-    exponents
+    exponents : tuple of two int
         β is 2 to the powers of these, in steps of ½ from the first to the last.
-    seed
+    seed : int
         Seed of rewards and samples.
     """
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["find", "get"]
-
 
 def find(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
     """Return the rows in which every named column equals its value, with their index.
@@ -17,7 +15,7 @@ def find(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
     ----------
     table : DataFrame
         Any table.
-    **where
+    **where : values
         Column -> the value it has; a list, tuple, set or range stands for any of its values.
 
     Raises
@@ -50,7 +48,7 @@ def get(table: pd.DataFrame, column: str, **where: Any) -> Any:
         Any table.
     column : str
         The column that is read; it has one value in all these rows, or NaN in all of them.
-    **where
+    **where : values
         As in `find`.
 
     Raises

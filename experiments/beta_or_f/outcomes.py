@@ -23,21 +23,21 @@ class Config:
 
     Parameters
     ----------
-    losses
+    losses : tuple of str
         The paper's six.
-    problems
+    problems : tuple of str
         Kinds of preferences: see `preference_of`.
-    labels
+    labels : tuple of int
         Labels a pair; 0 stands for exact shares.
-    responses
+    responses : int
         Number of responses n; μ is uniform, πref Dirichlet(2).
-    low, high, points
+    low, high, points : float, float and int
         Grid of β (or of βκ), geometric.
-    seeds
+    seeds : int
         Repetitions: rewards, πref and labels are drawn anew; the same for every f.
-    resamples
+    resamples : int
         Of the bootstrap over seeds.
-    seed
+    seed : int
         Of all that is drawn.
     """
 

@@ -23,19 +23,19 @@ class Check:
 
     Parameters
     ----------
-    claim
+    claim : str
         One sentence that can be right or wrong.
-    predicted, computed
+    predicted, computed : float | str
         Numbers, or words where the claim is not about a number.
-    tolerance
+    tolerance : float | str or None
         Absolute difference allowed, words such as ``"relative 1e-6"``, or None for a comparison without one.
-    holds
+    holds : bool or None
         The verdict; None where it was not tested, with the reason in ``note``.
-    note
+    note : str
         What a reader of the report should know, such as where a setting is ours.
-    kind
+    kind : str
         ``equal``, ``at_most``, ``at_least``, ``between`` or ``text``.
-    low, high
+    low, high : float or None
         The interval of ``between``.
 
     Examples

@@ -40,13 +40,13 @@ def computed(
 
     Parameters
     ----------
-    cells
+    cells : list of Cell
         What to compute; each result is kept in the cell's file.
-    given_up
+    given_up : Callable[[int], bool]
         Whether the cell with this index need not be computed any more; it is then yielded without a failure.
-    jobs
+    jobs : int
         Processes on this machine.
-    scheduler
+    scheduler : str or None
         Address of a Dask scheduler such as ``tcp://host:8786``, or ``local`` for a cluster of `jobs` workers that lives
         as long as the run; None for no Dask.
 

@@ -29,11 +29,11 @@ def keep_result(name: str, records: Path, results: Path = RESULTS) -> tuple[Reco
 
     Parameters
     ----------
-    name
+    name : str
         Name of the experiment.
-    records
+    records : path
         Folder of fresh records.
-    results
+    results : path
         Folder of committed ones.
 
     Raises

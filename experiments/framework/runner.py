@@ -85,19 +85,19 @@ def run_experiments(
 
     Parameters
     ----------
-    experiments
+    experiments : tuple of Experiment
         What to run.
-    preset
+    preset : str
         ``quick`` or ``paper``.
-    out
+    out : path
         Folder of the records.
-    jobs
+    jobs : int
         Number of processes; 1 computes in this one.
-    scheduler
+    scheduler : str or None
         Address of a Dask scheduler whose workers compute instead, or ``local`` for a Dask cluster of `jobs` workers.
-    progress
+    progress : bool
         Show a bar over cells, with the time left, on standard error.
-    what
+    what : str
         How this run is called where another one finds the folder taken.
 
     Returns

@@ -13,7 +13,7 @@ def grid(**axes: Any) -> list[dict[str, Any]]:
 
     Parameters
     ----------
-    axes
+    axes : values
         Name -> its values, as a list, tuple, range or array; or one value (a number, a string, a dictionary) that all
         cells share, such as the name of a part. What the configuration says is no axis: `run` is given it.
 

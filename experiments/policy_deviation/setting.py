@@ -17,19 +17,19 @@ class Config:
 
     Parameters
     ----------
-    responses, seen
+    responses, seen : int
         n, and how many of them μ reaches.
-    spread
+    spread : float
         Standard deviation of the rewards.
-    dimension
+    dimension : int
         Number of features, standard normal.
-    betas
+    betas : tuple of float
         β of every loss.
-    labels
+    labels : int
         Comparisons drawn for the training of feature policies.
-    steps
+    steps : int
         Steps of gradient descent with features and for the chosen responses.
-    seeds
+    seeds : int
         Problems.
     """
 

@@ -22,19 +22,19 @@ class Config:
 
     Parameters
     ----------
-    responses
+    responses : int
         n; rewards are standard normal, μ and πref Dirichlet(5).
-    betas
+    betas : tuple of float
         β of every loss.
-    fractions
+    fractions : tuple of float
         Steps of gradient descent over the largest stable one, 2/λ_max.
-    adam_rates
+    adam_rates : tuple of float
         Learning rates of Adam, absolute.
-    adam_steps, edge_steps
+    adam_steps, edge_steps : int
         Steps of Adam in the fit of its rate, and until its edge is looked for.
-    halvings
+    halvings : int
         Bisections of the largest stable step, from a factor of 16 between stable and not.
-    seeds
+    seeds : int
         Problems.
     """
 

@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "llm-equal-strength": {"study": "one", "prompts": 4, "resamples": 50},
     "llm-frontier": {"study": "one", "prompts": 4},
     "llm-kl-and-mu-square": {"study": "one", "prompts": 4},
+    "llm-optimum": {"resamples": 200},
     "llm-side-by-side": {"study": "one"},
     "llm-taylor": {"study": "one"},
     "llm-variance": {"study": "one", "prompts": 4, "resamples": 50},
@@ -107,6 +108,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     folder = Path(kept.name)
     make_study(folder / "llm" / "one")
     make_study(folder / "llm" / "two", best=0.9, seed=1)
+    make_optimum(folder / "llm" / "optimum-cpu", {"logistic": 0.0, "squared": 0.3, "exponential": 0.01, "savage": 0.02})
     make_votes(folder)
     return kept
 
@@ -195,3 +197,38 @@ def make_study(folder: Path, *, best: float = 0.3, seed: int = 0, gain: dict[str
         "reports": {"pairs": {"pairs": 95, "identical": 5}},
     }
     (folder / "run.json").write_text(json.dumps(run))
+
+
+OPTIMUM_STRENGTHS, OPTIMUM_SEEDS, OPTIMUM_PROMPTS = (0.1, 0.4, 1.6), 4, 12
+
+
+def make_optimum(folder: Path, off: dict[str, float], *, spread: float = 0.01, runaway: bool = False) -> None:
+    """Write a study whose KL is the optimum's times e^off, prompt by prompt noisy."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for loss, log_ratio in off.items():
+        for strength in OPTIMUM_STRENGTHS:
+            for seed in range(OPTIMUM_SEEDS):
+                least = 0.1 / strength * rng.uniform(0.5, 1.5, OPTIMUM_PROMPTS)
+                kl = least * np.exp(log_ratio + spread * rng.normal(size=OPTIMUM_PROMPTS))
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            "prompt": range(OPTIMUM_PROMPTS), "loss": loss, "strength": strength, "seed": seed, "kl": kl,
+                            "kl_optimum": least, "win_rate": 0.6, "win_rate_optimum": 0.6 + 0.1 * abs(log_ratio),
+                            "held_kl": kl, "held_kl_optimum": least, "mass": 0.4, "mass_reference": 0.3,
+                        }
+                    )
+                )  # fmt: skip
+    prompts = pd.concat(rows, ignore_index=True)
+    policies = prompts.drop(columns="prompt").groupby(["loss", "strength", "seed"], sort=False).mean().reset_index()
+    policies["status"] = "at rest"
+    if runaway:
+        policies.loc[(policies["loss"] == "savage") & (policies["seed"] == 0), ["status", "kl"]] = ["runaway", 1e3]
+    folder.mkdir(parents=True)
+    policies.to_parquet(folder / "policies.parquet")
+    prompts.to_parquet(folder / "prompts.parquet")
+    (folder / "run.json").write_text(
+        '{"planned": 1, "pieces": [{"git": {"commit": "abc"}, "device": {"accelerator": "a GPU", "torch": "cuda"}, '
+        '"threads": 1, "finished": "today"}]}'
+    )

@@ -13,47 +13,14 @@ from experiments import llm_optimum
 from experiments.framework import NotRun
 from figures import llm_optimum as figure
 from gpo_analysis.records import Record
-
-STRENGTHS, SEEDS, PROMPTS = (0.1, 0.4, 1.6), 4, 12
-
-
-def study(folder: Path, off: dict[str, float], *, spread: float = 0.01, runaway: bool = False) -> None:
-    """Write a study whose KL is the optimum's times e^off, prompt by prompt noisy."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for loss, log_ratio in off.items():
-        for strength in STRENGTHS:
-            for seed in range(SEEDS):
-                least = 0.1 / strength * rng.uniform(0.5, 1.5, PROMPTS)
-                kl = least * np.exp(log_ratio + spread * rng.normal(size=PROMPTS))
-                rows.append(
-                    pd.DataFrame(
-                        {
-                            "prompt": range(PROMPTS), "loss": loss, "strength": strength, "seed": seed, "kl": kl,
-                            "kl_optimum": least, "win_rate": 0.6, "win_rate_optimum": 0.6 + 0.1 * abs(log_ratio),
-                            "held_kl": kl, "held_kl_optimum": least, "mass": 0.4, "mass_reference": 0.3,
-                        }
-                    )
-                )  # fmt: skip
-    prompts = pd.concat(rows, ignore_index=True)
-    policies = prompts.drop(columns="prompt").groupby(["loss", "strength", "seed"], sort=False).mean().reset_index()
-    policies["status"] = "at rest"
-    if runaway:
-        policies.loc[(policies["loss"] == "savage") & (policies["seed"] == 0), ["status", "kl"]] = ["runaway", 1e3]
-    folder.mkdir(parents=True)
-    policies.to_parquet(folder / "policies.parquet")
-    prompts.to_parquet(folder / "prompts.parquet")
-    (folder / "run.json").write_text(
-        '{"planned": 1, "pieces": [{"git": {"commit": "abc"}, "device": {"accelerator": "a GPU", "torch": "cuda"}, '
-        '"threads": 1, "finished": "today"}]}'
-    )
+from tests.experiments.small import OPTIMUM_SEEDS, OPTIMUM_STRENGTHS, make_optimum
 
 
 def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: dict[str, float], **more: float) -> pd.DataFrame:
     monkeypatch.setenv("GPO_LLM", str(tmp_path))
-    study(tmp_path / "optimum-cpu", off, **more)
+    make_optimum(tmp_path / "optimum-cpu", off, **more)
     (cell,) = llm_optimum.cells(CONFIG)
-    return llm_optimum.run(cell)
+    return llm_optimum.run(CONFIG, **cell)
 
 
 CONFIG = dataclasses.replace(llm_optimum.PRESETS["quick"], resamples=200)
@@ -82,10 +49,10 @@ def test_ratios_to_logistic_are_those_that_were_put_in(tmp_path: Path, monkeypat
 def test_runaways_are_counted_and_enter_no_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read(tmp_path, monkeypatch, {"logistic": 0.01, "savage": 0.02}, runaway=True)
     rows = table[(table["kind"] == "summary") & (table["loss"] == "savage") & (table["quantity"] == "kl")]
-    assert (rows["seeds"] == SEEDS - 1).all()
+    assert (rows["seeds"] == OPTIMUM_SEEDS - 1).all()
     assert (rows["value"] < 0.05).all()
     counted = [one for one in llm_optimum.check(CONFIG, table) if "runaways" in one.claim]
-    assert counted[0].computed == len(STRENGTHS)
+    assert counted[0].computed == len(OPTIMUM_STRENGTHS)
     assert counted[0].holds is False
     record = Record("llm-optimum", dataclasses.asdict(CONFIG), table)
     assert "3 ran away" in figure.caption({"llm-optimum": record}).replace("\n", " ")

@@ -130,7 +130,7 @@ def test_what_is_there_is_not_computed_again_until_the_code_or_the_configuration
     stamp = (project / "out" / "slow" / first[0] / "record.json").stat().st_mtime_ns
     assert folders() == first
     assert (project / "out" / "slow" / first[0] / "record.json").stat().st_mtime_ns == stamp
-    append(project, "framework/runner.py", "# not what the experiment runs\n")
+    add(project, "another", GOOD.replace("slow", "another"))
     assert folders() == first
     add(project, "slow", GOOD.replace("seed: int = 5", "seed: int = 6"))
     assert len(folders()) == 2
