@@ -108,7 +108,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     folder = Path(kept.name)
     make_study(folder / "llm" / "one")
     make_study(folder / "llm" / "two", best=0.9, seed=1)
-    make_optimum(folder / "llm" / "optimum-cpu", {"logistic": 0.0, "squared": 0.3, "exponential": 0.01, "savage": 0.02})
+    off = {"logistic": 0.0, "squared": 0.3, "exponential": 0.01, "savage": 0.02}
+    make_optimum(folder / "llm" / "optimum-cpu", off)
     make_votes(folder)
     return kept
 

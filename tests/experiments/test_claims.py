@@ -23,6 +23,7 @@ OPEN: dict[str, tuple[str, ...]] = {
     "llm-equal-strength": ("against the population optimum's",),
     "llm-frontier": ("win rate rises as β falls", "range of win rates between losses at KL"),
     "llm-kl-and-mu-square": ("order differently", "½E[ρ²] over 2KL while KL"),
+    "llm-optimum": ("squared", "|win rate − optimum's|", "at equal βκ", "unseen samples"),
     "llm-taylor": ("savage: rank correlation", "fourth order is worse"),
     "not-bradley-terry": ("annotators: squared's distance",),
     "online-and-offline": ("features, narrow μ: share of steps",),
