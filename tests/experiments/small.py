@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "llm-equal-strength": {"study": "one", "prompts": 4, "resamples": 50},
     "llm-frontier": {"study": "one", "prompts": 4},
     "llm-kl-and-mu-square": {"study": "one", "prompts": 4},
-    "llm-optimum": {"resamples": 200},
+    "llm-optimum": {"study": "optimum-cpu", "resamples": 200},
     "llm-side-by-side": {"study": "one"},
     "llm-taylor": {"study": "one"},
     "llm-variance": {"study": "one", "prompts": 4, "resamples": 50},
@@ -215,7 +215,8 @@ def make_optimum(folder: Path, off: dict[str, float], *, spread: float = 0.01, r
                 rows.append(
                     pd.DataFrame(
                         {
-                            "prompt": range(OPTIMUM_PROMPTS), "loss": loss, "strength": strength, "seed": seed, "kl": kl,
+                            "prompt": range(OPTIMUM_PROMPTS), "loss": loss, "strength": strength, "seed": seed,
+                            "kl": kl,
                             "kl_optimum": least, "win_rate": 0.6, "win_rate_optimum": 0.6 + 0.1 * abs(log_ratio),
                             "held_kl": kl, "held_kl_optimum": least, "mass": 0.4, "mass_reference": 0.3,
                         }
