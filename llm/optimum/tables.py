@@ -124,6 +124,9 @@ def policy_row(
     row: dict[str, Any] = {str(name): float(rows[name].mean()) for name in rows.columns if name != "prompt"}
     kl = trained.kl[:, run]
     row["log_kl_ratio"] = float(np.log(row["kl"] / row["kl_optimum"])) if row["kl"] > 0 else float("-inf")
+    paired = rows["kl"] / row["kl"] - rows["kl_optimum"] / row["kl_optimum"]
+    row["log_kl_ratio_stderr"] = float(paired.std(ddof=1) / np.sqrt(len(rows)))  # delta method, prompts paired
+    row["win_rate_stderr"] = float((rows["win_rate"] - rows["win_rate_optimum"]).std(ddof=1) / np.sqrt(len(rows)))
     row["gradient_rest"] = float(trained.gradient[1, run] / trained.gradient[0, run])
     row["kl_drift"] = float(abs(kl[-1] / kl[-2] - 1)) if kl[-2] > 0 else float("inf")
     start, least = (_loss(problem, cell, h, config) for h in (np.zeros_like(optimum.seen), optimum.seen / cell.beta))
