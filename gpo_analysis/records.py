@@ -62,6 +62,10 @@ class RecordError(ValueError):
     """A record that cannot be read as one; the message is a single line that says which and why."""
 
 
+class NoRecord(RecordError):
+    """There is nothing where a record was looked for."""
+
+
 def plain(value: Any, where: str = "value") -> Any:
     """Turn ``value`` into plain JSON values, or say which part of it cannot be.
 
@@ -276,7 +280,8 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         table_bytes = (folder / TABLE_FILE).read_bytes()
     except OSError as error:
         which = Path(error.filename).name if error.filename else "while reading"
-        raise RecordError(f"no record in {folder}: {error.strerror or error} ({which})") from error
+        kind = RecordError if folder.exists() else NoRecord
+        raise kind(f"no record in {folder}: {error.strerror or error} ({which})") from error
     document, seal = _document(text, folder / META_FILE)
     name, key = document["name"], document["key"]
     if (name, key) != (folder.parent.name, folder.name):

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from gpo_analysis.files import seal_json
 from gpo_analysis.records import (
+    NoRecord,
     Record,
     RecordError,
     canonical_json,
@@ -272,6 +273,8 @@ def test_a_table_that_pyarrow_cannot_read_is_told_though_its_checksum_is_right(t
 
 def test_find_records(tmp_path: Path) -> None:
     assert find_records(tmp_path / "nowhere") == ()
+    with pytest.raises(NoRecord, match="no record in"):
+        read_record(tmp_path / "nowhere")
     first, second = write_record(make(0.1), tmp_path), write_record(make(0.2), tmp_path)
     other = write_record(Record("other", {}, pd.DataFrame({"a": [1]})), tmp_path)
     for age, folder in enumerate((second, first, other)):
