@@ -43,8 +43,6 @@ from gpo_analysis.files import (
     unseal_json,
     write_through,
 )
-from gpo_analysis.files import remove_stale as remove_stale
-from gpo_analysis.files import write_whole as write_whole
 
 if TYPE_CHECKING:
     import pandas as pd

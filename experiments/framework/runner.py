@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,8 @@ from gpo_analysis.files import DamagedFile, remove_stale
 from gpo_analysis.locks import run_lock
 from gpo_analysis.provenance import code_hash, device, git_state, versions
 from gpo_analysis.records import (
+    AGAIN,
+    NoRecord,
     Record,
     RecordError,
     plain,
@@ -216,11 +217,16 @@ def _kept(cell: Cell) -> bool:
 
 
 def _found(plan: Plan) -> bool:
-    """Take the record with this configuration and code, where there is one."""
-    with suppress(RecordError):
+    """Take the record with this configuration and code, where there is one; of a damaged one a line is printed."""
+    try:
         plan.record = read_record(plan.out / plan.name / record_key(plan.config, plan.inputs))
-        plan.status = "complete"
-    return plan.record is not None
+    except NoRecord:
+        return False
+    except RecordError as damage:
+        print(f"experiments: {str(damage).removesuffix(f'; {AGAIN}')}; it is computed again", file=sys.stderr)
+        return False
+    plan.status = "complete"
+    return True
 
 
 def _finish(plan: Plan) -> None:

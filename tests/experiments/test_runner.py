@@ -291,6 +291,20 @@ def test_a_damaged_cell_is_named_and_computed_again(project: Path) -> None:
     assert (read_cell(first), read_cell(second)) != (None, None)
 
 
+def test_a_damaged_record_is_named_and_computed_again(project: Path) -> None:
+    assert run(project, "run", "slow", "--out", "out").returncode == 0
+    (folder,) = find_records(project / "out", "slow")
+    sound = read_record(folder)
+    file = folder / "record.json"
+    file.write_bytes(file.read_bytes().replace(b'"holds": true', b'"holds": false', 1))
+    done = run(project, "run", "slow", "--out", "out")
+    assert done.returncode == 0
+    assert "record.json is damaged (its digest is not that of its content); it is computed again" in done.stderr
+    assert "8/8" in done.stderr
+    assert read_record(folder).meta["checks"] == sound.meta["checks"]
+    assert "damaged" not in run(project, "run", "slow", "--out", "out").stderr
+
+
 def test_no_flipped_bit_in_a_cell_is_accepted(project: Path) -> None:
     add(project, "slow", LATE)
     run(project, "run", "slow", "--out", "out")

@@ -35,6 +35,11 @@ def test_no_fault_of_files_shows() -> None:
             assert total["full disk: refused"] > 0
 
 
+def test_no_fault_of_an_experiment_shows() -> None:
+    code, found = counts("--trials", "4", "--seed", "2", "--kind", "experiment interrupted, cells damaged")
+    assert code == 0, found
+
+
 @pytest.mark.parametrize(
     ("kind", "fault", "plant"),
     [
