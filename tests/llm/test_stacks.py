@@ -451,6 +451,20 @@ def test_bfloat16_follows_float32_with_float32_parameters(tmp_path: Path) -> Non
     assert not np.array_equal(half.trace, full.trace)
 
 
+def test_bfloat16_starts_at_the_reference_it_is_compared_with(tmp_path: Path) -> None:
+    """Before the first step ρ is 0 where both sides are computed alike, and rounding where the reference is not."""
+    config, square = TrainConfig(1, batch_size=len(PAIRS), dtype="bfloat16"), TRACE.index("mu_squared_loss")
+    alike = reference_logprobs(MODEL, PAIRS, cache=tmp_path / "cache", dtype="bfloat16")
+    found = train_stack(MODEL, cells_at(1e-3), PAIRS, alike, config, folder=tmp_path / "alike")
+    assert found.trace[0, :, square].max() < 1e-6
+    other = train(cells_at(1e-3), config, tmp_path / "other")
+    assert other.trace[0, :, square].min() > 1e-4
+    again = reference_logprobs(MODEL, PAIRS, cache=tmp_path / "cache")  # kept apart from those in bfloat16
+    assert np.array_equal(again, REFERENCE)
+    with pytest.raises(ValueError, match="float16"):
+        reference_logprobs(MODEL, PAIRS, dtype="float16")
+
+
 def test_adapters_are_stacked_over_one_base(tmp_path: Path) -> None:
     base = copy.deepcopy(MODEL)
     tuned = add_lora(base, LoraSettings(rank=2, alpha=4.0), seed=1).eval()
