@@ -204,6 +204,23 @@ def _exponentials(expression: sympy.Expr) -> list[sympy.Expr] | None:
 _POSITIVE = (sympy.exp, sympy.cosh, expit, erfc_)
 
 
+def _is_positive(expression: sympy.Expr, or_zero: bool = False) -> bool:
+    """Whether an expression is positive for every real z at a glance: a sum of squares and a positive number, say."""
+    if not expression.free_symbols:
+        return bool(expression.is_positive or (or_zero and expression.is_zero))
+    if isinstance(expression, sympy.Add):
+        never_negative = all(_is_positive(term, or_zero=True) for term in expression.args)
+        return never_negative and (or_zero or any(_is_positive(term) for term in expression.args))
+    if isinstance(expression, sympy.Mul):
+        return all(_is_positive(factor, or_zero) for factor in expression.args)
+    if isinstance(expression, (*_POSITIVE, softplus)):
+        return True
+    if isinstance(expression, sympy.Pow):
+        even = bool(or_zero and expression.exp.is_Integer and int(expression.exp) % 2 == 0 and expression.exp > 0)
+        return even or _is_positive(expression.base, or_zero and bool(expression.exp.is_positive))
+    return or_zero and isinstance(expression, absolute)
+
+
 def _log(inner: sympy.Expr) -> sympy.Expr:
     """log of a rewritten expression: of a product of positive factors it is a sum."""
     base, power = inner.as_base_exp() if not isinstance(inner, sympy.exp) else (inner, sympy.S.One)
@@ -230,6 +247,13 @@ def _log(inner: sympy.Expr) -> sympy.Expr:
         return first + softplus(second - first)
     if exponents is not None:
         return logsumexp(*exponents)
+    if isinstance(inner, sympy.Add):
+        rising = [term for term in inner.args if _exponentials(term) is not None and term.has(sympy.exp)]
+        rest = sympy.Add(*[term for term in inner.args if term not in rising])
+        if rising and _is_positive(rest):  # log(200 + z² + e^z), which e^z alone may overflow
+            exponents = [exponent for term in rising for exponent in _exponentials(term) or []]
+            level = _log(rest)
+            return level + softplus(exponents[0] - level) if len(exponents) == 1 else logsumexp(*exponents, level)
     constant, rest = inner.as_independent(*inner.free_symbols, as_Add=True)
     return log1p_(rest) if constant == 1 else sympy.log(inner)
 
@@ -248,31 +272,37 @@ def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
 
 
 def _sum(total: sympy.Expr) -> sympy.Expr:
-    """Identities that take a cancelling sum away.
+    """Identities that take a cancelling sum away; c may be any factor, a number or a function of z.
 
     c − c σ(u) = c σ(−u); c ∓ c tanh u = 2c σ(∓2u); c − c erf u = c erfc u; 2c − c erfc u = c erfc(−u);
     c eᵘ − c = c expm1(u).
     """
     if not isinstance(total, sympy.Add):
         return total
-    constant, rest = total.as_independent(*total.free_symbols, as_Add=True)
-    if constant == 0:
-        return total
-    for term in sympy.Add.make_args(rest):
-        coefficient, function = term.as_independent(*total.free_symbols, as_Add=False)
-        others = rest - term
-        ratio = sympy.simplify(coefficient / constant)
-        if isinstance(function, expit) and ratio == -1:
-            return others + constant * expit(-function.args[0])
-        if isinstance(function, tanh_) and ratio in (1, -1):
-            return others + 2 * constant * expit(2 * ratio * function.args[0])
-        if isinstance(function, sympy.erf) and ratio in (1, -1):
-            return others + constant * erfc_(-ratio * function.args[0])
-        if isinstance(function, erfc_) and ratio == sympy.Rational(-1, 2):
-            return others + constant / 2 * erfc_(-function.args[0])
-        if isinstance(function, sympy.exp) and ratio == -1:
-            return others - constant * expm1_(function.args[0])
+    terms = set(total.args)
+    for term in total.args:
+        for function in sympy.Mul.make_args(term):
+            if not isinstance(function, expit | tanh_ | sympy.erf | erfc_ | sympy.exp):
+                continue
+            c = term / function
+            for partner, replacement in _cancelling(function, c):
+                if partner in terms and partner != term:
+                    return _sum(total - term - partner + replacement)
     return total
+
+
+def _cancelling(function: sympy.Expr, c: sympy.Expr) -> list[tuple[sympy.Expr, sympy.Expr]]:
+    """Terms that c·function would cancel with, and what the two are together."""
+    u = function.args[0]
+    if isinstance(function, expit):
+        return [(-c, -c * expit(-u))]
+    if isinstance(function, tanh_):
+        return [(-c, -2 * c * expit(-2 * u)), (c, 2 * c * expit(2 * u))]
+    if isinstance(function, sympy.erf):
+        return [(-c, -c * erfc_(u)), (c, c * erfc_(-u))]
+    if isinstance(function, erfc_):
+        return [(-2 * c, -c * erfc_(-u))]
+    return [(-c, c * expm1_(u))]
 
 
 def fuse_products(expression: sympy.Expr) -> sympy.Expr:

@@ -1,8 +1,8 @@
 """From a sympy expression to functions on arrays.
 
 An expression is rewritten into stable atoms, differentiated there, and printed for numpy or torch. Before it is used,
-the printed function is compared with multi-precision arithmetic at :data:`PROBES`; where it disagrees (a typed
-expression that cancels or overflows on its way), that order is evaluated in multi-precision arithmetic instead:
+the printed function is compared with multi-precision arithmetic at :data:`PROBES`; around those where it disagrees (a
+typed expression that cancels or overflows on its way), values are computed in multi-precision arithmetic instead:
 slower, and right. No loss of the catalogue needs that; a test says so.
 """
 
@@ -11,21 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache, reduce
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-import mpmath
 import numpy as np
 import scipy.special
 import sympy
 from numpy.typing import NDArray
 
 from gpo_analysis.losses import atoms
+from gpo_analysis.losses.precise import precise_function
 
 PROBES: tuple[float, ...] = (
     *(-1000.0, -709.5, -300.0, -87.5, -37.0, -12.25, -3.3, -0.7, -1e-8),
     *(1e-8, 0.3, 1.9, 5.5, 20.5, 37.0, 101.0, 400.5, 745.5, 1000.0),
 )
+_LONGEST = 2**53
 PRECISION = 1e-9  # relative; what falls below 1e-300 or above 1e300 is compared as 0 or inf
 
 
@@ -68,22 +70,6 @@ NUMPY: dict[str, Any] = {
     "erf": scipy.special.erf,
 }
 
-MPMATH: dict[str, Any] = {
-    "softplus": lambda u: mpmath.log1p(mpmath.exp(u)) if u < 0 else u + mpmath.log1p(mpmath.exp(-u)),
-    "expit": lambda u: 1 / (1 + mpmath.exp(-u)),
-    "tanh_": mpmath.tanh,
-    "logcosh": lambda u: mpmath.log(mpmath.cosh(u)),
-    "log1p_": mpmath.log1p,
-    "expm1_": mpmath.expm1,
-    "erfc_": mpmath.erfc,
-    "erfcx_": lambda u: mpmath.exp(u * u) * mpmath.erfc(u),
-    "logndtr": lambda u: mpmath.log(mpmath.erfc(-u / mpmath.sqrt(2)) / 2),
-    "logsumexp": lambda *u: mpmath.log(mpmath.fsum(mpmath.exp(x) for x in u)),
-    "signum": mpmath.sign,
-    "absolute": abs,
-    "select": lambda u, a, b: a if u > 0 else b,
-}
-
 
 @lru_cache(maxsize=1024)
 def stable_form(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> sympy.Expr:
@@ -101,9 +87,13 @@ def _derivative(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> sym
 
 
 def numeric_constants(expression: sympy.Expr) -> sympy.Expr:
-    """Replace parts without a symbol (log 2, √π) by numbers, so that no backend is handed a bare Python number."""
+    """Replace parts without a symbol (log 2, √π) by numbers, so that no backend is handed a bare Python number.
+
+    Integers that an int64 does not hold become floats: torch takes no others.
+    """
     if not expression.free_symbols:
-        return expression if expression.is_Rational else expression.evalf(20)
+        short = expression.is_Rational and max(abs(expression.p), expression.q) <= _LONGEST
+        return expression if short else expression.evalf(20)
     if not expression.args:
         return expression
     return expression.func(*[numeric_constants(argument) for argument in expression.args])
@@ -123,63 +113,52 @@ def numpy_function(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> 
     return printed(expression, symbol, order, NUMPY)
 
 
-@lru_cache(maxsize=1024)
-def _mpmath_function(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> Callable[[Any], Any]:
-    form = stable_form(expression, symbol, order)
-    return sympy.lambdify([symbol], form, modules=[MPMATH, "mpmath"])  # type: ignore[no-any-return]
-
-
 def evaluate_precisely(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: float) -> float:
     """One value in multi-precision arithmetic, rounded to a float; NaN where it is not a real number."""
-    if not math.isfinite(z):
-        return math.nan
-    function = _mpmath_function(expression, symbol, order)
-    # a difference of exponentials cancels about |z|/log 10 digits
-    with mpmath.workdps(60 + math.ceil(abs(z))):
-        try:
-            value = function(mpmath.mpf(z))
-        except (ZeroDivisionError, ValueError):
-            return math.nan
-        except OverflowError:
-            return math.inf
-        if isinstance(value, mpmath.mpc):
-            if abs(value.imag) > abs(value.real) * mpmath.mpf(10) ** -40:
-                return math.nan
-            value = value.real
-        return float(value)
+    return precise_function(stable_form(expression, symbol, order), symbol).value(z)
+
+
+def needs_precision(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> bool:
+    """Whether floating point disagrees with multi-precision arithmetic somewhere on :data:`PROBES`."""
+    return bool(doubtful_ranges(expression, symbol, order))
 
 
 @lru_cache(maxsize=1024)
-def needs_precision(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> bool:
-    """Whether floating point disagrees with multi-precision arithmetic somewhere on :data:`PROBES`."""
+def doubtful_ranges(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> tuple[tuple[float, float], ...]:
+    """Intervals between neighbouring :data:`PROBES` at one of which floating point disagrees with many digits."""
     z = np.array(PROBES)
     with np.errstate(all="ignore"):
         found = np.broadcast_to(np.asarray(numpy_function(expression, symbol, order)(z), dtype=np.float64), z.shape)
     exact = [evaluate_precisely(expression, symbol, order, point) for point in PROBES]
-    for index, (value, truth) in enumerate(zip(found, exact, strict=True)):
-        if math.isnan(truth):
-            continue
-        if abs(truth) > 1e300:
-            if not value * math.copysign(1.0, truth) > 1e299:
-                return True
-            continue
-        # beside a zero of the function a relative error is not to be had: its size at the next probes is the scale
-        scale = max(abs(near) for near in exact[max(index - 1, 0) : index + 2] if math.isfinite(near))
-        if not abs(value - truth) <= PRECISION * abs(truth) + 1e-15 * min(scale, 1e30) + 1e-300:
-            return True
-    return False
+    wrong = [_is_wrong(float(found[k]), exact, k) for k in range(len(PROBES))]
+    ends = [-math.inf, *PROBES, math.inf]
+    doubted = [wrong[0], *(a or b for a, b in pairwise(wrong)), wrong[-1]]
+    return tuple((a, b) for (a, b), doubt in zip(pairwise(ends), doubted, strict=True) if doubt)
+
+
+def _is_wrong(value: float, exact: list[float], index: int) -> bool:
+    truth = exact[index]
+    if math.isnan(truth):
+        return False
+    if abs(truth) > 1e300:
+        return not value * math.copysign(1.0, truth) > 1e299
+    # beside a zero of the function a relative error is not to be had: its size at the next probes is the scale
+    scale = max(abs(near) for near in exact[max(index - 1, 0) : index + 2] if math.isfinite(near))
+    return not abs(value - truth) <= PRECISION * abs(truth) + 1e-15 * min(scale, 1e30) + 1e-300
 
 
 def evaluate(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: NDArray[np.float64]) -> NDArray[np.float64]:
     """The derivative of some order at every element of ``z``, float64, same shape; overflow is a silent inf."""
-    if needs_precision(expression, symbol, order):
-        values = [evaluate_precisely(expression, symbol, order, float(point)) for point in z.ravel()]
-        return np.array(values, dtype=np.float64).reshape(z.shape)
     with np.errstate(all="ignore"):
         raw = numpy_function(expression, symbol, order)(z)
     result = np.array(np.broadcast_to(raw, z.shape), dtype=np.float64)
-    for index in np.argwhere(np.isnan(result) & ~np.isnan(z)):  # 0·∞ or ∞ − ∞ between the probes
-        result[tuple(index)] = evaluate_precisely(expression, symbol, order, float(z[tuple(index)]))
+    slow = np.isnan(result) & ~np.isnan(z)  # 0·∞ or ∞ − ∞ between the probes
+    for low, high in doubtful_ranges(expression, symbol, order):
+        slow |= (z >= low) & (z <= high)
+    if slow.any():
+        points, places = np.unique(z[slow], return_inverse=True)
+        values = np.array([evaluate_precisely(expression, symbol, order, float(point)) for point in points])
+        result[slow] = values[places]
     # a constant is a constant at NaN too, but NaN in must not come out as a number
     result[np.isnan(z)] = np.nan
     return result

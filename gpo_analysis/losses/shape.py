@@ -11,8 +11,10 @@ import sympy
 from numpy.typing import NDArray
 
 from gpo_analysis.calculus.convexity import Convexity, convexity_of
+from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import Piece, kinks_of, pieces_of
 from gpo_analysis.calculus.tails import Tails, tails_of
+from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
 
 
@@ -118,13 +120,16 @@ def _number(value: sympy.Expr) -> float:
 
 
 def _kinks(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:
-    """Where the slope jumps, and by how much."""
+    """Where the slope jumps, and by how much; infinite at a cusp (√|z|)."""
     found = []
     for left, right in pairwise(parts):
         place = right.lower
-        slopes = [float(sympy.N(part.expression.diff(symbol).subs(symbol, place), 30)) for part in (left, right)]
-        jump = slopes[1] - slopes[0]
-        if abs(jump) > 1e-12 * (1 + abs(slopes[0])):
+        before, after = (
+            _number(value_at(part.expression.diff(symbol), symbol, place, side))
+            for part, side in ((left, -1), (right, 1))
+        )
+        jump = after - before
+        if not abs(jump) <= 1e-12 * (1 + abs(before)):
             found.append((float(place), jump))
     return tuple(found)
 
@@ -132,7 +137,9 @@ def _kinks(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float,
 def _straight(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:
     """Pieces on which the slope is constant."""
     return tuple(
-        (float(part.lower), float(part.upper)) for part in parts if sympy.simplify(part.expression.diff(symbol, 2)) == 0
+        (float(part.lower), float(part.upper))
+        for part in parts
+        if vanishes(part.expression.diff(symbol, 2), symbol, part.lower, part.upper)
     )
 
 

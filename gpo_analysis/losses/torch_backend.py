@@ -11,10 +11,14 @@ from collections.abc import Callable
 from functools import lru_cache, reduce
 from typing import Any
 
+import numpy as np
 import sympy
 import torch
 
-from gpo_analysis.losses.compile import evaluate, needs_precision, printed
+from gpo_analysis.losses.compile import PROBES, evaluate, needs_precision, printed
+
+#: Beyond what float32 holds, ±inf is right.
+_FLOAT32 = 3e38
 
 
 def _softplus(u: torch.Tensor) -> torch.Tensor:
@@ -68,10 +72,26 @@ def _torch_function(expression: sympy.Expr, symbol: sympy.Symbol, order: int) ->
     return printed(expression, symbol, order, TORCH)
 
 
+@lru_cache(maxsize=1024)
+def needs_double(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> bool:
+    """Whether float32 overflows or cancels on its way to a value that it could hold, somewhere on :data:`PROBES`."""
+    z = np.array(PROBES)
+    truth = evaluate(expression, symbol, order, z)
+    narrow = torch.as_tensor(_torch_function(expression, symbol, order)(torch.from_numpy(z).float()))
+    found = np.broadcast_to(narrow.double().numpy(), z.shape)
+    inside = np.abs(truth) < _FLOAT32
+    scale = np.maximum.reduce([np.roll(np.abs(np.where(inside, truth, 0.0)), k) for k in (-1, 0, 1)])
+    with np.errstate(invalid="ignore"):
+        right = np.abs(found - truth) <= 1e-3 * np.abs(truth) + 1e-5 * np.minimum(scale, 1.0) + 1e-36
+    return bool(np.any(inside & ~right))
+
+
 def _values(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
     if needs_precision(expression, symbol, order):
         precise = evaluate(expression, symbol, order, z.detach().double().cpu().numpy())
         return torch.from_numpy(precise).to(dtype=z.dtype, device=z.device)
+    if z.dtype != torch.float64 and needs_double(expression, symbol, order):
+        return _values(z.double(), expression, symbol, order).to(z.dtype)
     # half precision is computed in float32: bfloat16 has 8 bits, too few for a margin of some size
     wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
     found = torch.as_tensor(_torch_function(expression, symbol, order)(wide), dtype=wide.dtype, device=z.device)
