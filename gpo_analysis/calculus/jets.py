@@ -117,6 +117,10 @@ class JetFunction:
         """Places of the sums among :meth:`steps`: only there can numbers cancel."""
         return frozenset(k for k, (kind, _, _) in enumerate(self._tape) if kind == "add")
 
+    def uses(self, *names: str) -> bool:
+        """Whether one of these functions occurs."""
+        return any(kind in names for kind, _, _ in self._tape)
+
     def steps(self, x: Any, order: int, context: Any) -> list[Jet]:
         """The jets of all operations, in the order in which they are done; the last is that of the expression.
 

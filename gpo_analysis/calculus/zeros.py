@@ -20,6 +20,8 @@ _BITS = 250
 _ROUNDING = 60
 #: Bits beyond which numbers of so different sizes meet that nothing is said.
 _MOST_BITS = 20_000
+#: erf takes a second at 5,000 bits.
+_MOST_ERF_BITS = 1_000
 _STEP = 256
 _LINE = ("0.3721", "-1.297", "2.618", "-0.0457")
 _SHARES = ("0.137", "0.391", "0.612", "0.873")
@@ -71,7 +73,7 @@ def _is_rounding(function: JetFunction, x: Any, digits: int) -> bool | None:
     if span is None:
         return None
     largest, bits = span[0], span[1] + digits
-    if bits > _MOST_BITS:
+    if bits > (_MOST_ERF_BITS if function.uses("erf", "erfc") else _MOST_BITS):
         return False
     precision = -(-(_BITS + 2 * bits) // _STEP) * _STEP
     context = numbers(precision)

@@ -1,22 +1,55 @@
-"""A loss that a user types, read by a whitelist and never evaluated as Python."""
+"""A loss that a user types, read by a whitelist and never evaluated as Python.
+
+What is read has bounds that are counted while it is built (length, parts, degree, nesting of exponentials, alternatives
+of max, size of constants), so that building it and working with it afterwards end soon, whatever was typed.
+"""
 
 from __future__ import annotations
 
 import ast
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import sympy
 
+from gpo_analysis.calculus.arithmetic import NUMBERS
+from gpo_analysis.calculus.jets import Unsupported, jet_function
+from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.compile import PROBES, evaluate_precisely
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
+from gpo_analysis.losses.spelling import proposals, respelled
 
 MAX_LENGTH = 1000
 MAX_NODES = 300
 MAX_DEGREE = 64
 MAX_NESTED_GROWTH = 2
 MAX_CONSTANT = 1e100
+#: Alternatives of one max or min, after nested ones are joined.
+MAX_ALTERNATIVES = 8
+#: |u| beyond which e^u of a constant is not worked out: it would be beyond MAX_CONSTANT.
+MAX_EXPONENT = 231
+#: Roots up to which numbers are taken: sympy looks for exact ones.
+MAX_ROOT = 1000
+#: |u(0)| up to which e^u is taken.
+MAX_SHIFT = 1e6
+MODULES = {"np", "numpy", "jnp", "jax", "torch", "math", "F", "nn", "functional", "scipy", "special", "sp", "sympy"}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A subexpression with what bounds the work that it can cause."""
+
+    expression: sympy.Expr
+    degree: float  # of polynomials, through all functions; nested exponents multiply
+    growth: int  # nesting of exponentials of z
+    value: Any = None  # of a constant, an mpmath number
+
+    @property
+    def is_constant(self) -> bool:
+        return self.value is not None
 
 
 @dataclass(frozen=True)
@@ -37,47 +70,79 @@ def _sigmoid(u: sympy.Expr) -> sympy.Expr:
     return 1 / (1 + sympy.exp(-u))
 
 
-_MAX, _MIN, _ABS = _Function(sympy.Max, arguments=0), _Function(sympy.Min, arguments=0), _Function(sympy.Abs)
+def _choice(kind: Any) -> Callable[..., sympy.Expr]:
+    """max or min as it is written: sympy's own comparison of the alternatives has no bound on its work."""
+
+    def build(*arguments: sympy.Expr) -> sympy.Expr:
+        flat = [part for u in arguments for part in (u.args if isinstance(u, kind) else (u,))]
+        distinct = list(dict.fromkeys(flat))
+        if len(distinct) > MAX_ALTERNATIVES:
+            raise _Refused(f"max and min of more than {MAX_ALTERNATIVES} alternatives are not taken")
+        return distinct[0] if len(distinct) == 1 else kind(*distinct, evaluate=False)
+
+    return build
+
+
+_MAX, _MIN = _Function(_choice(sympy.Max), arguments=0), _Function(_choice(sympy.Min), arguments=0)
+_ABS, _LOG = _Function(sympy.Abs), _Function(sympy.log, -1)
 _SIGMOID = _Function(_sigmoid, None, True)
+_SOFTPLUS = _Function(lambda u: sympy.log(1 + sympy.exp(u)), 0, True)
+_LOGSIGMOID = _Function(lambda u: -sympy.log(1 + sympy.exp(-u)), 0, True)
+_RELU = _Function(lambda u: _choice(sympy.Max)(sympy.S.Zero, u))
+_ATAN = _Function(sympy.atan, None)
+_LOGADDEXP = _Function(lambda u, v: sympy.log(sympy.exp(u) + sympy.exp(v)), 0, True, 2)
 FUNCTIONS: dict[str, _Function] = {
     "exp": _Function(sympy.exp, 1, True),
     "expm1": _Function(lambda u: sympy.exp(u) - 1, 1, True),
     "sinh": _Function(sympy.sinh, 1, True),
     "cosh": _Function(sympy.cosh, 1, True),
-    "log": _Function(sympy.log, -1),
+    "log": _LOG,
+    "ln": _LOG,
+    "log2": _Function(lambda u: sympy.log(u) / sympy.log(2), -1),
+    "log10": _Function(lambda u: sympy.log(u) / sympy.log(10), -1),
     "log1p": _Function(lambda u: sympy.log(1 + u), -1),
     "sqrt": _Function(sympy.sqrt),
+    "square": _Function(lambda u: u**2),
     "abs": _ABS,
     "Abs": _ABS,
+    "fabs": _ABS,
     "max": _MAX,
     "Max": _MAX,
+    "maximum": _MAX,
     "min": _MIN,
     "Min": _MIN,
-    "relu": _Function(lambda u: sympy.Max(0, u)),
+    "minimum": _MIN,
+    "relu": _RELU,
     "tanh": _Function(sympy.tanh, None, True),
-    "atan": _Function(sympy.atan, None),
+    "atan": _ATAN,
+    "arctan": _ATAN,
     "erf": _Function(sympy.erf, None, True),
     "erfc": _Function(sympy.erfc, None, True),
     "sigmoid": _SIGMOID,
+    "sigma": _SIGMOID,
     "expit": _SIGMOID,
-    "softplus": _Function(lambda u: sympy.log(1 + sympy.exp(u)), 0, True),
-    "logsigmoid": _Function(lambda u: -sympy.log(1 + sympy.exp(-u)), 0, True),
+    "softplus": _SOFTPLUS,
+    "logsigmoid": _LOGSIGMOID,
+    "log_sigmoid": _LOGSIGMOID,
     "logcosh": _Function(lambda u: sympy.log(sympy.cosh(u)), 0, True),
+    "logaddexp": _LOGADDEXP,
 }
 CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "e": sympy.E, "E": sympy.E}
+HINTS = {
+    "huber": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
+    "smooth_l1": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
+    "sign": "a loss does not jump; write abs(u) for u sign(u), tanh(u) or a sigmoid for a soft one",
+    "where": "write the branches with max, min, abs or relu: where(z > 1, 0, 1 - z) is max(0, 1 - z)",
+    "Piecewise": "write the branches with max, min, abs or relu, as in max(0, 1 - z)",
+    "sin": "periodic functions are not taken",
+    "cos": "periodic functions are not taken",
+    "tan": "periodic functions are not taken",
+    "pow": "write u**p",
+}
 
 ACCEPTED = "accepted: the symbol z, numbers, pi, e, the operators + - * / **, and the functions " + ", ".join(
     sorted(FUNCTIONS)
 )
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A subexpression with what bounds the work that it can cause."""
-
-    expression: sympy.Expr
-    degree: float  # product of nested numeric exponents
-    growth: int  # nesting of exponentials of z
 
 
 def parse_loss(text: str, name: str | None = None) -> MarginLoss:
@@ -86,7 +151,8 @@ def parse_loss(text: str, name: str | None = None) -> MarginLoss:
     Parameters
     ----------
     text : str
-        Such as ``"log(cosh(1-z))"``. Numbers are read exactly: 0.1 is 1/10.
+        Such as ``"log(cosh(1-z))"``. Numbers are read exactly: 0.1 is 1/10. Other ways to write the same are read where
+        they are unambiguous (``(1−z)²``, ``np.logaddexp(0, -z)``).
     name : str, optional
         Its name; by default the text itself.
 
@@ -113,21 +179,42 @@ def parse_loss(text: str, name: str | None = None) -> MarginLoss:
     if len(text) > MAX_LENGTH:
         raise ValueError(f"cannot read {shown!r}: longer than {MAX_LENGTH} characters")
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
-            raise _Refused(f"it has more than {MAX_NODES} parts")
-        expression = _build(tree.body).expression
-        _check_values(expression)
+        expression = _read(respelled(text))
     except _Refused as refused:
-        raise ValueError(f"cannot read {shown!r}: {refused}; {ACCEPTED}") from None
-    except (SyntaxError, MemoryError, RecursionError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else "nested too deeply"
-        raise ValueError(f"cannot read {shown!r}: {reason}; {ACCEPTED}") from None
+        raise ValueError(f"cannot read {shown!r}: {refused}{_proposal(text)}; {ACCEPTED}") from None
     return MarginLoss(name or text.strip(), expression, reference="typed in")
 
 
 class _Refused(Exception):
     """Why a text is not accepted; becomes a ValueError with the text and what is accepted."""
+
+
+def _proposal(text: str) -> str:
+    """ "; write …" with what was probably meant, where that can be read."""
+    for proposed in proposals(text, {*FUNCTIONS, *CONSTANTS, *MODULES, MARGIN.name}):
+        try:
+            _read(proposed)
+        except _Refused:
+            continue
+        return f"; write {proposed}"
+    return ""
+
+
+def _read(text: str) -> sympy.Expr:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # "2(z)" calls a number, it is refused below
+            tree = ast.parse(text, mode="eval")
+        if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
+            raise _Refused(f"it has more than {MAX_NODES} parts")
+        expression = _build(tree.body).expression
+    except (SyntaxError, MemoryError, RecursionError, ValueError) as error:
+        if "\\" in text:
+            raise _Refused("LaTeX is not taken") from None
+        spoken = isinstance(error, SyntaxError | ValueError) and str(error)
+        raise _Refused(getattr(error, "msg", str(error)) if spoken else "nested too deeply") from None
+    _check_values(expression)
+    return expression
 
 
 def _build(node: ast.expr) -> _Part:
@@ -141,74 +228,116 @@ def _build(node: ast.expr) -> _Part:
         case ast.Name(id=name) if name in CONSTANTS:
             return _constant(CONSTANTS[name])
         case ast.Name(id=name):
-            raise _Refused(f"unknown name {name!r}")
+            raise _Refused(f"unknown name {name!r}, the margin is written z")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             part = _build(operand)
-            return _Part(-part.expression, part.degree, part.growth)
+            return _Part(-part.expression, part.degree, part.growth, None if part.value is None else -part.value)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
             return _build(operand)
         case ast.BinOp(
             left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow() as operator, right=right
         ):
             return _binary(operator, _build(left), _build(right))
-        case ast.BinOp(op=ast.BitXor()):
-            raise _Refused("'^' is not a power here, write **")
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
-            return _call(name, [_build(argument) for argument in arguments])
+        case ast.Call(func=function, args=arguments, keywords=[]) if _name(function) in FUNCTIONS:
+            return _call(_name(function), [_build(argument) for argument in arguments])
         case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
-            raise _Refused(f"unknown function {name!r}")
+            raise _Refused(f"unknown function {name!r}" + (f": {HINTS[name]}" if name in HINTS else ""))
+        case ast.Call(func=ast.Attribute(attr=name) as function) if _name(function) and name in HINTS:
+            raise _Refused(f"unknown function {name!r}: {HINTS[name]}")
+        case ast.IfExp():
+            raise _Refused("conditions are not allowed: write the branches with max, min, abs, as in max(0, 1 - z)")
         case _:
             pass
-    raise _Refused(f"{ast.unparse(node)!r} is not allowed")
+    raise _Refused(f"{_shown(node)!r} is not allowed")
+
+
+def _shown(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
+def _name(function: ast.expr) -> str:
+    """The name of a function, that of a known module before it left out (np.exp, torch.nn.functional.softplus)."""
+    if isinstance(function, ast.Name):
+        return function.id
+    root: ast.expr = function
+    while isinstance(root, ast.Attribute):
+        root = root.value
+        inner = root.attr if isinstance(root, ast.Attribute) else root.id if isinstance(root, ast.Name) else ""
+        if inner not in MODULES:
+            return ""
+    return function.attr if isinstance(function, ast.Attribute) else ""
 
 
 def _number(value: float) -> sympy.Expr:
-    if not math.isfinite(value) or abs(value) > MAX_CONSTANT:
-        raise _Refused(f"the number {str(value)[:20]} is beyond ±{MAX_CONSTANT:g}")
+    if abs(value) > MAX_CONSTANT:  # an int of any size compares with a float
+        raise _Refused(f"the number {str(value)[:20] if value < 10**30 else 'typed'} is beyond ±{MAX_CONSTANT:g}")
     return sympy.Integer(value) if isinstance(value, int) else sympy.Rational(repr(value))
 
 
 def _constant(expression: sympy.Expr) -> _Part:
-    """A part without z, held within what a float holds."""
+    """A part without z: a real number that is 0 or of a size between 1/MAX_CONSTANT and MAX_CONSTANT."""
     try:
-        value = complex(expression)
-    except (TypeError, OverflowError, ValueError):
-        raise _Refused(f"the constant {str(expression)[:30]} is not a finite number") from None
-    if value.imag != 0 or not math.isfinite(value.real) or abs(value.real) > MAX_CONSTANT:
-        raise _Refused(f"the constant {str(expression)[:30]} is not a real number within ±{MAX_CONSTANT:g}")
-    return _Part(expression, 1, 0)
+        value = jet_function(expression, MARGIN).at(0)[0]
+    except Unsupported:
+        value = NUMBERS.nan
+    shown = str(expression)[:30]
+    if not NUMBERS.isfinite(value) or abs(value) > MAX_CONSTANT:
+        raise _Refused(f"the constant {shown} is not a real number within ±{MAX_CONSTANT:g}")
+    if abs(value) < 1 / MAX_CONSTANT:
+        if not vanishes(expression, MARGIN):
+            raise _Refused(f"the constant {shown} is closer to 0 than {1 / MAX_CONSTANT:g}")
+        return _Part(sympy.S.Zero, 0, 0, NUMBERS.mpf(0))
+    return _Part(expression, 0, 0, value)
+
+
+def _at_zero(part: _Part) -> Any:
+    """|u(0)|; 0 where it is not to be had by jets (a kink, a pole: what u does there is checked with the whole)."""
+    try:
+        value = abs(part.value if part.is_constant else jet_function(part.expression, MARGIN).at(0)[0])
+    except Unsupported:
+        return 0
+    return 0 if NUMBERS.isnan(value) else value
 
 
 def _binary(operator: ast.operator, left: _Part, right: _Part) -> _Part:
-    degree, growth = max(left.degree, right.degree), max(left.growth, right.growth)
     if isinstance(operator, ast.Pow):
         return _power(left, right)
+    degree, growth = left.degree + right.degree, max(left.growth, right.growth)
     match operator:
         case ast.Add():
-            expression = left.expression + right.expression
+            expression, degree = left.expression + right.expression, max(left.degree, right.degree)
         case ast.Sub():
-            expression = left.expression - right.expression
+            expression, degree = left.expression - right.expression, max(left.degree, right.degree)
         case ast.Mult():
             expression = left.expression * right.expression
         case _:
-            if right.expression.is_zero:
+            if right.expression == 0:
                 raise _Refused("division by zero")
             expression = left.expression / right.expression
-    if not expression.free_symbols:
-        return _constant(expression)
-    return _Part(expression, degree, growth)
+    if degree > MAX_DEGREE:
+        raise _Refused(f"powers above {MAX_DEGREE} in all are not taken")
+    return _Part(expression, degree, growth) if expression.free_symbols else _constant(expression)
 
 
 def _power(base: _Part, exponent: _Part) -> _Part:
-    if exponent.expression.free_symbols:
-        if base.expression.free_symbols or not base.expression.is_positive:
+    if not exponent.is_constant:
+        if not base.is_constant or base.value <= 0:
             raise _Refused("an exponent with z in it needs a positive number as its base")
+        if (
+            not _at_zero(exponent) * abs(NUMBERS.log(base.value)) <= MAX_EXPONENT
+        ):  # sympy works out 10**(99 + z) at once
+            raise _Refused(f"the constant factor of {str(base.expression)[:20]}**(…) is beyond ±{MAX_CONSTANT:g}")
         return _call("exp", [_Part(exponent.expression * sympy.log(base.expression), exponent.degree, exponent.growth)])
-    size = abs(float(exponent.expression))
+    size = abs(float(exponent.value))
     if size > MAX_DEGREE or base.degree * max(size, 1) > MAX_DEGREE:
         raise _Refused(f"powers above {MAX_DEGREE} in all are not taken")
-    if base.expression.is_zero and not exponent.expression.is_positive:
+    if exponent.expression.is_Rational and exponent.expression.q > MAX_ROOT:
+        raise _Refused(f"the exponent {exponent.expression} has a denominator above {MAX_ROOT}")
+    if base.is_constant and base.value == 0 and exponent.value <= 0:
         raise _Refused("zero to a power that is not positive")
+    if base.is_constant and size * abs(float(NUMBERS.log(abs(base.value) or 1))) > MAX_EXPONENT:
+        raise _Refused(f"the constant {str(base.expression)[:20]}**{exponent.expression} is beyond ±{MAX_CONSTANT:g}")
     expression = base.expression**exponent.expression
     if not expression.free_symbols:
         return _constant(expression)
@@ -218,16 +347,54 @@ def _power(base: _Part, exponent: _Part) -> _Part:
 def _call(name: str, arguments: list[_Part]) -> _Part:
     function = FUNCTIONS[name]
     if len(arguments) != function.arguments if function.arguments else len(arguments) < 2:
-        wanted = f"{function.arguments} argument" if function.arguments else "two arguments or more"
+        wanted = f"{function.arguments} argument" if function.arguments == 1 else "two arguments"
+        wanted += " or more" if not function.arguments else ""
         raise _Refused(f"{name} takes {wanted}, got {len(arguments)}")
     growth = max(argument.growth for argument in arguments)
     if growth + function.exponentiates > MAX_NESTED_GROWTH:
         raise _Refused(f"exponentials nested more than {MAX_NESTED_GROWTH} deep are not taken")
+    largest = max((abs(argument.value) for argument in arguments if argument.is_constant), default=0)
+    if function.exponentiates and largest > MAX_EXPONENT:
+        shown = str(arguments[0].expression)[:20]
+        raise _Refused(f"the constant {name}({shown}) has an exponent above {MAX_EXPONENT}")
+    if function.exponentiates:
+        for argument in arguments:
+            _require_plain_exponent(argument)
+    if all(argument.is_constant for argument in arguments) and function in (_MAX, _MIN, _RELU, _ABS):
+        return _chosen(function, arguments)
+    if function in (_MAX, _MIN):
+        arguments = _with_one_constant(function, arguments)
     expression = function.build(*[argument.expression for argument in arguments])
     if not expression.free_symbols:
         return _constant(expression)
     after = 0 if function.growth is None else max(growth + function.growth, 0)
     return _Part(expression, max(argument.degree for argument in arguments), after)
+
+
+def _require_plain_exponent(part: _Part) -> None:
+    """Refuse e^u where u(0) is large, or where sympy would make roots and powers of numbers of e^{c log b}."""
+    if not _at_zero(part) <= MAX_SHIFT:
+        raise _Refused(f"an exponent beyond ±{MAX_SHIFT:g} at z = 0 is not taken")
+    for term in sympy.Add.make_args(part.expression):
+        coefficient, rest = term.as_coeff_Mul()
+        if isinstance(rest, sympy.log) and (coefficient.q > MAX_ROOT or abs(coefficient) > MAX_DEGREE):
+            raise _Refused(f"the factor exp({str(term)[:20]}) is not taken")
+
+
+def _chosen(function: _Function, arguments: list[_Part]) -> _Part:
+    """max, min, relu or abs of constants, by their values."""
+    if function is _RELU:
+        return arguments[0] if arguments[0].value > 0 else _constant(sympy.S.Zero)
+    if function is _ABS:
+        return arguments[0] if arguments[0].value > 0 else _constant(-arguments[0].expression)
+    return (min if function is _MIN else max)(arguments, key=lambda argument: argument.value)
+
+
+def _with_one_constant(function: _Function, arguments: list[_Part]) -> list[_Part]:
+    """The constants among the alternatives of max or min replaced by the one that counts."""
+    constants = [argument for argument in arguments if argument.is_constant]
+    others = [argument for argument in arguments if not argument.is_constant]
+    return [*others, _chosen(function, constants)] if constants else others
 
 
 def _check_values(expression: sympy.Expr) -> None:

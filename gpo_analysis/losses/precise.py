@@ -70,14 +70,16 @@ class PreciseFunction:
             return _Step("symbol", ())
         if node.is_Rational or node.is_Float or node.is_NumberSymbol:
             return _Step("constant", (), node)
-        if node.is_number and not node.is_finite:
-            raise ValueError(f"{node} is not a finite number")
+        if node.is_Atom:
+            return _Step("nowhere", ())  # i, ∞: no real number
         arguments = tuple(self._place(argument) for argument in node.args)
         if isinstance(node, sympy.Pow):
             return _Step("power", arguments, node.exp if node.exp.is_Integer else None)
         kind = {sympy.Add: "add", sympy.Mul: "mul"}.get(node.func, node.func.__name__)
         if kind not in _functions(FIRST_BITS) and kind not in ("add", "mul"):
-            raise ValueError(f"no precise form of {node.func.__name__}")
+            kind = {"LambertW": "lambertw"}.get(kind, kind)
+            if not hasattr(numbers(FIRST_BITS), kind):
+                raise ValueError(f"{node.func.__name__} is not a function that is computed in many digits")
         return _Step(kind, arguments)
 
     def value(self, z: float) -> float:
@@ -121,13 +123,20 @@ class PreciseFunction:
                 value = None
             real = value is not None and isinstance(value, m.mpf) and not m.isnan(value)
             values.append(value if real else None)
-            if step.kind == "constant" or (step.kind in ("mul", "power") and zeros & set(step.arguments)):
-                zeros |= {place} if real and value == 0 else set()
+            if real and value == 0 and self._is_plain_zero(step, zeros):
+                zeros.add(place)
         found = values[self._root]
         finite = [value for value in values if value is not None and m.isfinite(value) and value != 0]
         if self._root in zeros:
             return found, None
         return None if found is None else (found, max((int(m.mag(value)) for value in finite), default=0))
+
+    @staticmethod
+    def _is_plain_zero(step: _Step, zeros: set[int]) -> bool:
+        """Whether a value of 0 is no matter of digits: a constant, e^{−∞}, a product with 0, a sum of such."""
+        if step.kind in ("mul", "power"):
+            return bool(zeros & set(step.arguments))
+        return step.kind in ("constant", "exp") or (step.kind == "add" and set(step.arguments) <= zeros)
 
     @staticmethod
     def _computed(step: _Step, parts: list[Any], z: float, m: Any, functions: dict[str, Any]) -> Any:
@@ -141,7 +150,10 @@ class PreciseFunction:
             return math.prod(parts[1:], start=parts[0])
         if step.kind == "power":
             return parts[0] ** int(step.constant) if step.constant is not None else parts[0] ** parts[1]
-        return m.mpf(functions[step.kind](*parts))
+        if step.kind == "nowhere":
+            raise ValueError("not a real number")
+        function = functions.get(step.kind) or getattr(m, step.kind)
+        return m.mpf(function(*parts))
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,138 @@
+"""Texts of losses, generated at random, given to the parser: what it raises, and how long it takes.
+
+    python -m fuzz.expressions --count 20000 --seed 0
+
+Half of the texts follow the grammar with numbers of every size and functions nested at will, a quarter are such texts
+with characters changed, and a quarter are made of the parser's own words in any order. Counted are exceptions other
+than ValueError, and texts that took more than a second of processor time; a text still unread after ten seconds is
+ended with its process. Both counts are to be 0: the exit status says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpo_analysis.losses.parse import CONSTANTS, FUNCTIONS, parse_loss
+
+NUMBERS = (
+    *("0", "1", "2", "3", "10", "0.5", "0.1", "1e-6", "1e6", "1e16", "1e100", "1e-100", "1e-300", "1e300", "1e400"),
+    *("9" * 30, "9" * 900, "0." + "0" * 50 + "1", "64", "65", "1/3", "0.333333333333", "123456789/987654321"),
+)
+OPERATORS = ("+", "-", "*", "/", "**", "^")
+NAMES = (*FUNCTIONS, *CONSTANTS, "z", "z", "z")
+WORDS = (*NAMES, *NUMBERS, *OPERATORS, "(", ")", ",", " ", "|", "²", "−", "σ", "\\log", "{", "}", "np.", "if", "else")
+ALLOWED = 1.0
+"""Seconds of processor time that reading one text may take."""
+ENDED = 10
+_LONGEST = 400
+
+
+@dataclass
+class Findings:
+    """What the parser did with the texts."""
+
+    read: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    raised: list[tuple[str, str]] = field(default_factory=list)
+    slow: list[tuple[str, float]] = field(default_factory=list)
+    slowest: float = 0.0
+
+
+def expression(generator: random.Random, depth: int) -> str:
+    """A text that follows the grammar, nested at most so deep."""
+    draw = generator.random()
+    if depth == 0 or draw < 0.15:
+        return "z" if generator.random() < 0.6 else generator.choice(NUMBERS)
+    if draw < 0.55:
+        left, right = expression(generator, depth - 1), expression(generator, depth - 1)
+        return f"({left}){generator.choice(OPERATORS)}({right})"
+    if draw < 0.6:
+        return f"-({expression(generator, depth - 1)})"
+    name = generator.choice(tuple(FUNCTIONS))
+    wanted = FUNCTIONS[name].arguments
+    count = wanted if wanted and generator.random() < 0.97 else generator.choice((1, 2, 2, 3, 4, 9, 17))
+    return f"{name}({','.join(expression(generator, depth - 1) for _ in range(count))})"
+
+
+def damaged(generator: random.Random, text: str) -> str:
+    """The text with a few of its characters left out, doubled or changed."""
+    letters = list(text)
+    for _ in range(generator.randint(1, 4)):
+        if not letters:
+            break
+        place = generator.randrange(len(letters))
+        letters[place] = generator.choice(("", letters[place] * 2, generator.choice(WORDS)))
+    return "".join(letters)
+
+
+def texts(count: int, seed: int) -> list[str]:
+    """Distinct texts, the same for the same seed."""
+    generator = random.Random(seed)
+    found: dict[str, None] = {}
+    while len(found) < count:
+        draw = generator.random()
+        text = expression(generator, generator.randint(1, 5))
+        if draw > 0.75:
+            text = "".join(generator.choice(WORDS) for _ in range(generator.randint(1, 12)))
+        elif draw > 0.5:
+            text = damaged(generator, text)
+        if len(text) <= _LONGEST or draw < 0.02:
+            found[text] = None
+    return list(found)
+
+
+def attack(found: Findings, text: str) -> None:
+    """Read one text and note what came of it."""
+    began = time.process_time()
+    try:
+        parse_loss(text)
+        found.read += 1
+    except ValueError as error:
+        found.refused[str(error).partition("; accepted")[0].rpartition(": ")[2][:40]] += 1
+    except Exception:
+        found.raised.append((text, traceback.format_exc(limit=-3)))
+    seconds = time.process_time() - began
+    found.slowest = max(found.slowest, seconds)
+    if seconds > ALLOWED:
+        found.slow.append((text, seconds))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the attack; 1 where anything was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--count", type=int, default=20_000, help="distinct texts")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    found, current = Findings(), [""]
+
+    def ended(*_: Any) -> None:
+        print(f"still unread after {ENDED} s of processor time: {current[0]!r}", file=sys.stderr)
+        sys.exit(2)
+
+    signal.signal(signal.SIGXCPU, ended)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    for text in texts(options.count, options.seed):
+        current[0] = text
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + ENDED, hard))
+        attack(found, text)
+    refused = sum(found.refused.values())
+    print(f"{options.count} texts: {found.read} read, {refused} refused; the slowest took {found.slowest:.2f} s")
+    print(f"{len(found.raised)} raised something other than ValueError, {len(found.slow)} took over {ALLOWED:g} s")
+    for text, trace in found.raised[:10]:
+        print(f"  {text!r}\n{trace}")
+    for text, seconds in found.slow[:10]:
+        print(f"  {seconds:.2f} s: {text!r}")
+    return int(bool(found.raised or found.slow))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
