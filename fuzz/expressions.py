@@ -21,7 +21,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpo_analysis.losses.parse import CONSTANTS, FUNCTIONS, parse_loss
+from gpo_analysis.losses.parse import parse_loss
+from gpo_analysis.losses.words import CONSTANTS, FUNCTIONS
 
 NUMBERS = (
     *("0", "1", "2", "3", "10", "0.5", "0.1", "1e-6", "1e6", "1e16", "1e100", "1e-100", "1e-300", "1e300", "1e400"),

@@ -19,6 +19,8 @@ PRECISION = 150
 _GUARD = 30
 #: |x| beyond which eˣ is taken as 0 or ∞: numbers of that size stand for nothing, and cost time without bound.
 _HUGE = 2.0**1000
+#: |x| beyond which tanh x, erf x and erfc x are at their ends.
+_FAR = 1e100
 _ENDS = {"tanh": (-1, 1), "erf": (-1, 1), "erfc": (2, 0)}
 
 
@@ -113,7 +115,7 @@ def monotone(name: str, x: Any, context: Any, rising: bool = True) -> Any:
     """A monotone function of a number, or of an interval from its end points."""
     if context is not INTERVALS:
         far = context.re(x)
-        if name in _ENDS and abs(far) > _HUGE:
+        if name in _ENDS and abs(far) > _FAR:
             return context.mpf(_ENDS[name][far > 0])
         return getattr(context, name)(x)
     function = getattr(_WIDE, name)

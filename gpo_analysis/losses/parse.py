@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,21 +20,19 @@ from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.compile import PROBES, evaluate_precisely
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
 from gpo_analysis.losses.spelling import proposals, respelled
+from gpo_analysis.losses.words import ABS, CONSTANTS, FUNCTIONS, HINTS, MAX, MIN, MODULES, RELU, Function, Refused
 
 MAX_LENGTH = 1000
 MAX_NODES = 300
 MAX_DEGREE = 64
 MAX_NESTED_GROWTH = 2
 MAX_CONSTANT = 1e100
-#: Alternatives of one max or min, after nested ones are joined.
-MAX_ALTERNATIVES = 8
 #: |u| beyond which e^u of a constant is not worked out: it would be beyond MAX_CONSTANT.
 MAX_EXPONENT = 231
 #: Roots up to which numbers are taken: sympy looks for exact ones.
 MAX_ROOT = 1000
 #: |u(0)| up to which e^u is taken.
 MAX_SHIFT = 1e6
-MODULES = {"np", "numpy", "jnp", "jax", "torch", "math", "F", "nn", "functional", "scipy", "special", "sp", "sympy"}
 
 
 @dataclass(frozen=True)
@@ -51,94 +48,6 @@ class _Part:
     def is_constant(self) -> bool:
         return self.value is not None
 
-
-@dataclass(frozen=True)
-class _Function:
-    """A function of the whitelist.
-
-    ``growth`` is what it does to the nesting of exponentials in its argument: exp adds one, log takes one away, a
-    bounded function (None) ends it. ``exponentiates`` says that computing it takes an exponential of the argument.
-    """
-
-    build: Callable[..., sympy.Expr]
-    growth: int | None = 0
-    exponentiates: bool = False
-    arguments: int = 1  # 0: two or more
-
-
-def _sigmoid(u: sympy.Expr) -> sympy.Expr:
-    return 1 / (1 + sympy.exp(-u))
-
-
-def _choice(kind: Any) -> Callable[..., sympy.Expr]:
-    """max or min as it is written: sympy's own comparison of the alternatives has no bound on its work."""
-
-    def build(*arguments: sympy.Expr) -> sympy.Expr:
-        flat = [part for u in arguments for part in (u.args if isinstance(u, kind) else (u,))]
-        distinct = list(dict.fromkeys(flat))
-        if len(distinct) > MAX_ALTERNATIVES:
-            raise _Refused(f"max and min of more than {MAX_ALTERNATIVES} alternatives are not taken")
-        return distinct[0] if len(distinct) == 1 else kind(*distinct, evaluate=False)
-
-    return build
-
-
-_MAX, _MIN = _Function(_choice(sympy.Max), arguments=0), _Function(_choice(sympy.Min), arguments=0)
-_ABS, _LOG = _Function(sympy.Abs), _Function(sympy.log, -1)
-_SIGMOID = _Function(_sigmoid, None, True)
-_SOFTPLUS = _Function(lambda u: sympy.log(1 + sympy.exp(u)), 0, True)
-_LOGSIGMOID = _Function(lambda u: -sympy.log(1 + sympy.exp(-u)), 0, True)
-_RELU = _Function(lambda u: _choice(sympy.Max)(sympy.S.Zero, u))
-_ATAN = _Function(sympy.atan, None)
-_LOGADDEXP = _Function(lambda u, v: sympy.log(sympy.exp(u) + sympy.exp(v)), 0, True, 2)
-FUNCTIONS: dict[str, _Function] = {
-    "exp": _Function(sympy.exp, 1, True),
-    "expm1": _Function(lambda u: sympy.exp(u) - 1, 1, True),
-    "sinh": _Function(sympy.sinh, 1, True),
-    "cosh": _Function(sympy.cosh, 1, True),
-    "log": _LOG,
-    "ln": _LOG,
-    "log2": _Function(lambda u: sympy.log(u) / sympy.log(2), -1),
-    "log10": _Function(lambda u: sympy.log(u) / sympy.log(10), -1),
-    "log1p": _Function(lambda u: sympy.log(1 + u), -1),
-    "sqrt": _Function(sympy.sqrt),
-    "square": _Function(lambda u: u**2),
-    "abs": _ABS,
-    "Abs": _ABS,
-    "fabs": _ABS,
-    "max": _MAX,
-    "Max": _MAX,
-    "maximum": _MAX,
-    "min": _MIN,
-    "Min": _MIN,
-    "minimum": _MIN,
-    "relu": _RELU,
-    "tanh": _Function(sympy.tanh, None, True),
-    "atan": _ATAN,
-    "arctan": _ATAN,
-    "erf": _Function(sympy.erf, None, True),
-    "erfc": _Function(sympy.erfc, None, True),
-    "sigmoid": _SIGMOID,
-    "sigma": _SIGMOID,
-    "expit": _SIGMOID,
-    "softplus": _SOFTPLUS,
-    "logsigmoid": _LOGSIGMOID,
-    "log_sigmoid": _LOGSIGMOID,
-    "logcosh": _Function(lambda u: sympy.log(sympy.cosh(u)), 0, True),
-    "logaddexp": _LOGADDEXP,
-}
-CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "e": sympy.E, "E": sympy.E}
-HINTS = {
-    "huber": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
-    "smooth_l1": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
-    "sign": "a loss does not jump; write abs(u) for u sign(u), tanh(u) or a sigmoid for a soft one",
-    "where": "write the branches with max, min, abs or relu: where(z > 1, 0, 1 - z) is max(0, 1 - z)",
-    "Piecewise": "write the branches with max, min, abs or relu, as in max(0, 1 - z)",
-    "sin": "periodic functions are not taken",
-    "cos": "periodic functions are not taken",
-    "tan": "periodic functions are not taken",
-    "pow": "write u**p",
-}
 
 ACCEPTED = "accepted: the symbol z, numbers, pi, e, the operators + - * / **, and the functions " + ", ".join(
     sorted(FUNCTIONS)
@@ -180,13 +89,9 @@ def parse_loss(text: str, name: str | None = None) -> MarginLoss:
         raise ValueError(f"cannot read {shown!r}: longer than {MAX_LENGTH} characters")
     try:
         expression = _read(respelled(text))
-    except _Refused as refused:
+    except Refused as refused:
         raise ValueError(f"cannot read {shown!r}: {refused}{_proposal(text)}; {ACCEPTED}") from None
     return MarginLoss(name or text.strip(), expression, reference="typed in")
-
-
-class _Refused(Exception):
-    """Why a text is not accepted; becomes a ValueError with the text and what is accepted."""
 
 
 def _proposal(text: str) -> str:
@@ -194,7 +99,7 @@ def _proposal(text: str) -> str:
     for proposed in proposals(text, {*FUNCTIONS, *CONSTANTS, *MODULES, MARGIN.name}):
         try:
             _read(proposed)
-        except _Refused:
+        except Refused:
             continue
         return f"; write {proposed}"
     return ""
@@ -206,13 +111,13 @@ def _read(text: str) -> sympy.Expr:
             warnings.simplefilter("ignore", SyntaxWarning)  # "2(z)" calls a number, it is refused below
             tree = ast.parse(text, mode="eval")
         if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
-            raise _Refused(f"it has more than {MAX_NODES} parts")
+            raise Refused(f"it has more than {MAX_NODES} parts")
         expression = _build(tree.body).expression
     except (SyntaxError, MemoryError, RecursionError, ValueError) as error:
         if "\\" in text:
-            raise _Refused("LaTeX is not taken") from None
+            raise Refused("LaTeX is not taken") from None
         spoken = isinstance(error, SyntaxError | ValueError) and str(error)
-        raise _Refused(getattr(error, "msg", str(error)) if spoken else "nested too deeply") from None
+        raise Refused(getattr(error, "msg", str(error)) if spoken else "nested too deeply") from None
     _check_values(expression)
     return expression
 
@@ -228,7 +133,7 @@ def _build(node: ast.expr) -> _Part:
         case ast.Name(id=name) if name in CONSTANTS:
             return _constant(CONSTANTS[name])
         case ast.Name(id=name):
-            raise _Refused(f"unknown name {name!r}, the margin is written z")
+            raise Refused(f"unknown name {name!r}, the margin is written z")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             part = _build(operand)
             return _Part(-part.expression, part.degree, part.growth, None if part.value is None else -part.value)
@@ -241,14 +146,14 @@ def _build(node: ast.expr) -> _Part:
         case ast.Call(func=function, args=arguments, keywords=[]) if _name(function) in FUNCTIONS:
             return _call(_name(function), [_build(argument) for argument in arguments])
         case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
-            raise _Refused(f"unknown function {name!r}" + (f": {HINTS[name]}" if name in HINTS else ""))
+            raise Refused(f"unknown function {name!r}" + (f": {HINTS[name]}" if name in HINTS else ""))
         case ast.Call(func=ast.Attribute(attr=name) as function) if _name(function) and name in HINTS:
-            raise _Refused(f"unknown function {name!r}: {HINTS[name]}")
+            raise Refused(f"unknown function {name!r}: {HINTS[name]}")
         case ast.IfExp():
-            raise _Refused("conditions are not allowed: write the branches with max, min, abs, as in max(0, 1 - z)")
+            raise Refused("conditions are not allowed: write the branches with max, min, abs, as in max(0, 1 - z)")
         case _:
             pass
-    raise _Refused(f"{_shown(node)!r} is not allowed")
+    raise Refused(f"{_shown(node)!r} is not allowed")
 
 
 def _shown(node: ast.expr) -> str:
@@ -271,7 +176,7 @@ def _name(function: ast.expr) -> str:
 
 def _number(value: float) -> sympy.Expr:
     if abs(value) > MAX_CONSTANT:  # an int of any size compares with a float
-        raise _Refused(f"the number {str(value)[:20] if value < 10**30 else 'typed'} is beyond ±{MAX_CONSTANT:g}")
+        raise Refused(f"the number {str(value)[:20] if value < 10**30 else 'typed'} is beyond ±{MAX_CONSTANT:g}")
     return sympy.Integer(value) if isinstance(value, int) else sympy.Rational(repr(value))
 
 
@@ -283,10 +188,10 @@ def _constant(expression: sympy.Expr) -> _Part:
         value = NUMBERS.nan
     shown = str(expression)[:30]
     if not NUMBERS.isfinite(value) or abs(value) > MAX_CONSTANT:
-        raise _Refused(f"the constant {shown} is not a real number within ±{MAX_CONSTANT:g}")
+        raise Refused(f"the constant {shown} is not a real number within ±{MAX_CONSTANT:g}")
     if abs(value) < 1 / MAX_CONSTANT:
         if not vanishes(expression, MARGIN):
-            raise _Refused(f"the constant {shown} is closer to 0 than {1 / MAX_CONSTANT:g}")
+            raise Refused(f"the constant {shown} is closer to 0 than {1 / MAX_CONSTANT:g}")
         return _Part(sympy.S.Zero, 0, 0, NUMBERS.mpf(0))
     return _Part(expression, 0, 0, value)
 
@@ -313,31 +218,31 @@ def _binary(operator: ast.operator, left: _Part, right: _Part) -> _Part:
             expression = left.expression * right.expression
         case _:
             if right.expression == 0:
-                raise _Refused("division by zero")
+                raise Refused("division by zero")
             expression = left.expression / right.expression
     if degree > MAX_DEGREE:
-        raise _Refused(f"powers above {MAX_DEGREE} in all are not taken")
+        raise Refused(f"powers above {MAX_DEGREE} in all are not taken")
     return _Part(expression, degree, growth) if expression.free_symbols else _constant(expression)
 
 
 def _power(base: _Part, exponent: _Part) -> _Part:
     if not exponent.is_constant:
         if not base.is_constant or base.value <= 0:
-            raise _Refused("an exponent with z in it needs a positive number as its base")
+            raise Refused("an exponent with z in it needs a positive number as its base")
         if (
             not _at_zero(exponent) * abs(NUMBERS.log(base.value)) <= MAX_EXPONENT
         ):  # sympy works out 10**(99 + z) at once
-            raise _Refused(f"the constant factor of {str(base.expression)[:20]}**(…) is beyond ±{MAX_CONSTANT:g}")
+            raise Refused(f"the constant factor of {str(base.expression)[:20]}**(…) is beyond ±{MAX_CONSTANT:g}")
         return _call("exp", [_Part(exponent.expression * sympy.log(base.expression), exponent.degree, exponent.growth)])
     size = abs(float(exponent.value))
     if size > MAX_DEGREE or base.degree * max(size, 1) > MAX_DEGREE:
-        raise _Refused(f"powers above {MAX_DEGREE} in all are not taken")
+        raise Refused(f"powers above {MAX_DEGREE} in all are not taken")
     if exponent.expression.is_Rational and exponent.expression.q > MAX_ROOT:
-        raise _Refused(f"the exponent {exponent.expression} has a denominator above {MAX_ROOT}")
+        raise Refused(f"the exponent {exponent.expression} has a denominator above {MAX_ROOT}")
     if base.is_constant and base.value == 0 and exponent.value <= 0:
-        raise _Refused("zero to a power that is not positive")
+        raise Refused("zero to a power that is not positive")
     if base.is_constant and size * abs(float(NUMBERS.log(abs(base.value) or 1))) > MAX_EXPONENT:
-        raise _Refused(f"the constant {str(base.expression)[:20]}**{exponent.expression} is beyond ±{MAX_CONSTANT:g}")
+        raise Refused(f"the constant {str(base.expression)[:20]}**{exponent.expression} is beyond ±{MAX_CONSTANT:g}")
     expression = base.expression**exponent.expression
     if not expression.free_symbols:
         return _constant(expression)
@@ -349,20 +254,20 @@ def _call(name: str, arguments: list[_Part]) -> _Part:
     if len(arguments) != function.arguments if function.arguments else len(arguments) < 2:
         wanted = f"{function.arguments} argument" if function.arguments == 1 else "two arguments"
         wanted += " or more" if not function.arguments else ""
-        raise _Refused(f"{name} takes {wanted}, got {len(arguments)}")
+        raise Refused(f"{name} takes {wanted}, got {len(arguments)}")
     growth = max(argument.growth for argument in arguments)
     if growth + function.exponentiates > MAX_NESTED_GROWTH:
-        raise _Refused(f"exponentials nested more than {MAX_NESTED_GROWTH} deep are not taken")
+        raise Refused(f"exponentials nested more than {MAX_NESTED_GROWTH} deep are not taken")
     largest = max((abs(argument.value) for argument in arguments if argument.is_constant), default=0)
     if function.exponentiates and largest > MAX_EXPONENT:
         shown = str(arguments[0].expression)[:20]
-        raise _Refused(f"the constant {name}({shown}) has an exponent above {MAX_EXPONENT}")
+        raise Refused(f"the constant {name}({shown}) has an exponent above {MAX_EXPONENT}")
     if function.exponentiates:
         for argument in arguments:
             _require_plain_exponent(argument)
-    if all(argument.is_constant for argument in arguments) and function in (_MAX, _MIN, _RELU, _ABS):
+    if all(argument.is_constant for argument in arguments) and function in (MAX, MIN, RELU, ABS):
         return _chosen(function, arguments)
-    if function in (_MAX, _MIN):
+    if function in (MAX, MIN):
         arguments = _with_one_constant(function, arguments)
     expression = function.build(*[argument.expression for argument in arguments])
     if not expression.free_symbols:
@@ -374,23 +279,23 @@ def _call(name: str, arguments: list[_Part]) -> _Part:
 def _require_plain_exponent(part: _Part) -> None:
     """Refuse e^u where u(0) is large, or where sympy would make roots and powers of numbers of e^{c log b}."""
     if not _at_zero(part) <= MAX_SHIFT:
-        raise _Refused(f"an exponent beyond ±{MAX_SHIFT:g} at z = 0 is not taken")
+        raise Refused(f"an exponent beyond ±{MAX_SHIFT:g} at z = 0 is not taken")
     for term in sympy.Add.make_args(part.expression):
         coefficient, rest = term.as_coeff_Mul()
         if isinstance(rest, sympy.log) and (coefficient.q > MAX_ROOT or abs(coefficient) > MAX_DEGREE):
-            raise _Refused(f"the factor exp({str(term)[:20]}) is not taken")
+            raise Refused(f"the factor exp({str(term)[:20]}) is not taken")
 
 
-def _chosen(function: _Function, arguments: list[_Part]) -> _Part:
+def _chosen(function: Function, arguments: list[_Part]) -> _Part:
     """max, min, relu or abs of constants, by their values."""
-    if function is _RELU:
+    if function is RELU:
         return arguments[0] if arguments[0].value > 0 else _constant(sympy.S.Zero)
-    if function is _ABS:
+    if function is ABS:
         return arguments[0] if arguments[0].value > 0 else _constant(-arguments[0].expression)
-    return (min if function is _MIN else max)(arguments, key=lambda argument: argument.value)
+    return (min if function is MIN else max)(arguments, key=lambda argument: argument.value)
 
 
-def _with_one_constant(function: _Function, arguments: list[_Part]) -> list[_Part]:
+def _with_one_constant(function: Function, arguments: list[_Part]) -> list[_Part]:
     """The constants among the alternatives of max or min replaced by the one that counts."""
     constants = [argument for argument in arguments if argument.is_constant]
     others = [argument for argument in arguments if not argument.is_constant]
@@ -400,4 +305,4 @@ def _with_one_constant(function: _Function, arguments: list[_Part]) -> list[_Par
 def _check_values(expression: sympy.Expr) -> None:
     for point in (*PROBES, 0.0, 1.0, -1.0):
         if math.isnan(evaluate_precisely(expression, MARGIN, 0, point)):
-            raise _Refused(f"it is not a finite real number at z = {point:g}")
+            raise Refused(f"it is not a finite real number at z = {point:g}")

@@ -28,7 +28,9 @@ _LARGEST, _SMALLEST = 1e308, 1e-308
 _LEAST_EXPONENT = -1080
 _AGREEMENT = 1e-17
 _HUGE = 2.0**1000
-_FAILURES = (ZeroDivisionError, ValueError, TypeError, mpmath.libmp.ComplexResult)
+#: Beyond it erfc u is e^(−u²)/(u √π) to 200 digits.
+_FAR = 1e100
+_FAILURES = (OverflowError, ZeroDivisionError, ValueError, TypeError, mpmath.libmp.ComplexResult)
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ class PreciseFunction:
         """Whether a value of 0 is no matter of digits: a constant, e^{−∞}, a product with 0, a sum of such."""
         if step.kind in ("mul", "power"):
             return bool(zeros & set(step.arguments))
-        return step.kind in ("constant", "exp") or (step.kind == "add" and set(step.arguments) <= zeros)
+        return step.kind in ("constant", "exp", "erfc", "erfc_") or (
+            step.kind == "add" and set(step.arguments) <= zeros
+        )
 
     @staticmethod
     def _computed(step: _Step, parts: list[Any], z: float, m: Any, functions: dict[str, Any]) -> Any:
@@ -182,7 +186,7 @@ def _functions(bits: int) -> dict[str, Any]:
         return m.zero if m.re(u) < -_HUGE else m.exp(u)
 
     def ended(function: Callable[[Any], Any], low: int, high: int) -> Callable[[Any], Any]:
-        return lambda u: m.mpf(high if u > 0 else low) if abs(m.re(u)) > _HUGE else function(m.mpf(u))
+        return lambda u: m.mpf(high if u > 0 else low) if abs(m.re(u)) > _FAR else function(m.mpf(u))
 
     def softplus(u: Any) -> Any:
         return m.log1p(exp(u)) if u < 0 else u + m.log1p(exp(-u))
@@ -191,7 +195,12 @@ def _functions(bits: int) -> dict[str, Any]:
         near = abs(u) < 1
         return m.log1p(m.sinh(u) ** 2) / 2 if near else abs(u) + m.log1p(exp(-2 * abs(u))) - m.log(2)
 
-    erf, erfc, tanh = ended(m.erf, -1, 1), ended(m.erfc, 2, 0), ended(m.tanh, -1, 1)
+    def erfc(u: Any) -> Any:
+        if abs(u) < _FAR:
+            return m.erfc(m.mpf(u))
+        return exp(-u * u) / (u * m.sqrt(m.pi)) if u > 0 else m.mpf(2)
+
+    erf, tanh = ended(m.erf, -1, 1), ended(m.tanh, -1, 1)
     return {
         "softplus": softplus,
         "expit": lambda u: 1 / (1 + exp(-u)),

@@ -60,6 +60,10 @@ READ = {
     "cosh(z)-sinh(z)": lambda z: mpmath.exp(-z),
     "exp(z**2)*max(0,1-z)": lambda z: mpmath.exp(z**2) * max(mpmath.mpf(0), 1 - z),
     "exp(-exp(z)*exp(z))": lambda z: mpmath.exp(-mpmath.exp(2 * z)),
+    "erfc((1e6)**(z))": lambda z: mpmath.erfc(mpmath.mpf(10) ** (6 * z)) if z < 20 else mpmath.mpf(0),
+    "logaddexp(erfc(exp(z)),exp(0.1))": lambda z: mpmath.log(
+        mpmath.exp(mpmath.erfc(mpmath.exp(z))) + mpmath.exp(mpmath.exp(mpmath.mpf("0.1")))
+    ),
     "1e99*z*1e99": lambda z: mpmath.mpf(10) ** 198 * z,
     "log(1+exp(-z))-exp(-z)": lambda z: mpmath.log1p(mpmath.exp(-z)) - mpmath.exp(-z),
     "abs(abs(abs(abs(z-8)-4)-2)-1)": lambda z: abs(abs(abs(abs(z - 8) - 4) - 2) - 1),

@@ -1,0 +1,106 @@
+"""The words of a typed loss: functions, constants, names of modules that may stand before them; hints for others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+
+#: Alternatives of one max or min, after nested ones are joined.
+MAX_ALTERNATIVES = 8
+MODULES = {"np", "numpy", "jnp", "jax", "torch", "math", "F", "nn", "functional", "scipy", "special", "sp", "sympy"}
+
+
+class Refused(Exception):
+    """Why a text is not accepted; the parser makes a ValueError of it, with the text and what is accepted."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the whitelist.
+
+    ``growth`` is what it does to the nesting of exponentials in its argument: exp adds one, log takes one away, a
+    bounded function (None) ends it. ``exponentiates`` says that computing it takes an exponential of the argument.
+    """
+
+    build: Callable[..., sympy.Expr]
+    growth: int | None = 0
+    exponentiates: bool = False
+    arguments: int = 1  # 0: two or more
+
+
+def _sigmoid(u: sympy.Expr) -> sympy.Expr:
+    return 1 / (1 + sympy.exp(-u))
+
+
+def _choice(kind: Any) -> Callable[..., sympy.Expr]:
+    """max or min as it is written: sympy's own comparison of the alternatives has no bound on its work."""
+
+    def build(*arguments: sympy.Expr) -> sympy.Expr:
+        flat = [part for u in arguments for part in (u.args if isinstance(u, kind) else (u,))]
+        distinct = list(dict.fromkeys(flat))
+        if len(distinct) > MAX_ALTERNATIVES:
+            raise Refused(f"max and min of more than {MAX_ALTERNATIVES} alternatives are not taken")
+        return distinct[0] if len(distinct) == 1 else kind(*distinct, evaluate=False)
+
+    return build
+
+
+MAX, MIN = Function(_choice(sympy.Max), arguments=0), Function(_choice(sympy.Min), arguments=0)
+ABS, _LOG = Function(sympy.Abs), Function(sympy.log, -1)
+_SIGMOID = Function(_sigmoid, None, True)
+_SOFTPLUS = Function(lambda u: sympy.log(1 + sympy.exp(u)), 0, True)
+_LOGSIGMOID = Function(lambda u: -sympy.log(1 + sympy.exp(-u)), 0, True)
+RELU = Function(lambda u: _choice(sympy.Max)(sympy.S.Zero, u))
+_ATAN = Function(sympy.atan, None)
+_LOGADDEXP = Function(lambda u, v: sympy.log(sympy.exp(u) + sympy.exp(v)), 0, True, 2)
+FUNCTIONS: dict[str, Function] = {
+    "exp": Function(sympy.exp, 1, True),
+    "expm1": Function(lambda u: sympy.exp(u) - 1, 1, True),
+    "sinh": Function(sympy.sinh, 1, True),
+    "cosh": Function(sympy.cosh, 1, True),
+    "log": _LOG,
+    "ln": _LOG,
+    "log2": Function(lambda u: sympy.log(u) / sympy.log(2), -1),
+    "log10": Function(lambda u: sympy.log(u) / sympy.log(10), -1),
+    "log1p": Function(lambda u: sympy.log(1 + u), -1),
+    "sqrt": Function(sympy.sqrt),
+    "square": Function(lambda u: u**2),
+    "abs": ABS,
+    "Abs": ABS,
+    "fabs": ABS,
+    "max": MAX,
+    "Max": MAX,
+    "maximum": MAX,
+    "min": MIN,
+    "Min": MIN,
+    "minimum": MIN,
+    "relu": RELU,
+    "tanh": Function(sympy.tanh, None, True),
+    "atan": _ATAN,
+    "arctan": _ATAN,
+    "erf": Function(sympy.erf, None, True),
+    "erfc": Function(sympy.erfc, None, True),
+    "sigmoid": _SIGMOID,
+    "sigma": _SIGMOID,
+    "expit": _SIGMOID,
+    "softplus": _SOFTPLUS,
+    "logsigmoid": _LOGSIGMOID,
+    "log_sigmoid": _LOGSIGMOID,
+    "logcosh": Function(lambda u: sympy.log(sympy.cosh(u)), 0, True),
+    "logaddexp": _LOGADDEXP,
+}
+CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "e": sympy.E, "E": sympy.E}
+HINTS = {
+    "huber": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
+    "smooth_l1": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
+    "sign": "a loss does not jump; write abs(u) for u sign(u), tanh(u) or a sigmoid for a soft one",
+    "where": "write the branches with max, min, abs or relu: where(z > 1, 0, 1 - z) is max(0, 1 - z)",
+    "Piecewise": "write the branches with max, min, abs or relu, as in max(0, 1 - z)",
+    "sin": "periodic functions are not taken",
+    "cos": "periodic functions are not taken",
+    "tan": "periodic functions are not taken",
+    "pow": "write u**p",
+}
