@@ -84,7 +84,8 @@ def write_report(records: Path, drawings: Path, out: Path, results: Path | None 
     rows = [row for section in sections for row in (*section.rows, *(section.kept.rows if section.kept else ()))]
     below = Path(os.path.relpath(drawings, out)).as_posix()
     markdown = to_markdown(sections, below, damage_of_catalogue(records))
-    remove_stale(out)
+    for folder in (out, drawings, drawings / COMMITTED):
+        remove_stale(folder)
     write_whole(out / "report.json", (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode(), out)
     write_whole(out / "report.md", markdown.encode(), out)
     write_whole(out / "report.html", to_html(markdown, pictures(sections, below)).encode(), out)

@@ -168,3 +168,12 @@ def test_a_link_to_what_is_no_picture_of_the_report_stays_text(tmp_path: Path) -
     page = to_html("![what *it* shows](secret.png) ![fig](a.png)", {"a.png": b"picture"})
     assert embedded(page) == [b"picture"]
     assert "what *it* shows" in page
+
+
+def test_the_report_clears_away_what_a_killed_drawing_left(tmp_path: Path) -> None:
+    draw(written(tmp_path / "records", 1), tmp_path / "figures")
+    left = tmp_path / "figures" / ".tmp" / "left"
+    left.mkdir()
+    (left / "fig.png").write_bytes(PNG)
+    report_on(tmp_path / "records", tmp_path)
+    assert not left.exists()
