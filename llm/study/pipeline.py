@@ -124,7 +124,9 @@ def run_study(
     if source is not None and not source.is_dir():
         raise FileNotFoundError(f"data {source} does not exist; give a folder with train.jsonl or train.jsonl.gz")
     where = this_rank(chosen.device)
-    setting = Setting(chosen, Path(out), source, progress)
+    # of several GPUs each process has its own
+    here = chosen if where.world == 1 else dataclasses.replace(chosen, device=str(where.device))
+    setting = Setting(here, Path(out), source, progress)
     setting.folder.mkdir(parents=True, exist_ok=True)
     run = _Run(setting, where, say, {})
     made: dict[str, Any] = {}

@@ -19,6 +19,7 @@ import numpy as np
 from llm.data.splits import PARTS, WORLD, Splits, as_labelled, as_pairs, read_splits, world_splits
 from llm.data.types import Pair, Reward, write_pairs
 from llm.data.world import vocabulary
+from llm.devices import this_rank
 from llm.evaluation.evaluate import EvaluationSet, HeldOutPairs, best_of_n_table, prepare
 from llm.evaluation.policies import evaluate_policies
 from llm.policy.batches import TokenizedPairs
@@ -62,6 +63,12 @@ class Setting:
     folder: Path
     data: Path | None = None
     progress: bool = False
+
+    @property
+    def processes(self) -> int:
+        """How many processes of our own work side by side: on a GPU, and where a launcher started several, none."""
+        where = this_rank(self.config.device)
+        return self.config.workers if where.world == 1 and where.device.type == "cpu" else 1
 
     @property
     def longest(self) -> int:
@@ -303,7 +310,7 @@ def train_policies(setting: Setting, reference: Policy, pairs: Sequence[Pair]) -
     table = reference_logprobs(reference.model, rows, cache=setting.folder / "reference", dtype=training.dtype)
     result = train_sweep(
         starting_model(setting, reference), grid_cells(config.grid), rows, table, training,
-        folder=setting.folder / "sweep", device=config.device, stack_size=config.stack, processes=config.workers,
+        folder=setting.folder / "sweep", device=config.device, stack_size=config.stack, processes=setting.processes,
         arms=config.grid.arms(len(kept)), progress=setting.progress,
     )  # fmt: skip
     stopped = [f"{cell.name}: {s}" for cell, s in zip(result.cells, result.statuses, strict=True) if s != "finished"]
@@ -319,6 +326,6 @@ def evaluate_sweep(
     found = evaluate_policies(
         policies, starting_model(setting, reference), against, key, folder=setting.folder / "evaluations",
         device=config.device, last_step=config.training.steps,
-        processes=config.workers if config.device == "cpu" else 1, progress=setting.progress,
+        processes=setting.processes, progress=setting.progress,
     )  # fmt: skip
     return Outcome(found, f"{len(found)} policies evaluated")

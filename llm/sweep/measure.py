@@ -118,7 +118,7 @@ def planned_size(
     workers : int
         Processes that share the stacks.
     """
-    key = stage_key(inputs.config.decisive(), cells=[cell.key for cell in cells])
+    key = stage_key({"cells": [cell.key for cell in cells]}, first=inputs.key(cells[:1]))
     plan = read_document(root / PLAN)
     if plan is not None and plan["key"] == key and stack_size in (None, plan["stack_size"]):
         return int(plan["stack_size"])

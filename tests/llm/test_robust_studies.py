@@ -150,6 +150,21 @@ def test_one_run_a_folder(copy: Path, capsys: pytest.CaptureFixture[str]) -> Non
     run(copy)
 
 
+def test_launched_processes_share_a_study(tmp_path: Path) -> None:
+    """Two ranks, with a preset's two workers: the table is that of one process."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    options = ["-m", "llm", "run", "--preset", "tiny"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for words in ([*launch, *options, "--workers", "2", "--out", "two"], [*options, "--out", "one"]):
+        done = subprocess.run(
+            [sys.executable, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("sweep: 6 cells in 3 stacks, 3 stacks were missing") == 1
+    for mine, theirs in zip(tables(tmp_path / "two")[:2], tables(tmp_path / "one")[:2], strict=True):
+        pd.testing.assert_frame_equal(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
 SCRIPT = """
 import dataclasses, sys
 from tests.llm.test_robust_studies import SMALL, run_study
