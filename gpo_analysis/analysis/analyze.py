@@ -64,8 +64,8 @@ class LossAnalysis:
         Where f″ < 0, and the kinks at which the slope falls.
     convexity_proof, calibration_proof : str
         Why, in words.
-    is_calibrated : bool
-        Classification calibration (Bartlett, Jordan and McAuliffe 2006).
+    is_calibrated : bool or None
+        Classification calibration (Bartlett, Jordan and McAuliffe 2006); None where it is not decided.
     taylor_radius : sympy.Expr
         The largest r such that the series at 0 equals f on \\|z\\| < r.
     kinks : tuple of sympy.Expr
@@ -91,7 +91,7 @@ class LossAnalysis:
     is_convex: bool | None
     nonconvex_region: sympy.Set | None
     convexity_proof: str
-    is_calibrated: bool
+    is_calibrated: bool | None
     calibration_proof: str
     taylor_radius: sympy.Expr
     kinks: tuple[sympy.Expr, ...]

@@ -1,36 +1,210 @@
-"""Closed forms of what a loss is minimised to: the link z*(η), the Bayes risk, the conjugate.
+"""Closed forms of what a loss is minimised to: the link z*(η) and the Bayes risk H(η).
 
-On each smooth piece the stationarity condition is turned into a polynomial in z or in t = e^{cz} where that is
-possible, and solved; elsewhere sympy's ``solve`` gets a second. A candidate is returned only if it agrees with the
-numerical minimiser to nine digits wherever it was tried: a closed form that holds on a part of the range only is not
-passed off as the whole.
+The slope of the risk η f(z) + (1 − η) f(−z) is −D(z) (η − E(z)) with
+
+    D(z) = −f′(z) − f′(−z),    E(z) = f′(−z)/(f′(z) + f′(−z)).
+
+For convex f it rises in z; for other f it changes its sign but once where D > 0 and E rises, which is decided by the
+signs of D and E′ on every piece. Then z* = E⁻¹(η), piece by piece: between the values that E takes at two neighbouring
+breakpoints one equation holds, at a kink z* stays put, and beyond E(∞) it is infinite. Each closed form comes with that
+range, and is held against the equation there, in 45 digits; without a proof of the one minimum there is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import pairwise
 
-import numpy as np
 import sympy
-from numpy.typing import NDArray
 
-from gpo_analysis.analysis.margin import optimal_margin, risk_at
-from gpo_analysis.analysis.minimise import is_affine
-from gpo_analysis.calculus.arithmetic import number
-from gpo_analysis.calculus.bounded import bounded
-from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
+from gpo_analysis.analysis.algebra import agree, length, short_forms, solutions, value_of
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.budget import simplified
+from gpo_analysis.calculus.limits import value_at
+from gpo_analysis.calculus.exponentials import exponential_form
 from gpo_analysis.calculus.pieces import Piece
+from gpo_analysis.calculus.signs import signs_on, sort_numbers
+from gpo_analysis.calculus.limits import limit_at_infinity
+from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
-from gpo_analysis.losses.shape import pieces, tails
+from gpo_analysis.losses.shape import convexity, pieces, tails
 
 ETA = sympy.Symbol("eta", real=True)
 """η, the probability that the first response is preferred."""
 
-_SECONDS = 1.5
-_TRIED = np.array([0.51, 0.55, 0.62, 0.7, 0.78, 0.85, 0.9123, 0.96, 0.99, 0.9991])
 _HALF = sympy.Rational(1, 2)
+_SHARES = tuple(sympy.Rational(k, 1000) for k in (3, 101, 229, 371, 503, 631, 773, 897, 997))
+
+
+@dataclass(frozen=True)
+class Branch:
+    """z*(η) = ``form`` from where the branch before it ends (η = ½ for the first) up to η = ``until``."""
+
+    form: sympy.Expr
+    until: sympy.Expr
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """f′(z) and f′(−z) for ``low`` < z < ``high`` without a kink of either."""
+
+    low: sympy.Expr
+    high: sympy.Expr
+    ahead: Piece
+    mirror: Piece
+    slope: sympy.Expr
+    mirrored: sympy.Expr
+
+
+def _stretches(loss: MarginLoss) -> list[_Stretch]:
+    """z > 0, cut at the kinks of f(z) and of f(−z)."""
+    z = loss.symbol
+    places = [abs(part.lower) for part in pieces(loss)[1:]]
+    marks = [sympy.S.Zero, *sort_numbers([x for x in places if number(x) > 0]), sympy.oo]
+    found = []
+    for low, high in pairwise(marks):
+        inside = number(Piece(low, high, sympy.S.Zero).inner_point())
+        ahead, mirror = _piece_around(loss, inside), _piece_around(loss, -inside)
+        reflected = mirror.expression.diff(z).subs(z, -z)
+        found.append(_Stretch(low, high, ahead, mirror, ahead.expression.diff(z), reflected))
+    return found
+
+
+def _piece_around(loss: MarginLoss, x: object) -> Piece:
+    return next(part for part in pieces(loss) if number(part.lower) <= x <= number(part.upper))
+
+
+@lru_cache(maxsize=512)
+def has_one_minimum(loss: MarginLoss) -> bool:
+    """Whether it is proved that for η > ½ the slope of the risk, on z > 0, falls first and then rises, once.
+
+    Convex f, and those with D > 0 and E not falling: then all minimisers form one interval, for every η.
+    """
+    if convexity(loss).is_convex:
+        return True
+    z, reached = loss.symbol, NUMBERS.mpf("0.5")
+    for part in _stretches(loss):
+        total = part.slope + part.mirrored
+        if not _has_signs(total, z, part, {-1}):
+            return False
+        bend = part.mirrored.diff(z) * total - part.mirrored * total.diff(z)
+        if not vanishes(bend, z, part.low, part.high) and not _has_signs(bend, z, part, {0, 1}):
+            return False
+        # and E does not jump down at a kink
+        start = _threshold(part, z, part.low, 1)
+        end = _threshold(part, z, part.high, -1)
+        if start is None or end is None or number(start) < reached - NUMBERS.mpf(10) ** -30:
+            return False
+        reached = number(end)
+    return True
+
+
+def _has_signs(expression: sympy.Expr, z: sympy.Symbol, part: _Stretch, allowed: set[int]) -> bool:
+    found = signs_on(expression, z, part.low, part.high)
+    return found is not None and found.proved and set(found.signs) <= allowed
+
+
+def _threshold(part: _Stretch, z: sympy.Symbol, point: sympy.Expr, side: int) -> sympy.Expr | None:
+    """E at an end of a stretch: the η beyond which z* lies further out; oo where none does, None if not known."""
+    if point == sympy.oo:
+        return _threshold_at_infinity(part, z)
+    a, b = (value_at(slope, z, point, side) for slope in (part.slope, part.mirrored))
+    if sympy.nan in (a, b):
+        return None
+    total = a + b
+    if number(total) >= 0 or vanishes(total, z):
+        return sympy.oo if number(b) < 0 or number(a) > 0 else None
+    return simplified(b / total)
+
+
+def _threshold_at_infinity(part: _Stretch, z: sympy.Symbol) -> sympy.Expr | None:
+    limits = [limit_at_infinity(slope, z, 1) for slope in (part.slope, part.mirrored)]
+    total = limits[0] + limits[1]
+    if all(x.is_finite for x in limits) and number(total) < -(NUMBERS.mpf(10) ** -30):
+        return simplified(limits[1] / total)
+    if limits[0] is not sympy.nan and number(limits[0]) > 0 and number(limits[1]) <= 0 and limits[1].is_finite:
+        return sympy.oo
+    limit = limit_at_infinity(part.mirrored / (part.slope + part.mirrored), z, 1)
+    return None if limit is sympy.nan else sympy.oo if limit == -sympy.oo else limit
+
+
+@lru_cache(maxsize=512)
+def link_branches(loss: MarginLoss) -> tuple[Branch, ...] | None:
+    """z*(η) for ½ < η < 1 of a loss that falls at 0, piece by piece; None where a piece has no closed form."""
+    if not has_one_minimum(loss):
+        return None
+    z = loss.symbol
+    parts = _stretches(loss)
+    branches: list[Branch] = []
+    reached: sympy.Expr = _HALF
+    for part in parts:
+        start = _threshold(part, z, part.low, 1)
+        end = _threshold(part, z, part.high, -1)
+        if start is None or end is None:
+            return None
+        if number(start) > number(reached):  # a kink: z* stays there
+            branches.append(Branch(part.low, start))
+        if number(start) >= 1:
+            return _merged(branches)
+        reached = end if number(end) > number(start) else start
+        if number(end) > number(start):
+            form = _solution(part, z, start, end)
+            if form is None:
+                return None
+            branches.append(Branch(form, end))
+        if number(reached) >= 1:
+            return _merged(branches)
+    return _merged([*branches, Branch(sympy.oo, sympy.S.One)])
+
+
+def _merged(branches: list[Branch]) -> tuple[Branch, ...]:
+    merged: list[Branch] = []
+    for branch in branches:
+        if merged and merged[-1].form == branch.form:
+            merged[-1] = branch
+        else:
+            merged.append(branch)
+    return tuple(merged)
+
+
+def _solution(part: _Stretch, z: sympy.Symbol, start: sympy.Expr, end: sympy.Expr) -> sympy.Expr | None:
+    """The z in a stretch with η f′(z) = (1 − η) f′(−z), for E(low) < η < E(high)."""
+    points = points_between(start, sympy.S.One if number(end) > 1 else end)
+    equation = ETA * part.slope - (1 - ETA) * part.mirrored
+    low, high = number(part.low), number(part.high)
+    for candidate in sorted(solutions(equation, z), key=length):
+        for point in points:
+            place = value_of(candidate, {ETA: point})
+            if not low < place < high or not _is_zero_at(part, z, point, candidate):
+                break
+        else:
+            return candidate
+    return None
+
+
+def _is_zero_at(part: _Stretch, z: sympy.Symbol, eta: sympy.Expr, candidate: sympy.Expr) -> bool:
+    a, b = (value_of(slope.subs(z, candidate), {ETA: eta}) for slope in (part.slope, part.mirrored))
+    p, q = number(eta), number(1 - eta)
+    return bool(abs(p * a - q * b) <= NUMBERS.mpf(10) ** -25 * (abs(p * a) + abs(q * b)))
+
+
+def points_between(low: sympy.Expr, high: sympy.Expr) -> list[sympy.Rational]:
+    """Nine rational numbers between two constants."""
+    a, b = (sympy.Rational(NUMBERS.nstr(number(x), 30)) for x in (low, high))
+    return [a + (b - a) * share for share in _SHARES]
+
+
+def _falls_at_zero(loss: MarginLoss) -> int | None:
+    """+1 where f falls at 0 on the whole (f′(0−) + f′(0+) < 0), −1 where it rises, 0 where neither; None unknown."""
+    z = loss.symbol
+    first = _stretches(loss)[0]
+    total = value_at(first.slope, z, sympy.S.Zero, 1) + value_at(first.mirrored, z, sympy.S.Zero, 1)
+    if total is sympy.nan or NUMBERS.isnan(number(total)):
+        return None
+    size = number(total)
+    return 0 if abs(size) < NUMBERS.mpf(10) ** -40 else 1 if size < 0 else -1
 
 
 @lru_cache(maxsize=512)
@@ -43,124 +217,61 @@ def closed_link(loss: MarginLoss) -> sympy.Expr | None:
     >>> closed_link(get_loss("logistic")), closed_link(get_loss("ipo")), closed_link(get_loss("slic"))
     (log(eta/(1 - eta)), 2*eta - 1, sign(2*eta - 1))
     """
-    truth = optimal_margin(loss, _TRIED)
-    mirrored = optimal_margin(loss, 1 - _TRIED)
-    if not np.allclose(truth, -mirrored, rtol=1e-9, atol=1e-12):
+    if not convexity(loss).is_convex and not has_one_minimum(loss):
         return None
-    if not np.any(np.isfinite(truth)):
-        if not np.all(truth == truth[0]):
-            return None
-        end = sympy.oo if truth[0] > 0 else -sympy.oo
-        at_half = sympy.oo if np.isinf(float(optimal_margin(loss, 0.5))) else sympy.S.Zero
-        return sympy.Piecewise((end, ETA > _HALF), (at_half, sympy.Eq(ETA, _HALF)), (-end, True))
-    finite = np.isfinite(truth)
-    for candidate in _link_candidates(loss):
-        if not _agrees(candidate, ETA, _TRIED[finite], truth[finite]):
-            continue
-        whole = _on_both_sides(candidate, 1 - _TRIED[finite], mirrored[finite])
-        return whole if finite.all() else _with_ends(loss, whole, truth)
-    return None
-
-
-def _link_candidates(loss: MarginLoss) -> list[sympy.Expr]:
-    """Solutions of η f′(z) = (1 − η) f′(−z) on every pair of pieces, then the kinks."""
-    z, found = loss.symbol, []
-    for part in pieces(loss):
-        for mirror in pieces(loss):
-            low, high = max(number(part.lower), -number(mirror.upper)), min(number(part.upper), -number(mirror.lower))
-            if not max(low, 0) < high:
-                continue
-            reflected = mirror.expression.diff(z).subs(z, -z)
-            found += _solutions(ETA * part.expression.diff(z) - (1 - ETA) * reflected, z, ETA)
-    places = {abs(part.lower) for part in pieces(loss)[1:]}
-    return list(dict.fromkeys([sympy.S.Zero, *found, *sorted(places, key=number)]))
-
-
-def _solutions(equation: sympy.Expr, z: sympy.Symbol, parameter: sympy.Symbol) -> list[sympy.Expr]:
-    """Expressions for z, not yet checked, that may solve equation = 0."""
-    if z not in equation.free_symbols:
-        return []
-    found = bounded(lambda: _by_polynomial(equation, z), _SECONDS, None)
-    if found is not None:
-        return found
-    if equation.has(sympy.erf, sympy.erfc) or sympy.count_ops(equation) > 60 or is_unwieldy(equation):
-        return []
-    solved: list[sympy.Expr] = bounded(lambda: list(sympy.solve(equation, z)), _SECONDS, [])
-    return [x for x in solved if x.free_symbols <= {parameter}]
-
-
-def _by_polynomial(equation: sympy.Expr, z: sympy.Symbol) -> list[sympy.Expr] | None:
-    """Roots of factors of degree one or two, or with two terms, in z or in t = e^{cz}; None where it is neither."""
-    equation = exponential_form(equation)
-    base = exponential_base(equation, z)
-    t = sympy.Dummy("t", positive=True)
-    changed = equation if base is None else with_exponential(equation, z, base, t)
-    unknown = z if base is None else t
-    numerator = sympy.fraction(sympy.together(changed))[0]
-    if (base is not None and z in numerator.free_symbols) or not numerator.is_polynomial(unknown):
+    falls = _falls_at_zero(loss)
+    if falls is None:
         return None
-    roots: list[sympy.Expr] = []
-    for factor, _ in sympy.factor_list(numerator, unknown)[1]:
-        polynomial = sympy.Poly(factor, unknown)
-        terms = polynomial.terms()
-        if len(terms) == 2 and terms[1][0][0] == 0:  # a xⁿ + b
-            power, ratio = terms[0][0][0], _fraction(-terms[1][1] / terms[0][1])
-            if base is not None:
-                roots.append(sympy.log(ratio) / (power * base))
-            elif power % 2:
-                roots.append(sympy.sign(ratio) * sympy.Abs(ratio) ** sympy.Rational(1, power) if power > 1 else ratio)
-            else:
-                roots += [ratio ** sympy.Rational(1, power), -(ratio ** sympy.Rational(1, power))]
-        elif polynomial.degree() == 2:
-            solutions = [sympy.simplify(root) for root in sympy.roots(polynomial)]
-            roots += solutions if base is None else [sympy.log(root) / base for root in solutions]
-    return [sympy.expand(root) if root.is_polynomial() else root for root in roots]
+    if falls == 0:  # convex: at 0 the risk's slopes are those of f + f(−z), whatever η
+        return sympy.S.Zero if convexity(loss).is_convex else None
+    if falls < 0:
+        reflected = closed_link(_reflected(loss))
+        return None if reflected is None else _negated(reflected)
+    branches = link_branches(loss)
+    return None if branches is None else _both_sides(branches, sign=-1)
 
 
-def _fraction(expression: sympy.Expr) -> sympy.Expr:
-    """n/d with d > 0 half-way, as people write it: η/(1 − η), not −η/(η − 1)."""
-    numerator, denominator = sympy.fraction(sympy.factor(sympy.together(expression)))
-    middle = {symbol: sympy.Rational(5, 8) for symbol in denominator.free_symbols}
-    if number(denominator.subs(middle)) < 0:
-        numerator, denominator = -numerator, -denominator
-    return sympy.expand(numerator) / sympy.expand(denominator)
+def _reflected(loss: MarginLoss) -> MarginLoss:
+    z = loss.symbol
+    return MarginLoss(loss.name, loss.expression.subs(z, -z))
 
 
-def _agrees(
-    expression: sympy.Expr, symbol: sympy.Symbol, points: NDArray[np.float64], truth: NDArray[np.float64]
-) -> bool:
-    """The expression has these values at these points, to nine digits."""
-    for point, wanted in zip(points, truth, strict=True):
-        try:
-            value = complex(sympy.N(expression.subs(symbol, sympy.Rational(float(point))), 20))
-        except (TypeError, ValueError):
-            return False
-        if not abs(value - wanted) <= 1e-9 * (1e-3 + abs(wanted)):
-            return False
-    return True
+def _negated(link: sympy.Expr) -> sympy.Expr:
+    if isinstance(link, sympy.Piecewise):
+        return sympy.Piecewise(*[(-form, condition) for form, condition in link.args])
+    return sympy.expand(-link) if link.is_polynomial() else -link
 
 
-def _on_both_sides(candidate: sympy.Expr, points: NDArray[np.float64], truth: NDArray[np.float64]) -> sympy.Expr:
-    """A form found for η > ½, extended to η < ½ by z*(1 − η) = −z*(η)."""
-    if _agrees(candidate, ETA, points, truth):
-        return candidate
-    if ETA not in candidate.free_symbols:
-        return candidate * sympy.sign(2 * ETA - 1)
-    flipped = -candidate.subs(ETA, 1 - ETA)
-    return sympy.Piecewise((candidate, ETA > _HALF), (flipped, ETA < _HALF), (0, True))
+def _both_sides(branches: tuple[Branch, ...], sign: int) -> sympy.Expr:
+    """A function of η on (½, 1) continued by g(1 − η) = ``sign`` g(η) to (0, 1)."""
+    first, outer = branches[0], branches[1:]
+    mirrored = [sign * branch.form.subs(ETA, 1 - ETA) for branch in branches]
+    if first.form == sympy.oo:
+        inner = [(sympy.oo, ETA > _HALF), (sympy.S.Zero, sympy.Eq(ETA, _HALF)), (-sympy.oo, sympy.true)]
+        return sympy.Piecewise(*inner)
+    whole = _continued(first, mirrored[0], sign)
+    if whole is not None and not outer:
+        return whole
+    cases: list[tuple[sympy.Expr, object]] = []
+    for k in reversed(range(1, len(branches))):
+        edge, form = branches[k - 1].until, branches[k].form
+        # where z* becomes infinite it is so at the edge itself: there the risk falls for ever
+        above, below = (sympy.Ge, sympy.Le) if form == sympy.oo else (sympy.Gt, sympy.Lt)
+        cases += [(form, above(ETA, edge)), (mirrored[k], below(ETA, 1 - edge))]
+    if whole is not None:
+        return sympy.Piecewise(*cases, (whole, True))
+    if sign > 0:
+        return sympy.Piecewise(*cases, (first.form, ETA >= _HALF), (sympy.expand(mirrored[0]), True))
+    middle = (sympy.S.Zero, True)
+    return sympy.Piecewise(*cases, (first.form, ETA > _HALF), (mirrored[0], ETA < _HALF), middle)
 
 
-def _with_ends(loss: MarginLoss, inner: sympy.Expr, truth: NDArray[np.float64]) -> sympy.Expr | None:
-    """Where the slope at infinity changes its sign, the margin goes to ±∞: η f′(∞) = (1 − η) f′(−∞)."""
-    both = tails(loss)
-    left, right = both.left.slope, both.right.slope
-    if not (left.is_finite and right.is_finite) or left + right == 0:
-        return None
-    edge = sympy.simplify(left / (left + right))
-    expected = np.where(float(edge) <= _TRIED, np.inf, 0.0)
-    if not np.array_equal(np.isinf(truth), np.isinf(expected)):
-        return None
-    return sympy.Piecewise((sympy.oo, sympy.Ge(ETA, edge)), (-sympy.oo, sympy.Le(ETA, 1 - edge)), (inner, True))
+def _continued(first: Branch, mirrored: sympy.Expr, sign: int) -> sympy.Expr | None:
+    """One expression on both sides of ½, where the first branch is one there."""
+    if ETA not in first.form.free_symbols:
+        return first.form if sign > 0 or first.form == 0 else first.form * sympy.sign(2 * ETA - 1)
+    until = sympy.S.One if number(first.until) > 1 else first.until
+    return first.form if agree(first.form, mirrored, ETA, points_between(1 - until, _HALF)) else None
 
 
 @lru_cache(maxsize=512)
@@ -173,180 +284,54 @@ def closed_bayes_risk(loss: MarginLoss) -> sympy.Expr | None:
     >>> closed_bayes_risk(get_loss("savage"))
     -eta**2 + eta
     """
-    link = closed_link(loss)
-    points = np.concatenate([_TRIED, 1 - _TRIED])
-    z = optimal_margin(loss, points)
-    truth = risk_at(loss, points, 1 - points, z)
-    if link is None or not np.all(np.isfinite(truth)):
+    if not convexity(loss).is_convex and not has_one_minimum(loss):
         return None
-    if np.all(np.isinf(z)):
-        both = tails(loss)
-        low, high = sorted((both.left.limit, both.right.limit), key=number)
-        form: sympy.Expr = sympy.expand(sympy.Min(ETA, 1 - ETA) * (high - low) + low)
-        return form if _agrees(form, ETA, points, truth) else None
-    if isinstance(link, sympy.Piecewise) and not np.all(np.isfinite(z)):
+    falls = _falls_at_zero(loss)
+    if falls is None or (falls == 0 and not convexity(loss).is_convex):
         return None
-    return bounded(lambda: _risk_form(loss, link, points, truth), 2 * _SECONDS, None)
+    if falls < 0:
+        return closed_bayes_risk(_reflected(loss))
+    branches = (Branch(sympy.S.Zero, sympy.S.One),) if falls == 0 else link_branches(loss)
+    if branches is None:
+        return None
+    risks: list[Branch] = []
+    start: sympy.Expr = _HALF
+    for branch in branches:
+        form = _risk_form(loss, branch, start)
+        if form is None:
+            return None
+        risks.append(Branch(form, branch.until))
+        start = branch.until
+    return _both_sides(_merged(risks), sign=1)
 
 
-def _risk_form(
-    loss: MarginLoss, link: sympy.Expr, points: NDArray[np.float64], truth: NDArray[np.float64]
-) -> sympy.Expr | None:
-    """η f(z*) + (1 − η) f(−z*) on the pieces that hold ±z* for η > ½, in the shortest form that agrees."""
+def _risk_form(loss: MarginLoss, branch: Branch, start: sympy.Expr) -> sympy.Expr | None:
+    """η f(z*) + (1 − η) f(−z*) on the pieces that hold ±z*, in the shortest form."""
     z = loss.symbol
-    upper = link.args[0][0] if isinstance(link, sympy.Piecewise) else link.subs(sympy.sign(2 * ETA - 1), 1)
-    at = number(upper.subs(ETA, sympy.Rational(7, 10)))
+    if branch.form == sympy.oo:
+        both = tails(loss)
+        limits = both.right.limit, both.left.limit
+        if not all(limit.is_finite for limit in limits) or start != _HALF:
+            return None  # unbounded below, but not where the slope at infinity is 0
+        return sympy.expand(ETA * limits[0] + (1 - ETA) * limits[1])
+    points = points_between(start, sympy.S.One if number(branch.until) > 1 else branch.until)
+    at = value_of(branch.form, {ETA: points[4]})
     f, mirrored = (exponential_form(_piece_around(loss, x).expression) for x in (at, -at))
     # with η and 1 − η as two positive symbols, powers of η/(1 − η) come apart
     p, q = sympy.symbols("p q", positive=True)
-    split = upper.subs(1 - ETA, q).subs(ETA, p)
-    plain = p * f.subs(z, split) + q * mirrored.subs(z, -split)
-    forms = [form.subs({p: ETA, q: 1 - ETA}) for form in short_forms(plain, {p: 0.625, q: 0.375}, {p + q: sympy.S.One})]
-    forms.append(plain.subs({p: ETA, q: 1 - ETA}))
-    forms += short_forms(forms[-1], {ETA: 0.625}, {})
-    forms.sort(key=_length)
-    half = _TRIED.size
-    for form in forms:
-        if _agrees(form, ETA, points, truth):
-            return form
-    for form in forms:
-        if _agrees(form, ETA, points[:half], truth[:half]):
-            return sympy.Piecewise((form, ETA >= _HALF), (sympy.expand(form.subs(ETA, 1 - ETA)), True))
-    return None
+    split = branch.form.subs(1 - ETA, q).subs(ETA, p)
+    whole = p * f.subs(z, split) + q * mirrored.subs(z, -split)
+    back = {p: ETA, q: 1 - ETA}
+    sample = {p: float(points[4]), q: float(1 - points[4])}
+    forms = [form.subs(back) for form in short_forms(whole, sample, {p + q: sympy.S.One})]
+    forms.append(whole.subs(back))
+    forms += short_forms(forms[-1], {ETA: float(points[4])}, {})
+    return shortest(forms, whole.subs(back), ETA, points)
 
 
-def _piece_around(loss: MarginLoss, x: Any) -> Piece:
-    return next(part for part in pieces(loss) if number(part.lower) <= x <= number(part.upper))
-
-
-def _length(form: sympy.Expr) -> tuple[int, str]:
-    return int(sympy.count_ops(form)), str(form)
-
-
-def short_forms(
-    expression: sympy.Expr, sample: dict[sympy.Symbol, float], identities: dict[sympy.Expr, sympy.Expr]
-) -> list[sympy.Expr]:
-    """Ways to write an expression: logarithms taken apart and collected, simplified, factored, multiplied out.
-
-    ``sample`` is a point at which every logarithm's argument is positive, which decides how signs are drawn out;
-    ``identities`` (p + q = 1) are applied inside the logarithms and to the result.
-    """
-
-    def apart(inner: sympy.Expr) -> sympy.Expr:
-        reduced = sympy.factor(sympy.together(sympy.powsimp(inner))).subs(identities)
-        return _log_apart(reduced, sample)
-
-    split = sympy.expand(expression.replace(sympy.log, apart))
-    gathered = sympy.collect(split, sorted(split.atoms(sympy.log), key=str), sympy.factor).subs(identities)
-    forms = [split.subs(identities), gathered]
-    if not expression.has(sympy.log):
-        simple = sympy.simplify(expression).subs(identities)
-        forms += [simple, sympy.factor(sympy.expand(simple)), sympy.expand(simple)]
-    return forms
-
-
-def _log_apart(inner: sympy.Expr, sample: dict[sympy.Symbol, float]) -> sympy.Expr:
-    """log of a product as a sum of logarithms of factors that are positive at the sample."""
-    point = {symbol: sympy.Rational(value) for symbol, value in sample.items()}
-    total, constant = sympy.S.Zero, sympy.S.One
-    for factor in sympy.Mul.make_args(inner):
-        base, power = factor.as_base_exp()
-        if not power.is_number or factor.is_number or not factor.free_symbols:
-            constant = constant * factor
-            continue
-        if number(base.subs(point)) < 0:
-            base, constant = sympy.expand(-base), constant * sympy.S.NegativeOne**power
-        if power.is_Integer:
-            total += power * sympy.log(base)
-        else:
-            total += power * _log_apart(sympy.factor(sympy.together(base)), sample)
-    return total + sympy.expand_log(sympy.log(constant), force=True)
-
-
-# ---- the conjugate -------------------------------------------------------------------------------------------------
-
-SLOPE = sympy.Symbol("s", real=True)
-"""s, the argument of the conjugate f*(s) = sup_z (s z − f(z)): a slope."""
-
-
-def conjugate_on_pieces(
-    loss: MarginLoss, numeric: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> sympy.Expr | None:
-    """f* of a convex loss as one expression or a Piecewise over the slopes, or None where no closed form was found.
-
-    Each smooth piece covers the slopes that it takes, each kink the slopes between those of its two sides.
-    """
-    z = loss.symbol
-    parts = pieces(loss)
-    branches: list[tuple[sympy.Expr, sympy.Expr, sympy.Expr]] = []
-    for k, part in enumerate(parts):
-        low, high = _end_slopes(loss, part)
-        if sympy.nan in (low, high):
-            return None
-        if k > 0:
-            before = _end_slopes(loss, parts[k - 1])[1]
-            if number(before) < number(low):
-                corner = SLOPE * part.lower - sympy.simplify(part.expression.subs(z, part.lower))
-                branches.append((before, low, corner))
-        if is_affine(part, z) or not number(low) < number(high):
-            continue
-        form = _conjugate_of(part, z, low, high, numeric)
-        if form is None:
-            return None
-        branches.append((low, high, form))
-    return _joined(branches)
-
-
-def _end_slopes(loss: MarginLoss, part: Piece) -> tuple[sympy.Expr, sympy.Expr]:
-    from gpo_analysis.calculus.limits import value_at
-
-    slope = part.expression.diff(loss.symbol)
-    both = tails(loss)
-    low = both.left.slope if part.lower == -sympy.oo else value_at(slope, loss.symbol, part.lower, 1)
-    high = both.right.slope if part.upper == sympy.oo else value_at(slope, loss.symbol, part.upper, -1)
-    return low, high
-
-
-def _conjugate_of(
-    part: Piece,
-    z: sympy.Symbol,
-    low: sympy.Expr,
-    high: sympy.Expr,
-    numeric: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-) -> sympy.Expr | None:
-    a, b = float(low), float(high)
-    if np.isinf(a) and np.isinf(b):
-        points = np.array([-3.1, -1.2, -0.4, 0.3, 1.7])
-    elif np.isinf(a):
-        points = b - np.array([0.1, 0.5, 1.3, 4.2])
-    elif np.isinf(b):
-        points = a + np.array([0.1, 0.5, 1.3, 4.2])
-    else:
-        points = a + (b - a) * np.array([0.05, 0.3, 0.5, 0.8, 0.95])
-    truth = numeric(points)
-    middle = {SLOPE: float(points[len(points) // 2])}
-    for place in _solutions(part.expression.diff(z) - SLOPE, z, SLOPE):
-        plain = SLOPE * place - exponential_form(part.expression).subs(z, place)
-
-        def forms(plain: sympy.Expr = plain) -> list[sympy.Expr]:
-            found = [*short_forms(plain, middle, {}), plain]
-            return [sympy.expand(form) if form.is_polynomial() else form for form in found]
-
-        for candidate in sorted(bounded(forms, _SECONDS, [plain]), key=_length):
-            if _agrees(candidate, SLOPE, points, truth):
-                return candidate
-    return None
-
-
-def _joined(branches: list[tuple[sympy.Expr, sympy.Expr, sympy.Expr]]) -> sympy.Expr | None:
-    merged: list[tuple[sympy.Expr, sympy.Expr, sympy.Expr]] = []
-    for low, high, form in branches:
-        if merged and sympy.expand(merged[-1][2] - form) == 0:
-            merged[-1] = (merged[-1][0], high, form)
-        else:
-            merged.append((low, high, form))
-    if not merged:
-        return None
-    if len(merged) == 1:
-        return merged[0][2]
-    return sympy.Piecewise(*[(form, sympy.Le(SLOPE, high)) for _, high, form in merged[:-1]], (merged[-1][2], True))
+def shortest(
+    forms: list[sympy.Expr], right: sympy.Expr, symbol: sympy.Symbol, points: list[sympy.Rational]
+) -> sympy.Expr:
+    """The shortest of some forms that agree with the right one."""
+    agrees: Callable[[sympy.Expr], bool] = lambda form: agree(form, right, symbol, points)  # noqa: E731
+    return next((form for form in sorted(dict.fromkeys(forms), key=length) if agrees(form)), right)

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import sympy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from gpo_analysis.analysis.closed_forms import conjugate_on_pieces
-from gpo_analysis.analysis.minimise import end_value, minimiser, piecewise
-from gpo_analysis.calculus.arithmetic import number
+from gpo_analysis.analysis.algebra import length, short_forms, solutions, value_of
+from gpo_analysis.analysis.closed_forms import points_between, shortest
+from gpo_analysis.analysis.minimise import minimiser
+from gpo_analysis.analysis.objective import end_value, is_affine, piecewise
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.budget import simplified
+from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.exponentials import exponential_form
+from gpo_analysis.calculus.pieces import Piece, pieces_of
+from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.limits import limit_at_infinity
+from gpo_analysis.calculus.tails import tails_of
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import convexity, pieces, tails
 
@@ -38,11 +47,11 @@ class Conjugate:
     domain: sympy.Set | None
     loss: MarginLoss = field(repr=False)
 
-    def __call__(self, s: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, s: ArrayLike) -> FloatArray:
         return conjugate(self.loss, s)
 
 
-def conjugate(loss: MarginLoss | str, s: ArrayLike) -> NDArray[np.float64]:
+def conjugate(loss: MarginLoss | str, s: ArrayLike) -> FloatArray:
     """f*(s) = sup_z (s z − f(z)), numerically.
 
     Parameters
@@ -50,7 +59,8 @@ def conjugate(loss: MarginLoss | str, s: ArrayLike) -> NDArray[np.float64]:
     loss : MarginLoss or str
         Any loss; of one that is not convex this is the conjugate of its convex hull.
     s : array_like, any shape
-        Slopes; for decreasing losses negative ones.
+        Slopes; for decreasing losses negative ones. A float is taken as the decimal that it is written as:
+        −0.1 is −1/10.
 
     Returns
     -------
@@ -97,34 +107,130 @@ def closed_conjugate(loss: MarginLoss) -> Conjugate:
     >>> f.expression, f.domain
     (s**2/4 + s, Interval(-oo, 0))
     """
-    both = tails(loss)
-    low, high = both.left.slope, both.right.slope
-    if sympy.nan in (low, high):
-        return Conjugate(None, None, loss)
-    domain = _domain(loss, low, high)
-    form = conjugate_on_pieces(loss, lambda s: conjugate(loss, s)) if convexity(loss).is_convex else None
+    domain = _domain(loss)
+    if domain is None or domain is sympy.S.EmptySet:
+        return Conjugate(None, domain, loss)
+    form = _on_pieces(loss) if convexity(loss).is_convex else None
     if form is None and isinstance(domain, sympy.FiniteSet):
-        form = _single(loss, domain.args[0])
+        lowest = infimum(loss.expression - domain.args[0] * loss.symbol, loss.symbol)
+        form = None if lowest is None else -lowest
     return Conjugate(form, domain, loss)
 
 
-def _domain(loss: MarginLoss, low: sympy.Expr, high: sympy.Expr) -> sympy.Set:
-    """Slopes between those of the two tails; an end belongs to it where f* is finite there."""
-    if number(low) > number(high):
+def _domain(loss: MarginLoss) -> sympy.Set | None:
+    """Slopes between those of the two tails; an end belongs to it where f − sz does not fall to −∞ on its side."""
+    both, z = tails(loss), loss.symbol
+    low, high = both.left.slope, both.right.slope
+    if sympy.nan in (low, high):
+        return None
+    if number(low) > number(high) or (low == high and low.is_infinite):
         return sympy.EmptySet
-    parts, z = (pieces(loss)[0], pieces(loss)[-1]), loss.symbol
+    parts = pieces(loss)[0], pieces(loss)[-1]
     missing = []
     for end, part, side in zip((low, high), parts, (-1, 1), strict=True):
-        gap = sympy.oo if end.is_infinite else limit_at_infinity(exponential_form(part.expression) - end * z, z, side)
-        missing.append(not gap.is_finite)
+        gap = sympy.oo if end.is_infinite else limit_at_infinity(exponential_form(part.expression - end * z), z, side)
+        if gap is sympy.nan:
+            return None
+        missing.append(bool(end.is_infinite or gap == -sympy.oo))
+    if low == high:
+        return sympy.EmptySet if any(missing) else sympy.FiniteSet(low)
     return sympy.Interval(low, high, *missing)
 
 
-def _single(loss: MarginLoss, slope: sympy.Expr) -> sympy.Expr | None:
-    """f* at the one slope of its domain: minus the infimum of f(z) − slope · z."""
-    value = float(conjugate(loss, float(slope)))
-    for tail in (tails(loss).left, tails(loss).right):
-        if slope == 0 and tail.limit.is_finite and abs(float(tail.limit) + value) <= 1e-12 * (1 + abs(value)):
-            return -tail.limit
-    nearest = sympy.nsimplify(value, rational=True, tolerance=1e-13)
-    return nearest if nearest.q < 1000 else sympy.Float(value, 15)
+def infimum(expression: sympy.Expr, z: sympy.Symbol) -> sympy.Expr | None:
+    """inf over the real line: exact where it is reached at an exact z, or a limit; None if not known."""
+    both, found = tails_of(expression, z), []
+    for tail in (both.left, both.right):
+        if tail.limit is sympy.nan:
+            return None
+        found.append(tail.limit)
+    for part in pieces_of(expression, z):
+        signs = signs_on(part.expression.diff(z), z, part.lower, part.upper)
+        if signs is None:
+            return None
+        places = [*signs.zeros, *(end for end in (part.lower, part.upper) if end.is_finite)]
+        found += [simplified(part.expression.subs(z, place)) for place in places]
+    if any(value.is_finite is None or NUMBERS.isnan(number(value)) for value in found if value.is_finite):
+        return None
+    lowest: sympy.Expr = min(found, key=number)
+    return lowest
+
+
+# ---- the closed form of a convex loss -------------------------------------------------------------------------------
+
+SLOPE = sympy.Symbol("s", real=True)
+"""s, the argument of the conjugate f*(s) = sup_z (s z − f(z)): a slope."""
+
+
+def _on_pieces(loss: MarginLoss) -> sympy.Expr | None:
+    """f* of a convex loss as one expression or a Piecewise over the slopes, or None where no closed form was found.
+
+    Each smooth piece covers the slopes that it takes, each kink the slopes between those of its two sides.
+    """
+    z = loss.symbol
+    parts = pieces(loss)
+    branches: list[tuple[sympy.Expr, sympy.Expr]] = []
+    for k, part in enumerate(parts):
+        low, high = _end_slopes(loss, part)
+        if sympy.nan in (low, high):
+            return None
+        if k > 0:
+            before = _end_slopes(loss, parts[k - 1])[1]
+            if number(before) < number(low):
+                branches.append((low, SLOPE * part.lower - simplified(part.expression.subs(z, part.lower))))
+        if is_affine(part, z) or not number(low) < number(high):
+            continue
+        form = _of_piece(part, z, low, high)
+        if form is None:
+            return None
+        branches.append((high, form))
+    merged: list[tuple[sympy.Expr, sympy.Expr]] = []
+    for high, form in branches:
+        if merged and sympy.expand(merged[-1][1] - form) == 0:
+            merged[-1] = (high, form)
+        else:
+            merged.append((high, form))
+    if not merged:
+        return None
+    if len(merged) == 1:
+        return merged[0][1]
+    return sympy.Piecewise(*[(form, sympy.Le(SLOPE, high)) for high, form in merged[:-1]], (merged[-1][1], True))
+
+
+def _end_slopes(loss: MarginLoss, part: Piece) -> tuple[sympy.Expr, sympy.Expr]:
+    slope = part.expression.diff(loss.symbol)
+    both = tails(loss)
+    low = both.left.slope if part.lower == -sympy.oo else value_at(slope, loss.symbol, part.lower, 1)
+    high = both.right.slope if part.upper == sympy.oo else value_at(slope, loss.symbol, part.upper, -1)
+    return low, high
+
+
+def _of_piece(part: Piece, z: sympy.Symbol, low: sympy.Expr, high: sympy.Expr) -> sympy.Expr | None:
+    """s z − f(z) at the z of the piece where f′(z) = s, which is one since f′ rises there."""
+    if low.is_infinite and high.is_infinite:
+        points = [sympy.Rational(k, 10) for k in (-31, -12, -4, 3, 17)]
+    elif low.is_infinite or high.is_infinite:
+        end = sympy.Rational(NUMBERS.nstr(number(low if high.is_infinite else high), 30))
+        away = 1 if high.is_infinite else -1
+        points = [end + away * sympy.Rational(k, 10) for k in (1, 5, 13, 42, 200)]
+    else:
+        points = points_between(low, high)
+    slope, ends = part.expression.diff(z), (number(part.lower), number(part.upper))
+    for place in sorted(solutions(slope - SLOPE, z), key=length):
+        if not all(_is_solution(slope, z, place, point, ends) for point in points):
+            continue
+        whole = SLOPE * place - exponential_form(part.expression).subs(z, place)
+        forms = [*short_forms(whole, {SLOPE: float(points[len(points) // 2])}, {}), whole]
+        forms = [sympy.expand(form) if form.is_polynomial() else form for form in forms]
+        return shortest(forms, whole, SLOPE, points)
+    return None
+
+
+def _is_solution(
+    slope: sympy.Expr, z: sympy.Symbol, place: sympy.Expr, s: sympy.Rational, ends: tuple[Any, Any]
+) -> bool:
+    x = value_of(place, {SLOPE: s})
+    if not ends[0] <= x <= ends[1]:
+        return False
+    found = value_of(slope.subs(z, place), {SLOPE: s})
+    return bool(abs(found - number(s)) <= NUMBERS.mpf(10) ** -25 * (NUMBERS.mpf(10) ** -3 + abs(number(s))))

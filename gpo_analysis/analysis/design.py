@@ -142,7 +142,7 @@ def prove_design(
     [('calibrated: True', True), ('κ = 1', True), ('finite margin, 1', False)]
     """
     found = analyze(loss)
-    lines = [DesignProof("calibrated", f"calibrated: {found.is_calibrated}", found.is_calibrated)]
+    lines = [DesignProof("calibrated", f"calibrated: {found.is_calibrated}", found.is_calibrated is True)]
     if kappa is not None:
         same = sympy.simplify(found.curvature_ratio - _exact(kappa)) == 0
         lines.append(DesignProof(f"kappa={kappa}", f"κ = {found.curvature_ratio}", bool(same)))

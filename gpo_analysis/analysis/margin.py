@@ -5,20 +5,22 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gpo_analysis.analysis.checks import probabilities
-from gpo_analysis.analysis.minimise import end_value, minimiser, piecewise
+from gpo_analysis.analysis.continuation import Continuation
+from gpo_analysis.analysis.minimise import minimiser
+from gpo_analysis.analysis.objective import risk_at
+from gpo_analysis.analysis.singularities import piece_at_zero
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
-from gpo_analysis.calculus.jets import jet_function
+from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.shape import pieces
 
-_TERMS = 24
-_NEAR = 0.1
+_TERMS = 32
 
 
-def optimal_margin(loss: MarginLoss | str, eta: ArrayLike) -> NDArray[np.float64]:
+def optimal_margin(loss: MarginLoss | str, eta: ArrayLike) -> FloatArray:
     """The margin z*(η) = argmin_z η f(z) + (1 − η) f(−z): what a pair labelled y ≻ y′ with probability η is driven to.
 
     Parameters
@@ -43,8 +45,9 @@ def optimal_margin(loss: MarginLoss | str, eta: ArrayLike) -> NDArray[np.float64
     Notes
     -----
     The relative accuracy is about 1e-12, near η = ½ too, where z* is small: there the stationarity condition is solved
-    on the Taylor series of f′, split into its even and odd parts, so that nothing cancels. For an f that is not convex,
-    minimisers are sought in [−1000, 1000].
+    on the Taylor series of f′, split into its even and odd parts, so that nothing cancels, with what the series leaves
+    out bounded below the last digit. For an f that is not convex, minimisers are sought up to 10¹⁶ times the largest
+    length on which f changes.
 
     Examples
     --------
@@ -63,23 +66,52 @@ def optimal_margin(loss: MarginLoss | str, eta: ArrayLike) -> NDArray[np.float64
 
 
 @lru_cache(maxsize=512)
-def _slope_series(loss: MarginLoss) -> tuple[NDArray[np.float64], float] | None:
-    """Taylor coefficients of f′ at 0 and the |z| up to which the series is summed; None where 0 is a kink."""
-    from gpo_analysis.analysis.singularities import taylor_radius
+def _slope_series(loss: MarginLoss) -> tuple[FloatArray, float] | None:
+    """Taylor coefficients of f′ at 0, and the |z| up to which their sum is f′ to 16 digits; None where 0 is a kink.
 
-    radius = number(taylor_radius(loss))
-    if radius == 0:
+    What is left out is at most M (|z|/R)ⁿ/(1 − |z|/R) with M = max |f′| on the circle |z| = R (Cauchy): M is bounded on
+    circles of several sizes, and the one that vouches for the largest |z| is taken. "To 16 digits" is of the odd and of
+    the even part, of which the solution of p f′(z) = q f′(−z) is made.
+    """
+    part = piece_at_zero(loss)
+    if part is None:
         return None
-    part = next(part for part in pieces(loss) if number(part.lower) < 0 < number(part.upper))
-    jet = jet_function(part.expression.diff(loss.symbol), loss.symbol).at(0, _TERMS)
-    return np.array([float(c) for c in jet]), float(min(radius, NUMBERS.mpf(10)) * _NEAR)
+    slope = part.expression.diff(loss.symbol)
+    try:
+        jet = jet_function(slope, loss.symbol).at(0, _TERMS)
+        function = Continuation(slope, loss.symbol)
+    except Unsupported:
+        return None
+    if any(NUMBERS.isnan(c) for c in jet):
+        return None
+    coefficients = np.array([float(c) for c in jet])
+    first_even, first_odd = abs(coefficients[0]), abs(coefficients[1])
+    if first_even == 0 or first_odd == 0 or not np.isfinite(coefficients).all():
+        return None
+    edge = float(min(-number(part.lower), number(part.upper)))
+    unit = first_even / first_odd
+    reach = 0.0
+    for power in range(-6, 5):
+        radius = unit * 2.0**power
+        walk = function.around(radius)
+        if walk is None or any(walk.turns(place) for place in function.critical):
+            break
+        most = walk.largest()
+        if not np.isfinite(most):
+            break
+        # |z|ⁿ M/(Rⁿ (1 − |z|/R)) ≤ 2⁻⁵³ |c₁ z|, with |z| ≤ R/2
+        share = (2.0**-54 * first_odd * radius / most) ** (1 / _TERMS)
+        reach = max(reach, radius * min(share, 0.5))
+    return (coefficients, min(reach, edge)) if reach > 0 else None
 
 
-def _near_half(
-    loss: MarginLoss, p: NDArray[np.float64], q: NDArray[np.float64], z: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Newton steps on (p − q) E(z) + (p + q) O(z) = 0, with f′ = E + O its even and odd part, where |z| is small."""
-    small = (z != 0) & np.isfinite(z) & (abs(z) < 1.0)
+def _near_half(loss: MarginLoss, p: FloatArray, q: FloatArray, z: FloatArray) -> FloatArray:
+    """Newton steps on (p − q) E(z) + (p + q) O(z) = 0, with f′ = E + O its even and odd part, where |z| is small.
+
+    There p f′(z) and q f′(−z) cancel in floats; E and O, summed from their series, do not. Only the last digits move: a
+    step that would change z by more than rounding in the slope explains is not taken.
+    """
+    small = (z != 0) & np.isfinite(z)
     series = _slope_series(loss) if small.any() else None
     if series is None:
         return z
@@ -92,14 +124,16 @@ def _near_half(
     slope = value[0].deriv(), value[1].deriv()
     for _ in range(3):
         with np.errstate(all="ignore"):
-            step = (difference * value[0](x) + value[1](x)) / (difference * slope[0](x) + slope[1](x))
-        x = np.where(np.isfinite(step) & (abs(step) < 0.1 * abs(x)), x - step, x)
+            curvature = difference * slope[0](x) + slope[1](x)
+            step = (difference * value[0](x) + value[1](x)) / curvature
+            rounding = 2.0**-45 * (abs(value[0](x)) + abs(value[1](x))) / abs(curvature)
+        x = np.where(np.isfinite(step) & (abs(step) <= rounding) & (abs(x - step) < reach), x - step, x)
     refined = z.copy()
     refined[small] = x
     return refined
 
 
-def bayes_risk(loss: MarginLoss | str, eta: ArrayLike) -> NDArray[np.float64]:
+def bayes_risk(loss: MarginLoss | str, eta: ArrayLike) -> FloatArray:
     """The Bayes risk H(η) = inf_z η f(z) + (1 − η) f(−z): the least expected loss of a pair.
 
     Parameters
@@ -131,21 +165,3 @@ def bayes_risk(loss: MarginLoss | str, eta: ArrayLike) -> NDArray[np.float64]:
     p = array.ravel()
     q = 1.0 - p
     return risk_at(loss, p, q, optimal_margin(loss, p)).reshape(array.shape)
-
-
-def risk_at(
-    loss: MarginLoss, p: NDArray[np.float64], q: NDArray[np.float64], z: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """p f(z) + q f(−z), its limit where z is infinite; all of shape (k,)."""
-    zero = np.zeros_like(p)
-    finite = np.where(np.isfinite(z), z, 0.0)
-    with np.errstate(all="ignore"):
-        value = np.where(p > 0, p * piecewise(loss, finite, 0), 0.0) + np.where(
-            q > 0, q * piecewise(loss, -finite, 0), 0.0
-        )
-    for side in (1, -1):
-        far = z == side * np.inf
-        if far.any():
-            a, b = (p[far], q[far]) if side > 0 else (q[far], p[far])
-            value[far] = end_value(loss, a, b, zero[far])
-    return value

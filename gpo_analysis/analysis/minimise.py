@@ -1,155 +1,77 @@
 """The global minimiser of p f(z) + q f(−z) − s z, for many (p, q, s) at once.
 
-One problem serves two: the link z*(η) has p = η, q = 1 − η, s = 0; the conjugate f*(s) has p = 1, q = 0. Convex f take
-Newton steps inside a bracket on the monotone derivative; other f are compared at every stationary point that a grid
-over [−1000, 1000] brackets, at every kink, and at both ends of the line. What happens at infinity comes from the exact
-:func:`~gpo_analysis.calculus.tails.tails`, not from where a float underflows.
+For convex f the slope is monotone, and its zero is bracketed and found. For other f the slope is looked at on a grid in
+the loss's own units (between its kinks and the zeros of f′ and f″, and by a constant factor from one point to the next
+over 16 orders of magnitude beyond); every stationary point that changes from falling to rising is found, every kink is
+tried, and both ends of the line. What happens at infinity comes from the exact tails, not from where a float
+underflows. Between two heights that floats cannot tell apart, 45 digits decide.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import sympy
-from numpy.typing import NDArray
+from scipy.optimize import elementwise
 
+from gpo_analysis.analysis.objective import (
+    Objective,
+    breakpoints,
+    end_slope,
+    end_value,
+    exact_end,
+    is_affine,
+    kink_floats,
+)
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
-from gpo_analysis.calculus.limits import limit_at_infinity
-from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses.margin_loss import MarginLoss
-from gpo_analysis.losses.shape import convexity, pieces, tails
-
-Array = NDArray[np.float64]
+from gpo_analysis.losses.shape import convexity, pieces
 
 _FURTHEST = 1e300
-_CLOSE = 1e-12
+_UNDERFLOW = 1e-290
 _CHUNK = 256
-_CORE = 30.0
 _TINY = 1e-14  # a weight so small that in floats the minimum is a plateau, or f′ underflows there
+_PER_DECADE = 40
+_DECADES = 16
+_INSIDE = 48  # points between two marks
 
 
-def piecewise(loss: MarginLoss, z: Array, order: int, side: int = 1) -> Array:
-    """The derivative of some order from the right (``side`` +1) or from the left (−1) of every z; any shape."""
-    parts = pieces(loss)
-    if len(parts) == 1:
-        return _evaluated(parts[0].expression, loss.symbol, order, z)
-    index = np.searchsorted(_kink_floats(loss), z, side="right" if side > 0 else "left")
-    result = np.empty_like(z)
-    for k, part in enumerate(parts):
-        here = index == k
-        if here.any():
-            result[here] = _evaluated(part.expression, loss.symbol, order, z[here])
-    return result
-
-
-def _evaluated(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: Array) -> Array:
-    """A smooth piece in floats; where these would not do, in 45 digits by its jets, one point at a time."""
-    if not backend.needs_precision(expression, symbol, order):
-        return backend.evaluate(expression, symbol, order, z)
-    try:
-        function = jet_function(expression, symbol)
-    except Unsupported:
-        return backend.evaluate(expression, symbol, order, z)
-    result = np.empty_like(z)
-    inner = (abs(z) <= _CORE) & _is_sound_inside(expression, symbol, order)
-    if inner.any():
-        with np.errstate(all="ignore"):
-            result[inner] = backend.numpy_function(expression, symbol, order)(z[inner])
-    factor = math.factorial(order)
-    result[~inner] = [float(factor * function.at(float(x), order)[order]) for x in z[~inner]]
-    return result
-
-
-@lru_cache(maxsize=512)
-def _is_sound_inside(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> bool:
-    """Whether floats are good to 12 digits for |z| ≤ 30, though not everywhere."""
-    points = np.concatenate([np.linspace(-_CORE, _CORE, 41), np.linspace(-1.9, 1.9, 21)])
-    function = jet_function(expression, symbol)
-    exact = np.array([float(math.factorial(order) * function.at(float(x), order)[order]) for x in points])
-    with np.errstate(all="ignore"):
-        found = np.broadcast_to(backend.numpy_function(expression, symbol, order)(points), points.shape)
-    return bool(np.all(np.isnan(exact) | (abs(found - exact) <= 1e-12 * abs(exact) + 1e-290)))
-
-
-@lru_cache(maxsize=512)
-def _kink_floats(loss: MarginLoss) -> Array:
-    return np.array([float(part.lower) for part in pieces(loss)[1:]])
-
-
-def is_affine(part: Piece, symbol: sympy.Symbol) -> bool:
-    """Whether a piece is a straight line."""
-    second = part.expression.diff(symbol, 2)
-    return bool(second == 0 or sympy.simplify(second) == 0)
-
-
-@dataclass(frozen=True)
-class _Objective:
-    """p f(z) + q f(−z) − s z for vectors p, q, s of one length k; z has the shape (k,) or (k, m)."""
-
-    loss: MarginLoss
-    p: Array
-    q: Array
-    s: Array
-
-    def value(self, z: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return (
-                _weighted(self.p, piecewise(self.loss, z, 0))
-                + _weighted(self.q, piecewise(self.loss, -z, 0))
-                - self.s * z
-            )
-
-    def slope(self, z: Array, side: int = 1) -> Array:
-        with np.errstate(all="ignore"):
-            return (
-                _weighted(self.p, piecewise(self.loss, z, 1, side))
-                - _weighted(self.q, piecewise(self.loss, -z, 1, -side))
-                - self.s
-            )
-
-    def curvature(self, z: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return _weighted(self.p, piecewise(self.loss, z, 2)) + _weighted(self.q, piecewise(self.loss, -z, 2))
-
-    def take(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> _Objective:
-        return _Objective(self.loss, self.p[index], self.q[index], self.s[index])
-
-    def mirrored(self) -> _Objective:
-        """The objective at −z."""
-        return _Objective(self.loss, self.q, self.p, -self.s)
-
-
-def _weighted(weight: Array, value: Array) -> Array:
-    """weight · value with 0 · ∞ = 0: what has no weight is not there."""
-    return np.where(weight == 0, 0.0, weight * value)
-
-
-def minimiser(loss: MarginLoss, p: Array, q: Array, s: Array) -> Array:
+def minimiser(loss: MarginLoss, p: FloatArray, q: FloatArray, s: FloatArray) -> FloatArray:
     """Global minimisers of p f(z) + q f(−z) − s z, of smallest |z| where there are several.
 
     Parameters
     ----------
-    p, q, s : ndarray, shape (k,)
+    p, q, s : array, shape (k,)
         Weights p, q ≥ 0, not both zero, and a linear term.
 
     Returns
     -------
-    ndarray, shape (k,)
+    array, shape (k,)
         ±inf where the infimum is reached at no finite z, on the side where it is approached (the objective may be
         unbounded below there). Of two minimisers ±z the positive one.
     """
-    objective = _Objective(loss, p, q, s)
+    objective = Objective(loss, p, q, s)
     if convexity(loss).is_convex:
         return _convex(objective)
     found = [_global(objective.take(np.arange(k, min(k + _CHUNK, len(p))))) for k in range(0, len(p), _CHUNK)]
     return np.concatenate(found) if found else np.empty(0)
+
+
+def _root(objective: Objective, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Where the slope changes from below 0 (at low) to 0 or above (at high), to the last digits."""
+
+    def slope(z: FloatArray, p: FloatArray, q: FloatArray, s: FloatArray) -> FloatArray:
+        return Objective(objective.loss, p, q, s).slope(z)
+
+    found = elementwise.find_root(slope, (low, high), args=(objective.p, objective.q, objective.s))
+    return np.where(np.isnan(found.x), (low + high) / 2, found.x)
 
 
 # ---- convex f -----------------------------------------------------------------------------------------------------
@@ -174,7 +96,7 @@ def least_points(loss: MarginLoss) -> tuple[sympy.Expr, sympy.Expr] | None:
     return ends[falling], ends[rising]
 
 
-def _one_sided(objective: _Objective, result: Array) -> Array:
+def _one_sided(objective: Objective, result: FloatArray) -> FloatArray:
     """Where only one label occurs (q = 0 or p = 0, s = 0) the minimiser is that of f alone, or its mirror image."""
     for weight, sign in ((objective.q, 1), (objective.p, -1)):
         alone = (weight == 0) & (objective.s == 0)
@@ -186,7 +108,7 @@ def _one_sided(objective: _Objective, result: Array) -> Array:
     return result
 
 
-def _convex(objective: _Objective) -> Array:
+def _convex(objective: Objective) -> FloatArray:
     zero = np.zeros_like(objective.p)
     result = zero.copy()
     right = objective.slope(zero, 1) < 0
@@ -198,7 +120,7 @@ def _convex(objective: _Objective) -> Array:
     return _one_sided(objective, result)
 
 
-def _convex_right(objective: _Objective) -> Array:
+def _convex_right(objective: Objective) -> FloatArray:
     """The smallest minimiser of convex objectives that fall at 0."""
     loss, count = objective.loss, len(objective.p)
     result = np.full(count, np.nan)
@@ -217,17 +139,11 @@ def _convex_right(objective: _Objective) -> Array:
         low = np.where(after < 0, k, low)
     open_ = np.isnan(result)
     if open_.any():
-        result[open_] = _root(objective.take(open_), low[open_], high[open_])
+        result[open_] = _beyond(objective.take(open_), low[open_], high[open_])
     return result
 
 
-@lru_cache(maxsize=512)
-def breakpoints(loss: MarginLoss) -> tuple[float, ...]:
-    """|kinks|, ascending: where p f(z) + q f(−z) may have one for z > 0."""
-    return tuple(sorted({abs(float(x)) for x in _kink_floats(loss)} - {0.0}))
-
-
-def _level_end(objective: _Objective) -> Array:
+def _level_end(objective: Objective) -> FloatArray:
     """Where the slope tends to exactly 0: the place from which it is 0, if there is one, else inf."""
     loss = objective.loss
     first, last = is_affine(pieces(loss)[0], loss.symbol), is_affine(pieces(loss)[-1], loss.symbol)
@@ -240,7 +156,7 @@ def _level_end(objective: _Objective) -> Array:
     return result
 
 
-def _root(objective: _Objective, low: Array, high: Array) -> Array:
+def _beyond(objective: Objective, low: FloatArray, high: FloatArray) -> FloatArray:
     """Zero of the slope in (low, high), where it rises from below 0 (at low) to 0 or above (at high, maybe ∞)."""
     low, high = low.copy(), high.copy()
     step = np.ones_like(low)
@@ -253,184 +169,167 @@ def _root(objective: _Objective, low: Array, high: Array) -> Array:
         high[open_] = np.where(reached, trial, np.inf)
         low[open_] = np.where(reached, low[open_], trial)
         step = step * 4
-    z = np.where(np.isinf(high), np.inf, (low + high) / 2)
-    active = np.isfinite(z)
-    for iteration in range(300):
-        if not active.any():
-            break
-        part, here = objective.take(active), z[active]
-        slope = part.slope(here)
-        falling = slope < 0
-        low[active] = np.where(falling, here, low[active])
-        high[active] = np.where(falling, high[active], here)
-        with np.errstate(all="ignore"):
-            trial = here - slope / part.curvature(here)
-        # every third step halves the bracket, whatever Newton does (it crawls towards a zero of high order)
-        inside = (trial >= low[active]) & (trial <= high[active]) & (iteration % 3 != 2)
-        trial = np.where(inside, trial, (low[active] + high[active]) / 2)
-        tolerance = 2e-16 * abs(here)
-        done = (inside & (abs(trial - here) <= tolerance)) | (high[active] - low[active] <= tolerance)
-        # one Newton step more costs nothing; but a flat stretch is left at its lower end
-        z[active] = np.where(done & ~inside, high[active], trial)
-        active[active] = ~done
+    z = np.full_like(low, np.inf)
+    inside = np.isfinite(high)
+    if inside.any():
+        z[inside] = _root(objective.take(inside), low[inside], high[inside])
     return z
-
-
-# ---- what happens at the ends -------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=512)
-def _ends(loss: MarginLoss) -> tuple[float, float, float, float, float]:
-    """Limits of f′ left and right, of f left and right, and lim f′(z)/f′(−z) as z → ∞."""
-    both = tails(loss)
-    slopes = _float(both.left.slope), _float(both.right.slope)
-    ratio = float("nan")
-    if all(np.isinf(slopes)):
-        first, last = pieces(loss)[0].expression, pieces(loss)[-1].expression
-        reflected = first.diff(loss.symbol).subs(loss.symbol, -loss.symbol)
-        ratio = _float(limit_at_infinity(last.diff(loss.symbol) / reflected, loss.symbol, 1))
-    return (*slopes, _float(both.left.limit), _float(both.right.limit), ratio)
-
-
-def _float(value: sympy.Expr) -> float:
-    return float("nan") if value is sympy.nan else float(value)
-
-
-def end_slope(loss: MarginLoss, p: Array, q: Array, s: Array) -> Array:
-    """lim of p f′(z) − q f′(−z) − s for z → ∞; zeros are exact (decided in fractions), NaN where not known."""
-    left, right, _, _, ratio = _ends(loss)
-    with np.errstate(all="ignore"):
-        end = _weighted(p, np.full_like(p, right)) - _weighted(q, np.full_like(q, left)) - s
-        opposed = np.isnan(end) & ~np.isnan(ratio)
-        end = np.where(opposed, np.inf * np.sign(left) * (p * ratio - q), end)
-    scale = p + q + abs(s)
-    for k in np.flatnonzero(np.isfinite(end) & (abs(end) <= _CLOSE * scale)):
-        both = tails(loss)
-        weights = [sympy.Rational(float(w[k])) for w in (p, q, s)]
-        exact = -weights[2]
-        exact += weights[0] * both.right.slope if weights[0] else 0
-        exact -= weights[1] * both.left.slope if weights[1] else 0
-        end[k] = 0.0 if exact.is_zero else float(sympy.N(exact, 30))
-    return end
-
-
-def end_value(loss: MarginLoss, p: Array, q: Array, s: Array) -> Array:
-    """lim of p f(z) + q f(−z) − s z for z → ∞."""
-    _, _, left, right, _ = _ends(loss)
-    slope = end_slope(loss, p, q, s)
-    result = np.where(slope > 0, np.inf, np.where(slope < 0, -np.inf, np.nan))
-    with np.errstate(all="ignore"):
-        plain = _weighted(p, np.full_like(p, right)) + _weighted(q, np.full_like(q, left))
-    result = np.where((slope == 0) & (s == 0), plain, result)
-    for k in np.flatnonzero(np.isnan(result)):
-        first, last = pieces(loss)[0].expression, pieces(loss)[-1].expression
-        weights = [sympy.Rational(float(w[k])) for w in (p, q, s)]
-        z = loss.symbol
-        total = weights[0] * last + weights[1] * first.subs(z, -z) - weights[2] * z
-        result[k] = _float(limit_at_infinity(total, z, 1))
-    return result
 
 
 # ---- other f ------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=512)
+def _units(loss: MarginLoss) -> tuple[float, ...]:
+    """Lengths on which f changes: of kinks, of zeros of f′ and f″, and from its Taylor coefficients; ascending."""
+    lengths = [abs(x) for x in _marks(loss) if x != 0]
+    for part in pieces(loss):
+        if number(part.lower) <= 0 <= number(part.upper):
+            try:
+                jet = jet_function(part.expression, loss.symbol).at(0, 12)
+            except Unsupported:
+                continue
+            sizes = [(k, abs(c)) for k, c in enumerate(jet) if k and not NUMBERS.isnan(c) and abs(c) > 1e-280]
+            lengths += [float((a / b) ** (NUMBERS.mpf(1) / (j - i))) for (i, a), (j, b) in pairwise(sizes)]
+    return tuple(sorted(x for x in lengths if 1e-200 < x < 1e200)) or (1.0,)
+
+
+@lru_cache(maxsize=512)
+def _marks(loss: MarginLoss) -> tuple[float, ...]:
+    """Kinks and zeros of f′ and f″, where these are known."""
+    found = {float(x) for x in kink_floats(loss)}
+    for part in pieces(loss):
+        for order in (1, 2):
+            signs = signs_on(part.expression.diff(loss.symbol, order), loss.symbol, part.lower, part.upper)
+            found |= {float(number(x)) for x in signs.zeros} if signs is not None else set()
+    return tuple(sorted(found))
+
+
 @lru_cache(maxsize=64)
-def _grid(loss: MarginLoss) -> tuple[Array, Array, Array]:
-    """Points from −1000 to 1000, dense near 0 and beside the kinks, with f there and at their mirror images."""
-    slow = any(backend.needs_precision(part.expression, loss.symbol, 0) for part in pieces(loss))
-    half = np.sinh(np.linspace(0.0, np.arcsinh(1000.0), 200 if slow else 2000))
-    marks = [k + d for k in (*breakpoints(loss), 0.0) for d in (-1e-6, 0.0, 1e-6)]
-    half = np.unique(np.concatenate([half, np.abs(marks)]))
-    grid = np.concatenate([-half[:0:-1], half])
-    f = piecewise(loss, grid, 0)
-    return grid, f, f[::-1].copy()
+def _grid(loss: MarginLoss) -> FloatArray:
+    """Where the slope is looked at: symmetric about 0, every mark and its mirror image among it."""
+    slow = any(backend.needs_precision(part.expression, loss.symbol, 1) for part in pieces(loss))
+    inside, density = (8, 8) if slow else (_INSIDE, _PER_DECADE)
+    marks = np.unique(np.abs([0.0, *_marks(loss), *breakpoints(loss)]))
+    between = [np.linspace(a, b, inside + 2) for a, b in pairwise(marks)]
+    units = _units(loss)
+    low, high = np.log10(units[0]) - 6, np.log10(units[-1]) + _DECADES
+    far = np.logspace(low, high, int((high - low) * density))
+    near = np.linspace(0, 40 * units[len(units) // 2], 20 if slow else 400)
+    half = np.unique(np.concatenate([marks, *between, far[far < _FURTHEST], near]))
+    return np.concatenate([-half[:0:-1], half])
 
 
-def _global(objective: _Objective) -> Array:
-    grid, f, mirrored = _grid(objective.loss)
-    p, q, s = objective.p[:, None], objective.q[:, None], objective.s[:, None]
+def _global(objective: Objective) -> FloatArray:
+    loss, grid = objective.loss, _grid(objective.loss)
+    count = len(objective.p)
+    one = np.ones_like(grid)
     with np.errstate(all="ignore"):
-        values = _weighted(p, f[None, :]) + _weighted(q, mirrored[None, :]) - s * grid[None, :]
-    values = np.where(np.isnan(values), np.inf, values)
-    inner = values[:, 1:-1]
-    least = (inner <= values[:, :-2]) & (inner <= values[:, 2:]) & np.isfinite(inner)
-    # a stretch that is level on both sides is rounding or underflow; of one round 0 the middle is kept
-    least &= (inner < values[:, :-2]) | (inner < values[:, 2:]) | (grid[1:-1] == 0)
-    row, column = np.nonzero(least)
-    column = column + 1
-    places = _stationary(objective.take(row), grid[column - 1], grid[column], grid[column + 1])
+        rows = [Objective(loss, one, 0 * one, 0 * one).slope(grid, side) for side in (-1, 1)]
+    sides = []
+    for side, f in zip((-1, 1), rows, strict=True):
+        mirrored = rows[(1 - side) // 2][::-1]
+        with np.errstate(all="ignore"):
+            first = np.where(objective.p[:, None] == 0, 0.0, objective.p[:, None] * f)
+            second = np.where(objective.q[:, None] == 0, 0.0, objective.q[:, None] * mirrored)
+            sides.append(np.sign(first - second - objective.s[:, None]))
+    before, after = sides
+    # an infinite slope beside a cusp (√|z| at 0) is that of the stretch next to it
+    before[:, 1:] = np.where(np.isnan(before[:, 1:]), after[:, :-1], before[:, 1:])
+    after[:, :-1] = np.where(np.isnan(after[:, :-1]), before[:, 1:], after[:, :-1])
+    row, place = _stationary(objective, grid, before, after)
     part = objective.take(row)
-    with np.errstate(all="ignore"):
-        heights = np.where(np.isnan(places), np.inf, part.value(np.where(np.isnan(places), 0.0, places)))
-    best = np.full(len(objective.p), np.inf)
-    np.minimum.at(best, row, heights)
-    result = np.full(len(objective.p), np.nan)
-    tolerance = 1e-14 * (1 + abs(best))
-    with np.errstate(invalid="ignore"):
-        tied = np.isfinite(heights) & (heights <= best[row] + tolerance[row])
+    heights, sizes = part.value(place), part.size(place)
+    return _lowest(objective, row, place, heights, 4e-16 * sizes, count)
+
+
+def _stationary(
+    objective: Objective, grid: FloatArray, before: FloatArray, after: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """(row, z) of every place where a slope changes from falling to rising: roots, kinks, level stretches."""
+    row, column = np.nonzero((after[:, :-1] < 0) & (before[:, 1:] > 0))
+    part, low, high = objective.take(row), grid[column], grid[column + 1]
+    roots = _root(part, low, high) if len(row) else np.empty(0)
+    # where the slopes underflow their sign says nothing
+    sound = np.maximum(-part.slope(low, 1), part.slope(high, -1)) > _UNDERFLOW
+    rows, places = [row[sound]], [roots[sound]]
+    row, column = np.nonzero((before < 0) & (after > 0))
+    rows.append(row)
+    places.append(grid[column])
+    # level stretches: of the grid points between a fall and a rise the one nearest to 0
+    for k, start, end in _level_stretches(before, after):
+        inner = grid[start : end + 1]
+        rows.append(np.array([k]))
+        places.append(inner[[np.argmin(abs(inner) - 1e-12 * inner)]])
+    return np.concatenate(rows).astype(np.int64), np.concatenate(places)
+
+
+def _level_stretches(before: FloatArray, after: FloatArray) -> list[tuple[int, int, int]]:
+    """(row, first, last) grid points between which the slope is 0, entered falling and left rising.
+
+    One that goes on to an end of the line counts too: whether it is level in truth, or f falls there by less than a
+    float holds, is decided when its height is compared with that at infinity.
+    """
+    found = []
+    # the slopes in the order in which the line is walked: left of a point, right of it, left of the next …
+    walked = np.stack([before, after], axis=2).reshape(before.shape[0], -1)
+    for k in np.flatnonzero(np.any(walked == 0, axis=1)):
+        signs = walked[k]
+        level = np.flatnonzero(signs == 0)
+        for run in np.split(level, np.flatnonzero(np.diff(level) > 1) + 1):
+            left = signs[run[0] - 1] if run[0] > 0 else -1.0
+            right = signs[run[-1] + 1] if run[-1] + 1 < len(signs) else 1.0
+            if left < 0 < right:
+                found.append((int(k), int(run[0] // 2), int(run[-1] // 2)))
+    return found
+
+
+def _lowest(
+    objective: Objective, row: IntArray, place: FloatArray, height: FloatArray, noise: FloatArray, count: int
+) -> FloatArray:
+    """The best of the stationary points and the two ends, for each of ``count`` objectives."""
+    height = np.where(np.isnan(height), np.inf, height)
+    best = np.full(count, np.inf)
+    np.minimum.at(best, row, height)
+    doubt = np.zeros(count)
+    result = np.full(count, np.nan)
+    tied = np.isfinite(height) & (height <= best[row] + noise)
     for k in np.flatnonzero(tied):
-        current, candidate = result[row[k]], places[k]
-        nearer = abs(candidate) < abs(current) - 1e-9
-        if np.isnan(current) or nearer or (abs(abs(candidate) - abs(current)) <= 1e-9 and candidate > current):
-            result[row[k]] = candidate
+        current, candidate = result[row[k]], place[k]
+        close = 1e-9 * max(abs(candidate), 0.0 if np.isnan(current) else abs(current))
+        nearer = abs(candidate) < abs(current) - close
+        if np.isnan(current) or nearer or (abs(abs(candidate) - abs(current)) <= close and candidate > current):
+            result[row[k]], doubt[row[k]] = candidate, noise[k]
     right = end_value(objective.loss, objective.p, objective.q, objective.s)
     left = end_value(objective.loss, objective.q, objective.p, -objective.s)
+    lowest = np.fmin(left, right)
     with np.errstate(invalid="ignore"):
-        lowest = np.fmin(left, right)
         beyond = np.isnan(result) | (lowest < best)
         side = np.where(right < left, np.inf, np.where(left < right, -np.inf, np.nan))
-    for k in np.flatnonzero(beyond & (np.minimum(objective.p, objective.q) < _TINY) & (objective.p * objective.q > 0)):
-        z = _precise(objective, int(k), float(lowest[k]))
+        near = abs(lowest - best) <= 4 * doubt
+    small = (np.minimum(objective.p, objective.q) < _TINY) & (objective.p * objective.q > 0)
+    for k in np.flatnonzero((beyond & small) | near):
+        z = _precise(objective, int(k), right[k] <= left[k], np.nan if small[k] else float(result[k]))
         if z is not None:
             result[k], beyond[k] = z, False
+        elif near[k]:
+            beyond[k] = True
     # both ends alike: the side of the larger weight, and of ±∞ the positive one
     lean = np.where(objective.p < objective.q, -np.inf, np.inf)
     return np.where(beyond, np.where(np.isnan(side), lean, side), result)
 
 
-def _stationary(objective: _Objective, low: Array, middle: Array, high: Array) -> Array:
-    """The stationary point, kink or flat place that a grid minimum brackets; NaN for a plateau of rounding."""
-    result = np.full(len(middle), np.nan)
-    before, after = objective.slope(middle, -1), objective.slope(middle, 1)
-    kink = (before <= 0) & (after >= 0) & ((before < 0) | (after > 0))
-    result[kink & np.isin(abs(middle), (0.0, *breakpoints(objective.loss)))] = np.nan
-    at_kink = kink & np.isin(abs(middle), breakpoints(objective.loss))
-    result[at_kink] = middle[at_kink]
-    bracketed = ~at_kink & (objective.slope(low, 1) < 0) & (objective.slope(high, -1) > 0)
-    if bracketed.any():
-        part = objective.take(bracketed)
-        result[bracketed] = _bisected(part, low[bracketed], high[bracketed])
-    flat = np.isnan(result) & (before == 0) & (after == 0) & (middle == 0)
-    result[flat] = 0.0  # level all around: the smallest |z| of a flat stretch
-    return result
+def _precise(objective: Objective, k: int, to_the_right: bool, known: float) -> float | None:
+    """The best stationary point of one objective in 45 digits without under- or overflow; None if an end is lower.
 
-
-def _bisected(objective: _Objective, low: Array, high: Array) -> Array:
-    """A zero of the slope between low (falling) and high (rising): Newton where it stays inside, else bisection."""
-    low, high = low.copy(), high.copy()
-    z = (low + high) / 2
-    active = np.ones(z.shape, dtype=bool)
-    for iteration in range(300):
-        if not active.any():
-            break
-        part, here = objective.take(active), z[active]
-        slope = part.slope(here)
-        falling = slope < 0
-        low[active], high[active] = np.where(falling, here, low[active]), np.where(falling, high[active], here)
-        with np.errstate(all="ignore"):
-            trial = here - slope / part.curvature(here)
-        inside = (trial >= low[active]) & (trial <= high[active]) & (iteration % 3 != 2)
-        trial = np.where(inside, trial, (low[active] + high[active]) / 2)
-        narrow = high[active] - low[active] <= 4e-16 * abs(here)
-        z[active] = trial
-        active[active] = ~((inside & (abs(trial - here) <= 2e-16 * abs(here))) | narrow)
-    return z
-
-
-def _precise(objective: _Objective, k: int, end: float) -> float | None:
-    """The best stationary point of one objective in 45 digits without under- or overflow; None if an end is lower."""
+    Looked for beside ``known``, or where that is NaN on a coarse grid of the whole line.
+    """
     loss = objective.loss
-    p, q, s = (NUMBERS.mpf(float(w[k])) for w in (objective.p, objective.q, objective.s))
+    weights = [float(w[k]) for w in (objective.p, objective.q, objective.s)]
+    limit = exact_end(loss, *weights) if to_the_right else exact_end(loss, weights[1], weights[0], -weights[2])
+    if limit is sympy.nan or limit == -sympy.oo:
+        return None
+    p, q, s = (NUMBERS.mpf(w) for w in weights)
 
     def jet(z: Any) -> tuple[Any, Any]:
         sides = []
@@ -439,19 +338,31 @@ def _precise(objective: _Objective, k: int, end: float) -> float | None:
             sides.append(jet_function(part.expression, loss.symbol).at(x, 1))
         return p * sides[0][0] + q * sides[1][0] - s * z, p * sides[0][1] - q * sides[1][1] - s
 
+    units = _units(loss)
+    unit, steps = NUMBERS.mpf(units[0]), int(20 * (8 + np.log(units[-1] / units[0])))
+    marks = [NUMBERS.sinh(NUMBERS.mpf(j) / 20) * unit for j in range(-steps, steps + 1)]
+    if not np.isnan(known):
+        x = NUMBERS.mpf(float(known))
+        marks = [x - abs(x) * NUMBERS.mpf(10) ** -6, x + abs(x) * NUMBERS.mpf(10) ** -6]
+        if x == 0:
+            marks = [-unit * NUMBERS.mpf(10) ** -9, unit * NUMBERS.mpf(10) ** -9]
     try:
-        marks = [NUMBERS.sinh(NUMBERS.mpf(j) / 20) for j in range(-152, 153)]
         slopes = [jet(z)[1] for z in marks]
+        candidates = []
+        if not np.isnan(known):
+            height, slope = jet(NUMBERS.mpf(known))
+            candidates = [(height, NUMBERS.mpf(known))] if slope == 0 else []
     except Unsupported:
         return None
-    best: tuple[Any, Any] | None = None
     for low, high, before, after in zip(marks[:-1], marks[1:], slopes[:-1], slopes[1:], strict=True):
         if not (before < 0 < after):
             continue
         for _ in range(120):
             middle = (low + high) / 2
             low, high = (middle, high) if jet(middle)[1] < 0 else (low, middle)
-        height = jet(low)[0]
-        if best is None or height < best[0]:
-            best = (height, low)
-    return float(best[1]) if best is not None and best[0] <= end * (1 + 1e-12 * (1 if end > 0 else -1)) else None
+        candidates.append((jet(low)[0], low))
+    if not candidates:
+        return None
+    height, z = min(candidates)
+    end = number(limit)
+    return float(z) if height <= end + NUMBERS.mpf(10) ** -42 * abs(end) else None

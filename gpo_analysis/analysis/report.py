@@ -4,17 +4,69 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import sympy
 
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.tails import Tail
 
-if TYPE_CHECKING:
-    from gpo_analysis.analysis.analyze import LossAnalysis
-    from gpo_analysis.calculus.tails import Tail
 
-_WIDTH = 100
+class _AtCertainty(Protocol):
+    @property
+    def kind(self) -> str: ...
+    @property
+    def margin(self) -> sympy.Expr: ...
+
+
+class _Conjugate(Protocol):
+    @property
+    def expression(self) -> sympy.Expr | None: ...
+    @property
+    def domain(self) -> sympy.Set | None: ...
+
+
+class Analysed(Protocol):
+    """What is shown: the fields of :class:`gpo_analysis.LossAnalysis`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def expression(self) -> sympy.Expr: ...
+    @property
+    def value(self) -> sympy.Expr: ...
+    @property
+    def slope(self) -> sympy.Expr: ...
+    @property
+    def curvature(self) -> sympy.Expr: ...
+    @property
+    def curvature_ratio(self) -> sympy.Expr: ...
+    @property
+    def is_convex(self) -> bool | None: ...
+    @property
+    def nonconvex_region(self) -> sympy.Set | None: ...
+    @property
+    def convexity_proof(self) -> str: ...
+    @property
+    def is_calibrated(self) -> bool | None: ...
+    @property
+    def calibration_proof(self) -> str: ...
+    @property
+    def taylor_radius(self) -> sympy.Expr: ...
+    @property
+    def kinks(self) -> tuple[sympy.Expr, ...]: ...
+    @property
+    def left_tail(self) -> Tail: ...
+    @property
+    def right_tail(self) -> Tail: ...
+    @property
+    def link(self) -> sympy.Expr | None: ...
+    @property
+    def at_certainty(self) -> _AtCertainty: ...
+    @property
+    def bayes_risk(self) -> sympy.Expr | None: ...
+    @property
+    def conjugate(self) -> _Conjugate: ...
 
 
 def exact(expression: sympy.Expr | None) -> dict[str, Any] | None:
@@ -30,7 +82,7 @@ def as_float(expression: sympy.Expr) -> float:
     return math.nan if expression is sympy.nan else float(number(expression))
 
 
-def to_dict(a: LossAnalysis) -> dict[str, Any]:
+def to_dict(a: Analysed) -> dict[str, Any]:
     """The fields of an analysis as JSON values, under their own names."""
     region = a.nonconvex_region
     return {
@@ -124,7 +176,7 @@ def _tail_words(tail: Tail) -> str:
     return f"{words}; slope {'not known' if tail.slope is sympy.nan else _shown(tail.slope)}"
 
 
-def rows(a: LossAnalysis) -> list[tuple[str, str]]:
+def rows(a: Analysed) -> list[tuple[str, str]]:
     """(what, value) as text, in the order in which a table shows them."""
     certain = a.at_certainty
     region = "" if a.nonconvex_region is None else f"; f″ < 0 on {_shown(a.nonconvex_region)}"
@@ -159,7 +211,7 @@ def _certain_words(kind: str, margin: sympy.Expr) -> str:
     return f"{kind}: z → {_shown(margin)}"
 
 
-def as_text(a: LossAnalysis) -> str:
+def as_text(a: Analysed) -> str:
     """The table of a terminal."""
     table = rows(a)
     width = max(len(what) for what, _ in table)
@@ -177,7 +229,7 @@ def latex(expression: sympy.Basic) -> str:
     return str(sympy.latex(short_floats(expression), ln_notation=False))
 
 
-def as_html(a: LossAnalysis) -> str:
+def as_html(a: Analysed) -> str:
     """The table of a notebook, formulas set by MathJax."""
     formulas: dict[str, sympy.Basic | None] = {
         "f(z)": a.expression,

@@ -17,14 +17,13 @@ from gpo_analysis.analysis.checks import positive, whole_number
 from gpo_analysis.analysis.singularities import piece_at_zero
 from gpo_analysis.calculus import at_zero
 from gpo_analysis.calculus.arithmetic import NUMBERS, bounds, number
-from gpo_analysis.calculus.bounded import bounded
 from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import pieces
 
 MAX_ORDER = 60
-_SECONDS = 1.5
+_SAME = NUMBERS.mpf(10) ** -35
 _BOXES = 600
 _DEPTH = 3
 
@@ -35,7 +34,7 @@ def derivative_at_zero(loss: MarginLoss, order: int) -> sympy.Expr:
 
 
 def taylor(loss: MarginLoss | str, order: int = 4) -> sympy.Poly | sympy.Expr:
-    """Taylor polynomial of f at 0, exact.
+    """Taylor polynomial of f at 0.
 
     Parameters
     ----------
@@ -46,7 +45,8 @@ def taylor(loss: MarginLoss | str, order: int = 4) -> sympy.Poly | sympy.Expr:
     Returns
     -------
     sympy.Expr
-        A polynomial in ``loss.symbol``.
+        A polynomial in ``loss.symbol``. Its coefficients are exact but where that would take more than
+        :data:`gpo_analysis.calculus.recurrences.MAX_TERMS` terms: then floats of 40 digits.
 
     Raises
     ------
@@ -68,30 +68,42 @@ def taylor(loss: MarginLoss | str, order: int = 4) -> sympy.Poly | sympy.Expr:
 @lru_cache(maxsize=512)
 def _coefficients(loss: MarginLoss, order: int) -> tuple[sympy.Expr, ...]:
     home = piece_at_zero(loss)
-    if home is not None:
-        series = bounded(lambda: _series(home.expression, loss.symbol, order), _SECONDS, None)
-        if series is not None:
-            return series
+    sides = [home] if home is not None else [part for part in pieces(loss) if 0 in (part.lower, part.upper)]
+    series = [_series(part.expression, loss.symbol, order) for part in sides]
     found = []
     for k in range(order + 1):
-        derivative = derivative_at_zero(loss, k)
-        if derivative is sympy.nan:
+        values = [coefficients[k] for coefficients in series if coefficients is not None]
+        if len(values) < len(sides):
+            derivative = derivative_at_zero(loss, k)
+            values = [derivative / math.factorial(k)]
+        if sympy.nan in values or abs(number(values[0]) - number(values[-1])) > _SAME * (1 + abs(number(values[0]))):
             raise ValueError(f"{loss.name} has no derivative of order {k} at 0, where it has a kink")
-        found.append(derivative / math.factorial(k))
+        found.append(values[0])
     return tuple(found)
 
 
 def _series(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> tuple[sympy.Expr, ...] | None:
-    """Exact coefficients by repeated differentiation in the field that the functions of z generate.
+    """Exact coefficients by jets over exact numbers, which need no differentiation.
 
-    Every derivative of a loss is a polynomial in a few functions (e^z, σ, log …) with values at 0 that are plain
-    numbers; jets over exact numbers need no differentiation at all.
+    Where these grow too large (powers of many different logarithms), in floats of 40 digits; None where f is not
+    analytic at 0 from this side, or holds a function without a recurrence.
     """
     try:
-        jet = jet_function(expression, symbol).exactly_at_zero(order)
+        function = jet_function(expression, symbol)
     except Unsupported:
         return None
-    return tuple(simplified(c) for c in jet)
+    numeric = function.at(0, order)
+    if any(NUMBERS.isnan(c) or NUMBERS.isinf(c) for c in numeric):
+        return None
+    try:
+        jet = function.exactly_at_zero(order)
+    except OverflowError:
+        return tuple(sympy.Float(NUMBERS.nstr(c, 40), 40) for c in numeric)
+    # an exact number that vanishes without showing it
+    return tuple(
+        sympy.S.Zero if abs(number(c)) < _SAME * (1 + abs(v)) and abs(v) < _SAME else simplified(c)
+        for c, v in zip(jet, numeric, strict=True)
+    )
 
 
 def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) -> float:

@@ -6,6 +6,7 @@ arithmetics of :mod:`gpo_analysis.calculus.arithmetic`, by a number of operation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,35 @@ from gpo_analysis.calculus.arithmetic import EXACT, INTERVALS, bounds, exponenti
 
 Jet = list[Any]
 
+#: Terms of one exact coefficient beyond which exact jets are given up.
+MAX_TERMS = 150
+
 
 def _tidy(value: Any) -> Any:
-    """Exact numbers are multiplied out, so that sums of them do not grow without bound."""
-    return sympy.radsimp(sympy.expand(value)) if isinstance(value, sympy.Expr) and not value.is_Rational else value
+    """Exact numbers are multiplied out, so that sums of them do not grow without bound.
+
+    Raises
+    ------
+    OverflowError
+        Where that would give more than :data:`MAX_TERMS` terms: products of logarithms of many different numbers.
+    """
+    if not isinstance(value, sympy.Expr) or value.is_Rational:
+        return value
+    if _terms(value) > MAX_TERMS:
+        raise OverflowError(f"an exact coefficient of more than {MAX_TERMS} terms")
+    return sympy.radsimp(sympy.expand(value))
+
+
+def _terms(value: sympy.Expr) -> int:
+    """Terms of a constant when it is multiplied out, at most."""
+    if isinstance(value, sympy.Add):
+        return sum(_terms(argument) for argument in value.args)
+    if isinstance(value, sympy.Mul):
+        return math.prod(_terms(argument) for argument in value.args)
+    if isinstance(value, sympy.Pow) and value.exp.is_Integer and value.base.is_Add:
+        inner = _terms(value.base)
+        return int(min(inner ** min(abs(int(value.exp)), 20), MAX_TERMS + 1))
+    return 1
 
 
 def multiply(a: Jet, b: Jet, zero: Any) -> Jet:
