@@ -16,7 +16,7 @@ from gpo_analysis.analysis.calibration import calibration
 from gpo_analysis.analysis.closed_forms import closed_bayes_risk, closed_link
 from gpo_analysis.analysis.conjugate import Conjugate, closed_conjugate
 from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
-from gpo_analysis.analysis.minimise import least_points
+from gpo_analysis.analysis.minimise import least_points, stationary_points
 from gpo_analysis.analysis.singularities import taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero, taylor, taylor_remainder_bound
 from gpo_analysis.calculus.at_zero import curvature_ratio
@@ -233,14 +233,14 @@ def _is_least(loss: MarginLoss, tail: Tail) -> bool:
 
 
 def _exact_margin(loss: MarginLoss, z: float) -> sympy.Expr:
-    """The number that z stands for: a zero of f′, a kink, the link at 1, a small fraction; else a float."""
-    ends = least_points(loss) if convexity(loss).is_convex else None
-    for end in ends or ():
-        if end.is_finite and abs(float(end) - z) <= 4e-15 * (1 + abs(z)):
-            return end if not end.is_Float else sympy.Float(end, 15)
-    for place in (*kinks(loss), sympy.Rational(z).limit_denominator(1000)):
+    """The number that z stands for: a zero of f′, a kink, the link at 1, else a float."""
+    if convexity(loss).is_convex:
+        places = [end for end in least_points(loss) or () if end.is_finite]
+    else:
+        places = stationary_points(loss)
+    for place in (*places, *kinks(loss)):
         if abs(float(place) - z) <= 4e-15 * (1 + abs(z)):
-            return place
+            return sympy.Float(place, 15) if place.is_Float else place
     link = closed_link(loss)
     if link is not None:
         value = link.subs(sympy.Symbol("eta", real=True), 1)

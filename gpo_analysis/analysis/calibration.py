@@ -149,7 +149,7 @@ def _odd_part_falls(loss: MarginLoss) -> bool:
     """o < 0 on z > 0, and e has its infimum at a finite z, or −o outweighs what e has above it far out."""
     z = loss.symbol
     odd = loss.expression - loss.expression.subs(z, -z)
-    for part in pieces_of(odd, z):
+    for part in () if _falls_everywhere(loss) else pieces_of(odd, z):
         if number(part.upper) <= 0:
             continue
         signs = signs_on(part.expression, z, sympy.Max(part.lower, 0), part.upper)
@@ -164,6 +164,12 @@ def _odd_part_falls(loss: MarginLoss) -> bool:
         return False
     gap = limit_at_infinity(odd / ((loss.expression + loss.expression.subs(z, -z)) / 2 - limit / 2), z, 1)
     return bool(gap == -sympy.oo)
+
+
+def _falls_everywhere(loss: MarginLoss) -> bool:
+    z = loss.symbol
+    found = [signs_on(part.expression.diff(z), z, part.lower, part.upper) for part in pieces(loss)]
+    return not kinks(loss) and all(signs is not None and signs.proved and signs.signs == (-1,) for signs in found)
 
 
 def _counterexample(loss: MarginLoss) -> float | None:

@@ -80,13 +80,20 @@ def _piece_around(loss: MarginLoss, x: object) -> Piece:
 def has_one_minimum(loss: MarginLoss) -> bool:
     """Whether it is proved that for η > ½ the slope of the risk, on z > 0, falls first and then rises, once.
 
-    Convex f, and those with D > 0 and E not falling: then all minimisers form one interval, for every η.
+    Convex f, and those with D > 0 and E not falling up to where f′(z) ≥ 0 ≥ f′(−z): then all minimisers form one
+    interval, for every η.
     """
     if convexity(loss).is_convex:
         return True
-    z, reached = loss.symbol, NUMBERS.mpf("0.5")
+    z, reached, risen = loss.symbol, NUMBERS.mpf("0.5"), False
     for part in _stretches(loss):
+        # where f′(z) ≥ 0 ≥ f′(−z) the risk rises, for every η
+        if _has_signs(part.slope, z, part, {0, 1}) and _has_signs(part.mirrored, z, part, {-1, 0}):
+            risen = True
+            continue
         total = part.slope + part.mirrored
+        if risen:
+            return False
         if not _has_signs(total, z, part, {-1}):
             return False
         bend = part.mirrored.diff(z) * total - part.mirrored * total.diff(z)

@@ -96,6 +96,13 @@ def least_points(loss: MarginLoss) -> tuple[sympy.Expr, sympy.Expr] | None:
     return ends[falling], ends[rising]
 
 
+@lru_cache(maxsize=512)
+def stationary_points(loss: MarginLoss) -> tuple[sympy.Expr, ...]:
+    """Zeros of f′ inside its pieces, exact or as floats of 40 digits; those that were found."""
+    found = [signs_on(part.expression.diff(loss.symbol), loss.symbol, part.lower, part.upper) for part in pieces(loss)]
+    return tuple(zero for signs in found if signs is not None for zero in signs.zeros)
+
+
 def _one_sided(objective: Objective, result: FloatArray) -> FloatArray:
     """Where only one label occurs (q = 0 or p = 0, s = 0) the minimiser is that of f alone, or its mirror image."""
     for weight, sign in ((objective.q, 1), (objective.p, -1)):
@@ -355,8 +362,10 @@ def _precise(objective: Objective, k: int, to_the_right: bool, known: float) -> 
     except Unsupported:
         return None
     for low, high, before, after in zip(marks[:-1], marks[1:], slopes[:-1], slopes[1:], strict=True):
-        if not (before < 0 < after):
+        if not (before < 0 <= after):
             continue
+        if not np.isnan(known):
+            candidates.append((jet(NUMBERS.mpf(known))[0], NUMBERS.mpf(known)))
         for _ in range(120):
             middle = (low + high) / 2
             low, high = (middle, high) if jet(middle)[1] < 0 else (low, middle)

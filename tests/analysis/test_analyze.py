@@ -225,7 +225,8 @@ def test_calibration_by_theorem_and_by_risk() -> None:
     }
     for text, holds in wanted.items():
         assert calibration(loss_of(text)).is_calibrated is holds, text
-    assert "not convex; at η" in calibration(loss_of("exp(-z**2)")).proof
+    assert "f(z) = f(−z)" in calibration(loss_of("exp(-z**2)")).proof
+    assert "not convex; at η" in calibration(loss_of("abs(abs(z-1)-1)")).proof
 
 
 def test_calibration_by_brute_force() -> None:
