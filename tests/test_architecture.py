@@ -30,12 +30,7 @@ from tests.architecture import (
 )
 
 #: Violations that are being mended; a part leaves this list as it gets clean.
-PENDING: dict[str, tuple[str, ...]] = {
-    "circles": ("gpo_analysis.analysis.analyze ↔ gpo_analysis.analysis.report",),
-    "exports_of_modules": ("gpo_analysis.analysis.design",),
-    "clocks": ("gpo_analysis.calculus.bounded",),
-    "too_long": ("gpo_analysis.analysis.minimise",),
-}
+PENDING: dict[str, tuple[str, ...]] = {}
 
 
 @cache

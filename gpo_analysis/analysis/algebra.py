@@ -34,7 +34,7 @@ def solutions(equation: sympy.Expr, z: sympy.Symbol) -> list[sympy.Expr]:
     --------
     >>> z, s = sympy.symbols("z s", real=True)
     >>> solutions(2 * (z - 1) - s, z), solutions(-sympy.exp(-z) - s, z)
-    ([s/2 + 1], [-log(-s)])
+    ([s/2 + 1], [log(-1/s)])
     """
     found = _solved(exponential_form(equation), z, _DEEPEST)
     return list(dict.fromkeys(sympy.expand(root) if root.is_polynomial() else root for root in found))

@@ -235,7 +235,7 @@ def _is_least(loss: MarginLoss, tail: Tail) -> bool:
 def _exact_margin(loss: MarginLoss, z: float) -> sympy.Expr:
     """The number that z stands for: a zero of f′, a kink, the link at 1, else a float."""
     if convexity(loss).is_convex:
-        places = [end for end in least_points(loss) or () if end.is_finite]
+        places = tuple(end for end in least_points(loss) or () if end.is_finite)
     else:
         places = stationary_points(loss)
     for place in (*places, *kinks(loss)):

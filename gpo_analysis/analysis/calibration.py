@@ -29,9 +29,9 @@ from gpo_analysis.analysis.minimise import minimiser
 from gpo_analysis.analysis.objective import as_float, end_value, piecewise, risk_at
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
+from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.calculus.pieces import pieces_of
 from gpo_analysis.calculus.signs import signs_on
-from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity, kinks, pieces, tails

@@ -22,11 +22,10 @@ import sympy
 from gpo_analysis.analysis.algebra import agree, length, short_forms, solutions, value_of
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.budget import simplified
-from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.exponentials import exponential_form
+from gpo_analysis.calculus.limits import limit_at_infinity, value_at
 from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.signs import signs_on, sort_numbers
-from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity, pieces, tails

@@ -20,11 +20,10 @@ from gpo_analysis.analysis.objective import end_value, is_affine, piecewise
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.budget import simplified
-from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.exponentials import exponential_form
+from gpo_analysis.calculus.limits import limit_at_infinity, value_at
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
-from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.calculus.tails import tails_of
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import convexity, pieces, tails

@@ -28,8 +28,6 @@ import sympy
 from gpo_analysis.analysis.analyze import LossAnalysis, analyze
 from gpo_analysis.losses import MarginLoss, parse_loss
 
-__all__ = ["DesignProof", "IncompatibleWishesError", "design_loss", "prove_design"]
-
 Link = Literal["scaled"] | bool | None
 _z = sympy.Symbol("z", real=True)
 _NONCONVEX = 20  # of Savage's part against a convex one; large enough that f″ < 0 somewhere, which analyze confirms

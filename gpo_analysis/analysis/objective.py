@@ -14,8 +14,8 @@ import sympy
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.calculus.jets import Unsupported, jet_function
-from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.limits import limit_at_infinity
+from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses.margin_loss import MarginLoss
