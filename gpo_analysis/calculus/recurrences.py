@@ -36,14 +36,13 @@ def _tidy(value: Any) -> Any:
 
 
 def _terms(value: sympy.Expr) -> int:
-    """Terms of a constant when it is multiplied out, at most."""
+    """Terms of a constant's numerator when it is multiplied out, at most."""
     if isinstance(value, sympy.Add):
         return sum(_terms(argument) for argument in value.args)
     if isinstance(value, sympy.Mul):
         return math.prod(_terms(argument) for argument in value.args)
-    if isinstance(value, sympy.Pow) and value.exp.is_Integer and value.base.is_Add:
-        inner = _terms(value.base)
-        return int(min(inner ** min(abs(int(value.exp)), 20), MAX_TERMS + 1))
+    if isinstance(value, sympy.Pow) and value.exp.is_Integer and value.exp > 0 and value.base.is_Add:
+        return int(min(_terms(value.base) ** min(int(value.exp), 20), MAX_TERMS + 1))
     return 1
 
 
