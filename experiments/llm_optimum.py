@@ -109,7 +109,7 @@ def summarise(policies: pd.DataFrame, prompts: pd.DataFrame, resamples: int, see
     columns = ["kl", "kl_optimum", "win_rate", "win_rate_optimum", "held_kl", "held_kl_optimum"]
     # (strength, loss) → (seeds, prompts, columns); seeds of a loss that ran away are left out
     values = {
-        key: {int(s): rows[columns].to_numpy() for s, rows in part.groupby("seed")}
+        key: {str(s): rows[columns].to_numpy() for s, rows in part.groupby("seed")}
         for key, part in prompts.groupby(["strength", "loss"], sort=False)
     }
     found = []
@@ -224,7 +224,7 @@ def _worst(claim: str, rows: pd.DataFrame, tolerance: float) -> Check:
     if not len(rows):
         return Check.not_run(claim, tolerance, "no such policy, or all ran away")
     sizes = rows[["value", "low", "high"]].abs()
-    worst = rows.loc[sizes["value"].idxmax()]
+    worst = rows.iloc[int(sizes["value"].to_numpy().argmax())]
     low, high = sorted((abs(worst["low"]), abs(worst["high"])))
     low = 0.0 if worst["low"] < 0 < worst["high"] else low
     at = f"at {worst['loss']}, {worst['strength']:g}: {abs(worst['value']):.3g} [{low:.3g}, {high:.3g}], two-way"

@@ -86,7 +86,7 @@ def _ratios(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
     ax.axhspan(-0.1, 0.1, color=COLORS["grey"], alpha=0.15, linewidth=0)
     ax.axhline(0.0, color=COLORS["grey"], linewidth=0.8)
     kept = rows[~rows["status"].isin(LEFT_OUT)]
-    ratio = np.log(kept["kl"] / kept["kl_optimum"])
+    ratio = (kept["kl"] / kept["kl_optimum"]).map(np.log)
     inside = ratio.abs() <= SPAN
     ax.plot(kept["strength"][inside], ratio[inside], ".", color=style.color, markersize=3, alpha=0.6)
     for sign, mark in ((1.0, "^"), (-1.0, "v")):
