@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -69,10 +68,10 @@ def _run(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             scheduler=options.scheduler,
             progress=not options.quiet,
-            what=shlex.join(["python -m experiments", options.command, *getattr(options, "names", [])]),
+            what=" ".join(["python -m experiments", options.command, *getattr(options, "names", [])]),
         )
     except OSError as error:
-        print(f"experiments: {error}", file=sys.stderr)
+        print(f"experiments: {error if error.filename else error.strerror or error}", file=sys.stderr)
         return 1
     for plan in plans:
         print(_in_words(plan))

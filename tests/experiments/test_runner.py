@@ -370,15 +370,16 @@ def test_one_run_a_folder_and_the_other_is_named(project: Path) -> None:
     line, settings = command(project, "run", "slow", "--out", "out", "--quiet")
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, **settings) as first:  # type: ignore[call-overload]
         while not (project / "out" / ".status").exists():
+            assert first.poll() is None
             time.sleep(0.01)
-        second = run(project, "run", "slow", "--out", "out")
-        assert second.returncode == 1
-        assert f"process {first.pid} on" in second.stderr
-        assert "(python -m experiments run slow) is at work in out" in second.stderr
-        assert len(second.stderr.splitlines()) == 1
-        assert run(project, "list").returncode == 0
+        second, listed = run(project, "run", "slow", "--out", "out"), run(project, "list")
         (project / "go").touch()
         told, _ = first.communicate()
+    assert second.returncode == 1
+    assert f"experiments: process {first.pid} on" in second.stderr
+    assert "(python -m experiments run slow) is at work in out" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    assert listed.returncode == 0
     assert (first.returncode, "1 of 1 claims hold" in told) == (0, True)
     assert len(table_of(project / "out")) == 24
     assert run(project, "run", "slow", "--out", "out").returncode == 0
@@ -397,8 +398,11 @@ def test_workers_die_with_the_run(project: Path, more: tuple[str, ...]) -> None:
             assert running.poll() is None
             time.sleep(0.02)
         running.send_signal(signal.SIGKILL)
-    while any(is_alive(pid) for pid in workers):  # the test's own limit ends what does not end
+    for _ in range(2400):  # half a second is what they need, two minutes what a busy machine may take
+        if not any(is_alive(pid) for pid in workers):
+            break
         time.sleep(0.05)
+    assert not any(is_alive(pid) for pid in workers)
     assert len(workers) == 2
     assert not list(project.glob("out/.cells/slow/*.cell"))
 
