@@ -49,6 +49,7 @@ def gaussians(
         _family(example, as_json, figure)
         return
     landscape = example.landscape()
+    _check_resolved(landscape)
     if figure is not None:
         _draw(landscape, figure)
     if as_json:
@@ -59,6 +60,20 @@ def gaussians(
     on_reference = example.on_reference().landscape()
     count = len(on_reference.mu_squared_loss_minima)
     say(f"\nwith μ = πref the μ-weighted square loss has {count} local minim{'um' if count == 1 else 'a'}")
+
+
+def _check_resolved(landscape: Landscape) -> None:
+    """Both regularizers are 0 at c = 0 and nowhere less: a landscape without that minimum is too coarse or too wide."""
+    import numpy as np
+
+    step = float(landscape.c[1] - landscape.c[0])
+    for objective in ("kl", "mu_squared_loss"):
+        found = landscape.minima(objective)
+        if not any(np.linalg.norm(minimum.c) <= 2 * step and abs(minimum.kl) < 1e-6 for minimum in found):
+            raise ValueError(
+                f"the grid of {len(landscape.c)} shifts does not resolve this example: {objective} has no minimum at "
+                "c = 0 on it; accepted are widths, scales and distances within a factor of some thousands of each other"
+            )
 
 
 def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None:

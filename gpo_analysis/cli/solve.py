@@ -32,6 +32,7 @@ winner,loser and optionally count (or votes, weight, n), tie and prompt; or
 chosen,rejected; or model_a,model_b,winner. A tie is half a win each. With prompts there
 is a fit a prompt, unless --across-prompts says that a name is one item under all."""
 
+_BETAS = (1e-100, 1e100)  # so that squares of log-ratios stay within a float
 _SHOWN = 20  # fits that are printed
 
 
@@ -77,6 +78,8 @@ def solve(
         raise ValueError("solve takes a FILE or --example journals, one of the two")
     if bootstrap < 0 or seed < 0:
         raise ValueError(f"--bootstrap and --seed must be at least 0, got {bootstrap} and {seed}")
+    if not _BETAS[0] <= beta <= _BETAS[1]:
+        raise ValueError(f"--beta must lie between {_BETAS[0]:g} and {_BETAS[1]:g}, got {beta:g}")
     groups = _groups(file, votes, across_prompts)
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:

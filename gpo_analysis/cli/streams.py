@@ -73,11 +73,13 @@ def guarded(name: str, run: Callable[[], Any]) -> int:
         or memory does not suffice; 2 bad input; 3 a fault of the program; 130 interrupted.
     """
     write_anything()
-    shown = warnings.showwarning
-    warnings.showwarning = lambda message, *_args, **_kwargs: _say(name, f"warning: {message}")
+    shown, warned = warnings.showwarning, dict[str, None]()
+    warnings.showwarning = lambda message, *_args, **_kwargs: warned.setdefault(str(message))
     try:
         code = run()
         sys.stdout.flush()
+        for message in warned:  # each once, and none beside an error, which is one line
+            _say(name, f"warning: {message}")
         return code if isinstance(code, int) else 0
     except SystemExit as leave:
         if type(sys.stdout).__name__ == "_PacifyFlushWrapper":  # click has met the closed pipe first

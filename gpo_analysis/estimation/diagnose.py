@@ -261,7 +261,8 @@ def _spearman(y: FloatArray, x: FloatArray) -> float:
 
 def alternative(f: MarginLoss, beta: float, rho: FloatArray) -> dict[str, Any]:
     """What one f at one β would make of these ρ; see :func:`diagnose`."""
-    z = beta * rho
+    with np.errstate(over="ignore"):
+        z = beta * rho
     slope, start = np.asarray(f.derivative(z), dtype=np.float64), abs(float(f.derivative(0.0)))
     radius = float(taylor_radius(f))
     series = np.asarray(f.derivative(0.0) + f.derivative(0.0, 2) * z, dtype=np.float64)

@@ -76,6 +76,8 @@ class BetaRecommendations:
     smoothing : float
         ε of the smoothed losses that were fitted.
     rows : tuple of BetaRecommendation
+    notes : tuple of str
+        What to beware of, in words.
     """
 
     target: str
@@ -85,6 +87,7 @@ class BetaRecommendations:
     confidence: float
     smoothing: float
     rows: tuple[BetaRecommendation, ...]
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, loss: str) -> BetaRecommendation:
         for row in self.rows:
@@ -105,8 +108,8 @@ class BetaRecommendations:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        head = {key: value for key, value in vars(self).items() if key != "rows"}
-        return {**head, "recommendations": self.records()}
+        head = {key: value for key, value in vars(self).items() if key not in ("rows", "notes")}
+        return {**head, "recommendations": self.records(), "notes": list(self.notes)}
 
     def __str__(self) -> str:
         lines = [
@@ -126,7 +129,7 @@ class BetaRecommendations:
                 f"{row.loss:<20} {row.beta.value:>9.4g}  {ends:<20} {row.beta_kappa:>9.4g} {row.kl:>8.4g} "
                 f"{row.mean_abs_rho:>9.4g}{lost}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
 
 def recommend_beta(
@@ -199,9 +202,15 @@ def recommend_beta(
         raise ValueError("losses must be at least one")
     samples = _samples(pool, prompt, resamples, seed)
     rows = tuple(_row(f, pool, samples, prompt, ref, target, kl is not None, smoothing, confidence) for f in functions)
+    parts, named = int(prompt.max()) + 1, 0 if comparisons.report is None else comparisons.report.prompts
+    notes: tuple[str, ...] = ()
+    if 0 < named < parts:
+        notes = (
+            f"the file's prompts ({named}) fall into {parts} sets that no comparison connects: each counts as one",
+        )
     words = f"KL = {target:g} nats" if kl is not None else f"mean |ρ| = {target:g} nats"
     return BetaRecommendations(
-        words, int(prompt.max()) + 1, pool.total, int(resamples), float(confidence), float(smoothing), rows
+        words, parts, pool.total, int(resamples), float(confidence), float(smoothing), rows, notes
     )
 
 

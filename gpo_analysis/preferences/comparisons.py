@@ -263,7 +263,12 @@ def read_comparisons_by_prompt(path: str | Path) -> dict[str, Comparisons]:
         In the order of the file; one entry, of name ``""``, where the file has no prompts.
     """
     labels = read_labels(path)
-    return {prompt: Comparisons.of_labels(pairs, labels.report) for prompt, pairs in labels.by_prompt().items()}
+    found = {}
+    for prompt, pairs in labels.by_prompt().items():
+        if prompt and not any(count for *_, count in pairs):
+            raise ValueError(f"{path}: every count of the prompt {prompt!r:.60} is 0; take its rows out")
+        found[prompt] = Comparisons.of_labels(pairs, labels.report)
+    return found
 
 
 def _as_index(values: ArrayLike, name: str) -> NDArray[np.int64]:

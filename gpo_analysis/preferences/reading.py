@@ -42,6 +42,8 @@ _LOOKS_LIKE = (
     (re.compile(r"^(prompt_id|prompts|question|instruction|context|query|input)$"),
      "as if it said which items are compared with each other; call it prompt to have it used"),
 )  # fmt: skip
+_OF_TEXTS = re.compile(r"token|turn|word|char|length|sentence")  # numbers of these count no labels
+_RESPONSES = (("winner", "loser"), ("chosen", "rejected"))  # what is compared under one prompt
 
 Label = tuple[str, str, float]
 Contest = tuple[Any, Any, float, float]  # first, second, wins of the first, wins of the second
@@ -118,7 +120,7 @@ def read_labels(path: str | Path) -> Labels:
     if layout is None:
         raise ValueError(_missing(table))
     for name, line in table.columns.items():
-        hint = None if name in layout.used else _looks_like(table, name)
+        hint = None if name in layout.used else _looks_like(table, name, layout)
         if hint is not None:
             raise ValueError(
                 f"{table.where(line)}: column {shown(name)} looks {hint}, or take it out; accepted are {COLUMNS}"
@@ -141,7 +143,7 @@ def _layout(columns: Sequence[str]) -> _Layout | None:
     have = set(columns)
     extra = tuple(name for name in (*COUNTS, *TIES) if name in have)
     prompt = ("prompt",) if "prompt" in have else ()
-    for first, second in (("winner", "loser"), ("chosen", "rejected")):
+    for first, second in _RESPONSES:
         if {first, second} <= have:
             return _Layout(
                 (first, second), (first, second, *extra, *prompt), _won(first, second), bool(prompt),
@@ -286,13 +288,16 @@ class _Reading:
         rows = len(table.rows) + len(table.blank)
         return ReadReport(
             table.path, table.format, rows, len(table.rows) - len(self.equal), tuple(left), joined, tuple(unused),
-            (*notes, *self.items.alike()), ties,
+            (*notes, *self.items.alike()), ties, len(set(prompts)),
         )  # fmt: skip
 
 
-def _looks_like(table: Table, name: str) -> str | None:
+def _looks_like(table: Table, name: str, layout: _Layout) -> str | None:
     """What a column that is not used looks like, unless every cell of it is empty."""
-    hint = next((words for pattern, words in _LOOKS_LIKE if pattern.search(name)), None)
+    if _OF_TEXTS.search(name):
+        return None
+    known = _LOOKS_LIKE if layout.needed[:2] in _RESPONSES else _LOOKS_LIKE[:-1]
+    hint = next((words for pattern, words in known if pattern.search(name)), None)
     empty = hint is None or all(is_blank(row.values.get(name)) for row in table.rows)
     return None if empty else hint
 

@@ -40,19 +40,13 @@ _NO_NAMES = frozenset(
     ]
 ) | {"#n/a n/a"}
 _TIES = frozenset({"tie", "draw", "bothbad", "both bad", "both_bad", "tie (bothbad)"})
+# format characters (Unicode's Cf: zero width, direction, soft hyphen, tags) and variation selectors
+_INVISIBLE = re.compile(
+    "[\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064"
+    "\u2066-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]+"
+)
 _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
-
-
-class _Seen(dict[int, int | None]):
-    """For `str.translate`: drops format characters (zero width, direction, soft hyphen) and variation selectors."""
-
-    def __missing__(self, code: int) -> int | None:
-        dropped = unicodedata.category(chr(code)) == "Cf" or 0xFE00 <= code <= 0xFE0F
-        self[code] = kept = None if dropped else code
-        return kept
-
-
-_SEEN = _Seen()
 
 
 class Names:
@@ -117,7 +111,8 @@ class Names:
         """Names that were kept apart though they look alike, in words."""
         groups: dict[str, list[str]] = {}
         for key, (name, _) in self._first.items():
-            groups.setdefault(unicodedata.normalize("NFKC", key).casefold(), []).append(name)
+            plain = key if key.isascii() else unicodedata.normalize("NFKC", key)
+            groups.setdefault(plain.casefold(), []).append(name)
         found = [names for names in groups.values() if len(names) > 1]
         told = [f"kept apart: {' and '.join(ascii(shown(n)) for n in names[:4])}" for names in found[:5]]
         return told + ([f"{len(found) - 5} more groups of names that look alike, kept apart"] if len(found) > 5 else [])
@@ -128,7 +123,7 @@ def _key(text: str) -> str:
     if text.isascii():
         key = " ".join(text.split())
     else:
-        key = unicodedata.normalize("NFC", " ".join(text.translate(_SEEN).split()))
+        key = unicodedata.normalize("NFC", " ".join(_INVISIBLE.sub("", text).split()))
     whole = _WHOLE.fullmatch(key)
     return whole[1] if whole else key
 

@@ -51,6 +51,8 @@ class ReadReport:
         Anything else, in words.
     ties : str
         How ties were taken: "none" where there were none, or "half a win each".
+    prompts : int
+        How many prompts the file tells apart; 0 where it has no such column.
     """
 
     file: str
@@ -62,6 +64,7 @@ class ReadReport:
     not_used: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     ties: str = "none"
+    prompts: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -72,6 +75,7 @@ class ReadReport:
             "not_used": list(self.not_used),
             "notes": list(self.notes),
             "ties": self.ties,
+            "prompts": self.prompts,
         }
 
     def lines(self) -> list[str]:

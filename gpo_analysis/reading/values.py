@@ -8,6 +8,7 @@ from typing import Any
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+_HALF = re.compile("[\ud800-\udfff]")
 _MANY = 400  # digits and signs of a number that may be meant
 
 
@@ -79,10 +80,10 @@ def text_in(value: Any, what: str, where: str) -> str:
         text = ""
     if not text:
         raise ValueError(f"{where}: {what} is {_repr(value)}; accepted are non-empty names")
-    half = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
+    half = _HALF.search(text)
     if half is not None:
         raise ValueError(
-            f"{where}: {what} is {_repr(value)}, which holds the lone surrogate {half!a}: half of a character, "
+            f"{where}: {what} is {_repr(value)}, which holds the lone surrogate {half[0]!a}: half of a character, "
             "cut apart where the file was written; accepted is whole text"
         )
     return text

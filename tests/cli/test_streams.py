@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gpo_analysis.cli import main
@@ -15,6 +17,7 @@ from gpo_analysis.cli.streams import guarded
 
 ALL = """
 import sys
+import warnings
 from gpo_analysis.cli.main import _run
 from gpo_analysis.cli.streams import guarded
 verbs = ["losses", "analyze", "beta", "solve", "recommend-beta", "diagnose", "gaussians"]
@@ -197,6 +200,31 @@ def test_whatever_is_raised_is_one_line(
     said = capsys.readouterr().err
     assert word in said
     assert said.count("\n") == 1
+
+
+def test_warnings_are_a_line_each_and_none_beside_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def warn(error: Exception | None = None) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            for _ in range(3):
+                warnings.warn("overflow", RuntimeWarning, stacklevel=1)
+        if error is not None:
+            raise error
+
+    assert guarded("gpo", warn) == 0
+    assert capsys.readouterr().err == "gpo: warning: overflow\n"
+    assert guarded("gpo", lambda: warn(ValueError("bad"))) == 2
+    assert capsys.readouterr().err == "gpo: bad\n"
+
+
+@pytest.mark.parametrize("arguments", [("--scale", "1e-320"), ("--modes", "1e160"), ("--width", "1e50")])
+def test_landscapes_that_the_grid_does_not_resolve_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, str]
+) -> None:
+    with np.errstate(all="ignore"):
+        code, _, err = ends(capsys, "gaussians", *arguments)
+    assert code == 2
+    assert "does not resolve this example" in err
 
 
 def test_a_fault_of_the_program_shows_where_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:

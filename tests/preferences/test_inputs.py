@@ -190,6 +190,26 @@ def test_items_are_compared_within_a_prompt(tmp_path):
     assert beta == pytest.approx(2.329, abs=5e-4)
 
 
+def test_prompts_that_fall_apart_are_said(tmp_path):
+    games = read(tmp_path, "c.csv", "prompt,winner,loser\np,a,b\np,b,a\np,a,b\np,c,d\np,d,c\np,c,d\n")
+    found = gpo.recommend_beta(games, kl=0.01, losses=["dpo"], resamples=5)
+    assert found.prompts == 2
+    assert "prompts (1) fall into 2 sets" in str(found)
+    assert found.to_dict()["notes"] == list(found.notes)
+
+
+def test_numbers_of_tokens_are_no_counts(tmp_path):
+    games = read(tmp_path, "c.csv", "winner,loser,n_tokens,num_turns\na,b,300,2\nb,a,200,3\n")
+    assert games.total == 2
+    assert games.report.not_used == ("n_tokens", "num_turns")
+
+
+def test_models_are_compared_across_questions(tmp_path):
+    games = read(tmp_path, "c.csv", "question,model_a,model_b,winner\nq,a,b,model_a\nr,a,b,model_b\n")
+    assert games.items == ("a", "b")
+    assert games.report.not_used == ("question",)
+
+
 def test_names_of_items_under_prompts_never_meet(tmp_path):
     text = "prompt,winner,loser\na: b,c,x\na,b: c,x\n" + "p" * 50 + "1,u,v\n" + "p" * 50 + "1" + "q,u,v\n"
     games = read(tmp_path, "c.csv", text)

@@ -8,12 +8,14 @@ import csv
 import gzip
 import json
 import math
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_analysis.reading import Names, OneDocument, number_in, read_table, shown, text_in, text_of, visible
+from gpo_analysis.reading.names import _INVISIBLE
 
 NEEDED = {"a", "b"}
 
@@ -212,6 +214,12 @@ def test_marks_of_missing_values_are_no_names(text):
 def test_invisible_names_are_no_names(text):
     with pytest.raises(ValueError, match="invisible characters alone"):
         Names().take(text, "loser", "x.csv", 3)
+
+
+def test_invisible_characters_are_those_of_unicode():
+    own = {c for c in map(chr, range(0x110000)) if unicodedata.category(c) == "Cf"}
+    assert {c for c in own if _INVISIBLE.fullmatch(c) is None} == set()
+    assert all(not c.isspace() for c in own)
 
 
 @given(st.text())
