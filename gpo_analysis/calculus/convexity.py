@@ -21,6 +21,7 @@ from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
+from gpo_analysis.calculus.units import unit_of
 
 _TINY = 1e-35
 #: Operations of intervals that the search for a point of negative curvature may take on either side.
@@ -163,8 +164,9 @@ def _counterexample(piece: Piece, symbol: sympy.Symbol) -> str | None:
         return None
     low, high = number(piece.lower), number(piece.upper)
     count = max(min(_SEARCH // function.length, 280), 20)
+    unit = number(unit_of(piece.expression, symbol))
     for k in range(-count, count + 1):
-        x = NUMBERS.sinh(NUMBERS.mpf(7 * k) / count)
+        x = unit * NUMBERS.sinh(NUMBERS.mpf(7 * k) / count)
         if low < x < high and bounds(function.over(x, x, 2)[2])[1] < 0:
             return str(NUMBERS.nstr(x, 10))
     return None

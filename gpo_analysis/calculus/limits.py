@@ -17,6 +17,7 @@ from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.expansions import leading_at, leading_at_infinity
 from gpo_analysis.calculus.exponentials import exponential_form
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
+from gpo_analysis.calculus.units import unit_of
 
 FAR = tuple(10**k for k in (1, 3, 6, 9, 12, 15, 18))
 _ASKEW = tuple(7 * x + 3 for x in FAR)
@@ -46,6 +47,9 @@ def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -
     """
     if symbol not in expression.free_symbols:
         return expression
+    unit = unit_of(expression, symbol)
+    if unit != 1:
+        expression = expression.subs(symbol, unit * symbol)
     numeric = _numeric_limit(exponential_form(expression), symbol, side)
     leading = leading_at_infinity(expression, symbol, side)
     for exact in (leading.limit() if leading is not None else None, by_parts(expression, symbol, side)):
@@ -53,10 +57,10 @@ def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -
             return exact
     if numeric is None:
         return sympy.nan
-    if NUMBERS.isinf(numeric):
+    if NUMBERS.isinf(numeric) or numeric == 0:
         return _as_float(numeric)
     nearest = sympy.Rational(NUMBERS.nstr(numeric, 12)).limit_denominator(1000)
-    return nearest if abs(number(nearest) - numeric) < 1e-9 else _as_float(numeric)
+    return nearest if abs(number(nearest) - numeric) < 1e-9 * abs(numeric) else _as_float(numeric)
 
 
 def by_parts(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> sympy.Expr | None:
@@ -147,8 +151,10 @@ def _value_beside(expression: sympy.Expr, symbol: sympy.Symbol, point: sympy.Exp
 def _as_float(numeric: Any) -> sympy.Expr:
     if NUMBERS.isinf(numeric):
         return sympy.oo if numeric > 0 else -sympy.oo
+    if numeric == 0:
+        return sympy.S.Zero
     whole = sympy.Integer(int(NUMBERS.nint(numeric)))
-    return whole if abs(number(whole) - numeric) < 1e-14 else sympy.Float(NUMBERS.nstr(numeric, 15), 15)
+    return whole if abs(number(whole) - numeric) < 1e-14 * abs(numeric) else sympy.Float(NUMBERS.nstr(numeric, 15), 15)
 
 
 def _agree(exact: sympy.Expr, numeric: Any) -> bool:
@@ -188,7 +194,7 @@ def _tendency(values: list[Any]) -> Any:
         return last
     steps = third - fourth, before - third, last - before
     if abs(steps[2]) <= 1e-8 * (1 + abs(last)) and abs(steps[1]) <= 1e-6 * (1 + abs(last)):
-        if abs(last) < 1e-6 and abs(last) <= abs(third):
+        if abs(last) < 1e-6 and (abs(last) <= abs(third) / 1000 or abs(last) < 1e-30):
             return NUMBERS.mpf(0)
         return before if abs(steps[1]) < abs(steps[2]) else last
     # a power of |z| approaches its limit geometrically (Aitken)

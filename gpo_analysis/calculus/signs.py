@@ -29,6 +29,7 @@ from gpo_analysis.calculus.budget import digits, fraction_size
 from gpo_analysis.calculus.exponentials import exact_numbers, exponential_base, exponential_form, with_exponential
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.tail_signs import tail_sign
+from gpo_analysis.calculus.units import unit_of
 from gpo_analysis.calculus.zeros import vanishes
 
 #: Up to which an expression is brought to one denominator and factored: (generators, terms, degree).
@@ -89,7 +90,12 @@ def signs_on(
     >>> signs_on(4 * sympy.exp(-2 * z) - 2 * sympy.exp(z), z)
     Signs(zeros=(log(2)/3,), signs=(1, -1), exact=True, proved=True, method='algebra')
     """
-    return _signs(exact_numbers(sympy.sympify(expression)), symbol, lower, upper)
+    g = exact_numbers(sympy.sympify(expression))
+    unit = unit_of(g, symbol)
+    if unit == 1:
+        return _signs(g, symbol, lower, upper)
+    found = _signs(g.subs(symbol, unit * symbol), symbol, lower / unit, upper / unit)
+    return None if found is None else replace(found, zeros=tuple(unit * zero for zero in found.zeros))
 
 
 @lru_cache(maxsize=4096)

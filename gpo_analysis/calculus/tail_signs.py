@@ -13,6 +13,7 @@ import sympy
 
 from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, number, sign_of
 from gpo_analysis.calculus.expansions import Term, expansion_at_infinity
+from gpo_analysis.calculus.units import unit_of
 
 
 def tail_sign(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> tuple[Any, int] | None:
@@ -24,7 +25,8 @@ def tail_sign(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> tuple[
     >>> tail_sign(sympy.exp(-z) - z * sympy.exp(-2 * z), z, 1)[1]
     1
     """
-    found = expansion_at_infinity(expression, symbol, side)
+    unit = unit_of(expression, symbol)
+    found = expansion_at_infinity(expression.subs(symbol, unit * symbol) if unit != 1 else expression, symbol, side)
     if found is None:
         return None
     terms = [term for term in found.terms if not term.is_zero]
@@ -35,7 +37,7 @@ def tail_sign(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> tuple[
         reach = NUMBERS.mpf(2) ** doubling
         sign = _sign_beyond(terms, reach, rate)
         if sign is not None:
-            return reach, sign
+            return reach * number(unit), sign
     return None
 
 

@@ -14,6 +14,7 @@ from gpo_analysis.calculus.convexity import Convexity, convexity_of
 from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import Piece, kinks_of, pieces_of
 from gpo_analysis.calculus.tails import Tails, tails_of
+from gpo_analysis.calculus.units import unit_of
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
 
@@ -58,6 +59,8 @@ class LossShape:
         Maximal intervals on which f is affine.
     least : float
         inf f; for f not known to be convex the least value on a grid and at the ends.
+    unit : float
+        The length on which f varies: f(z/500) has 500 times that of f.
     """
 
     convex: bool
@@ -70,6 +73,7 @@ class LossShape:
     kinks: tuple[tuple[float, float], ...]
     straight: tuple[tuple[float, float], ...]
     least: float = 0.0
+    unit: float = 1.0
 
     @property
     def is_piecewise_linear(self) -> bool:
@@ -100,6 +104,7 @@ def shape_of(loss: MarginLoss) -> LossShape:
     # Existence is decided from the slopes far out; a loss without them is treated as one that is not convex.
     convex = convexity(loss).is_convex is True and not np.isnan(slopes).any()
     left_limit, right_limit = _number(ends.left.limit), _number(ends.right.limit)
+    unit = float(unit_of(loss.expression, loss.symbol))
     return LossShape(
         convex=convex,
         left_slope=slopes[0],
@@ -110,7 +115,8 @@ def shape_of(loss: MarginLoss) -> LossShape:
         flat_until=None if ends.left.flat_from is None else float(ends.left.flat_from),
         kinks=_kinks(parts, loss.symbol),
         straight=_straight(parts, loss.symbol),
-        least=_least(loss, left_limit, right_limit),
+        least=_least(loss, left_limit, right_limit, unit),
+        unit=unit,
     )
 
 
@@ -143,6 +149,6 @@ def _straight(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[flo
     )
 
 
-def _least(loss: MarginLoss, left: float, right: float) -> float:
+def _least(loss: MarginLoss, left: float, right: float, unit: float) -> float:
     grid = np.concatenate([np.sinh(np.linspace(-7.0, 7.0, 2001)), np.linspace(-10.0, 10.0, 4001)])
-    return float(np.nanmin([np.nanmin(loss(grid)), left, right]))
+    return float(np.nanmin([np.nanmin(loss(unit * grid)), left, right]))
