@@ -95,7 +95,7 @@ def _resampled(
     if len(seeds) == 1:
         return shares(rows.assign(**{quantity: rows[quantity] + noise * rng.normal(size=len(rows))}), quantity)
     drawn = rng.choice(seeds, size=len(seeds))
-    parts = [find(rows, seed=seed).assign(seed=place) for place, seed in enumerate(drawn)]
+    parts = [find(rows, seed=seed).assign(seed=number) for number, seed in enumerate(drawn)]
     return shares(pd.concat(parts, ignore_index=True), quantity)
 
 

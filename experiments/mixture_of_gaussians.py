@@ -222,13 +222,13 @@ def _check_descents(table: pd.DataFrame, remote: pd.DataFrame) -> list[Check]:
     inner = by_loss[(by_loss.index > 1.5) & (by_loss.index < 2.9)]
     raised = by_loss[by_loss["last"] > by_loss["first"] + 1e-6]
     shown = f"raised from starts {', '.join(f'{s:g}' for s in raised.index)} of {len(by_loss)} starts"
-    place = float(remote["c"].max())
+    end = float(remote["c"].max())
     return [
         Check.at_least(
             "descending ½E_μ[ρ²] from c = 2 raises the KL, by nats", 2.0, float((inner["last"] - inner["first"]).min()),
             note=f"predicted: it ends one spacing away; {shown}",
         ),
-        Check.equal("where that descent ends, against the landscape's minimum", place, float(inner["c"].max()), 1e-6),
+        Check.equal("where that descent ends, against the landscape's minimum", end, float(inner["c"].max()), 1e-6),
         Check.at_most("descending the KL from the same starts ends with a KL of at most", 1e-12, by_kl["last"].max()),
     ]  # fmt: skip
 

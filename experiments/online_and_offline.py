@@ -48,7 +48,7 @@ class Config:
         Sizes n and d: the tabular setting has 16 responses at most, the features' one n.
     spread : float
         Standard deviation of the log-ratios of starting policies before normalising, nats.
-    places : tuple of float
+    values_of_t : tuple of float
         Values of t, from 0 (μ = πθ) over 1 (πref) to 2 (narrow).
     starts : int
         Starting policies of each setting, each in a world of its own.
@@ -63,7 +63,7 @@ class Config:
     responses: int = 100
     features: int = 6
     spread: float = 1.0
-    places: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 1.9, 2.0)
+    values_of_t: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 1.9, 2.0)
     starts: int = 20
     steps: int = 15
     step_size: float = 0.02
@@ -74,7 +74,7 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        places=(*(float(x) for x in np.linspace(0, 1, 9)), *(float(x) for x in np.linspace(1.125, 1.875, 7)),
+        values_of_t=(*(float(x) for x in np.linspace(0, 1, 9)), *(float(x) for x in np.linspace(1.125, 1.875, 7)),
                 1.95, 2.0),
         starts=60, steps=40, record_every=5,
     ),
@@ -83,7 +83,7 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a setting and t."""
-    return grid(setting=SETTINGS, t=config.places)
+    return grid(setting=SETTINGS, t=config.values_of_t)
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     checks = []
     for setting in SETTINGS:
         rows = find(table, setting=setting)
-        online, narrow = find(rows, t=0.0), find(rows, t=max(config.places))
+        online, narrow = find(rows, t=0.0), find(rows, t=max(config.values_of_t))
         checks.append(Check.at_most(
             f"{setting}, μ = πθ: largest angle between ∇½E_μ[ρ²] and ∇KL, degrees", 0.0, float(online["angle"].max()),
             1e-3, note="arc cosine of 1 − 1e-16 is 1e-6 degrees"))  # fmt: skip
@@ -236,7 +236,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     for setting in SETTINGS:
         rows = find(table, setting=setting)
         told_at = []
-        for t, where in ((1.0, "at πref"), (max(config.places), "at the narrow end")):
+        for t, where in ((1.0, "at πref"), (max(config.values_of_t), "at the narrow end")):
             here = find(rows, t=t)
             told_at.append(
                 f"{where} the angle is {by_start(here, here['angle'])}° and "

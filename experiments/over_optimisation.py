@@ -60,7 +60,7 @@ class Config:
     ----------
     responses, features : int
         n responses, d features; Φ is standard normal, πref uniform.
-    slope, bend : float
+    slope, curvature : float
         ‖a‖ and b of the gold reward.
     pairs : tuple of int
         Numbers of labelled pairs, drawn from πref.
@@ -81,7 +81,7 @@ class Config:
     responses: int = 150
     features: int = 4
     slope: float = 1.0
-    bend: float = 1.2
+    curvature: float = 1.2
     pairs: tuple[int, ...] = (100, 1_000, 100_000)
     strengths: tuple[float, ...] = tuple(float(x) for x in np.geomspace(0.01, 10.0, 25).round(6))
     steps: int = 200
@@ -111,7 +111,7 @@ def world_of(config: Config, world: int) -> tuple[FloatArray, FloatArray, FloatA
     features = rng.normal(size=(config.responses, config.features))
     direction = rng.normal(size=config.features)
     gold = config.slope * features @ direction / np.linalg.norm(direction)
-    gold = gold - 0.5 * config.bend * (features**2).sum(axis=1)
+    gold = gold - 0.5 * config.curvature * (features**2).sum(axis=1)
     return features, gold - gold.mean(), np.full(len(gold), 1.0 / len(gold))
 
 
@@ -293,10 +293,11 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     over.append(Check.at_least(
         f"logistic, {many:,} pairs: R² of d(α − γd), d = √KL, over all β", 0.9, share,
         note=f"α = {alpha:.3g}, γ = {gamma:.3g}; Gaussian πref: √2‖a‖ = {np.sqrt(2) * config.slope:.3g} and "
-        f"b = {config.bend:.3g}; the tail of {config.responses} responses ends, a Gaussian's does not"))  # fmt: skip
+        f"b = {config.curvature:.3g}; the tail of {config.responses} responses ends, a Gaussian's does not",
+    ))  # fmt: skip
     best = mean_interval(find(found, loss="logistic", pairs=many)["best"])
     over.append(Check.equal(
-        f"logistic, {many:,} pairs: best βκ, predicted b/2", config.bend / 2, best.value, 0.25,
+        f"logistic, {many:,} pairs: best βκ, predicted b/2", config.curvature / 2, best.value, 0.25,
         relative=True, note=f"{best} over worlds; the tolerance is ours"))  # fmt: skip
     for name in PAPER_LOSSES:
         claim = f"{name}: the best β falls with n, d log β*/d log n"
@@ -347,8 +348,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"{falls[many].min():.3g} to {falls[many].max():.3g} at {many:,}; d(α − γd) in d = √KL has R² "
         f"{gao_fit(table, many)[2]:.3g}. Logistic's best βκ is {mean_of('best', 'logistic', few)} and "
         f"{mean_of('best', 'logistic', many)} at {few:,} and {many:,} pairs (d log β*/d log n = {slope}; b/2 = "
-        f"{config.bend / 2:.3g} predicted). The best βκ over logistic's, in log₂, with {few:,} and {many:,} pairs: "
-        f"{moved}; 0 is what κ predicts. The best gold rewards of the losses with κ > 0 lie within "
+        f"{config.curvature / 2:.3g} predicted). The best βκ over logistic's, in log₂, with {few:,} and {many:,} pairs"
+        f": {moved}; 0 is what κ predicts. The best gold rewards of the losses with κ > 0 lie within "
         f"{apart[few]} of each other at {few:,} pairs and {apart[many]} at {many:,}. The leading order "
         "misses the level of the best β because Bradley–Terry labels of far responses saturate. To remember: what is "
         "over-optimised is the fitted score and not a particular f; more labels do not take away the fall, which comes "

@@ -45,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UnknownFigure as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of the output has gone
+        raise
     except OSError as error:
         print(f"figures: {error}", file=sys.stderr)
         return 1

@@ -39,13 +39,13 @@ def draw(records: Mapping[str, Record]) -> Figure:
     table = table[table.groupby("prompt")["kl"].transform(lambda kl: kl.notna().all())]
     figure, (left, right) = new_figure(1, 2, height=3.1)
     names = [str(name) for name in table["loss"].unique()]
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         rows = find(table, loss=name, strength=1.0)
         accuracy, low, high = _interval(rows)
         style = loss_style(name)
         left.errorbar(
             accuracy,
-            -place,
+            -position,
             xerr=[[accuracy - low], [high - accuracy]],
             color=style.color,
             marker=style.marker,
@@ -54,7 +54,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         median = find(table, loss=name).groupby("strength")["kl"].median()
         grey = {"color": "#9A9A9A"} if name == "hinge" else {}
         right.plot(median.index, median, label=loss_label(name), **{**style.points(), **grey})
-    left.set_yticks([-place for place in range(len(names))], [loss_label(name) for name in names])
+    left.set_yticks([-position for position in range(len(names))], [loss_label(name) for name in names])
     left.set_xlabel("held-out pairs ranked as voted")
     left.grid(False, axis="y")
     right.set(xscale="log", yscale="log", xlabel="βκ  (hinge: β)", ylabel="KL(π‖πref)  [nats]")

@@ -58,15 +58,15 @@ def draw(records: Mapping[str, Record]) -> Figure:
     return figure
 
 
-def _places(config: Mapping[str, object]) -> list[int]:
+def _positions(config: Mapping[str, object]) -> list[int]:
     """Numbers of labels in their order, exact shares last."""
     counts = [int(count) for count in config["labels"]]  # type: ignore[attr-defined]
     return sorted(count for count in counts if count != EXACT) + [count for count in counts if count == EXACT]
 
 
 def _axis(ax: Axes, config: Mapping[str, object]) -> None:
-    places = _places(config)
-    ax.set_xticks(range(len(places)), ["∞" if count == EXACT else str(count) for count in places])
+    positions = _positions(config)
+    ax.set_xticks(range(len(positions)), ["∞" if count == EXACT else str(count) for count in positions])
     ax.set_xlabel("labels a pair")
 
 
@@ -75,7 +75,7 @@ def _shares(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
     for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
         for effect, dash in (("beta", "-"), ("f", "--")):
             part = find(whole, problem=problem, effect=effect).set_index("labels")
-            part = part.loc[_places(config)]
+            part = part.loc[_positions(config)]
             style = cycle_style(k)
             ax.errorbar(
                 np.arange(len(part)) + 0.06 * (k - 1.5), part["share"],
@@ -94,7 +94,7 @@ def _of_f(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
             part = find(whole, problem=problem, scale=scale).groupby("labels")["share"].sum()
             style = cycle_style(k)
             ax.plot(
-                range(len(part)), part.loc[_places(config)], color=style.color, linestyle=dash, marker=style.marker,
+                range(len(part)), part.loc[_positions(config)], color=style.color, linestyle=dash, marker=style.marker,
                 markersize=3.5, linewidth=1.2,
             )  # fmt: skip
     ax.set_yscale("log")

@@ -26,12 +26,12 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Draw scores as points, a row a journal."""
     table = records["journals"].table
     published = find(table, loss="published").sort_values("score").reset_index(drop=True)
-    places = {journal: place for place, journal in enumerate(published["journal"])}
+    positions = {journal: position for position, journal in enumerate(published["journal"])}
     figure, (left, right) = new_figure(1, 2, height=3.3, sharey=True)
     names = [str(name) for name in table["loss"].unique() if name != "published"]
     for index, name in enumerate(names):
         rows = find(table, loss=name)
-        y = np.array([places[journal] for journal in rows["journal"]]) + 0.3 - 0.12 * index
+        y = np.array([positions[journal] for journal in rows["journal"]]) + 0.3 - 0.12 * index
         style = loss_style(name)
         point = {"linestyle": "none", "marker": style.marker, "color": style.color, "markersize": 6.0}
         left.plot(rows["score"], y, label=loss_label(name), **point)
@@ -40,7 +40,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     for ax in (left, right):
         ax.plot(
             published["score"],
-            np.arange(len(places)) + 0.42,
+            np.arange(len(positions)) + 0.42,
             linestyle="none",
             marker="d",
             color=COLORS["black"],
@@ -48,10 +48,10 @@ def draw(records: Mapping[str, Record]) -> Figure:
             label="published abilities",
         )
         ax.axvline(0.0, color=COLORS["grey"], linewidth=0.8, zorder=0)
-        for place in range(1, len(places)):
-            ax.axhline(place - 0.45, color="#E3E3E3", linewidth=0.6, zorder=0)
+        for position in range(1, len(positions)):
+            ax.axhline(position - 0.45, color="#E3E3E3", linewidth=0.6, zorder=0)
         ax.grid(False, axis="y")
-    left.set_yticks(range(len(places)), [journal.replace(" in ", "\nin ") for journal in places])
+    left.set_yticks(range(len(positions)), [journal.replace(" in ", "\nin ") for journal in positions])
     left.set_xlabel("score at β = 1  [nats]")
     right.set_xlabel("score times κ/κ(logistic)  [nats]")
     panel_label(left, "a", "equal β")

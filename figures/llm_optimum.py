@@ -46,12 +46,12 @@ def draw(records: Mapping[str, Record]) -> Figure:
     figure, axes = new_figure(2 * blocks, columns, height=1.75, sharex=True, squeeze=False)
     for ax in axes.flat[2 * len(losses) :]:
         ax.set_visible(False)
-    for place, loss in enumerate(losses):
-        block, column = divmod(place, columns)
+    for position, loss in enumerate(losses):
+        block, column = divmod(position, columns)
         above, below = axes[2 * block, column], axes[2 * block + 1, column]
         _levels(above, policies, loss)
         _ratios(below, policies[policies["loss"] == loss], loss)
-        panel_label(above, "abcdefghij"[place], loss_label(loss))
+        panel_label(above, "abcdefghij"[position], loss_label(loss))
         below.set_xlabel("β" if loss == "hinge" else "βκ")
         strengths = sorted(set(policies["strength"]))
         below.set_xticks(strengths, [f"{strength:g}" for strength in strengths])

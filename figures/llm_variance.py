@@ -38,12 +38,12 @@ def draw(records: Mapping[str, Record]) -> Figure:
     figure, axes = new_figure(1, 2, height=2.9, sharey=True)
     for letter, ax, (quantity, rows) in zip("ab", axes, table.groupby("quantity", sort=False), strict=True):
         part = rows.set_index("source").reindex(NAMES)
-        place = np.arange(len(part))
-        ax.bar(place, part["measured"], 0.6, color=COLORS["sky"], label="measured")
+        position = np.arange(len(part))
+        ax.bar(position, part["measured"], 0.6, color=COLORS["sky"], label="measured")
         spans = [(part["measured"] - part["low"]).clip(lower=0), (part["high"] - part["measured"]).clip(lower=0)]
-        ax.errorbar(place, part["measured"], yerr=spans, fmt="none", ecolor=COLORS["black"], capsize=3)
-        ax.plot(place, part["predicted"], "D", color=COLORS["vermillion"], label="population optimum")
-        ax.set_xticks(place, list(NAMES.values()))
+        ax.errorbar(position, part["measured"], yerr=spans, fmt="none", ecolor=COLORS["black"], capsize=3)
+        ax.plot(position, part["predicted"], "D", color=COLORS["vermillion"], label="population optimum")
+        ax.set_xticks(position, list(NAMES.values()))
         ax.set_ylim(0, 1)
         panel_label(ax, letter, TITLES[str(quantity)])
     axes[0].set_ylabel("share of the variance")

@@ -97,11 +97,11 @@ def _votes(ax: Axes, rows: pd.DataFrame) -> None:
     for column, filled, shift in (("scaled", True, -0.12), ("own", False, 0.12)):
         values = scored.groupby("loss", sort=False)[column]
         mean, error = values.mean() + np.log(2.0), values.std() / np.sqrt(values.count())
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             style = loss_style(name)
             face = style.color if filled else "white"
             ax.errorbar(
-                place + shift, mean[name], yerr=error[name], fmt=style.marker, color=style.color, markerfacecolor=face,
-                elinewidth=0.9,
+                position + shift, mean[name], yerr=error[name], fmt=style.marker, color=style.color,
+                markerfacecolor=face, elinewidth=0.9,
             )  # fmt: skip
     ax.set_xticks(range(len(names)), [loss_label(n).split(" (")[0] for n in names], rotation=30, ha="right")

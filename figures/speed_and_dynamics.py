@@ -87,16 +87,16 @@ def _rates(ax: Axes, table: pd.DataFrame) -> None:
 def _stability(ax: Axes, table: pd.DataFrame) -> None:
     losses = list(dict.fromkeys(table.loc[table["part"] == "descent", "loss"]))
     adam = table[(table["part"] == "adam") & table["edge"].notna()]
-    for place, loss in enumerate(losses):
+    for position, loss in enumerate(losses):
         style = loss_style(str(loss))
         for start, shift, fill in (("optimum", -0.22, style.color), ("reference", 0.0, "white")):
             rows = find(table, loss=loss, start=start)
             ax.plot(
-                [place + shift] * len(rows), rows["stable_over_predicted"], style.marker, color=style.color,
+                [position + shift] * len(rows), rows["stable_over_predicted"], style.marker, color=style.color,
                 markerfacecolor=fill, markersize=4,
             )  # fmt: skip
         edges = adam.loc[adam["loss"] == loss, "edge"]
-        ax.plot([place + 0.22] * len(edges), edges, "_", color=COLORS["grey"], markersize=6)
+        ax.plot([position + 0.22] * len(edges), edges, "_", color=COLORS["grey"], markersize=6)
     ax.axhline(1.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
     ax.set_xticks(range(len(losses)), [SHORT.get(str(loss), str(loss)) for loss in losses], rotation=60, fontsize=7)
     ax.set_ylim(0.4, 1.6)

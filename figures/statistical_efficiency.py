@@ -99,13 +99,13 @@ def _efficiency(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
     rows = find(rows, size=largest).set_index("loss")
     logistic = rows.loc["logistic"]
     losses = [loss for loss in rows.index if loss in ("exponential", "savage")]
-    for place, loss in enumerate(losses):
+    for position, loss in enumerate(losses):
         own, style = rows.loc[loss], loss_style(loss)
         measured = logistic["trace"] / own["trace"]
         half = measured * np.hypot(logistic["trace_high"] / logistic["trace"] - 1, own["trace_high"] / own["trace"] - 1)
         predicted = logistic["predicted_trace"] / own["predicted_trace"]
-        ax.plot([predicted] * 2, [place - 0.3, place + 0.3], color=style.color, linewidth=1.6)
-        ax.errorbar(measured, place, xerr=half, marker=style.marker, color=style.color, capsize=3)
+        ax.plot([predicted] * 2, [position - 0.3, position + 0.3], color=style.color, linewidth=1.6)
+        ax.errorbar(measured, position, xerr=half, marker=style.marker, color=style.color, capsize=3)
     ax.axvline(1.0, color=GREY, linewidth=0.9, zorder=0)
     ax.set_yticks(range(len(losses)), [loss_label(loss) for loss in losses])
     ax.set_ylim(len(losses) - 0.4, -0.6)

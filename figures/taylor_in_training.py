@@ -107,12 +107,12 @@ def _rules(ax: Axes, rows: pd.DataFrame) -> None:
     names = {"both": "link and\nslope", "optimum": "optimum\nand slope", "link": "link\nalone", "slope": "slope\nalone"}
     for k, (loss, group) in enumerate(rows.groupby("loss", sort=False)):
         style, n = loss_style(str(loss)), len(group)
-        for place, name in enumerate(names):
+        for position, name in enumerate(names):
             hits = int(_wrong(group, name).sum())
             share, ends = hits / n, binomtest(hits, n).proportion_ci(method="wilson")
             errors = [[max(share - ends.low, 0.0)], [max(ends.high - share, 0.0)]]
             ax.errorbar(
-                place + 0.16 * (k - 1.5), share, errors, fmt=style.marker,
+                position + 0.16 * (k - 1.5), share, errors, fmt=style.marker,
                 color=style.color, markersize=3.5, elinewidth=1.0,
             )  # fmt: skip
     ax.set_xticks(range(len(names)), list(names.values()), fontsize=7)

@@ -111,14 +111,14 @@ def check(config: Config, descent: pd.DataFrame) -> list[Check]:
         checks.append(Check.equal(f"{loss}: local rate over the Hessian's (mean)", 1.0, mean, 0.02, note=note))
         for start, found in rows.dropna(subset=["start"]).groupby("start", sort=False):
             ratio = found["stable_over_predicted"]
-            place = "near the optimum" if start == "optimum" else "at πref"
+            where = "near the optimum" if start == "optimum" else "at πref"
             note = f"mean {mean_interval(ratio):.4g}; least {ratio.min():.3g}"
             if start == "reference":
                 note += f"; curvature at πref over that at the optimum {mean_interval(found['curvature_at_start'])}"
             resolution = 16.0 ** (0.5**config.halvings) - 1 + (0.02 if start == "optimum" else 0.08)
             checks.append(
                 Check.equal(
-                    f"{loss}: largest stable step over 2/λ_max, started {place} (farthest from 1)",
+                    f"{loss}: largest stable step over 2/λ_max, started {where} (farthest from 1)",
                     1.0,
                     farthest(ratio),
                     resolution,

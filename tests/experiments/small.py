@@ -54,7 +54,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "cycles": (0.0, 1.0), "annotators": (1, 5), "noises": (0.0, 0.4), "responses": 5, "problems": 6, "steps": 500,
         "sides": 3,
     },
-    "online-and-offline": {"responses": 40, "places": (0.0, 0.5, 1.0, 2.0), "starts": 6, "steps": 8},
+    "online-and-offline": {"responses": 40, "values_of_t": (0.0, 0.5, 1.0, 2.0), "starts": 6, "steps": 8},
     "over-optimisation": {
         "responses": 60, "pairs": (100, 20_000), "strengths": tuple(2.0**k for k in range(-6, 4)), "steps": 60,
         "records": 5, "seeds": 6,
