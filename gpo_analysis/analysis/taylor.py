@@ -99,11 +99,14 @@ def _series(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> tuple[s
         jet = function.exactly_at_zero(order)
     except OverflowError:
         return tuple(sympy.Float(NUMBERS.nstr(c, 40), 40) for c in numeric)
-    # an exact number that vanishes without showing it
-    return tuple(
-        sympy.S.Zero if abs(number(c)) < _SAME * (1 + abs(v)) and abs(v) < _SAME else simplified(c)
-        for c, v in zip(jet, numeric, strict=True)
-    )
+    return tuple(sympy.S.Zero if _vanishes(c, v) else simplified(c) for c, v in zip(jet, numeric, strict=True))
+
+
+def _vanishes(exact: sympy.Expr, value: Any) -> bool:
+    """Whether an exact number vanishes without showing it; a fraction shows it, and may be as small as 1/60!."""
+    if exact.is_Rational:
+        return bool(exact == 0)
+    return bool(abs(number(exact)) < _SAME * (1 + abs(value)) and abs(value) < _SAME)
 
 
 def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) -> float:

@@ -49,6 +49,13 @@ def test_known_series() -> None:
         assert high.coeff_monomial(Z ** (2 * k)) == wanted
 
 
+@pytest.mark.parametrize("scale", [1, 500])
+def test_fractions_as_small_as_they_come_are_no_zeros(scale: int) -> None:
+    series = sympy.Poly(gpo.taylor(gpo.parse_loss(f"exp(-z/{scale})"), 60), Z)
+    expected = [sympy.Rational((-1) ** k, scale**k * math.factorial(k)) for k in range(61)]
+    assert series.all_coeffs()[::-1] == expected
+
+
 def test_kinks_at_zero_end_the_series() -> None:
     cubed = loss_of("abs(z)**3")
     assert gpo.taylor(cubed, 2) == 0
