@@ -118,6 +118,8 @@ class StudyConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; accepted is 1 or more")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; accepted is 0 or more")
         if self.training.evaluated_steps[-1] != self.training.steps:
             raise ValueError(
                 f"evaluate_at is {self.training.evaluate_at} of {self.training.steps} steps; the last step must be "

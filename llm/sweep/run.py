@@ -183,8 +183,13 @@ def train_sweep(
     job = _Job(inputs, root, where.device, progress and (processes == 1 or len(mine) == 1), on_checkpoint)
     spread(_train, mine, job, processes=processes, progress=progress, unit="stack")
     wait_for_all(where)
-    reports = [read_stack(root, inputs, stack, verify=False) for stack in stacks]
-    return SweepResult(tuple(cells), tuple(one for one in reports if one is not None), size, len(missing))
+    reports = []
+    for stack in stacks:
+        report = read_stack(root, inputs, stack, verify=False)
+        if report is None:
+            raise OSError(f"the stack with {stack[0].key} in {root} was trained and cannot be read back")
+        reports.append(report)
+    return SweepResult(tuple(cells), tuple(reports), size, len(missing))
 
 
 def read_stack(

@@ -167,6 +167,10 @@ def test_unknown_names_are_refused() -> None:
         GridConfig(strengths=(0.0,))
     with pytest.raises(ValueError, match="last step must be"):
         dataclasses.replace(TINY, training=TrainConfig(6, evaluate_at=(3,)))
+    with pytest.raises(ValueError, match="seed is -1"):
+        run_study("tiny", "unused", seed=-1)
+    with pytest.raises(ValueError, match="workers is 0"):
+        run_study("tiny", "unused", workers=0)
     with pytest.raises(ValueError, match="accepted are data, base"):
         run_study("tiny", "unused", until="nothing")
 
