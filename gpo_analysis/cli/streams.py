@@ -82,7 +82,7 @@ def guarded(name: str, run: Callable[[], Any]) -> int:
             _say(name, f"warning: {message}")
         return code if isinstance(code, int) else 0
     except SystemExit as leave:
-        if type(sys.stdout).__name__ == "_PacifyFlushWrapper":  # click has met the closed pipe first
+        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # click has met the closed pipe first
             return 0
         return _flushed(name, leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1)
     except BrokenPipeError:  # the reader (head, less) has gone
