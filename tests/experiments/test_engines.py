@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from experiments import losses
+from experiments.framework import engines
 from experiments.framework.cells import Cell, Failure, compute_elsewhere, keep, read_cell
 from gpo_analysis.provenance import code_hash
 from tests.experiments.test_runner import GOOD, add, command, project, run, table_of
@@ -80,7 +81,7 @@ def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(project: Path)
     add(project, "deadly", GOOD.replace("time.sleep(", "import os; index == 3 and os._exit(9); time.sleep("))
     done = run(project, "run", "deadly", "slow", "--out", "out", "--scheduler", "local", "--jobs", 2)
     assert done.returncode == 1
-    assert "3 workers were lost on it" in done.stdout
+    assert "3 workers were lost on it while it ran alone" in done.stdout
     assert '"index": 3' in done.stdout
     assert "1 of 1 claims hold" in done.stdout
     assert len(table_of(project / "out")) == 24
@@ -116,3 +117,34 @@ def test_other_code_is_refused_and_the_environment_arrives(tmp_path: Path, monke
     assert "other code" not in reached.reason
     keep(right, b"not a table")
     assert read_cell(right.file) is None
+
+
+def test_a_suspect_runs_alone_before_it_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask calls two cells suspect; one of them is lost alone too, the other was its neighbour."""
+    submitted: list[list[int]] = []
+
+    @contextmanager
+    def nobody(scheduler: str, jobs: int) -> Iterator[None]:
+        yield
+
+    def lost_together(
+        client: None, cells: list[int], indices: Iterable[int], given_up: Callable[[int], bool]
+    ) -> Iterator[tuple[int, object]]:
+        asked = list(indices)
+        submitted.append(asked)
+        for index in asked:
+            deadly = cells[index] == 3
+            suspect = deadly or (cells[index] == 4 and len(asked) > 1)
+            yield index, engines._WorkersLost("as often as Dask allows") if suspect else None
+
+    monkeypatch.setattr(engines, "connected", nobody)
+    monkeypatch.setattr(engines, "_submitted", lost_together)
+    found = dict(engines.computed([0, 1, 3, 4, 5], lambda index: False, 2, "local"))  # type: ignore[arg-type, list-item]
+    assert submitted == [[0, 1, 2, 3, 4], [2], [3]]
+    assert {index for index, failure in found.items() if failure is None} == {0, 1, 3, 4}
+    assert found[2] is not None
+    assert found[2].reason == "3 workers were lost on it while it ran alone"
+    submitted.clear()
+    given_up = dict(engines.computed([0, 3, 4], lambda index: index == 1, 2, "local"))  # type: ignore[arg-type, list-item]
+    assert given_up == {0: None, 1: None, 2: None}
+    assert submitted == [[0, 1, 2], [2]]
