@@ -26,7 +26,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gpo_analysis.files import read_sealed, write_sealed
+from gpo_analysis.files import DamagedFile, read_sealed, write_sealed
 from gpo_analysis.provenance import code_hash
 from gpo_analysis.records import record_key
 
@@ -132,10 +132,15 @@ def read_cell(file: Path) -> tuple[pa.Table, float] | None:
         Where it is not what was kept.
     """
     try:
-        table = pq.read_table(io.BytesIO(read_sealed(file, _name(file))))
+        data = read_sealed(file, _name(file))
     except FileNotFoundError:
         return None
-    return table.replace_schema_metadata(None), float(table.schema.metadata[SECONDS])
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        seconds = float(table.schema.metadata[SECONDS])
+    except Exception as error:  # pyarrow raises its own kinds for unreadable content
+        raise DamagedFile(f"{file} is damaged (it holds no cell's table)") from error
+    return table.replace_schema_metadata(None), seconds
 
 
 def _name(file: Path) -> str:

@@ -18,6 +18,7 @@ import pytest
 from experiments import losses
 from experiments.framework import engines
 from experiments.framework.cells import Cell, Failure, compute_elsewhere, keep, read_cell
+from gpo_analysis.files import DamagedFile
 from gpo_analysis.provenance import code_hash
 from tests.experiments.test_runner import GOOD, add, command, project, run, table_of
 
@@ -116,7 +117,8 @@ def test_other_code_is_refused_and_the_environment_arrives(tmp_path: Path, monke
     assert isinstance(reached, Failure)
     assert "other code" not in reached.reason
     keep(right, b"not a table")
-    assert read_cell(right.file) is None
+    with pytest.raises(DamagedFile, match="holds no cell's table"):
+        read_cell(right.file)
 
 
 def test_a_suspect_runs_alone_before_it_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
