@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.files import write_whole
+from gpo_analysis.files import TEMPORARY, remove_stale, write_whole
 from gpo_analysis.locks import run_lock
 from llm.data.splits import Splits
 from llm.devices import Rank, on_first, this_rank
@@ -132,11 +132,19 @@ def run_study(
     made: dict[str, Any] = {}
     # of launched processes one holds the folder for all
     with run_lock(setting.folder, f"llm {until}") if where.rank == 0 else contextlib.nullcontext():
+        if where.rank == 0:
+            _tidy(setting.folder)
         for stage, outputs in _in_order(setting, run):
             made |= outputs
             if stage == until:
                 break
     return Study(chosen, setting.folder, **made)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a killed run left half-written, also where nothing is left to be written."""
+    for temporary in folder.rglob(TEMPORARY):
+        remove_stale(temporary.parent)
 
 
 def _in_order(setting: Setting, run: _Run) -> Iterator[tuple[str, dict[str, Any]]]:

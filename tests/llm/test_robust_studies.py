@@ -139,6 +139,14 @@ def test_a_study_moved_to_another_folder_goes_on(copy: Path, tmp_path: Path) -> 
     assert {path: path.stat().st_mtime_ns for path in moved.rglob("*.safetensors")} == models
 
 
+def test_what_a_killed_writer_left_goes_though_nothing_is_left_to_do(copy: Path) -> None:
+    left = copy / "evaluations" / ".tmp" / "tmpabc"
+    left.mkdir(parents=True)
+    (left / "half.json").write_text("{")
+    run(copy)
+    assert not left.exists()
+
+
 def test_one_run_a_folder(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with run_lock(copy, "another run"):
         with pytest.raises(FolderBusy, match=rf"process {os.getpid()} on .* \(another run\)"):
