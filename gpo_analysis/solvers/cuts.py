@@ -13,9 +13,10 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum
 from gpo_analysis.solvers.pairs import WeightedPairs
-from gpo_analysis.solvers.rows import Differentiable, WeightedRows, newton
+from gpo_analysis.solvers.rows import WeightedRows, newton
 
 #: Entries of the dense rows (pairs × tree edges) up to which this is done.
 ENTRIES_AT_MOST = 4_000_000

@@ -12,6 +12,8 @@ it is unbounded below where it is negative for some v.
   moves something if and only if some pair joins two strongly connected components of the graph winner → loser. Then
   the data are *separable*, and those pairs go to +∞ without hurting any other (Ford 1957 for Bradley–Terry).
 - s₊ < 0 (KLIEP, robust logistic): by a linear program, or as above where s₋ = ∞.
+
+An f that is not convex has no minimum either where its slopes far out make F fall for ever.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from scipy import sparse
 
 from gpo_analysis.arrays import BoolArray
 from gpo_analysis.losses.shape import LossShape
+from gpo_analysis.solvers.flow import RESOLUTION, Flow, whole
 from gpo_analysis.solvers.minimum import Status
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.program import linear_program
@@ -72,10 +75,13 @@ def existence(pairs: WeightedPairs, shape: LossShape) -> Verdict:
             flat = shape.flat_from is not None
             why = "any margin that is large enough will do" if flat else "the loss falls to its infimum as they grow"
             return Verdict(None, _one_sided(pairs, separated, why), separated, shape.right_limit, flat)
-        return Verdict(None)
+        # far out any f with slopes there falls or rises by them, convex or not
+        falling = np.isfinite([right, left]).all() and min(right, left) < 0
+        verdict = _by_slopes(pairs, right, left) if falling else Verdict(None)
+        return verdict if verdict.status is Status.UNBOUNDED_BELOW else Verdict(None)
     if np.inf in (right, left):
         return Verdict(Status.OPTIMUM)
-    return _by_program(pairs, right, left)
+    return _by_slopes(pairs, right, left)
 
 
 def _separable(pairs: WeightedPairs, separated: BoolArray, shape: LossShape) -> Verdict:
@@ -91,31 +97,52 @@ def _separable(pairs: WeightedPairs, separated: BoolArray, shape: LossShape) -> 
     return Verdict(Status.NO_FINITE_OPTIMUM, _one_sided(pairs, separated, why), separated, limit, False)
 
 
-def _by_program(pairs: WeightedPairs, right: float, left: float) -> Verdict:
-    """Finite slopes of which one is not positive: is 0 inside the subdifferential of the recession function at 0?
+#: Shares of the slopes within which wins and losses count as balanced.
+BALANCED = 1e-9
 
-    That is, is there a flow λ, balanced at every response, with ``−w_k s₋ + ε w_k ≤ λ_k ≤ w_k s₊ − ε w_k``? The largest
-    ε is above 0 where a minimum exists and below 0 where F is unbounded below.
+
+def _by_slopes(pairs: WeightedPairs, right: float, left: float) -> Verdict:
+    """Finite slopes of which one is not positive: is 0 inside the subdifferential of the recession function at 0?"""
+    size = max(abs(right), abs(left)) or 1.0
+    if len(pairs.weight) == 0:
+        return Verdict(Status.OPTIMUM)
+    if right + left < -1e-12 * size:
+        return Verdict(Status.UNBOUNDED_BELOW, "far out f falls by more on one side than it rises on the other")
+    if right + left <= 1e-12 * size:
+        if right == 0 or np.abs(pairs.balance(pairs.weight)).max(initial=0.0) <= 1e-12:
+            return Verdict(Status.OPTIMUM)
+        return Verdict(Status.UNBOUNDED_BELOW, "far out f is a straight line and the wins are not balanced")
+    graded = pairs.weight.min() < RESOLUTION * pairs.weight.max()
+    inside, side = (_by_pivots if graded else _by_program)(pairs, right / size, left / size)
+    if inside > BALANCED:
+        return Verdict(Status.OPTIMUM)
+    up, down = side[pairs.winner] & ~side[pairs.loser], ~side[pairs.winner] & side[pairs.loser]
+    if pairs.weight[up].sum() * right + pairs.weight[down].sum() * left > 0:
+        side = ~side
+    group = listed([pairs.names[i] for i in np.flatnonzero(side)])
+    given = f"given f'(+∞) = {right:g} and f'(−∞) = {-left:g}"
+    if inside < -BALANCED:
+        reason = f"raising {group} above the others lowers the loss for ever: their wins outweigh their losses, {given}"
+        return Verdict(Status.UNBOUNDED_BELOW, reason)
+    reason = f"raising {group} above the others changes the loss ever less: wins and losses are balanced exactly, "
+    return Verdict(Status.NO_FINITE_OPTIMUM, reason + given)
+
+
+def _by_program(pairs: WeightedPairs, right: float, left: float) -> tuple[float, BoolArray]:
+    """The largest ε with a flow λ, balanced at every response, with ``−w_k s₋ + ε w_k ≤ λ_k ≤ w_k s₊ − ε w_k``.
+
+    It is above 0 where a minimum exists and below 0 where F is unbounded below. Beside it one side of the tightest cut.
     """
     k, n = len(pairs.weight), pairs.n
-    if k == 0 or right + left <= 0:
-        slope = pairs.balance(pairs.weight)
-        if right == 0 or np.abs(slope).max(initial=0.0) <= 1e-12:
-            return Verdict(Status.OPTIMUM)
-        return Verdict(Status.UNBOUNDED_BELOW, "f is a straight line and the wins are not balanced")
     w = pairs.weight / pairs.weight.max()
     columns = np.arange(k)
-    balance = sparse.coo_array(
-        (
-            np.concatenate([np.ones(k), -np.ones(k)]),
-            (np.concatenate([pairs.winner, pairs.loser]), np.tile(columns, 2)),
-        ),
-        shape=(n, k + 1),
-    ).tocsr()
+    signs = np.concatenate([np.ones(k), -np.ones(k)])
+    ends = np.concatenate([pairs.winner, pairs.loser])
+    balance = sparse.coo_array((signs, (ends, np.tile(columns, 2))), shape=(n, k + 1)).tocsr()
     rows = np.tile(np.arange(2 * k), 2)
-    entries = np.concatenate([np.ones(k), -np.ones(k), w, w])
     limits = sparse.coo_array(
-        (entries, (rows, np.concatenate([columns, columns, np.full(2 * k, k)]))), shape=(2 * k, k + 1)
+        (np.concatenate([signs, w, w]), (rows, np.concatenate([columns, columns, np.full(2 * k, k)]))),
+        shape=(2 * k, k + 1),
     )
     bound = np.append(np.full(k, np.inf), (right + left) / 2)
     x, height = linear_program(
@@ -127,28 +154,26 @@ def _by_program(pairs: WeightedPairs, right: float, left: float) -> Verdict:
         limits,
         np.concatenate([w * right, w * left]),
     )
-    inside = float(x[-1])
-    if inside > 1e-9:
-        return Verdict(Status.OPTIMUM)
-    side = height > (height.max() + height.min()) / 2
-    won = (side[pairs.winner] != side[pairs.loser]).any() and (
-        np.sum(pairs.weight[side[pairs.winner] & ~side[pairs.loser]]) * right
-        + np.sum(pairs.weight[~side[pairs.winner] & side[pairs.loser]]) * left
-    )
-    if won > 0:
-        side = ~side
-    group = listed([pairs.names[i] for i in np.flatnonzero(side)])
-    if inside < -1e-9:
-        return Verdict(
-            Status.UNBOUNDED_BELOW,
-            f"raising {group} above the others lowers the loss for ever: their wins outweigh their losses, given "
-            f"f'(+∞) = {right:g} and f'(−∞) = {-left:g}",
-        )
-    return Verdict(
-        Status.NO_FINITE_OPTIMUM,
-        f"raising {group} above the others changes the loss ever less: wins and losses are balanced exactly, given "
-        f"f'(+∞) = {right:g} and f'(−∞) = {-left:g}",
-    )
+    return float(x[-1]), np.asarray(height > (height.max() + height.min()) / 2)
+
+
+def _by_pivots(pairs: WeightedPairs, right: float, left: float) -> tuple[float, BoolArray]:
+    """As :func:`_by_program`, for weights beyond its tolerances: above, at or below 0 by twice :data:`BALANCED`."""
+    side = np.zeros(pairs.n, dtype=bool)
+    k = len(pairs.weight)
+    for inside in (2 * BALANCED, 0.0):
+        slack = BALANCED if inside else -BALANCED
+        numbers = whole(np.concatenate([(left - slack) * pairs.weight, (right - slack) * pairs.weight]))
+        supply = [0] * pairs.n  # of the flow above its lower bounds −w s₋
+        for i, j, least in zip(pairs.winner.tolist(), pairs.loser.tolist(), numbers[:k], strict=True):
+            supply[i] += least
+            supply[j] -= least
+        room = [a + b for a, b in zip(numbers[:k], numbers[k:], strict=True)]
+        flow = Flow(pairs.n, pairs.winner, pairs.loser, np.zeros(k), room, supply)
+        if flow.meets():
+            return inside, side
+        side = flow.short_of()
+    return -2 * BALANCED, side
 
 
 def _one_sided(pairs: WeightedPairs, separated: BoolArray, why: str) -> str:

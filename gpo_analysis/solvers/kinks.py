@@ -9,7 +9,6 @@ their jumps so that every response is in balance: the condition 0 ∈ ∂F, whic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -17,12 +16,10 @@ from scipy.optimize import lsq_linear
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape
 from gpo_analysis.solvers.faces import Intervals, components
+from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, Status
 from gpo_analysis.solvers.newton import minimise_stack
 from gpo_analysis.solvers.pairs import WeightedPairs
-
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
 
 SMOOTHINGS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 #: A margin this near to a kink, after the last smoothing, is held there.
@@ -31,9 +28,9 @@ NEAR = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class _Smoothed:
-    """f with its kinks rounded at the scale τ; the same calls as a MarginLoss."""
+    """f with its kinks rounded at the scale τ; the same calls as f."""
 
-    loss: MarginLoss
+    loss: Differentiable
     shape: LossShape
     tau: float
 
@@ -50,7 +47,7 @@ class _Smoothed:
         return total
 
 
-def _smooth_part(loss: MarginLoss, shape: LossShape, z: FloatArray, order: int) -> FloatArray:
+def _smooth_part(loss: Differentiable, shape: LossShape, z: FloatArray, order: int) -> FloatArray:
     """f₀ or a derivative; exactly at a kink, from the left."""
     left = z
     for kink, _ in shape.kinks:
@@ -62,25 +59,25 @@ def _smooth_part(loss: MarginLoss, shape: LossShape, z: FloatArray, order: int) 
     return total
 
 
-def minimise_kinked(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape) -> Minimum:
+def minimise_kinked(pairs: WeightedPairs, loss: Differentiable, shape: LossShape) -> Minimum:
     """Minimise ``Σ w f(g_i − g_j)`` for a convex f with kinks, of which a minimum exists.
 
     Parameters
     ----------
     pairs : WeightedPairs
-    loss : MarginLoss
+    loss : MarginLoss, or what has its calls
     shape : LossShape
         With at least one kink.
     """
     weights = pairs.dense()[None]
     g, iterations = np.zeros((1, pairs.n)), 0
     for tau in SMOOTHINGS:
-        (found,) = minimise_stack(weights, _Smoothed(loss, shape, tau), pairs.parts[None], g)  # type: ignore[arg-type]
+        (found,) = minimise_stack(weights, _Smoothed(loss, shape, tau), pairs.parts[None], g)
         g, iterations = found.reward[None], iterations + found.iterations
     return _polish(pairs, loss, shape, g[0], iterations)
 
 
-def _polish(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, g: FloatArray, iterations: int) -> Minimum:
+def _polish(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, g: FloatArray, iterations: int) -> Minimum:
     d = pairs.margins(g)
     kinks = np.array([kink for kink, _ in shape.kinks])
     nearest = np.argmin(np.abs(d[:, None] - kinks[None, :]), axis=1)
@@ -139,7 +136,7 @@ def _contracted(
 
 
 def _reduced_newton(
-    pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, blocks: IntArray, offset: FloatArray, g: FloatArray
+    pairs: WeightedPairs, loss: Differentiable, shape: LossShape, blocks: IntArray, offset: FloatArray, g: FloatArray
 ) -> FloatArray:
     """Minimise over the blocks' places, all else held; the margins stay off the kinks."""
     count = int(blocks.max()) + 1
@@ -169,7 +166,7 @@ def _reduced_newton(
 
 
 def _multipliers(
-    pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, g: FloatArray, held: BoolArray, nearest: IntArray
+    pairs: WeightedPairs, loss: Differentiable, shape: LossShape, g: FloatArray, held: BoolArray, nearest: IntArray
 ) -> tuple[FloatArray, float]:
     """Shares in [0, 1] of the jumps at the held kinks that balance every response best, and the imbalance left."""
     kinks = np.array([kink for kink, _ in shape.kinks])

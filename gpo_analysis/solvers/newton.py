@@ -7,18 +7,14 @@ ground, is held by adding to its diagonal entry, which changes no difference of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
-
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
 
 #: A last step this small, relative to 1 + max|g|, ends the iteration.
 STEP = 1e-11
@@ -34,7 +30,7 @@ CHUNK = 2_000_000
 
 def minimise_stack(
     weights: FloatArray,
-    loss: MarginLoss,
+    loss: Differentiable,
     blocks: IntArray,
     start: FloatArray | None = None,
     *,
@@ -47,7 +43,7 @@ def minimise_stack(
     ----------
     weights : array, shape (b, n, n)
         ``W[i, j] ≥ 0`` of i ≻ j, zero on the diagonal.
-    loss : MarginLoss
+    loss : MarginLoss, or what has its calls
         Once differentiable; for kinks see :mod:`gpo_analysis.solvers.kinks`.
     blocks : array of int, shape (b, n)
         Labels: responses of one block hang together, no weight goes from one block to another.
@@ -75,7 +71,7 @@ def minimise_stack(
 class _Stack:
     """The arrays of one chunk; rows leave it as they converge."""
 
-    def __init__(self, weights: FloatArray, loss: MarginLoss, blocks: IntArray, convex: bool) -> None:
+    def __init__(self, weights: FloatArray, loss: Differentiable, blocks: IntArray, convex: bool) -> None:
         self.weights, self.loss, self.blocks, self.convex = weights, loss, blocks, convex
         self.ground = _grounds(weights, blocks)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain, combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,13 +20,11 @@ from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape
 from gpo_analysis.solvers.existence import listed
 from gpo_analysis.solvers.faces import components
+from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.newton import ESCAPED, minimise_stack
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
-
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
 
 #: Up to this many responses in a component every split is looked at; beyond it single responses and rankings' cuts.
 ALL_SPLITS = 10
@@ -41,14 +38,14 @@ DENSE_AT_MOST = 600
 FLAT = 1e-9
 
 
-def descend(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, seed: int = 0) -> Minimum:
+def descend(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, seed: int = 0) -> Minimum:
     """Descend from π = πref and from several other starts; look for lower values at infinity.
 
     Parameters
     ----------
     pairs : WeightedPairs
         Without those that are separated (see :mod:`gpo_analysis.solvers.existence`).
-    loss : MarginLoss
+    loss : MarginLoss, or what has its calls
     shape : LossShape
     seed : int
         Of the random starts.
@@ -60,7 +57,7 @@ def descend(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, seed: int 
     found = _descents(pairs, weights, loss, np.zeros((1, pairs.n)))
     if not (found[0].converged and found[0].value <= lowest + 1e-9 * abs(lowest) + 1e-15):
         found = _descents(pairs, weights, loss, _starts(pairs, seed))
-    if shape.least == -np.inf and any(one.value < -1e6 * (1 + abs(float(loss(0.0)))) for one in found):
+    if shape.least == -np.inf and any(one.value < -1e6 * (1 + abs(float(loss(np.zeros(()))))) for one in found):
         reason = (
             "f falls without bound for the winners faster than it rises for the losers, and a descent fell for ever"
         )
@@ -73,7 +70,12 @@ def descend(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape, seed: int 
 
 
 def _lower_elsewhere(
-    pairs: WeightedPairs, weights: FloatArray, loss: MarginLoss, shape: LossShape, found: list[Minimum], finite: float
+    pairs: WeightedPairs,
+    weights: FloatArray,
+    loss: Differentiable,
+    shape: LossShape,
+    found: list[Minimum],
+    finite: float,
 ) -> Minimum | None:
     """What is said where a value below the lowest stationary point's, `finite`, was met on the way to infinity."""
     at_infinity, group = _lowest_at_infinity(pairs, weights, loss, shape, finite)
@@ -84,7 +86,7 @@ def _lower_elsewhere(
         if shape.is_flat_on_both_sides:
             reason = f"the lowest value found is that of any policy which sets {group} far enough apart from the others"
         if np.isfinite(finite):
-            local = finite + pairs.diagonal_mass * float(loss(0.0))
+            local = finite + pairs.diagonal_mass * float(loss(np.zeros(())))
             reason += f"; the stationary points found, the lowest at E f = {local:.6g}, are local"
         return _without(found, at_infinity, far, reason)
     restless = [one for one in found if not (one.converged and _size(one) < ESCAPED) and np.isfinite(one.value)]
@@ -104,7 +106,7 @@ def _without(found: list[Minimum], value: float, status: Status, reason: str) ->
     return Minimum(nowhere(len(found[0].reward)), value, status, reason, np.nan, iterations)
 
 
-def _descend_sparse(pairs: WeightedPairs, loss: MarginLoss) -> Minimum:
+def _descend_sparse(pairs: WeightedPairs, loss: Differentiable) -> Minimum:
     """One descent from π = πref for a large sparse problem; its Hessian is not looked at."""
     found = minimise_sparse(pairs, loss, convex=False, max_iterations=500)
     if not found.converged:
@@ -125,13 +127,13 @@ def _several_parts(pairs: WeightedPairs) -> str:
     return f"the comparison graph has {int(pairs.parts.max()) + 1} components, between which nothing is compared"
 
 
-def _descents(pairs: WeightedPairs, weights: FloatArray, loss: MarginLoss, starts: FloatArray) -> list[Minimum]:
+def _descents(pairs: WeightedPairs, weights: FloatArray, loss: Differentiable, starts: FloatArray) -> list[Minimum]:
     stack = np.broadcast_to(weights, (len(starts), *weights.shape))
     blocks = np.broadcast_to(pairs.parts, (len(starts), pairs.n))
     return minimise_stack(stack, loss, blocks, starts, convex=False, max_iterations=500)
 
 
-def _described(pairs: WeightedPairs, loss: MarginLoss, found: list[Minimum], best: int, lowest: float) -> Minimum:
+def _described(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum], best: int, lowest: float) -> Minimum:
     """A stationary point: what the Hessian says of it, and what the other starts came to."""
     point = replace(found[best], iterations=max(one.iterations for one in found))
     g, value = point.reward, point.value
@@ -154,7 +156,7 @@ def _described(pairs: WeightedPairs, loss: MarginLoss, found: list[Minimum], bes
     return replace(point, status=Status.STATIONARY_POINT, reason=reason)
 
 
-def _least_curvature(pairs: WeightedPairs, loss: MarginLoss, g: FloatArray) -> float:
+def _least_curvature(pairs: WeightedPairs, loss: Differentiable, g: FloatArray) -> float:
     """Least eigenvalue of the Hessian on differences (the constant left out), relative to the largest."""
     if pairs.n < 2:
         return 1.0
@@ -189,7 +191,7 @@ def _unordered(pairs: WeightedPairs) -> tuple[IntArray, IntArray, FloatArray, Fl
     return first, second, np.asarray(forward, dtype=np.float64), np.asarray(backward, dtype=np.float64)
 
 
-def _pair_minima(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape) -> float:
+def _pair_minima(pairs: WeightedPairs, loss: Differentiable, shape: LossShape) -> float:
     """``Σ min_z [w_ij f(z) + w_ji f(−z)]``: no policy is lower.
 
     Each by a grid, refined round its best point: good to 1e-9 of the pair's weight, which is all that the comparison
@@ -199,7 +201,7 @@ def _pair_minima(pairs: WeightedPairs, loss: MarginLoss, shape: LossShape) -> fl
     return float(_least_of_pairs(loss, shape, forward, backward).sum())
 
 
-def _least_of_pairs(loss: MarginLoss, shape: LossShape, forward: FloatArray, backward: FloatArray) -> FloatArray:
+def _least_of_pairs(loss: Differentiable, shape: LossShape, forward: FloatArray, backward: FloatArray) -> FloatArray:
     grid = np.sinh(np.linspace(-7.0, 7.0, 801))
     up, down = loss(grid), loss(-grid)
     right, left = shape.right_limit, shape.left_limit
@@ -224,7 +226,7 @@ def _mixed(eta: float, first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def _lowest_at_infinity(
-    pairs: WeightedPairs, weights: FloatArray, loss: MarginLoss, shape: LossShape, finite: float
+    pairs: WeightedPairs, weights: FloatArray, loss: Differentiable, shape: LossShape, finite: float
 ) -> tuple[float, str]:
     """The lowest value found by sending a set of responses up for ever, and the set's names."""
     up, down = shape.right_limit, shape.left_limit
@@ -256,7 +258,7 @@ def _lowest_at_infinity(
     return best, listed([pairs.names[k] for k in np.flatnonzero(group)])
 
 
-def _without_one_sided(weights: FloatArray, loss: MarginLoss, shape: LossShape) -> FloatArray:
+def _without_one_sided(weights: FloatArray, loss: Differentiable, shape: LossShape) -> FloatArray:
     """The minimum of each problem of a stack; one-sided pairs that can go to a lower limit are let go, shape (b,)."""
     b, n, _ = weights.shape
     kept = weights.copy()

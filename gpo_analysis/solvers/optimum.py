@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import LossShape, shape_of
 from gpo_analysis.solvers.cuts import is_small_enough, minimise_by_cuts
 from gpo_analysis.solvers.existence import Verdict, existence, listed
 from gpo_analysis.solvers.faces import Intervals, fixed_blocks, least_norm
+from gpo_analysis.solvers.functions import Differentiable, Stretched, stretched, unit_of
 from gpo_analysis.solvers.kinks import minimise_kinked
 from gpo_analysis.solvers.linear import minimise_linear
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
@@ -25,9 +26,6 @@ from gpo_analysis.solvers.newton import minimise_stack
 from gpo_analysis.solvers.nonconvex import descend
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
-
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
 
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
@@ -50,8 +48,9 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
         Its value includes the draws of twice the same response. A problem on which a solver fails is "not converged",
         with the failure as its reason; the others are not touched by it.
     """
-    shape = shape_of(loss)
-    cases = [_Case(pairs, loss, shape) for pairs in problems]
+    unit, shape = unit_of(loss), shape_of(loss)
+    f: Differentiable = loss if unit == 1 else Stretched(loss, unit)
+    cases = [_Case(pairs, f, stretched(shape, unit), shape) for pairs in problems]
     found: dict[int, Minimum] = {}
     stacks: dict[int, list[int]] = {}
     for k, case in enumerate(cases):
@@ -64,7 +63,12 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
             found[k] = case.failed(failure)
     for rows in stacks.values():
         found |= zip(rows, _stacked([cases[k] for k in rows]), strict=True)
-    return [found[k] for k in range(len(cases))]
+    return [_measured(found[k], unit) for k in range(len(cases))]
+
+
+def _measured(found: Minimum, unit: float) -> Minimum:
+    """From the solvers' unit of z back to z itself."""
+    return found if unit == 1 else replace(found, reward=unit * found.reward, error=unit * found.error)
 
 
 def _stacked(cases: list[_Case]) -> list[Minimum]:
@@ -80,16 +84,17 @@ def _stacked(cases: list[_Case]) -> list[Minimum]:
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """One problem under one loss."""
+    """One problem under one loss, `loss` and `shape` in the solvers' unit of z, `given` in that of the user."""
 
     pairs: WeightedPairs
-    loss: MarginLoss
+    loss: Differentiable
     shape: LossShape
+    given: LossShape
 
     @cached_property
     def verdict(self) -> Verdict:
         """What is known before solving."""
-        return existence(self.pairs, self.shape)
+        return existence(self.pairs, self.given)
 
     @cached_property
     def kept(self) -> WeightedPairs:
@@ -134,7 +139,7 @@ class _Case:
         if away is not None and away.any():
             value += float(self.pairs.weight[away].sum()) * self.verdict.limit
         diagonal = self.pairs.diagonal_mass
-        return value + (diagonal * float(self.loss(0.0)) if diagonal else 0.0)
+        return value + (diagonal * float(self.loss(np.zeros(()))) if diagonal else 0.0)
 
     def concluded(self, found: Minimum) -> Minimum:
         """From the end of a solver to the answer for the whole problem."""

@@ -8,22 +8,21 @@ are exact. Newton's method for one problem is the same (:mod:`.rows`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
 
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.losses.shape import LossShape
+from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.shape import LossShape, shape_of
+from gpo_analysis.solvers.functions import Differentiable, Stretched, stretched, unit_of
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
 from gpo_analysis.solvers.rows import WeightedRows, newton
 
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
 
-
-def minimise_rows(problem: WeightedRows, loss: MarginLoss, shape: LossShape) -> Minimum:
+def minimise_rows(problem: WeightedRows, loss: MarginLoss) -> Minimum:
     """Minimise ``Σ w f(rows · v)``, or say why there is no minimum.
 
     Parameters
@@ -31,21 +30,22 @@ def minimise_rows(problem: WeightedRows, loss: MarginLoss, shape: LossShape) -> 
     problem : WeightedRows
         Rows of full column rank, without a shift.
     loss : MarginLoss
-    shape : LossShape
-        Of a loss that is smooth, or piecewise linear and convex.
+        Smooth, or piecewise linear and convex.
 
     Returns
     -------
     Minimum
         Of the sum alone; ``reward`` is v, of least norm where it is not unique.
     """
-    return _Case(problem, loss, shape).solved()
+    unit, shape = unit_of(loss), shape_of(loss)
+    found = _Case(problem, Stretched(loss, unit), stretched(shape, unit)).solved()
+    return replace(found, reward=unit * found.reward, error=unit * found.error)
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
     problem: WeightedRows
-    loss: MarginLoss
+    loss: Differentiable
     shape: LossShape
 
     @property
@@ -127,7 +127,7 @@ class _Case:
             options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
         )  # fmt: skip
         if found.x is None:
-            raise RuntimeError(f"the linear program of {self.loss.name} was not solved: {found.message}")
+            raise RuntimeError(f"the linear program of the loss was not solved: {found.message}")
         # The multipliers give a subgradient of each f(z_k); minimisers are the w at which it stays one.
         multiplier = -found.ineqlin.marginals.reshape(len(slopes), k) / weight
         slope = slopes @ multiplier

@@ -8,11 +8,11 @@ against the rounding of their own terms, coordinate by coordinate, and the Hessi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
 from gpo_analysis.arrays import BoolArray, FloatArray
+from gpo_analysis.solvers.functions import Blurred, Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
 
 #: The largest estimated error of v, relative to 1 + max|v|, with which a minimum counts as found.
@@ -25,13 +25,6 @@ STRAIGHT = 1e-12
 PATIENCE = 200
 #: A descent that comes below this value is on its way to −∞; further on derivatives overflow.
 BOTTOMLESS = -1e50
-
-
-class Differentiable(Protocol):
-    """f and its derivatives on arrays."""
-
-    def __call__(self, z: FloatArray) -> FloatArray: ...
-    def derivative(self, z: FloatArray, order: int = 1) -> FloatArray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,22 +184,6 @@ class _Newton:
         return ended(v, point.value, error, good, iterations)
 
 
-@dataclass(frozen=True, eq=False)
-class _Blurred:
-    """f averaged over ``[z − width, z + width]`` by Gauss's rule: convex as f is, curved wherever f bends nearby."""
-
-    loss: Differentiable
-    width: float
-
-    def __call__(self, z: FloatArray) -> FloatArray:
-        return self.derivative(z, order=0)
-
-    def derivative(self, z: FloatArray, order: int = 1) -> FloatArray:
-        nodes, shares = np.polynomial.legendre.leggauss(20)
-        values = self.loss.derivative(z[..., None] + self.width * nodes, order=order)
-        return np.asarray(values @ (shares / 2))
-
-
 def newton(
     problem: WeightedRows,
     loss: Differentiable,
@@ -240,7 +217,7 @@ def newton(
         return found
     v, iterations = found.reward, found.iterations
     for width in 4.0 ** -np.arange(-1.0, 14.0):
-        blurred = _Newton(problem, _Blurred(loss, float(width)), True).run(v, 60)
+        blurred = _Newton(problem, Blurred(loss, float(width)), True).run(v, 60)
         v, iterations = blurred.reward, iterations + blurred.iterations
     again = _Newton(problem, loss, convex).run(v, max_iterations)
     iterations += again.iterations

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.laplacian import centred, solve_laplacian
+from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
 from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP
 from gpo_analysis.solvers.pairs import WeightedPairs
 
-if TYPE_CHECKING:
-    from gpo_analysis.losses.margin_loss import MarginLoss
-
 
 def minimise_sparse(
-    pairs: WeightedPairs, loss: MarginLoss, *, convex: bool = True, max_iterations: int = 1000
+    pairs: WeightedPairs, loss: Differentiable, *, convex: bool = True, max_iterations: int = 1000
 ) -> Minimum:
     """Minimise ``F(g) = Σ_k w_k f(g_i − g_j)`` for once differentiable f.
 
     Parameters
     ----------
     pairs : WeightedPairs
-    loss : MarginLoss
+    loss : MarginLoss, or what has its calls
     convex : bool
         If not, |f″| stands in for f″ wherever the Hessian has no positive curvature along the step.
     max_iterations : int
@@ -64,7 +60,7 @@ def minimise_sparse(
 class _System:
     """Gradient and Hessian (a graph's Laplacian) of one sparse problem."""
 
-    def __init__(self, pairs: WeightedPairs, loss: MarginLoss, convex: bool) -> None:
+    def __init__(self, pairs: WeightedPairs, loss: Differentiable, convex: bool) -> None:
         self.pairs, self.loss, self.parts, self.convex = pairs, loss, pairs.parts, convex
         self.direct = False
 

@@ -150,7 +150,7 @@ def _found(problem: PreferenceProblem, at: _Coordinates, loss: MarginLoss) -> Mi
             "takes smooth losses and piecewise linear convex ones"
         )
     if len(weight) and at.rows.shape[1]:
-        found = minimise_rows(WeightedRows(at.rows, weight), loss, shape)
+        found = minimise_rows(WeightedRows(at.rows, weight), loss)
     else:
         nothing = np.zeros(at.rows.shape[1])
         value = float(weight.sum()) * float(loss(np.zeros(())))
