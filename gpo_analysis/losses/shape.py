@@ -127,17 +127,20 @@ def _number(value: sympy.Expr) -> float:
 
 def _kinks(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:
     """Where the slope jumps, and by how much; infinite at a cusp (√|z|)."""
-    found = []
-    for left, right in pairwise(parts):
-        place = right.lower
-        before, after = (
-            _number(value_at(part.expression.diff(symbol), symbol, place, side))
+    slopes = [
+        tuple(
+            _number(value_at(part.expression.diff(symbol), symbol, right.lower, side))
             for part, side in ((left, -1), (right, 1))
         )
-        jump = after - before
-        if not abs(jump) <= 1e-12 * (1 + abs(before)):
-            found.append((float(place), jump))
-    return tuple(found)
+        for left, right in pairwise(parts)
+    ]
+    # whatever the unit of z, rounding is measured by the steepest of the slopes
+    steepest = max((abs(slope) for both in slopes for slope in both if np.isfinite(slope)), default=0.0)
+    return tuple(
+        (float(part.lower), after - before)
+        for part, (before, after) in zip(parts[1:], slopes, strict=True)
+        if not abs(after - before) <= 1e-12 * steepest
+    )
 
 
 def _straight(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[float, float], ...]:

@@ -27,15 +27,19 @@ def is_small_enough(pairs: WeightedPairs) -> bool:
     return len(pairs.weight) * pairs.n <= ENTRIES_AT_MOST
 
 
-def minimise_by_cuts(pairs: WeightedPairs, loss: Differentiable, start: FloatArray | None = None) -> Minimum:
-    """Minimise ``Σ w f(g_i − g_j)`` for a convex, once differentiable f.
+def minimise_by_cuts(
+    pairs: WeightedPairs, loss: Differentiable, start: FloatArray | None = None, *, convex: bool = True
+) -> Minimum:
+    """Minimise ``Σ w f(g_i − g_j)`` for a once differentiable f.
 
     Parameters
     ----------
     pairs : WeightedPairs
     loss : MarginLoss, or what has its calls
     start : array, shape (n,), optional
-        Whose curvature says which pairs are strong; zeros by default.
+        Zeros by default.
+    convex : bool
+        If not, a stationary point that is no higher than the start.
     """
     g = np.zeros(pairs.n) if start is None or not np.isfinite(start).all() else start
     best: Minimum | None = None
@@ -44,7 +48,7 @@ def minimise_by_cuts(pairs: WeightedPairs, loss: Differentiable, start: FloatArr
             strength = pairs.weight * np.abs(loss.derivative(pairs.margins(g), order=2))
         basis, child, parent = tree_basis(pairs.n, pairs.winner, pairs.loser, strength)
         rows = basis[pairs.winner] - basis[pairs.loser]
-        found = newton(WeightedRows(rows, pairs.weight), loss, g[child] - g[parent])
+        found = newton(WeightedRows(rows, pairs.weight), loss, g[child] - g[parent], convex=convex)
         g = _centred(basis @ found.reward, pairs.parts)
         depth = float(basis.sum(axis=1).max(initial=1.0))
         best = Minimum(g, found.value, found.status, found.reason, found.error * depth, found.iterations)

@@ -16,22 +16,30 @@ from itertools import chain, combinations
 
 import numpy as np
 
-from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.losses.shape import LossShape
+from gpo_analysis.solvers.cuts import is_small_enough, minimise_by_cuts
 from gpo_analysis.solvers.existence import listed
 from gpo_analysis.solvers.faces import components
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.newton import ESCAPED, minimise_stack
+from gpo_analysis.solvers.pair_minima import PairMinima
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
 
-#: Up to this many responses in a component every split is looked at; beyond it single responses and rankings' cuts.
+#: Up to this many responses every split is looked at; beyond it single responses and rankings' cuts.
 ALL_SPLITS = 10
-#: Random starts beside π = πref and the pairs' own optima.
+#: Of those, as many as are minimised again, the most promising first.
+SPLITS_TRIED = 8
+#: Random starts beside π = πref, the direction of the wins and the pairs' own optima.
 STARTS = 6
-#: Above this many responses sparse comparisons get one descent only, above a tenth of it only three starts.
-DENSE_AT_MOST = 600
+#: Up to this many responses problems are dense, and the starts are descended from together.
+DENSE_AT_MOST = 60
+#: Above this many responses sparse comparisons get one descent only.
+SEVERAL_AT_MOST = 1000
+#: Weights below this share of the largest are graded: their descents end in the coordinates of a tree.
+GRADED = 1e-6
 
 
 #: Negative curvature smaller than this, relative to the largest, may be rounding.
@@ -50,35 +58,34 @@ def descend(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, seed: 
     seed : int
         Of the random starts.
     """
-    if pairs.matrix is None and pairs.n > DENSE_AT_MOST:
-        return _descend_sparse(pairs, loss)
-    weights = pairs.dense()
-    lowest = _pair_minima(pairs, loss, shape)
-    found = _descents(pairs, weights, loss, np.zeros((1, pairs.n)))
+    if pairs.matrix is None and pairs.n > SEVERAL_AT_MOST:
+        return _one_descent(pairs, loss)
+    apart = PairMinima.of(pairs, loss, shape)
+    lowest = apart.total
+    found = _descents(pairs, loss, np.zeros((1, pairs.n)))
     if not (found[0].converged and found[0].value <= lowest + 1e-9 * abs(lowest) + 1e-15):
-        found = _descents(pairs, weights, loss, _starts(pairs, seed))
+        found = _descents(pairs, loss, _starts(pairs, apart, seed))
     if shape.least == -np.inf and any(one.value < -1e6 * (1 + abs(float(loss(np.zeros(()))))) for one in found):
         reason = (
             "f falls without bound for the winners faster than it rises for the losers, and a descent fell for ever"
         )
         return _without(found, -np.inf, Status.UNBOUNDED_BELOW, reason)
-    stationary = [one if one.converged and _size(one) < ESCAPED else None for one in found]
-    values = np.array([np.inf if one is None else one.value for one in stationary])
+    values = np.array([one.value if _is_stationary(one) else np.inf for one in found])
     best = 0 if values[0] <= values.min() + _slack(values) else int(np.argmin(values))
-    lower = _lower_elsewhere(pairs, weights, loss, shape, found, float(values[best]))
-    return lower if lower is not None else _described(pairs, loss, found, best, lowest)
+    lower = _lower_elsewhere(pairs, apart, loss, shape, found, best)
+    if lower is not None:
+        return lower
+    if not _is_stationary(found[best]):
+        return _restless(pairs, apart, loss, found)
+    return _described(pairs, loss, found, best, lowest)
 
 
 def _lower_elsewhere(
-    pairs: WeightedPairs,
-    weights: FloatArray,
-    loss: Differentiable,
-    shape: LossShape,
-    found: list[Minimum],
-    finite: float,
+    pairs: WeightedPairs, apart: PairMinima, loss: Differentiable, shape: LossShape, found: list[Minimum], best: int
 ) -> Minimum | None:
-    """What is said where a value below the lowest stationary point's, `finite`, was met on the way to infinity."""
-    at_infinity, group = _lowest_at_infinity(pairs, weights, loss, shape, finite)
+    """What is said where a value below the lowest stationary point's was met on the way to infinity."""
+    finite = found[best].value if _is_stationary(found[best]) else np.inf
+    at_infinity, group = _lowest_at_infinity(pairs, apart, loss, shape, found[best])
     slack = _slack(np.array([finite]))
     far = Status.NOT_UNIQUE if shape.is_flat_on_both_sides else Status.NO_FINITE_OPTIMUM
     if at_infinity < finite - slack:
@@ -89,7 +96,7 @@ def _lower_elsewhere(
             local = finite + pairs.diagonal_mass * float(loss(np.zeros(())))
             reason += f"; the stationary points found, the lowest at E f = {local:.6g}, are local"
         return _without(found, at_infinity, far, reason)
-    restless = [one for one in found if not (one.converged and _size(one) < ESCAPED) and np.isfinite(one.value)]
+    restless = [one for one in found if not _is_stationary(one) and np.isfinite(one.value)]
     lowest = min(restless, key=lambda one: one.value, default=None)
     if lowest is None or lowest.value >= finite - slack:
         return None
@@ -100,13 +107,26 @@ def _lower_elsewhere(
     return _without(found, lowest.value, Status.NOT_CONVERGED, reason)
 
 
+def _restless(pairs: WeightedPairs, apart: PairMinima, loss: Differentiable, found: list[Minimum]) -> Minimum:
+    """No descent came to rest, as at cusps; the pairs' own optima may still be an answer."""
+    g = apart.along_a_tree()
+    value = float(pairs.weight @ loss(pairs.margins(g)))
+    if value <= apart.total + 1e-9 * abs(apart.total) + 1e-15 and pairs.parts.max() == 0:
+        reason = "the global minimum: every pair is at its own minimum"
+        return Minimum(g, value, Status.STATIONARY_POINT, reason, np.nan, max(one.iterations for one in found))
+    lowest = min([value, *(one.value for one in found if np.isfinite(one.value))])
+    return _without(
+        found, lowest, Status.NOT_CONVERGED, "no descent came to rest; the value is the lowest that was met"
+    )
+
+
 def _without(found: list[Minimum], value: float, status: Status, reason: str) -> Minimum:
     """No answer, after the descents `found`."""
     iterations = max(one.iterations for one in found)
     return Minimum(nowhere(len(found[0].reward)), value, status, reason, np.nan, iterations)
 
 
-def _descend_sparse(pairs: WeightedPairs, loss: Differentiable) -> Minimum:
+def _one_descent(pairs: WeightedPairs, loss: Differentiable) -> Minimum:
     """One descent from π = πref for a large sparse problem; its Hessian is not looked at."""
     found = minimise_sparse(pairs, loss, convex=False, max_iterations=500)
     if not found.converged:
@@ -118,6 +138,10 @@ def _descend_sparse(pairs: WeightedPairs, loss: Differentiable) -> Minimum:
     return replace(found, status=Status.STATIONARY_POINT, reason=f"{reason}; f is not convex")
 
 
+def _is_stationary(found: Minimum) -> bool:
+    return found.converged and bool(np.isfinite(found.value)) and _size(found) < ESCAPED
+
+
 def _size(found: Minimum) -> float:
     """Largest margin from the centre."""
     return float(np.abs(found.reward).max())
@@ -127,10 +151,23 @@ def _several_parts(pairs: WeightedPairs) -> str:
     return f"the comparison graph has {int(pairs.parts.max()) + 1} components, between which nothing is compared"
 
 
-def _descents(pairs: WeightedPairs, weights: FloatArray, loss: Differentiable, starts: FloatArray) -> list[Minimum]:
-    stack = np.broadcast_to(weights, (len(starts), *weights.shape))
+def _descents(pairs: WeightedPairs, loss: Differentiable, starts: FloatArray) -> list[Minimum]:
+    if pairs.n > DENSE_AT_MOST:
+        return [minimise_sparse(pairs, loss, start, convex=False, max_iterations=500) for start in starts]
+    stack = np.broadcast_to(pairs.dense(), (len(starts), pairs.n, pairs.n))
     blocks = np.broadcast_to(pairs.parts, (len(starts), pairs.n))
-    return minimise_stack(stack, loss, blocks, starts, convex=False, max_iterations=500)
+    found = minimise_stack(stack, loss, blocks, starts, convex=False, max_iterations=500)
+    if not len(pairs.weight) or pairs.weight.min() >= GRADED * pairs.weight.max() or not is_small_enough(pairs):
+        return found
+    return [_sharpened(pairs, loss, one) for one in found]
+
+
+def _sharpened(pairs: WeightedPairs, loss: Differentiable, found: Minimum) -> Minimum:
+    """A descent on graded weights, ended where the weak pairs too are at rest."""
+    if not np.isfinite(found.value) or _size(found) >= ESCAPED:
+        return found
+    again = minimise_by_cuts(pairs, loss, found.reward, convex=False)
+    return again if again.converged and again.value <= found.value + 1e-12 * abs(found.value) else found
 
 
 def _described(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum], best: int, lowest: float) -> Minimum:
@@ -169,113 +206,74 @@ def _least_curvature(pairs: WeightedPairs, loss: Differentiable, g: FloatArray) 
     return float(eigenvalues[0] / largest) if largest > 0 else 0.0
 
 
-def _starts(pairs: WeightedPairs, seed: int) -> FloatArray:
-    """π = πref first, then the direction of the net wins at several scales, then random ones, shape (s, n)."""
+def _starts(pairs: WeightedPairs, apart: PairMinima, seed: int) -> FloatArray:
+    """π = πref, the direction of the net wins at several scales, the pairs' own optima, random ones, shape (s, n)."""
     rng = np.random.default_rng(seed)
     wins = pairs.balance(pairs.weight)
     net: FloatArray = np.asarray(wins / max(float(np.abs(wins).max(initial=0.0)), 1e-300), dtype=np.float64)
-    scales = np.geomspace(0.5, 5, STARTS if pairs.n <= DENSE_AT_MOST // 10 else 0)
+    scales = np.geomspace(0.5, 5, STARTS if pairs.n <= DENSE_AT_MOST else 0)
     rows: list[FloatArray] = [np.zeros(pairs.n), net, 3 * net, *(s * rng.normal(size=pairs.n) for s in scales)]
-    return np.stack(rows)
-
-
-def _unordered(pairs: WeightedPairs) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
-    """Pairs i < j with the weights of i ≻ j and of j ≻ i."""
-    low, high = np.minimum(pairs.winner, pairs.loser), np.maximum(pairs.winner, pairs.loser)
-    key, where = np.unique(low * pairs.n + high, return_inverse=True)
-    up = pairs.winner < pairs.loser
-    forward = np.bincount(where[up], pairs.weight[up], len(key))
-    backward = np.bincount(where[~up], pairs.weight[~up], len(key))
-    first = np.asarray(key // pairs.n, dtype=np.int64)
-    second = np.asarray(key % pairs.n, dtype=np.int64)
-    return first, second, np.asarray(forward, dtype=np.float64), np.asarray(backward, dtype=np.float64)
-
-
-def _pair_minima(pairs: WeightedPairs, loss: Differentiable, shape: LossShape) -> float:
-    """``Σ min_z [w_ij f(z) + w_ji f(−z)]``: no policy is lower.
-
-    Each by a grid, refined round its best point: good to 1e-9 of the pair's weight, which is all that the comparison
-    with a descent's value asks.
-    """
-    _, _, forward, backward = _unordered(pairs)
-    return float(_least_of_pairs(loss, shape, forward, backward).sum())
-
-
-def _least_of_pairs(loss: Differentiable, shape: LossShape, forward: FloatArray, backward: FloatArray) -> FloatArray:
-    grid = np.sinh(np.linspace(-7.0, 7.0, 801))
-    up, down = loss(grid), loss(-grid)
-    right, left = shape.right_limit, shape.left_limit
-    least = np.full(len(forward), np.inf)
-    shares, where = np.unique(np.round(forward / (forward + backward), 15), return_inverse=True)
-    for k, eta in enumerate(shares):
-        values = _mixed(eta, up, down)
-        i = int(np.argmin(values))
-        fine = np.linspace(grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)], 2001)
-        inner = _mixed(eta, loss(fine), loss(-fine)).min()
-        ends = _mixed(eta, np.array([right, left]), np.array([left, right])).min()
-        least[where == k] = min(float(inner), float(ends))
-    return least * (forward + backward)
-
-
-def _mixed(eta: float, first: FloatArray, second: FloatArray) -> FloatArray:
-    """``η first + (1 − η) second``, in which a share of 0 silences infinity; ∞ − ∞ counts as ∞."""
-    one = eta * first if eta > 0 else np.zeros_like(first)
-    two = (1 - eta) * second if eta < 1 else np.zeros_like(second)
-    rivals = np.isinf(one) & np.isinf(two) & (one != two)
-    return np.asarray(np.where(rivals, np.inf, one + np.where(rivals, 0.0, two)))
+    return np.stack([*rows, apart.along_a_tree()])
 
 
 def _lowest_at_infinity(
-    pairs: WeightedPairs, weights: FloatArray, loss: Differentiable, shape: LossShape, finite: float
+    pairs: WeightedPairs, apart: PairMinima, loss: Differentiable, shape: LossShape, best: Minimum
 ) -> tuple[float, str]:
     """The lowest value found by sending a set of responses up for ever, and the set's names."""
     up, down = shape.right_limit, shape.left_limit
     if not (np.isfinite(up) and np.isfinite(down)):
         return np.inf, ""
-    i, j, forward, backward = _unordered(pairs)
-    apart = _least_of_pairs(loss, shape, forward, backward)
+    finite = best.value if _is_stationary(best) else np.inf
     sets = _splits(pairs)
     # A bound on each set's value: pairs across at the limits, the others at their own minimum. Most sets fail it.
-    above_i, above_j = sets[:, i], sets[:, j]
-    across = np.where(above_i, forward * up + backward * down, backward * up + forward * down)
-    bound = np.where(above_i != above_j, across, apart).sum(axis=1)
+    above_i, above_j = sets[:, apart.first], sets[:, apart.second]
+    across = np.where(above_i, apart.forward * up + apart.backward * down, apart.backward * up + apart.forward * down)
+    bound = np.where(above_i != above_j, across, apart.value).sum(axis=1)
     sets = sets[bound < finite - _slack(np.array([finite]))]
+    if pairs.n > ALL_SPLITS:
+        sets = sets[np.argsort(_shifted(pairs, loss, sets, best.reward, up, down), kind="stable")[:SPLITS_TRIED]]
     if not len(sets):
         return np.inf, ""
-    best, group = np.inf, sets[0]
-    for first in range(0, len(sets), 512):
-        some = sets[first : first + 512]
-        same = some[:, :, None] == some[:, None, :]
-        crossing = weights * ~same
-        limits = (crossing * some[:, :, None]).sum(axis=(1, 2)) * up + (crossing * ~some[:, :, None]).sum(
-            axis=(1, 2)
-        ) * down
-        inside = np.where(same, weights, 0.0)
-        total = _without_one_sided(inside, loss, shape) + limits
-        k = int(np.argmin(total))
-        if total[k] < best:
-            best, group = float(total[k]), some[k]
-    return best, listed([pairs.names[k] for k in np.flatnonzero(group)])
+    values = _split_values(pairs, loss, shape, sets, best.reward)
+    k = int(np.argmin(values))
+    return float(values[k]), listed([pairs.names[i] for i in np.flatnonzero(sets[k])])
 
 
-def _without_one_sided(weights: FloatArray, loss: Differentiable, shape: LossShape) -> FloatArray:
-    """The minimum of each problem of a stack; one-sided pairs that can go to a lower limit are let go, shape (b,)."""
-    b, n, _ = weights.shape
-    kept = weights.copy()
-    blocks = np.zeros((b, n), dtype=np.int64)
-    released: FloatArray = np.zeros(b)
-    for k in range(b):
-        winner, loser = np.nonzero(weights[k])
+def _shifted(
+    pairs: WeightedPairs, loss: Differentiable, sets: BoolArray, g: FloatArray, up: float, down: float
+) -> FloatArray:
+    """F where each set is sent up for ever from g, all else staying where it is; shape (s,)."""
+    winner, loser = sets[:, pairs.winner], sets[:, pairs.loser]
+    here = loss(pairs.margins(np.nan_to_num(g)))
+    return np.asarray(np.where(winner == loser, here, np.where(winner, up, down)) @ pairs.weight)
+
+
+def _split_values(
+    pairs: WeightedPairs, loss: Differentiable, shape: LossShape, sets: BoolArray, start: FloatArray
+) -> FloatArray:
+    """The least values found with each set for ever above the others, shape (s,).
+
+    Pairs within are minimised again, from π = πref (from `start` where they are many); those that are one-sided there
+    go to a lower limit too.
+    """
+    values, inside = np.zeros(len(sets)), []
+    for k, up in enumerate(sets):
+        same = pairs.within(up.astype(np.int64))
+        limits = np.where(up[pairs.winner[~same]], shape.right_limit, shape.left_limit)
+        values[k] = float(pairs.weight[~same] @ limits)
+        rest = pairs.restricted(same)
         if shape.right_limit <= shape.left_limit:
-            labels = components(n, winner, loser, strong=True)
-            cut = labels[:, None] != labels[None, :]
-            released[k] = float(weights[k][cut].sum()) * shape.right_limit
-            kept[k][cut] = 0.0
-            blocks[k] = labels
-        else:
-            blocks[k] = components(n, winner, loser, strong=False)
-    values = np.array([one.value for one in minimise_stack(kept, loss, blocks, convex=False, max_iterations=200)])
-    return np.where(np.isfinite(values), values, np.inf) + released
+            kept = rest.within(rest.cycles)
+            values[k] += float(rest.weight[~kept].sum()) * shape.right_limit
+            rest = rest.restricted(kept)
+        inside.append(rest)
+    if pairs.n <= DENSE_AT_MOST:
+        stack, blocks = np.stack([rest.dense() for rest in inside]), np.stack([rest.parts for rest in inside])
+        found = minimise_stack(stack, loss, blocks, convex=False, max_iterations=200)
+    else:
+        found = [minimise_sparse(rest, loss, start, convex=False, max_iterations=200) for rest in inside]
+    least = np.array([one.value if np.isfinite(one.value) else np.inf for one in found], dtype=np.float64)
+    return np.asarray(values + least)
 
 
 def _splits(pairs: WeightedPairs) -> BoolArray:

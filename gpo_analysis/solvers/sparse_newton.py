@@ -15,7 +15,12 @@ from gpo_analysis.solvers.pairs import WeightedPairs
 
 
 def minimise_sparse(
-    pairs: WeightedPairs, loss: Differentiable, *, convex: bool = True, max_iterations: int = 1000
+    pairs: WeightedPairs,
+    loss: Differentiable,
+    start: FloatArray | None = None,
+    *,
+    convex: bool = True,
+    max_iterations: int = 1000,
 ) -> Minimum:
     """Minimise ``F(g) = Σ_k w_k f(g_i − g_j)`` for once differentiable f.
 
@@ -23,13 +28,15 @@ def minimise_sparse(
     ----------
     pairs : WeightedPairs
     loss : MarginLoss, or what has its calls
+    start : array, shape (n,), optional
+        Zeros by default, which is π = πref.
     convex : bool
         If not, |f″| stands in for f″ wherever the Hessian has no positive curvature along the step.
     max_iterations : int
     """
     parts = pairs.parts
     system = _System(pairs, loss, convex)
-    g = np.zeros(pairs.n)
+    g = np.zeros(pairs.n) if start is None else start
     value, gradient, curvature, size = system.derivatives(g)
     last, stalled, error, iterations = np.inf, 0, np.inf, 0
     for _ in range(max_iterations):

@@ -117,7 +117,7 @@ def test_large_sparse_problem_makes_one_descent(monkeypatch):
     j = (i + rng.integers(1, n, size=k)) % n
     first = rng.random(k) < expit(rewards[i] - rewards[j])
     games = Comparisons(np.where(first, i, j), np.where(first, j, i))
-    monkeypatch.setattr(nonconvex, "DENSE_AT_MOST", 100)
+    monkeypatch.setattr(nonconvex, "SEVERAL_AT_MOST", 100)
     problem = PreferenceProblem.from_comparisons(games)
     found = problem.solve("savage", 1.0)
     assert found.converged
