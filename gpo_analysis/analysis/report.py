@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from typing import Any, Protocol
 
 import sympy
@@ -142,7 +143,7 @@ def _shown(expression: sympy.Basic) -> str:
     if isinstance(expression, sympy.Interval):
         left, right = "(" if expression.left_open else "[", ")" if expression.right_open else "]"
         return f"{left}{_shown(expression.start)}, {_shown(expression.end)}{right}"
-    text = str(short_floats(expression)).replace("oo", "∞")
+    text = re.sub(r"\boo\b", "∞", str(short_floats(expression)))  # not within CRootOf
     return text.replace("**", "^")
 
 

@@ -1,9 +1,8 @@
 """Values of a stable form in as many digits as its cancellations need, in a bounded number of operations.
 
-A value is computed in 150 bits, then in twice as many, until two successive precisions agree on what a float holds of
-it; a difference of zero is believed once the bits of the largest number on the way reach below the smallest float.
-Numbers beyond e^(2^1000) count as infinite, so that towers of exponentials cost no more than other expressions. What is
-not settled with :data:`MOST_BITS` bits is NaN.
+A value is computed in 150 bits, then in twice as many, until the bound on its error, carried along from step to step,
+leaves the digits of a float, or lies below every float. Numbers beyond e^(2^1000) count as infinite, so that towers of
+exponentials cost no more than other expressions. What is not settled with :data:`MOST_BITS` bits is NaN.
 """
 
 from __future__ import annotations
@@ -24,9 +23,12 @@ FIRST_BITS = 150
 MOST_BITS = 9_600
 #: erf takes a second at 10⁴ bits.
 _SLOW_BITS = 2_400
-_LARGEST, _SMALLEST = 1e308, 1e-308
 _LEAST_EXPONENT = -1080
-_AGREEMENT = 1e-17
+_FLOAT_BITS = 56
+#: They are 0 only where their argument is beyond every size that counts.
+_VANISHING = {"exp", "expit", "erfc", "erfc_"}
+#: The error of what is exact.
+_EXACT = -(10**12)
 _HUGE = 2.0**1000
 #: Beyond it erfc u is e^(−u²)/(u √π) to 200 digits.
 _FAR = 1e100
@@ -88,59 +90,36 @@ class PreciseFunction:
         """f(z), rounded to a float; ±inf beyond what a float holds, NaN where it is not real or not settled."""
         if not math.isfinite(z):
             return math.nan
-        bits, before = FIRST_BITS, self._at(z, FIRST_BITS)
-        while bits < self._most:
+        bits = FIRST_BITS
+        while bits <= self._most:
+            found = self._at(z, bits)
+            if found is None and bits > FIRST_BITS:
+                return math.nan
+            if found is not None and _is_settled(*found, numbers(bits)):
+                return float(found[0])
             bits *= 2
-            now = self._at(z, bits)
-            if now is None or before is None:
-                if now is None and before is None:
-                    return math.nan
-            elif _agree(before[0], now[0], now[1] is None or now[1] - bits < _LEAST_EXPONENT):
-                return float(now[0])
-            before = now
         return math.nan
 
-    def _at(self, z: float, bits: int) -> tuple[Any, int | None] | None:
-        """The value in so many bits, with the exponent of the largest number on the way; None where there is none.
-
-        A zero that is no difference (a factor of 0, a branch that is 0) has None for the exponent.
-        """
+    def _at(self, z: float, bits: int) -> tuple[Any, int] | None:
+        """The value in so many bits, with the exponent of 2 that bounds its error; None where there is no value."""
         m, functions = numbers(bits), _functions(bits)
         values: list[Any] = []
-        zeros: set[int] = set()
-        for place, step in enumerate(self._steps):
-            parts = [values[k] for k in step.arguments]
-            if step.kind == "select":
-                chosen = None if parts[0] is None else parts[1] if parts[0] > 0 else parts[2]
-                values.append(chosen)
-                if chosen == 0 and step.arguments[1 if parts[0] > 0 else 2] in zeros:
-                    zeros.add(place)
-                continue
-            if any(part is None for part in parts):
-                values.append(None)
+        errors: list[int] = []
+        for step in self._steps:
+            parts, slack = [values[k] for k in step.arguments], [errors[k] for k in step.arguments]
+            if step.kind == "select" and parts[0] is not None:
+                chosen = 1 if parts[0] > 0 else 2
+                values.append(parts[chosen])
+                errors.append(slack[chosen])
                 continue
             try:
-                value = self._computed(step, parts, z, m, functions)
+                value = None if None in parts else self._computed(step, parts, z, m, functions)
             except _FAILURES:
                 value = None
             real = value is not None and isinstance(value, m.mpf) and not m.isnan(value)
             values.append(value if real else None)
-            if real and value == 0 and self._is_plain_zero(step, zeros):
-                zeros.add(place)
-        found = values[self._root]
-        finite = [value for value in values if value is not None and m.isfinite(value) and value != 0]
-        if self._root in zeros:
-            return found, None
-        return None if found is None else (found, max((int(m.mag(value)) for value in finite), default=0))
-
-    @staticmethod
-    def _is_plain_zero(step: _Step, zeros: set[int]) -> bool:
-        """Whether a value of 0 is no matter of digits: a constant, e^{−∞}, a product with 0, a sum of such."""
-        if step.kind in ("mul", "power"):
-            return bool(zeros & set(step.arguments))
-        return step.kind in ("constant", "exp", "erfc", "erfc_") or (
-            step.kind == "add" and set(step.arguments) <= zeros
-        )
+            errors.append(_error(step, parts, slack, value, m) if real else 0)
+        return None if values[self._root] is None else (values[self._root], errors[self._root])
 
     @staticmethod
     def _computed(step: _Step, parts: list[Any], z: float, m: Any, functions: dict[str, Any]) -> Any:
@@ -166,13 +145,58 @@ def precise_function(expression: sympy.Expr, symbol: sympy.Symbol) -> PreciseFun
     return PreciseFunction(expression, symbol)
 
 
-def _agree(before: Any, now: Any, sees_all: bool) -> bool:
-    """Whether two precisions give the same float. Zero and rounding near it take bits below every float."""
-    if abs(now) > _LARGEST and abs(before) > _LARGEST:
-        return bool((now > 0) == (before > 0))
-    if now != 0 and abs(now - before) <= _AGREEMENT * abs(now):
+def _is_settled(value: Any, error: int, m: Any) -> bool:
+    """Whether the error leaves a float's digits, or all that is left is smaller than every float."""
+    if not m.isfinite(value):
         return True
-    return sees_all and bool(abs(now) < _SMALLEST and abs(before) < _SMALLEST)
+    return error == _EXACT or error < _LEAST_EXPONENT or (value != 0 and error < m.mag(value) - _FLOAT_BITS)
+
+
+def _error(step: _Step, parts: list[Any], slack: list[int], value: Any, m: Any) -> int:
+    """The exponent of 2 that bounds the error of a step, from those of its arguments, to first order."""
+    if step.kind == "symbol" or not m.isfinite(value) or (value == 0 and step.kind in _VANISHING):
+        return _EXACT
+    rounding = _EXACT if value == 0 else int(m.mag(value)) - m.prec + 2
+    if step.kind in ("constant", "signum"):
+        return rounding
+    if step.kind == "add":
+        return max(*slack, *(int(m.mag(part)) - m.prec if part else _EXACT for part in parts)) + 3
+    if step.kind == "mul":
+        return max(rounding, _product_error(parts, slack, m))
+    error, inner = slack[0], parts[0]
+    if error == _EXACT or (step.kind == "absolute"):
+        return max(rounding, error)
+    own = int(m.mag(value)) if value != 0 else -m.prec
+    size = max(int(m.mag(inner)), 0) if inner != 0 and m.isfinite(inner) else 0
+    if step.kind == "power":
+        exponent = max(int(m.mag(parts[1])), 0)
+        return max(rounding, own + error - (int(m.mag(inner)) if inner != 0 else -m.prec) + exponent + 2)
+    if step.kind in ("exp", "expit", "cosh"):
+        return max(rounding, own + error + 2)
+    if step.kind == "log":
+        return max(rounding, error - int(m.mag(inner)) + 2)
+    if step.kind == "log1p_":
+        return max(rounding, error - int(m.mag(1 + inner)) + 2)
+    if step.kind == "softplus":
+        return max(rounding, error + min(own, 0) + 2)
+    if step.kind in ("erfc_", "erfc", "erfcx_"):
+        return max(rounding, own + error + size + 3)
+    if step.kind in ("sinh", "expm1_"):
+        return max(rounding, error + max(own, 0) + 2)
+    if step.kind == "logsumexp":
+        return max(rounding, *slack) + 2
+    return max(rounding, error + size + 3)  # tanh, erf, atan, log cosh have slopes up to 1, log Φ up to |u| + 1
+
+
+def _product_error(parts: list[Any], slack: list[int], m: Any) -> int:
+    """Each factor's error times the others; an exact 0 makes an exact product."""
+    if any(part == 0 and error == _EXACT for part, error in zip(parts, slack, strict=True)):
+        return _EXACT
+    sizes = [int(m.mag(part)) if part != 0 and m.isfinite(part) else 0 for part in parts]
+    total = sum(sizes)
+    return max(
+        error + total - size + 2 if error != _EXACT else _EXACT for error, size in zip(slack, sizes, strict=True)
+    )
 
 
 @cache
