@@ -44,8 +44,10 @@ def draw(records: Mapping[str, Record]) -> Figure:
     from matplotlib.ticker import NullLocator
 
     figure, axes = new_figure(2 * blocks, columns, height=1.75, sharex=True, squeeze=False)
-    for ax in axes.flat[2 * len(losses) :]:
-        ax.set_visible(False)
+    for unused in range(len(losses), blocks * columns):
+        block, column = divmod(unused, columns)
+        for ax in axes[2 * block : 2 * block + 2, column]:
+            ax.set_visible(False)
     for position, loss in enumerate(losses):
         block, column = divmod(position, columns)
         above, below = axes[2 * block, column], axes[2 * block + 1, column]

@@ -31,7 +31,7 @@ def is_drawn(name: str, records: dict[str, Record]) -> None:
     with figure_style():
         drawn = module.draw(records)
         drawn.canvas.draw()
-    shown = [ax for ax in drawn.axes if ax.axison]
+    shown = [ax for ax in drawn.axes if ax.axison and ax.get_visible()]
     assert shown
     for ax in shown:
         assert ax.has_data()
