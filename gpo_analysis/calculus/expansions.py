@@ -51,12 +51,12 @@ class Term:
 
     def coefficient(self) -> sympy.Expr | None:
         """C(0): exact where that is quick, else a float of 40 digits; None where it is not known to differ from 0."""
-        place = self.order + self.shift
-        low, high = bounds(self.function.over(0, 0, place)[place])
+        index = self.order + self.shift
+        low, high = bounds(self.function.over(0, 0, index)[index])
         if low <= 0 <= high:
             return None
         middle = (low + high) / 2
-        exact = self._exact(place)
+        exact = self._exact(index)
         value = number(exact) if exact is not None and exact.is_number else NUMBERS.nan
         if abs(value - middle) <= abs(middle) * NUMBERS.mpf(10) ** -30:
             return exact
@@ -65,13 +65,13 @@ class Term:
             return fraction
         return sympy.Float(NUMBERS.nstr(middle, 43), 40)
 
-    def _exact(self, place: int) -> sympy.Expr | None:
-        if place == 0 and is_small(self.expression, _SUBSTITUTED_NODES, 10 * DIGITS):
+    def _exact(self, index: int) -> sympy.Expr | None:
+        if index == 0 and is_small(self.expression, _SUBSTITUTED_NODES, 10 * DIGITS):
             return simplified(self.expression.subs(self.symbol, 0))
-        if place > _EXACT_ORDER or not is_small(self.expression, _EXACT_NODES):
+        if index > _EXACT_ORDER or not is_small(self.expression, _EXACT_NODES):
             return None
         try:
-            return simplified(sympy.sympify(self.function.exactly_at_zero(place)[place]))
+            return simplified(sympy.sympify(self.function.exactly_at_zero(index)[index]))
         except (ZeroDivisionError, TypeError, ValueError):
             return None
 

@@ -60,16 +60,16 @@ class JetFunction:
     def __init__(self, expression: sympy.Expr, symbol: sympy.Symbol) -> None:
         self._symbol = symbol
         self._tape: list[tuple[Any, tuple[int, ...], Any]] = []
-        self._places: dict[sympy.Expr, int] = {}
+        self._indices: dict[sympy.Expr, int] = {}
         self._constants: dict[tuple[Any, int], Any] = {}
-        self._root = self._place(sympy.sympify(expression))
+        self._root = self._index(sympy.sympify(expression))
 
-    def _place(self, node: sympy.Expr) -> int:
-        if node not in self._places:
+    def _index(self, node: sympy.Expr) -> int:
+        if node not in self._indices:
             entry = self._entry(node)
-            self._places[node] = len(self._tape)
+            self._indices[node] = len(self._tape)
             self._tape.append(entry)
-        return self._places[node]
+        return self._indices[node]
 
     def _append(self, entry: tuple[Any, tuple[int, ...], Any]) -> int:
         self._tape.append(entry)
@@ -84,28 +84,28 @@ class JetFunction:
             return ("constant", (), node)
         if isinstance(node, sympy.Pow) and node.exp.is_number and node.base != sympy.E:
             exponent = sympy.Rational(str(node.exp)) if node.exp.is_Float else node.exp
-            return ("power", (self._place(node.base), self._place(exponent)), exponent)
+            return ("power", (self._index(node.base), self._index(exponent)), exponent)
         if isinstance(node, sympy.Pow):  # aˣ = e^{x log a}
             return self._entry(sympy.exp(node.exp * sympy.log(node.base), evaluate=False))
         if isinstance(node, sympy.Add):
             complement = _complement(node)
             if complement is not None:
                 kind, coefficient, argument, rest = complement
-                function = self._append((kind, (self._place(argument),), None))
-                product = self._append(("mul", (self._place(coefficient), function), None))
-                return ("add", (product, self._place(rest)), None)
-            return ("add", tuple(self._place(child) for child in node.args), None)
+                function = self._append((kind, (self._index(argument),), None))
+                product = self._append(("mul", (self._index(coefficient), function), None))
+                return ("add", (product, self._index(rest)), None)
+            return ("add", tuple(self._index(child) for child in node.args), None)
         if isinstance(node, sympy.Mul):
-            return ("mul", tuple(self._place(child) for child in node.args), None)
+            return ("mul", tuple(self._index(child) for child in node.args), None)
         inner = node.args[0] if isinstance(node, sympy.log) else None
         if isinstance(inner, sympy.Add) and _complement(inner) is not None:
-            return ("log_or_log1p", (self._place(inner), self._place(inner - 1)), None)
+            return ("log_or_log1p", (self._index(inner), self._index(inner - 1)), None)
         if isinstance(inner, sympy.Add) and inner.as_coeff_Add()[0] == 1:
-            return ("log1p", (self._place(inner - 1),), None)  # log(1 + e^{−z}) keeps all digits for large z
+            return ("log1p", (self._index(inner - 1),), None)  # log(1 + e^{−z}) keeps all digits for large z
         name = type(node).__name__
         if name not in FUNCTIONS or len(node.args) != 1:
             raise Unsupported(f"no Taylor recurrence for {name}")
-        return (name, (self._place(node.args[0]),), None)
+        return (name, (self._index(node.args[0]),), None)
 
     @property
     def length(self) -> int:
@@ -114,7 +114,7 @@ class JetFunction:
 
     @property
     def sums(self) -> frozenset[int]:
-        """Places of the sums among :meth:`steps`: only there can numbers cancel."""
+        """Indices of the sums among :meth:`steps`: only there can numbers cancel."""
         return frozenset(k for k, (kind, _, _) in enumerate(self._tape) if kind == "add")
 
     def uses(self, *names: str) -> bool:
@@ -128,11 +128,11 @@ class JetFunction:
         """
         jets: list[Jet] = []
         zero, one = context.zero, context.mpf(1)
-        for place, (kind, children, extra) in enumerate(self._tape):
+        for index, (kind, children, extra) in enumerate(self._tape):
             if kind == "symbol":
                 jets.append([x, one, *[zero] * (order - 1)][: order + 1])
             elif kind == "constant":
-                key = (context, place)
+                key = (context, index)
                 if key not in self._constants:
                     self._constants[key] = constant(extra, context)
                 jets.append([self._constants[key]] + [zero] * order)

@@ -199,7 +199,7 @@ def _polynomial_signs(
     roots = _real_roots(polynomial)
     if roots is None:
         return None
-    places = []
+    inside = []
     low, high = number(lower), number(upper)
     for root in roots:
         if base is not None:
@@ -207,8 +207,8 @@ def _polynomial_signs(
                 continue
             root = sympy.expand_log(sympy.log(root), force=True) / base
         if low < number(root, 60) < high:
-            places.append(root)
-    zeros = tuple(sort_numbers(places))
+            inside.append(root)
+    zeros = tuple(sort_numbers(inside))
     signs = []
     for sample in _samples(zeros, low, high):
         point = NUMBERS.exp(number(base) * sample) if base is not None else sample
@@ -272,13 +272,13 @@ def _raised(part: Signs, power: sympy.Expr) -> Signs | None:
 
 def _product(a: Signs, b: Signs) -> Signs:
     zeros = sort_numbers([*a.zeros, *b.zeros])
-    places = [number(x) for x in zeros]
+    values = [number(x) for x in zeros]
     signs = []
     for k in range(len(zeros) + 1):
         sign = 1
         for part in (a, b):
             # the interval of `part` that holds the k-th interval of the refinement
-            passed = sum(1 for x in part.zeros if k > 0 and number(x) <= places[k - 1] + abs(places[k - 1]) * 1e-30)
+            passed = sum(1 for x in part.zeros if k > 0 and number(x) <= values[k - 1] + abs(values[k - 1]) * 1e-30)
             sign *= part.signs[passed]
         signs.append(sign)
     methods = [m for m in dict.fromkeys((*a.method.split(" and "), *b.method.split(" and "))) if m != "constant"]
@@ -317,8 +317,8 @@ def _by_intervals(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: symp
         return None
     if zeros and zeros[-1] == number(upper):
         zeros, signs = zeros[:-1], signs[:-1]
-    places = tuple(_recognised(g, z, x) for x in zeros)
-    return Signs(places, tuple(signs), all(x.is_Rational for x in places), proved, "intervals")
+    found = tuple(_recognised(g, z, x) for x in zeros)
+    return Signs(found, tuple(signs), all(x.is_Rational for x in found), proved, "intervals")
 
 
 def _recognised(g: sympy.Expr, z: sympy.Symbol, x: Any) -> sympy.Expr:

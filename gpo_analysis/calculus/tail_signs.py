@@ -47,8 +47,8 @@ def _sign_beyond(terms: list[Term], reach: Any, rate: Any) -> int | None:
     first = terms[0]
     total = INTERVALS.mpf(0)
     for term in terms:
-        place = term.order + term.shift
-        enclosure = term.function.over(0, small, place)[place]
+        index = term.order + term.shift
+        enclosure = term.function.over(0, small, index)[index]
         d, e = term.order - first.order, term.power - first.power
         if d == 0 and e == 0:
             factor = INTERVALS.mpf(1)

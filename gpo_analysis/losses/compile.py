@@ -156,9 +156,9 @@ def evaluate(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: NDArra
     for low, high in doubtful_ranges(expression, symbol, order):
         slow |= (z >= low) & (z <= high)
     if slow.any():
-        points, places = np.unique(z[slow], return_inverse=True)
+        points, inverse = np.unique(z[slow], return_inverse=True)
         values = np.array([evaluate_precisely(expression, symbol, order, float(point)) for point in points])
-        result[slow] = values[places]
+        result[slow] = values[inverse]
     # a constant is a constant at NaN too, but NaN in must not come out as a number
     result[np.isnan(z)] = np.nan
     return result

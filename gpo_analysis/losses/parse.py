@@ -264,7 +264,7 @@ def _call(name: str, arguments: list[_Part]) -> _Part:
         raise Refused(f"the constant {name}({shown}) has an exponent above {MAX_EXPONENT}")
     if function.exponentiates:
         for argument in arguments:
-            _require_plain_exponent(argument)
+            _require_small_exponent(argument)
     if all(argument.is_constant for argument in arguments) and function in (MAX, MIN, RELU, ABS):
         return _chosen(function, arguments)
     if function in (MAX, MIN):
@@ -276,7 +276,7 @@ def _call(name: str, arguments: list[_Part]) -> _Part:
     return _Part(expression, max(argument.degree for argument in arguments), after)
 
 
-def _require_plain_exponent(part: _Part) -> None:
+def _require_small_exponent(part: _Part) -> None:
     """Refuse e^u where u(0) is large, or where sympy would make roots and powers of numbers of e^{c log b}."""
     if not _at_zero(part) <= MAX_SHIFT:
         raise Refused(f"an exponent beyond ±{MAX_SHIFT:g} at z = 0 is not taken")

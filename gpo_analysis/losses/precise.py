@@ -57,17 +57,17 @@ class PreciseFunction:
     def __init__(self, expression: sympy.Expr, symbol: sympy.Symbol) -> None:
         self._symbol = symbol
         self._steps: list[_Step] = []
-        self._places: dict[sympy.Expr, int] = {}
-        self._root = self._place(expression)
+        self._indices: dict[sympy.Expr, int] = {}
+        self._root = self._index(expression)
         slow = {"erf", "erfc", "erfc_", "erfcx_", "logndtr"}
         self._most = _SLOW_BITS if any(step.kind in slow for step in self._steps) else MOST_BITS
 
-    def _place(self, node: sympy.Expr) -> int:
-        if node not in self._places:
+    def _index(self, node: sympy.Expr) -> int:
+        if node not in self._indices:
             step = self._step(node)
-            self._places[node] = len(self._steps)
+            self._indices[node] = len(self._steps)
             self._steps.append(step)
-        return self._places[node]
+        return self._indices[node]
 
     def _step(self, node: sympy.Expr) -> _Step:
         if node == self._symbol:
@@ -76,7 +76,7 @@ class PreciseFunction:
             return _Step("constant", (), node)
         if node.is_Atom:
             return _Step("nowhere", ())  # i, ∞: no real number
-        arguments = tuple(self._place(argument) for argument in node.args)
+        arguments = tuple(self._index(argument) for argument in node.args)
         if isinstance(node, sympy.Pow):
             return _Step("power", arguments, node.exp if node.exp.is_Integer else None)
         kind = {sympy.Add: "add", sympy.Mul: "mul"}.get(node.func, node.func.__name__)

@@ -1,4 +1,4 @@
-"""The shape of a loss: pieces, kinks, tails and convexity, exact; and what decides on an optimum, as plain floats."""
+"""The shape of a loss: pieces, kinks, tails and convexity, exact; and what decides on an optimum, as floats."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _without_latex(text: str) -> str:
         text = _FRACTION.sub(r"((\1)/(\2))", text)
         if text == before:
             break
-    for pattern, plain in _LATEX:
-        text = pattern.sub(plain, text)
+    for pattern, meaning in _LATEX:
+        text = pattern.sub(meaning, text)
     text = re.sub(r"\s+", " ", _GROUP.sub(r"(\1)", text)).replace("^", "**").strip()
     return _BARE_ARGUMENT.sub(r"\1(\2)", _BARE_ARGUMENT.sub(r"\1(\2)", text))
