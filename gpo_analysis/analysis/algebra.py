@@ -14,7 +14,7 @@ import sympy
 
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.budget import fraction_size, is_small
-from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, with_exponential
+from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
 
 MAX_TERMS = 300
 MAX_DEGREE = 24
@@ -219,6 +219,8 @@ def short_forms(
     ``sample`` is a point at which every logarithm's argument is positive, which decides how signs are drawn out;
     ``identities`` (p + q = 1) are applied inside the logarithms and to the result.
     """
+    if is_unwieldy(expression) and expression.has(sympy.log, sympy.exp):
+        return [expression]  # logarithms and exponentials would become powers that fit nowhere
     if not is_tractable(expression) or any(not is_tractable(u.args[0]) for u in expression.atoms(sympy.log)):
         return [expression]
 
