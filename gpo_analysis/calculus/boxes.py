@@ -85,7 +85,7 @@ def _nudged(function: JetFunction, a: Any, b: Any) -> list[Any] | None:
 def _refine(function: JetFunction, a: Any, b: Any, left: int) -> Any:
     """The one zero in [a, b], by Newton steps inside a shrinking bracket."""
     x = (a + b) / 2
-    for _ in range(400):
+    for iteration in range(600):
         value, slope = function.at(x, 1)
         if value == 0 or b - a < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
             return x
@@ -96,5 +96,6 @@ def _refine(function: JetFunction, a: Any, b: Any, left: int) -> Any:
         step = x - value / slope if slope != 0 else a - 1
         if abs(step - x) < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
             return step
-        x = step if a < step < b else (a + b) / 2
-    return x
+        # every third step halves the bracket: Newton crawls where the slope is a steep exponential
+        x = step if a < step < b and iteration % 3 != 2 else (a + b) / 2
+    return (a + b) / 2

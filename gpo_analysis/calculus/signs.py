@@ -26,7 +26,13 @@ import sympy
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.boxes import isolate
 from gpo_analysis.calculus.budget import digits, fraction_size
-from gpo_analysis.calculus.exponentials import exact_numbers, exponential_base, exponential_form, with_exponential
+from gpo_analysis.calculus.exponentials import (
+    MAX_POWER,
+    exact_numbers,
+    exponential_base,
+    exponential_form,
+    with_exponential,
+)
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.tail_signs import tail_sign
 from gpo_analysis.calculus.units import unit_of
@@ -127,6 +133,8 @@ def _algebraic(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.E
     size = fraction_size(g)
     if digits(g) > _MAX_DIGITS or not any(size.within(terms, degree, many) for many, terms, degree in _FACTORED):
         return None
+    if any(max(abs(c.p), c.q) > MAX_POWER for e in g.atoms(sympy.exp) for c in e.args[0].atoms(sympy.Rational)):
+        return None  # sympy would take e^{1000 z} for the thousandth power of e^z
     factored = sympy.factor(sympy.together(g))
     result = Signs((), (1,), method="constant")
     for factor in sympy.Mul.make_args(factored):
