@@ -56,7 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--order", default="as listed", help="'as listed', 'backwards', or a word that seeds a shuffle")
     parser.add_argument("--each", action="store_true", help="one line a loss before the last")
-    parser.add_argument("--only", nargs="*", default=None, metavar="LOSS", help="these losses instead of all")
+    parser.add_argument(
+        "--only", action="append", metavar="LOSS", help="this loss, and others so given, instead of all"
+    )
     chosen = parser.parse_args(arguments)
     sums = checksums(losses() if chosen.only is None else chosen.only, chosen.order)
     if chosen.each:
