@@ -85,7 +85,13 @@ def after(folder: Path, expected: dict[str, pd.DataFrame], what: str) -> Counter
             print(f"{what}: {name}: {error}", file=sys.stderr)
             found["accepted"] = 1
     left = [path for path in folder.rglob(".tmp/*") if path.name != "lock"]
-    left += [*folder.glob(".lock"), *folder.rglob("step-*"), *folder.rglob(".writing-*"), *folder.rglob("checkpoint")]
+    left += [
+        *folder.glob(".lock"),
+        *folder.rglob("step-*"),
+        *folder.rglob(".writing-*"),
+        *folder.rglob("checkpoint"),
+        *folder.rglob("parts"),
+    ]
     if left:
         print(f"{what}: left {', '.join(str(path.relative_to(folder)) for path in left)}", file=sys.stderr)
         found["litter"] = len(left)

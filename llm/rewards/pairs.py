@@ -119,6 +119,7 @@ def make_pairs(
     )
     report = finished_report(root, key)
     if report is not None:
+        shutil.rmtree(root / "parts", ignore_errors=True)  # of a run that was killed after its report
         return read_pairs(root / FILE), report
     started = time.perf_counter()
     examples, too_long = fitting(examples, model, tokenizer, config.max_new_tokens)

@@ -188,6 +188,8 @@ def train_sweep(
         report = read_stack(root, inputs, stack, verify=False)
         if report is None:
             raise OSError(f"the stack with {stack[0].key} in {root} was trained and cannot be read back")
+        if where.rank == 0:
+            remove_checkpoints(report.folder)  # of a run that was killed after its report
         reports.append(report)
     return SweepResult(tuple(cells), tuple(reports), size, len(missing))
 

@@ -155,6 +155,7 @@ def fine_tune(
     key = stage_key(config, base=checksum_model(model), tokenizer=fingerprint(tokenizer), data=checksum_texts(examples))
     report = finished_report(root, key)
     if report is not None:
+        shutil.rmtree(root / "checkpoint", ignore_errors=True)  # of a run that was killed after its report
         return SftResult(_read(root / "model", model, device), root / "model", report)
     rows = token_rows(tokenizer, examples, config.max_length)
     if not rows:

@@ -143,8 +143,12 @@ def test_what_a_killed_writer_left_goes_though_nothing_is_left_to_do(copy: Path)
     left = copy / "evaluations" / ".tmp" / "tmpabc"
     left.mkdir(parents=True)
     (left / "half.json").write_text("{")
+    after_reports = [copy / "sft" / "checkpoint", copy / "pairs" / "parts" / "key"]
+    after_reports.append(one(copy, "sweep/stacks/*") / "step-00000004")
+    for folder in after_reports:  # killed between a stage's report and the removal of what it no longer needs
+        folder.mkdir(parents=True)
     run(copy)
-    assert not left.exists()
+    assert not [folder for folder in (left, *after_reports) if folder.exists()]
 
 
 def test_one_run_a_folder(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
