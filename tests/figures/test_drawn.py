@@ -26,19 +26,20 @@ def _closed() -> Iterator[None]:
     pyplot.close("all")
 
 
-def is_drawn(name: str, records: dict[str, Record]) -> None:
+def panels_drawn(name: str, records: dict[str, Record]) -> int:
+    """How many panels a figure shows, each with data, words and a caption without nan."""
     module = FIGURES[name].load()
     with figure_style():
         drawn = module.draw(records)
         drawn.canvas.draw()
     shown = [ax for ax in drawn.axes if ax.axison and ax.get_visible()]
-    assert shown
     for ax in shown:
         assert ax.has_data()
         assert any((ax.get_xlabel(), ax.get_ylabel(), ax.get_title("left"), ax.texts))
     caption = caption_of(module, records)
     assert caption.endswith(".")
     assert "nan" not in caption.replace("[nan, nan]", "")
+    return len(shown)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -48,7 +49,7 @@ def test_every_figure_is_drawn_at_a_small_size(name: str) -> None:
         module, config, table = computed(experiment)
         meta = {"summary": module.summary(config, table)}
         records[experiment] = Record(experiment, dataclasses.asdict(config), table, meta)
-    is_drawn(name, records)
+    assert panels_drawn(name, records) >= 1
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -58,4 +59,4 @@ def test_committed_results_are_drawn(name: str) -> None:
         experiment: read_record(find_records(RESULTS, experiment)[-1])
         for experiment in FIGURES[name].load().EXPERIMENTS
     }
-    is_drawn(name, records)
+    assert panels_drawn(name, records) >= 1
