@@ -39,7 +39,7 @@ from gpo_analysis.calculus.units import unit_of
 from gpo_analysis.calculus.zeros import vanishes
 
 #: Up to which an expression is brought to one denominator and factored: (generators, terms, degree).
-_FACTORED = ((1, 20_000, 150), (2, 1000, 120), (3, 300, 40), (5, 100, 20))
+_FACTORED = ((1, 20_000, 150), (2, 1000, 120), (3, 300, 40))
 _MAX_DIGITS = 400
 MAX_POLYNOMIAL_DEGREE = 150
 _DIGITS = 40
