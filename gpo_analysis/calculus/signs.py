@@ -130,12 +130,13 @@ def _algebraic(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.E
     t = sympy.Dummy("t", positive=True)
     if base is not None:
         g = with_exponential(g, z, base, t)
+    # other exponentials are each one unknown: sympy would take e^{(z−1)²} apart into powers of e^z and e^{z²}
+    named = _named(g, z)
+    g, names = g.xreplace(named), {name: e for e, name in named.items() if name.is_Symbol}
     size = fraction_size(g)
     if digits(g) > _MAX_DIGITS or not any(size.within(terms, degree, many) for many, terms, degree in _FACTORED):
         return None
-    if any(max(abs(c.p), c.q) > MAX_POWER for e in g.atoms(sympy.exp) for c in e.args[0].atoms(sympy.Rational)):
-        return None  # sympy would take e^{1000 z} for the thousandth power of e^z
-    factored = sympy.factor(sympy.together(g))
+    factored = sympy.factor(sympy.together(g)).xreplace(names)
     result = Signs((), (1,), method="constant")
     for factor in sympy.Mul.make_args(factored):
         root, power = factor.as_base_exp()
@@ -149,6 +150,24 @@ def _algebraic(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.E
             return None
         result = _product(result, powered)
     return result
+
+
+def _named(g: sympy.Expr, z: sympy.Symbol) -> dict[sympy.Expr, sympy.Expr]:
+    """An unknown for each e^u, a power of it for e^{ku} with a whole number k."""
+    found: dict[sympy.Expr, sympy.Expr] = {}
+    known: list[tuple[sympy.Expr, sympy.Symbol]] = []
+    point = sympy.Rational(37, 100)
+    exponentials = [e for e in g.atoms(sympy.exp) if z in e.free_symbols]
+    for e in sorted(exponentials, key=lambda e: (abs(number(e.args[0].subs(z, point))), str(e))):
+        for u, name in known:
+            ratio = sympy.cancel(e.args[0] / u) if fraction_size(e.args[0] / u).within(40, 20) else sympy.S.Half
+            if ratio.is_Integer and abs(ratio) <= MAX_POWER:
+                found[e] = name**ratio
+                break
+        else:
+            known.append((e.args[0], sympy.Dummy("e", positive=True)))
+            found[e] = known[-1][1]
+    return found
 
 
 def _factor_signs(

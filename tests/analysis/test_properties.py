@@ -140,3 +140,19 @@ def test_margins_far_from_the_unit_of_z() -> None:
     # e^{−cz} + z² with c = 10¹⁹: 2z = c e^{−cz}, so z = W(c²/2)/c
     steep = gpo.analyze(gpo.parse_loss("exp(-1e19*z)+z**2")).at_certainty.margin
     assert float(steep) == pytest.approx(float(sympy.LambertW(sympy.Integer(10) ** 38 / 2)) / 1e19, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "kappa"),
+    [  # computer algebra took each of these for a polynomial of a degree that fits nowhere
+        ("(z-1)**2/4+exp(-((z-1/2)**2)**2)+exp(-z/20)", None),
+        ("exp(-1e19*z)/1e30+z**2/7+1e8*exp(z)", None),
+        ("exp(-1000.5*z)+exp(z/1000)+z**2", None),
+        ("exp(-1e19*z)+z**2", 1e19),
+    ],
+)
+def test_work_is_bounded(text: str, kappa: float | None) -> None:
+    found = gpo.analyze(gpo.parse_loss(text))
+    assert found.is_convex is not None
+    if kappa is not None:
+        assert float(found.curvature_ratio) == pytest.approx(kappa)
