@@ -153,8 +153,12 @@ PRESETS: dict[str, OptimumConfig] = {
         steps=1000, batch_size=12, learning_rate=3e-4, warmup=50, stack=42, device="cuda",
     ),
 }  # fmt: skip
+PRESETS["gpu-hinge"] = dataclasses.replace(
+    PRESETS["gpu"], name="gpu-hinge", losses=("hinge",), seeds=(0, 1, 2), steps=4000, stack=7
+)
 """``tiny`` is for tests; ``cpu`` is the study in miniature, about a minute; ``small`` takes one to two hours on two
-cores; ``gpu`` eight minutes of one H100 or H200."""
+cores; ``gpu`` nine minutes of one H200; ``gpu-hinge`` is hinge alone, with four times the steps, for some four minutes
+(``docs/predictions/llm-optimum-hinge.md``)."""
 
 
 def preset(name: str) -> OptimumConfig:
