@@ -20,9 +20,7 @@ from experiments.framework import engines
 from experiments.framework.cells import Cell, Failure, compute_elsewhere, keep, read_cell
 from gpo_analysis.files import DamagedFile
 from gpo_analysis.provenance import code_hash
-from tests.experiments.test_runner import GOOD, add, command, project, run, table_of
-
-__all__ = ["project"]
+from tests.experiments.project import GOOD, add, command, run, table_of
 
 pytest.importorskip("distributed")
 
