@@ -85,11 +85,15 @@ def _slope_series(loss: MarginLoss) -> tuple[FloatArray, float] | None:
     if any(NUMBERS.isnan(c) for c in jet):
         return None
     coefficients = np.array([float(c) for c in jet])
-    first_even, first_odd = abs(coefficients[0]), abs(coefficients[1])
-    if first_even == 0 or first_odd == 0 or not np.isfinite(coefficients).all():
+    odd = np.flatnonzero(coefficients[1::2])
+    if coefficients[0] == 0 or not len(odd) or not np.isfinite(coefficients).all():
         return None
+    lead = 2 * int(odd[0]) + 1
+    first_odd = abs(coefficients[lead])
     edge = float(min(-number(part.lower), number(part.upper)))
-    unit = first_even / first_odd
+    # where the first of the other terms grows as large as f′(0): hardly further out than the radius of convergence
+    powers = np.flatnonzero(coefficients[1:]) + 1
+    unit = float(np.min(np.abs(coefficients[0] / coefficients[powers]) ** (1 / powers)))
     reach = 0.0
     for power in range(-6, 5):
         radius = unit * 2.0**power
@@ -99,8 +103,8 @@ def _slope_series(loss: MarginLoss) -> tuple[FloatArray, float] | None:
         most = walk.largest()
         if not np.isfinite(most):
             break
-        # |z|ⁿ M/(Rⁿ (1 − |z|/R)) ≤ 2⁻⁵³ |c₁ z|, with |z| ≤ R/2
-        share = (2.0**-54 * first_odd * radius / most) ** (1 / _TERMS)
+        # |z|ⁿ M/(Rⁿ (1 − |z|/R)) ≤ 2⁻⁵³ |cₖ zᵏ|, cₖ the first odd one, n = _TERMS + 1, and |z| ≤ R/2
+        share = (2.0**-54 * first_odd * radius**lead / most) ** (1 / (_TERMS + 1 - lead))
         reach = max(reach, radius * min(share, 0.5))
     return (coefficients, min(reach, edge)) if reach > 0 else None
 

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
+from gpo_analysis.solvers.rows import LONGEST
 
 #: A last step this small, relative to 1 + max|g|, ends the iteration.
 STEP = 1e-11
@@ -86,8 +87,10 @@ class _Stack:
         for _ in range(max_iterations):
             w, at = self.weights[active], g[active]
             value, gradient, hessian, noise = self._derivatives(w, at)
+            scale = 1 + _largest(at)
             step = self._direction(hessian, gradient, active)
-            size, scale = _largest(step), 1 + _largest(at)
+            step = step * np.minimum(1.0, LONGEST * scale / np.maximum(_largest(step), 1e-300))[:, None]
+            size = _largest(step)
             slope = np.einsum("bi,bi->b", gradient, step)
             length = self._search(w, at, step, value, slope, noise)
             g[active] = _centred(at + length[:, None] * step, self.blocks[active])
@@ -133,8 +136,13 @@ class _Stack:
         hessian[:, diagonal, diagonal] = curvature.sum(axis=2)
         return _sum(terms), gradient, hessian, np.abs(terms).sum(axis=(1, 2))
 
-    def _direction(self, hessian: FloatArray, gradient: FloatArray, rows: IntArray) -> FloatArray:
-        """Newton's step; along positive curvature only where the Hessian is singular or indefinite."""
+    def _direction(
+        self, hessian: FloatArray, gradient: FloatArray, rows: IntArray, *, bounded: bool = True
+    ) -> FloatArray:
+        """Newton's step; along positive curvature only where the Hessian is singular or indefinite.
+
+        If not `bounded`, the step of a convex problem is infinite there, as nothing says how far away the minimum is.
+        """
         grounded, scale = _grounded(hessian, self.ground[rows])
         right = -gradient * scale
         try:
@@ -143,7 +151,8 @@ class _Stack:
             step = np.full_like(right, np.nan)
         descent = np.isfinite(step).all(axis=1) & (np.einsum("bi,bi->b", step, right) >= 0)
         for k in np.flatnonzero(~descent):
-            step[k] = _curved_step(grounded[k], right[k], self.convex)
+            matrix, side = grounded[k], right[k]
+            step[k] = _curved_step(matrix, side, self.convex) if bounded else _whole_step(matrix, side)
         return np.asarray(step * scale)
 
     def _search(
@@ -181,8 +190,8 @@ class _Stack:
         error = np.zeros(len(g))
         sides = [gradient] + [size * rng.choice([-1.0, 1.0], size=size.shape) for _ in range(3)]
         for side in sides:
-            step = self._direction(hessian, _centred(side, blocks), np.arange(len(g)))
-            error = np.maximum(error, _largest(_centred(step, blocks)))
+            step = self._direction(hessian, _centred(side, blocks), np.arange(len(g)), bounded=not self.convex)
+            error = np.maximum(error, _far(step, blocks))
         return value, np.where(np.isfinite(error), error, np.inf)
 
     def _traffic(self, g: FloatArray) -> FloatArray:
@@ -266,6 +275,21 @@ def _curved_step(matrix: FloatArray, right: FloatArray, convex: bool) -> FloatAr
     if not convex and downhill.any() and np.abs(step).max() < 1e-6:
         step = step + np.where(downhill, 0.1, 0.0)
     return np.asarray(vectors @ step)
+
+
+def _far(step: FloatArray, blocks: IntArray) -> FloatArray:
+    """The largest change of each row, centred; ∞ where the step is not finite."""
+    finite = np.isfinite(step).all(axis=1)
+    return np.where(finite, _largest(_centred(np.where(finite[:, None], step, 0.0), blocks)), np.inf)
+
+
+def _whole_step(matrix: FloatArray, right: FloatArray) -> FloatArray:
+    """The solution, infinite where the matrix is singular or not positive."""
+    try:
+        step = np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        return np.full_like(right, np.inf)
+    return step if np.isfinite(step).all() and step @ right >= 0 else np.full_like(right, np.inf)
 
 
 def _sum(terms: FloatArray) -> FloatArray:

@@ -23,6 +23,9 @@ ROUNDING = 8.0
 STRAIGHT = 1e-12
 #: Newton steps after which a convex problem is smoothed instead.
 PATIENCE = 200
+#: No step moves a margin by more than this times 1 + the largest: where f is nearly straight, curvature says nothing of
+#: how far to go, and halving a step of 1e57 would not come back to where f is curved.
+LONGEST = 100.0
 #: A descent that comes below this value is on its way to −∞; further on derivatives overflow.
 BOTTOMLESS = -1e50
 
@@ -161,6 +164,8 @@ class _Newton:
             step = frame.slope(point.gradient, point.noise)
             # along straight pieces there is nothing but a slope: one margin's unit to begin with
             step = step / np.abs(self.problem.rows @ step).max() if step.any() else frame.solve(-point.gradient)
+            reach = np.abs(self.problem.rows @ step).max(initial=0.0)
+            step = step * min(1.0, LONGEST * (1 + np.abs(point.margins).max(initial=0.0)) / max(reach, 1e-300))
             length = self.search(point, step) if point.gradient @ step < 0 else 0.0
             if length == 0.0:
                 break

@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
+import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,19 @@ def exact_logit(eta: float) -> float:
 def test_logit_family_to_twelve_digits(name: str, eta: float) -> None:
     wanted = exact_logit(eta) * (0.5 if name == "exponential" else 1.0)
     assert float(gpo.optimal_margin(name, eta)) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["-log(0.999+0.001*tanh(z))", "sqrt(1+z**4)-z", "logcosh(5*(1-z))/5", "z**4/4-z"])
+@pytest.mark.parametrize("eta", [0.5 + 1e-13, 0.5000001, 0.50001])
+def test_near_half_with_little_or_no_curvature_at_zero(text: str, eta: float) -> None:
+    # the parts of f′ balance far beyond the radius of convergence, or the odd one begins with z³
+    loss = loss_of(text)
+    found = float(gpo.optimal_margin(loss, eta))
+    slope = sympy.lambdify(loss.symbol, loss.expression.diff(loss.symbol), "mpmath")
+    with mpmath.workdps(60):
+        p = mpmath.mpf(eta)
+        wanted = mpmath.findroot(lambda z: p * slope(z) - (1 - p) * slope(-z), found)
+    assert found == pytest.approx(float(wanted), rel=1e-12)
 
 
 @pytest.mark.parametrize("eta", [1e-300, 1e-160, 5e-324])

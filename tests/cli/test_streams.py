@@ -231,3 +231,10 @@ def test_a_fault_of_the_program_shows_where_on_demand(monkeypatch: pytest.Monkey
     monkeypatch.setenv("GPO_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         guarded("gpo", lambda: 1 // 0)
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "gpo_analysis.cli", "beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo"]
+    found = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    assert found.returncode == 0, found.stderr
+    assert b"0.2 " in found.stdout, "(ρ − 1/(2·0.1))² and (βρ − 1)² have their minimum at the same ρ for β = 0.2"

@@ -38,6 +38,22 @@ def test_smooth_hinge_at_a_temperature_of_a_tenth():
     assert found.value == pytest.approx(0.63666, abs=1e-5)
 
 
+@pytest.mark.parametrize("difference", [5.0, 10.0, 20.0, 30.0, 36.0])
+@pytest.mark.parametrize("sharpness", [5, 20, 40])
+def test_smooth_hinge_on_nearly_certain_preferences(sharpness, difference):
+    # f is straight to the last digit round 0 and beyond: Newton's steps of 1e57 ended as "not converged", or far out,
+    # where no curvature is left, as an "optimum" of margin 1e15
+    preference = gpo.bradley_terry([0.0, difference])
+    problem = PreferenceProblem(preference)
+    found = problem.fit(gpo.parse_loss(f"softplus({sharpness}*(1-z))/{sharpness}"))
+    p, q = (mpmath.mpf(float(weight)) for weight in (problem.preference[1, 0], problem.preference[0, 1]))
+    slope = lambda x: -1 / (1 + mpmath.exp(-sharpness * (1 - x)))  # noqa: E731
+    with mpmath.workdps(60):
+        z = mpmath.findroot(lambda x: mpmath.log(p * slope(x) / (q * slope(-x))), 1 + difference / sharpness)
+    assert found.status == "optimum", found.reason
+    np.testing.assert_allclose(found.reward[1] - found.reward[0], float(z), rtol=1e-9)
+
+
 @pytest.mark.parametrize("sharpness", [3, 30, 300])
 def test_nearly_polygonal_losses_approach_hinge(sharpness):
     problem = PreferenceProblem(gpo.bradley_terry([0.0, 2.0, -1.0, 3.0]), [0.1, 0.2, 0.3, 0.4])
