@@ -30,12 +30,12 @@ def test_gradients_in_features_by_finite_differences() -> None:
 
 
 def test_gaussian_gradients_are_those_of_the_quadrature() -> None:
-    from experiments.online_and_offline import gaussian_place
+    from experiments.online_and_offline import gaussian_point
 
     behavior = gpo.GaussianMixture([1.0], [0.0], [0.5])
-    place = gaussian_place(np.array([1.3, 0.0, 0.0, 0.0]))
-    narrow = np.exp(behavior.log_prob(place.points))
-    found = regularizer_mismatch(place.log_policy, place.log_reference, narrow / narrow.sum(), place.scores)
+    point = gaussian_point(np.array([1.3, 0.0, 0.0, 0.0]))
+    narrow = np.exp(behavior.log_prob(point.points))
+    found = regularizer_mismatch(point.log_policy, point.log_reference, narrow / narrow.sum(), point.scores)
     reference = gpo.GaussianMixture(np.full(3, 1 / 3), [-3.0, 0.0, 3.0], [0.5] * 3)
     both = Regularizers.of(reference, reference, behavior=behavior)
     assert found.kl_gradient[0] == pytest.approx(both("kl", [1.3]).gradient[0, 0], rel=1e-5)
