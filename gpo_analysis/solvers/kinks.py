@@ -86,15 +86,15 @@ def _polish(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, g: Flo
         blocks, offset, held = _contracted(pairs, held, kinks[nearest], g)
         at = _reduced_newton(pairs, loss, shape, blocks, offset, g)
         slopes, rest = _multipliers(pairs, loss, shape, at, held, nearest)
-        size = np.abs(pairs.weight * loss.derivative(pairs.margins(at))).max(initial=1e-300)
-        if rest <= 1e-9 * size:
+        tolerance = _tolerance(pairs, loss, pairs.margins(at))
+        if rest <= tolerance:
             break
         loose = held.copy()
         loose[held] = (slopes <= 1e-9) | (slopes >= 1 - 1e-9)
         if not loose.any():
             break
         held = held & ~loose
-    converged = bool(rest <= 1e-9 * size)
+    converged = rest <= tolerance
     d = pairs.margins(at)
     lower, upper = shape.interval(d, 0.0)
     inner = np.zeros(len(held), dtype=bool)
@@ -106,6 +106,17 @@ def _polish(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, g: Flo
         return Minimum(at, value, Status.NOT_CONVERGED, "the slopes at the kinks do not balance", iterations=iterations)
     intervals = Intervals(pairs.winner, pairs.loser, lower, upper)
     return Minimum(at, value, Status.OPTIMUM, iterations=iterations, intervals=intervals)
+
+
+def _tolerance(pairs: WeightedPairs, loss: Differentiable, margins: FloatArray) -> float:
+    """The imbalance that counts as none: a billionth of the largest slope, or what rounding of the margins makes.
+
+    At the minimum of the heaviest pair its slope is 0, and that of the others may be below the rounding.
+    """
+    slope = pairs.weight * np.abs(loss.derivative(margins))
+    curvature = pairs.weight * np.abs(loss.derivative(margins, order=2))
+    rounding = 16 * np.finfo(float).eps * (slope + curvature * (1 + np.abs(margins)))
+    return float(max(1e-9 * slope.max(initial=1e-300), rounding.max(initial=0.0)))
 
 
 def _contracted(

@@ -279,17 +279,20 @@ def _curved_step(matrix: FloatArray, right: FloatArray, convex: bool) -> FloatAr
 
 def _far(step: FloatArray, blocks: IntArray) -> FloatArray:
     """The largest change of each row, centred; ∞ where the step is not finite."""
-    finite = np.isfinite(step).all(axis=1)
-    return np.where(finite, _largest(_centred(np.where(finite[:, None], step, 0.0), blocks)), np.inf)
+    found = np.full(len(step), np.inf)
+    finite = np.flatnonzero(np.isfinite(step).all(axis=1))
+    found[finite] = _largest(_centred(step[finite], blocks[finite]))
+    return found
 
 
 def _whole_step(matrix: FloatArray, right: FloatArray) -> FloatArray:
     """The solution, infinite where the matrix is singular or not positive."""
     try:
-        step = np.linalg.solve(matrix, right)
+        step: FloatArray = np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
     except np.linalg.LinAlgError:
         return np.full_like(right, np.inf)
-    return step if np.isfinite(step).all() and step @ right >= 0 else np.full_like(right, np.inf)
+    sound = bool(np.isfinite(step).all()) and float(step @ right) >= 0
+    return step if sound else np.full_like(right, np.inf)
 
 
 def _sum(terms: FloatArray) -> FloatArray:

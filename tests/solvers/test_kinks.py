@@ -75,3 +75,14 @@ def test_too_large_a_problem_is_said(monkeypatch):
     assert found.status == "not converged"
     assert found.reason.startswith("losses with both kinks and curvature")
     assert not found.converged
+
+
+@pytest.mark.parametrize("difference", [10.0, 20.0, 30.0, 36.0])
+def test_a_kinked_loss_on_nearly_certain_preferences(difference):
+    # the heavy pair's slope is 0 at its minimum and the other's below the rounding: "the slopes do not balance"
+    problem = PreferenceProblem(gpo.bradley_terry([0.0, difference]))
+    p, q = float(problem.preference[1, 0]), float(problem.preference[0, 1])
+    found = problem.fit(gpo.parse_loss("softplus(-z)+abs(z)/10"))
+    x = (0.1 * p + 1.1 * q) / (p + q)  # p (0.1 − x) = q (x − 1.1), x = σ(−z)
+    assert found.status == "optimum", found.reason
+    np.testing.assert_allclose(found.reward[1] - found.reward[0], np.log((1 - x) / x), rtol=1e-9)
