@@ -26,7 +26,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 with needs_extra("experiments", "experiments"):
     from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
-    from experiments.framework.results import RESULTS, TooLarge, keep_result
+    from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result
     from experiments.framework.runner import Interrupted, Plan, run_experiments
     from gpo_analysis.records import RecordError
 
@@ -101,7 +101,7 @@ def _keep(options: argparse.Namespace) -> int:
     for experiment in get_experiments(options.names):
         try:
             record, folder = keep_result(experiment.name, options.records, options.out)
-        except (RecordError, TooLarge, OSError) as error:
+        except (RecordError, TooLarge, NotClean, OSError) as error:
             print(f"experiments: {error}", file=sys.stderr)
             code = 1
             continue

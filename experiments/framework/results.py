@@ -24,6 +24,10 @@ class TooLarge(ValueError):
     """A record is not fit to be committed; the message says by how much."""
 
 
+class NotClean(ValueError):
+    """A record was made from files that no commit holds."""
+
+
 def keep_result(name: str, records: Path, results: Path = RESULTS) -> tuple[Record, Path]:
     """Copy the latest record of an experiment to the committed results; return it and its folder.
 
@@ -42,8 +46,16 @@ def keep_result(name: str, records: Path, results: Path = RESULTS) -> tuple[Reco
         Where there is no record, or it is damaged.
     TooLarge
         Where it, or all committed records with it, would be too large; what was committed before then stays.
+    NotClean
+        Where the record was made from uncommitted changes: nobody could make it again from the commit it names.
     """
     record = latest_record(records, name)
+    git = record.meta.get("git")
+    if isinstance(git, dict) and git.get("dirty"):
+        raise NotClean(
+            f"the record of {name} was made with uncommitted changes over {str(git.get('commit'))[:10]}; commit them "
+            "and run it again"
+        )
     older = find_records(results, name)
     size = _size(records / name / record.key)
     if size > MOST_BYTES:

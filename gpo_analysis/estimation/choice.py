@@ -12,7 +12,7 @@ from scipy.special import log_expit
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss, get_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.statistics import Interval
 from gpo_analysis.tabular.grid import fit
@@ -124,7 +124,7 @@ def link_probability(loss: MarginLoss | str, z: FloatArray) -> FloatArray:
 
 def choose_loss(
     comparisons: Comparisons,
-    losses: Iterable[MarginLoss | str] | None = None,
+    losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
     *,
     folds: int = 5,
     smoothing: float = 0.0,
@@ -138,7 +138,7 @@ def choose_loss(
     ----------
     comparisons : Comparisons
         With whole counts; a label is the unit that is held out.
-    losses : several MarginLoss or str, optional
+    losses : MarginLoss or str, or several, optional
         The paper's six by default.
     folds : int
     smoothing : float
@@ -161,7 +161,7 @@ def choose_loss(
     check_resampling(resamples, confidence)
     if not 0 <= smoothing < 0.5:
         raise ValueError(f"smoothing must lie in [0, 0.5), got {smoothing!r}")
-    functions = [get_loss(f) for f in (PAPER_LOSSES if losses is None else losses)]
+    functions = get_losses(PAPER_LOSSES if losses is None else losses)
     pool, split = _split(comparisons, folds, seed)
     scored = [_scored(f, pool, split, smoothing) for f in functions]
     counts = split.sum(axis=0)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 
 from gpo_analysis.divergences import kl_divergence
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.validation import check_positive
@@ -147,7 +147,7 @@ class ComparisonFits:
 
 def fit_comparisons(
     comparisons: Comparisons,
-    losses: Iterable[MarginLoss | str] | None = None,
+    losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
     beta: float = 1.0,
     *,
     reference: ArrayLike | None = None,
@@ -157,7 +157,7 @@ def fit_comparisons(
     Parameters
     ----------
     comparisons : Comparisons
-    losses : several MarginLoss or str, optional
+    losses : MarginLoss or str, or several, optional
         The paper's six by default.
     beta : float
         Of the policies; scores are at β = 1 in any case.
@@ -178,10 +178,10 @@ def fit_comparisons(
     array([ 0.   , -2.949, -0.48 ,  0.269])
     """
     scale = check_positive(beta, "beta")
-    functions = [get_loss(f) if isinstance(f, str) else f for f in (PAPER_LOSSES if losses is None else losses)]
+    functions = get_losses(PAPER_LOSSES if losses is None else losses)
     names = [f.name for f in functions]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"losses must be at least one, with distinct names, got {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"losses must have distinct names, got {names}")
     problem = PreferenceProblem.from_comparisons(comparisons, reference)
     solutions = {found.loss: found.solution(scale) for found in fit(problem, functions)}
     pairs = combinations(solutions.values(), 2)

@@ -20,7 +20,7 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.covariance import kappa_of
 from gpo_analysis.estimation.prompts import PromptFits, fit_prompts, prompts_of, repeated
 from gpo_analysis.estimation.resampling import check_resampling, resampled
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.statistics import Interval
@@ -137,7 +137,7 @@ def recommend_beta(
     *,
     kl: float | None = None,
     margin: float | None = None,
-    losses: Iterable[MarginLoss | str] | None = None,
+    losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
     reference: ArrayLike | None = None,
     smoothing: float = 0.0,
     resamples: int = 200,
@@ -154,7 +154,7 @@ def recommend_beta(
         Budget for KL(π‖πref) in nats, averaged over prompts. One of `kl` and `margin` is to be given.
     margin : float, optional
         Target for the mean \\|ρ\\| over the labels, in nats.
-    losses : several MarginLoss or str, optional
+    losses : MarginLoss or str, or several, optional
         The paper's six by default.
     reference : array, shape (n,), optional
         πref in the order of ``comparisons.items``, made to sum to one within each prompt; uniform by default.
@@ -194,12 +194,12 @@ def recommend_beta(
     if not 0 <= smoothing < 0.5:
         raise ValueError(f"smoothing must lie in [0, 0.5), got {smoothing!r}")
     check_resampling(resamples, confidence)
+    if not isinstance(comparisons, Comparisons):
+        raise ValueError(f"comparisons is {type(comparisons).__name__}; accepted are Comparisons")
     pool = comparisons.aggregated()
     prompt = prompts_of(pool)
     ref = _reference(reference, prompt)
-    functions = [get_loss(f) for f in (PAPER_LOSSES if losses is None else losses)]
-    if not functions:
-        raise ValueError("losses must be at least one")
+    functions = get_losses(PAPER_LOSSES if losses is None else losses)
     samples = _samples(pool, prompt, resamples, seed)
     rows = tuple(_row(f, pool, samples, prompt, ref, target, kl is not None, smoothing, confidence) for f in functions)
     parts, named = int(prompt.max()) + 1, 0 if comparisons.report is None else comparisons.report.prompts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from functools import lru_cache
 
 import sympy
@@ -151,3 +152,30 @@ def get_loss(name: str | MarginLoss) -> MarginLoss:
     close = difflib.get_close_matches(key or "", names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown loss {name!r}{hint} (known: {', '.join(names)})")
+
+
+def get_losses(losses: str | MarginLoss | Iterable[str | MarginLoss]) -> list[MarginLoss]:
+    """One loss or several, by name or not, as a list.
+
+    Parameters
+    ----------
+    losses : str or MarginLoss, or several
+
+    Raises
+    ------
+    ValueError
+        Where there is none, or for what is neither a loss nor the name of one.
+
+    Examples
+    --------
+    >>> [loss.name for loss in get_losses("dpo")], [loss.name for loss in get_losses(["ipo", "slic"])]
+    (['logistic'], ['squared', 'hinge'])
+    """
+    if isinstance(losses, str | MarginLoss):
+        return [get_loss(losses)]
+    if not isinstance(losses, Iterable):
+        raise ValueError(f"losses is {losses!r}; accepted are losses and their names, one or several in a list")
+    found = [get_loss(loss) for loss in losses]
+    if not found:
+        raise ValueError("losses must be at least one")
+    return found

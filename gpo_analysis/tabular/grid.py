@@ -9,7 +9,7 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_losses
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -49,9 +49,9 @@ def fit(
     >>> [float(fit.reward[1].round(4)) for fit in gpo.fit(problems, ["logistic", "exponential"])]
     [0.5, 0.25, 1.0, 0.5]
     """
-    named, functions = _named(problems), _functions(losses)
-    if not named or not functions:
-        raise ValueError("fit needs at least one problem and one loss")
+    named, functions = _named(problems), get_losses(losses)
+    if not named:
+        raise ValueError("fit needs at least one problem")
     return fitted(list(named.values()), functions)
 
 
@@ -99,10 +99,10 @@ def solve_grid(
     import pandas as pd
 
     named = _named(problems)
-    functions = _functions(losses)
-    scales = np.array([check_positive(b, "beta") for b in _several(betas, (int, float, np.number))])
-    if not named or not functions or not len(scales):
-        raise ValueError("solve_grid needs at least one problem, one loss and one beta")
+    functions = get_losses(losses)
+    scales = np.array([check_positive(b, "beta") for b in _several(betas, (int, float, np.number), "betas")])
+    if not named or not len(scales):
+        raise ValueError("solve_grid needs at least one problem and one beta")
     chosen = get_link(link)
     fits = iter(fit(list(named.values()), functions))
     tables = [
@@ -113,10 +113,6 @@ def solve_grid(
     return pd.concat(tables, ignore_index=True)
 
 
-def _functions(losses: MarginLoss | str | Iterable[MarginLoss | str]) -> list[MarginLoss]:
-    return [get_loss(f) if isinstance(f, str) else f for f in _several(losses, (MarginLoss, str))]
-
-
 def _named(
     problems: PreferenceProblem | Sequence[PreferenceProblem] | Mapping[str, PreferenceProblem],
 ) -> dict[int | str, PreferenceProblem]:
@@ -125,15 +121,22 @@ def _named(
         named = {0: problems}
     elif isinstance(problems, Mapping):
         named = dict(problems.items())
-    else:
+    elif isinstance(problems, Iterable):
         named = dict(enumerate(problems))
+    else:
+        raise ValueError(
+            f"problems is {type(problems).__name__}; accepted are PreferenceProblems (of comparisons: "
+            "PreferenceProblem.from_comparisons)"
+        )
     for name, problem in named.items():
         if not isinstance(problem, PreferenceProblem):
             raise ValueError(f"problem {name!r} is {type(problem).__name__}; accepted are PreferenceProblems")
     return named
 
 
-def _several(values: Any, single: tuple[type, ...]) -> list[Any]:
+def _several(values: Any, single: tuple[type, ...], what: str) -> list[Any]:
+    if not isinstance(values, (*single, Iterable)):
+        raise ValueError(f"{what} is {values!r}; accepted is one, or several in a list")
     return [values] if isinstance(values, single) else list(values)
 
 

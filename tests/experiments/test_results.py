@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments.framework import results
-from experiments.framework.results import TooLarge, keep_result
+from experiments.framework.results import NotClean, TooLarge, keep_result
 from gpo_analysis.records import Record, RecordError, find_records, read_record, write_record
 
 
@@ -49,6 +49,14 @@ def test_all_together_have_a_limit_too(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(TooLarge, match="would hold"):
         keep_result("two", tmp_path / "records", tmp_path / "results")
     keep_result("one", tmp_path / "records", tmp_path / "results")
+
+
+def test_a_record_of_uncommitted_changes_is_refused(tmp_path: Path) -> None:
+    git = {"commit": "0123456789abcdef", "dirty": True}
+    write_record(Record("demo", {"value": 1.0}, pd.DataFrame({"x": [1.0]}), {"preset": "paper", "git": git}), tmp_path)
+    with pytest.raises(NotClean, match="uncommitted changes over 0123456789"):
+        keep_result("demo", tmp_path, tmp_path / "results")
+    assert not find_records(tmp_path / "results")
 
 
 def test_nothing_to_keep_is_told(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_context_that_never_occurs_does_not_count():
     ("arguments", "message"),
     [
         (([], "dpo", 1.0), "at least one problem"),
-        ((problems(), [], 1.0), "at least one problem, one loss and one beta"),
+        ((problems(), [], 1.0), "losses must be at least one"),
         ((problems(), "dpo", []), "one beta"),
         ((problems(), "dpo", [1.0, 0.0]), "beta must be a finite number above 0"),
         ((["x"], "dpo", 1.0), "problem 0 is str; accepted are PreferenceProblems"),
