@@ -135,9 +135,11 @@ def _named(
 
 
 def _several(values: Any, single: tuple[type, ...], what: str) -> list[Any]:
-    if not isinstance(values, (*single, Iterable)):
+    if isinstance(values, single):
+        return [values]
+    if not isinstance(values, Iterable):
         raise ValueError(f"{what} is {values!r}; accepted is one, or several in a list")
-    return [values] if isinstance(values, single) else list(values)
+    return list(values)
 
 
 def _columns(found: Fit, betas: FloatArray, link: GeneratorDerivative) -> dict[str, object]:
