@@ -154,7 +154,8 @@ def check_convexity(found: Findings, written: str, analysis: LossAnalysis, brute
         found.note("convex", written, None)
         return
     grid = brute.grid[abs(brute.grid) <= 60][::7]
-    values = [brute(x) for x in grid]
+    with mpmath.workdps(400):  # log(1 + e^{−20z}) far out
+        values = [brute(x) for x in grid]
     dips = []
     for a, b, c, x, y, z in zip(grid, grid[1:], grid[2:], values, values[1:], values[2:], strict=False):
         share = (mpmath.mpf(b) - a) / (mpmath.mpf(c) - a)
@@ -239,13 +240,16 @@ def check_radius(found: Findings, written: str, analysis: LossAnalysis) -> None:
     if jet is None:
         return
     if radius == sympy.oo:
-        found.note("radius", written, _falls(jet, mpmath.mpf(1)), "∞, yet the terms do not fall at 1")
+        if _falls(jet, mpmath.mpf("0.025")):
+            found.note("radius", written, _falls(jet, mpmath.mpf("0.1")), "∞, yet the terms do not fall at 0.1")
         return
     r = mpmath.mpf(str(sympy.N(radius, 30)))
+    if not _falls(jet, r / 4):  # so few terms show what is entire, whose terms still rise
+        found.checked["radius, not seen yet"] += 1
+        return
     found.note("radius", written, _falls(jet, r * mpmath.mpf("0.85")), f"{radius}: the terms rise at 0.85 of it")
-    if _falls(jet, r / 4):  # the pole has begun to show beside what is entire
-        grows = not _falls(jet, r * mpmath.mpf("1.2"))
-        found.checked["radius from above" if grows else "radius from above, not seen yet"] += 1
+    grows = not _falls(jet, r * mpmath.mpf("1.2"))
+    found.checked["radius from above" if grows else "radius from above, not seen yet"] += 1
 
 
 def _falls(jet: list[mpmath.mpf], r: mpmath.mpf) -> bool:
@@ -259,7 +263,7 @@ def _coefficients(analysis: LossAnalysis) -> list[mpmath.mpf] | None:
     """96 coefficients by mpmath's numerical integration round a circle well inside; None where a kink is near 0."""
     radius = analysis.taylor_radius
     kinks = [abs(float(kink)) for kink in analysis.kinks]
-    inner = min([float(radius) if radius.is_finite else 1.0, *kinks, 4.0]) * 0.5
+    inner = min([float(radius) if radius.is_finite else 0.1, *kinks]) * 0.5
     if inner <= 0:
         return None
     home = analysis.expression

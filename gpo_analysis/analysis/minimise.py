@@ -25,6 +25,7 @@ from gpo_analysis.analysis.objective import (
     exact_end,
     is_affine,
     kink_floats,
+    precise_jet,
 )
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
@@ -36,6 +37,7 @@ from gpo_analysis.losses.shape import convexity, pieces
 
 _FURTHEST = 1e300
 _UNDERFLOW = 1e-290
+_SLIGHT = 1e-12  # rounding against a height, above which the height is worked out in 45 digits
 _CHUNK = 256
 _TINY = 1e-14  # a weight so small that in floats the minimum is a plateau, or f′ underflows there
 _PER_DECADE = 40
@@ -245,9 +247,27 @@ def _global(objective: Objective) -> FloatArray:
     before[:, 1:] = np.where(np.isnan(before[:, 1:]), after[:, :-1], before[:, 1:])
     after[:, :-1] = np.where(np.isnan(after[:, :-1]), before[:, 1:], after[:, :-1])
     row, place = _stationary(objective, grid, before, after)
-    part = objective.take(row)
-    heights, sizes = part.value(place), part.size(place)
-    return _lowest(objective, row, place, heights, 4e-16 * sizes, count)
+    height, noise = _heights(objective.take(row), row, place, count)
+    return _lowest(objective, row, place, height, noise, count)
+
+
+def _heights(part: Objective, row: IntArray, place: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """Heights of stationary points and the rounding in them; in 45 digits where rounding could make one the lowest."""
+    height, noise = part.value(place), 4e-16 * part.size(place)
+    height = np.where(np.isnan(height), np.inf, height)
+    reach = np.full(count, np.inf)
+    np.minimum.at(reach, row, height + noise)
+    with np.errstate(invalid="ignore"):
+        doubtful = (height - noise <= reach[row]) & (noise > _SLIGHT * abs(height)) & np.isfinite(noise)
+    for k in np.flatnonzero(doubtful):
+        weights = tuple(NUMBERS.mpf(float(w[k])) for w in (part.p, part.q, part.s))
+        try:
+            exact = float(precise_jet(part.loss, weights, NUMBERS.mpf(float(place[k])))[0])
+        except Unsupported:
+            continue
+        if not np.isnan(exact):
+            height[k], noise[k] = exact, 4e-16 * abs(exact)
+    return height, noise
 
 
 def _stationary(
@@ -295,7 +315,6 @@ def _lowest(
     objective: Objective, row: IntArray, place: FloatArray, height: FloatArray, noise: FloatArray, count: int
 ) -> FloatArray:
     """The best of the stationary points and the two ends, for each of ``count`` objectives."""
-    height = np.where(np.isnan(height), np.inf, height)
     best = np.full(count, np.inf)
     np.minimum.at(best, row, height)
     doubt = np.zeros(count)
@@ -336,14 +355,10 @@ def _precise(objective: Objective, k: int, to_the_right: bool, known: float) -> 
     limit = exact_end(loss, *weights) if to_the_right else exact_end(loss, weights[1], weights[0], -weights[2])
     if limit is sympy.nan or limit == -sympy.oo:
         return None
-    p, q, s = (NUMBERS.mpf(w) for w in weights)
+    exact = tuple(NUMBERS.mpf(w) for w in weights)
 
     def jet(z: Any) -> tuple[Any, Any]:
-        sides = []
-        for x in (z, -z):
-            part = next(part for part in pieces(loss) if number(part.lower) <= x <= number(part.upper))
-            sides.append(jet_function(part.expression, loss.symbol).at(x, 1))
-        return p * sides[0][0] + q * sides[1][0] - s * z, p * sides[0][1] - q * sides[1][1] - s
+        return precise_jet(loss, exact, z)
 
     units = _units(loss)
     unit, steps = NUMBERS.mpf(units[0]), int(20 * (8 + np.log(units[-1] / units[0])))

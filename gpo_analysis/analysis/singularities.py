@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import mpmath
 import numpy as np
 import sympy
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from gpo_analysis.losses.shape import pieces
 _NARROW = 1e-7
 """Between circles so much smaller and larger than a zero's modulus the zero is certified to be the nearest."""
 _FURTHEST = 60  # doublings and halvings of the radius within which a zero is looked for
+_MAX_DEGREE = 64  # of polynomials whose roots are all computed
 _LOOP = 64  # points on a loop round a zero
 _NOTHING = 1e-25  # relative: what is left in 45 digits of a Laurent coefficient that is 0
 
@@ -347,9 +349,12 @@ def _exact_moduli(inner: sympy.Expr, symbol: sympy.Symbol) -> list[sympy.Expr] |
     if (base is not None and symbol in numerator.free_symbols) or not numerator.is_polynomial(unknown):
         return None
     polynomial = sympy.Poly(numerator, unknown)
-    if base is None:
-        return [_modulus(root) for root in _roots(polynomial)]
-    return _logarithms(polynomial, base)
+    if polynomial.degree() > _MAX_DEGREE:
+        return None
+    try:
+        return _logarithms(polynomial, base) if base is not None else [_modulus(root) for root in _roots(polynomial)]
+    except mpmath.libmp.NoConvergence:
+        return None  # multiple roots in many digits: the circles find them
 
 
 def _logarithms(polynomial: sympy.Poly, base: sympy.Expr) -> list[sympy.Expr]:

@@ -25,6 +25,9 @@ _MANY = 10**6
 _NOT_SIMPLIFIED = (sympy.sinh, sympy.cosh, sympy.tanh, sympy.sin, sympy.cos, sympy.tan)
 
 
+_MOST_UNLIKE = 2  # exponentials, roots and the like
+
+
 def nodes(expression: sympy.Expr) -> int:
     """Nodes of the expression tree: 1 for a symbol or a number.
 
@@ -57,7 +60,7 @@ def is_small(expression: sympy.Expr, most_nodes: int, most_digits: int = DIGITS)
 def simplified(expression: sympy.Expr) -> sympy.Expr:
     """A constant in a shorter form where sympy is sure to be quick about it, else as it is.
 
-    Sums with logarithms are multiplied out only: sympy's simplify would gather 10⁵ log 2 into log 2^(10⁵). So are those
+    Sums with logarithms or more than two other irrational numbers are multiplied out only: sympy's simplify would gather 10⁵ log 2 into log 2^(10⁵). So are those
     with hyperbolic functions, of which it factors polynomials in many numbers, without a bound on its work.
 
     Examples

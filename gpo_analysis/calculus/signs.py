@@ -42,6 +42,7 @@ from gpo_analysis.calculus.zeros import vanishes
 _FACTORED = ((1, 20_000, 150), (2, 1000, 120), (3, 300, 40))
 _MAX_DIGITS = 400
 MAX_POLYNOMIAL_DEGREE = 150
+_FACTORED_ONCE = 8
 _DIGITS = 40
 _POSITIVE = (sympy.exp, sympy.cosh, sympy.erfc)
 _ODD = (sympy.sinh, sympy.tanh, sympy.atan, sympy.erf, sympy.asinh)
@@ -248,6 +249,8 @@ def _polynomial_signs(
 
 
 def _real_roots(polynomial: sympy.Poly) -> list[sympy.Expr] | None:
+    if polynomial.degree() > _FACTORED_ONCE and not all(c.is_Rational for c in polynomial.all_coeffs()):
+        return None  # it is a factor already; with e, e^{1/20} … as coefficients another attempt has no bound
     _, factors = sympy.factor_list(polynomial.as_expr(), *polynomial.gens)
     roots: list[sympy.Expr] = []
     for factor, _ in factors:
