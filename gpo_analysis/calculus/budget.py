@@ -60,8 +60,9 @@ def is_small(expression: sympy.Expr, most_nodes: int, most_digits: int = DIGITS)
 def simplified(expression: sympy.Expr) -> sympy.Expr:
     """A constant in a shorter form where sympy is sure to be quick about it, else as it is.
 
-    Sums with logarithms or more than two other irrational numbers are multiplied out only: sympy's simplify would gather 10⁵ log 2 into log 2^(10⁵). So are those
-    with hyperbolic functions, of which it factors polynomials in many numbers, without a bound on its work.
+    Sums with logarithms are multiplied out only: sympy's simplify would gather 10⁵ log 2 into log 2^(10⁵). So are those
+    with hyperbolic functions or more than two other irrational numbers, of which it factors polynomials in as many
+    unknowns, without a bound on its work.
 
     Examples
     --------
@@ -70,7 +71,8 @@ def simplified(expression: sympy.Expr) -> sympy.Expr:
     """
     if expression.is_Number or expression is sympy.nan:
         return expression
-    if expression.has(sympy.log):
+    unlike = {node for node in expression.atoms(sympy.Function, sympy.Pow) if not (node.is_Pow and node.exp.is_Integer)}
+    if len(unlike) > _MOST_UNLIKE or expression.has(sympy.log, *_NOT_SIMPLIFIED):
         return (
             min(sympy.expand(expression), expression, key=nodes) if is_small(expression, EXPAND_NODES) else expression
         )
