@@ -17,7 +17,7 @@ RUN = "from gpo_analysis.cli import main; main()"
 
 def gpo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", RUN, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=3600)
 
 
 def as_json(*arguments: str) -> dict:

@@ -33,7 +33,7 @@ print("codes", *codes)
 
 def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, capture_output=True, env={**os.environ, **environment}, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, env={**os.environ, **environment}, timeout=3600, check=False)
 
 
 @pytest.fixture
@@ -235,6 +235,6 @@ def test_a_fault_of_the_program_shows_where_on_demand(monkeypatch: pytest.Monkey
 
 def test_the_package_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "gpo_analysis.cli", "beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo"]
-    found = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    found = subprocess.run(command, capture_output=True, timeout=3600, check=False)
     assert found.returncode == 0, found.stderr
     assert b"0.2 " in found.stdout, "(ρ − 1/(2·0.1))² and (βρ − 1)² have their minimum at the same ρ for β = 0.2"
