@@ -55,7 +55,7 @@ from gpo_analysis.runs import RunStatus, latest_record, read_status, write_catal
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = "losses"
 FAULTS = ("stale", "accepted", "half", "dead end", "litter", "orphan", "traceback")
-GRACE_SECONDS = 20.0
+GRACE_SECONDS = 600.0
 """How long the workers of a killed run may take to notice."""
 Trial = Callable[["Bench", Path, random.Random], Counter[str]]
 Work = Callable[[Path], object]

@@ -34,6 +34,10 @@ class Stretched:
         return self.unit**order * self.loss.derivative(self.unit * np.asarray(y, dtype=np.float64), order=order)
 
 
+_NODES, _SHARES = (np.array(part) for part in np.polynomial.legendre.leggauss(20))
+_SHARES /= 2.0  # of the whole window
+
+
 @dataclass(frozen=True, eq=False)
 class Blurred:
     """f averaged over ``[z − width, z + width]`` by Gauss's rule: convex as f is, curved wherever f bends nearby."""
@@ -45,14 +49,13 @@ class Blurred:
         return self.derivative(z, order=0)
 
     def derivative(self, z: FloatArray, /, order: int = 1) -> FloatArray:
-        nodes, shares = np.polynomial.legendre.leggauss(20)
-        values = self.loss.derivative(z[..., None] + self.width * nodes, order=order)
-        return np.asarray(values @ (shares / 2))
+        values = self.loss.derivative(z[..., None] + self.width * _NODES, order=order)
+        return np.asarray(values @ _SHARES)
 
 
 @lru_cache(maxsize=512)
 def unit_of(loss: MarginLoss) -> float:
-    """The scale of z on which f changes its slope and curvature, a power of 16: 1 for every loss of the catalogue.
+    """The scale of z on which f changes its slope and curvature, a power of 16 (1 for the six of the paper).
 
     It is where f′ first departs from f′(0) by a quarter, and f″ from f″(0), the larger of the two. Solvers work in this
     unit, so that no tolerance of theirs depends on how z is measured.
