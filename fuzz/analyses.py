@@ -240,14 +240,16 @@ def check_radius(found: Findings, written: str, analysis: LossAnalysis) -> None:
     if jet is None:
         return
     if radius == sympy.oo:
-        if _falls(jet, mpmath.mpf("0.025")):
-            found.note("radius", written, _falls(jet, mpmath.mpf("0.1")), "∞, yet the terms do not fall at 0.1")
+        # 96 terms tell a singularity near 1, and no more
+        found.checked["radius" if _falls(jet, mpmath.mpf(1)) else "radius, not seen yet"] += 1
+        if not _falls(jet, mpmath.mpf(1)) and _falls(jet, mpmath.mpf("0.5")):
+            found.note("radius", written, not _rises(jet, mpmath.mpf(1)), "∞, yet the terms rise at 1")
         return
     r = mpmath.mpf(str(sympy.N(radius, 30)))
     if not _falls(jet, r / 4):  # so few terms show what is entire, whose terms still rise
         found.checked["radius, not seen yet"] += 1
         return
-    found.note("radius", written, _falls(jet, r * mpmath.mpf("0.85")), f"{radius}: the terms rise at 0.85 of it")
+    found.note("radius", written, not _rises(jet, r * mpmath.mpf("0.85")), f"{radius}: the terms rise at 0.85 of it")
     grows = not _falls(jet, r * mpmath.mpf("1.2"))
     found.checked["radius from above" if grows else "radius from above, not seen yet"] += 1
 
@@ -257,6 +259,15 @@ def _falls(jet: list[mpmath.mpf], r: mpmath.mpf) -> bool:
     sizes = [abs(a) * r**k for k, a in enumerate(jet)]
     before, last = max(sizes[-48:-24]), max(sizes[-24:])
     return bool(last <= before or last < mpmath.mpf(10) ** -30 * max(sizes))
+
+
+def _rises(jet: list[mpmath.mpf], r: mpmath.mpf) -> bool:
+    """Whether |aₙ| rⁿ goes on rising geometrically, not slower and slower as that of an entire function does."""
+    sizes = [abs(a) * r**k for k, a in enumerate(jet)]
+    first, before, last = max(sizes[-72:-48]), max(sizes[-48:-24]), max(sizes[-24:])
+    if not last > before > first > 0:
+        return not _falls(jet, r) and first == 0
+    return bool(mpmath.log(last / before) >= mpmath.mpf("0.85") * mpmath.log(before / first))
 
 
 def _coefficients(analysis: LossAnalysis) -> list[mpmath.mpf] | None:

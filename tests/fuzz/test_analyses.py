@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sympy
 
 import gpo_analysis as gpo
-from fuzz.analyses import Findings, check, text
+from fuzz.analyses import Findings, check, check_radius, text
 from fuzz.analyze_bytes import analysis, losses
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,16 @@ def test_a_planted_fault_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Findings()
     check(found, "log(1+exp(-z))+z**2/7")
     assert any(line.startswith("risk") for line in found.wrong)
+
+
+@pytest.mark.parametrize("radius", [2, 3])
+def test_a_radius_that_is_too_large_is_found(radius: int) -> None:
+    honest = gpo.analyze(gpo.parse_loss("log(1+z**2+sqrt(4+z**2))"))  # 1.5175
+    found = Findings()
+    check_radius(found, "planted", dataclasses.replace(honest, taylor_radius=sympy.Integer(radius)))
+    assert len(found.wrong) == 1
+    check_radius(found, "honest", honest)
+    assert len(found.wrong) == 1
 
 
 def checksums(seed: int, order: str) -> str:
