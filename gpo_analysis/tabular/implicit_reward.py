@@ -101,7 +101,7 @@ class Fit:
         return self._log_ratio(self.reward, check_positive(beta, "beta"), get_link(link))
 
     def _log_ratio(self, reward: FloatArray, beta: float, link: GeneratorDerivative) -> FloatArray:
-        rows = zip(np.atleast_2d(reward) / beta, np.atleast_2d(self.problem.reference), strict=True)
+        rows = zip(np.atleast_2d(_over(reward, beta)), np.atleast_2d(self.problem.reference), strict=True)
         return np.stack([_log_ratio(u, reference, link) for u, reference in rows]).reshape(self.problem.shape)
 
     def policy(self, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> FloatArray:
@@ -126,8 +126,8 @@ class Fit:
                 continue
             if not found.converged:
                 return np.full(betas.shape, np.nan)
-            u = found.reward / betas[..., None]
-            h = u - logsumexp(u, b=reference, axis=-1, keepdims=True)
+            u = _over(found.reward, betas[..., None])
+            h = _tilted(u, reference)
             total = total + share * np.sum(reference * np.exp(h) * h, axis=-1)
         return np.asarray(total)
 
@@ -195,12 +195,28 @@ def fitted(problems: Sequence[Setting], losses: Sequence[MarginLoss]) -> list[Fi
     ]
 
 
+def _over(reward: FloatArray, beta: float | FloatArray) -> FloatArray:
+    """``g/β``; a ValueError where β is so small that a float cannot hold it."""
+    with np.errstate(over="ignore"):
+        ratio, double = np.asarray(reward / beta), 2.0 * (reward / beta)  # differences too must be held
+    if np.isinf(double).any() and not np.isinf(reward).any():
+        least = 2.0 * float(np.abs(reward).max()) / np.finfo(np.float64).max
+        raise ValueError(f"beta is {float(np.min(beta)):g}; log-ratios g/β need one above {least:.3g} to fit a float")
+    return ratio
+
+
+def _tilted(u: FloatArray, reference: FloatArray) -> FloatArray:
+    """``u − log Σ πref e^u`` over the last axis; the largest u goes first, or beyond 1e16 it would swallow log πref."""
+    below = u - u.max(axis=-1, keepdims=True)
+    return np.asarray(below - logsumexp(below, b=reference, axis=-1, keepdims=True))
+
+
 def _log_ratio(u: FloatArray, reference: FloatArray, link: GeneratorDerivative) -> FloatArray:
     """``log π/πref`` of the policy with ``g(π/πref) = u`` up to a constant; for g = log, ``u − log Σ πref e^u``."""
     if not np.isfinite(u).all():
         return nowhere(len(u))
     if link.name == "reverse_kl":
-        return np.asarray(u - logsumexp(u, b=reference))
+        return _tilted(u, reference)
     return link.log_ratio(u, reference)
 
 
@@ -211,7 +227,8 @@ def _half_square(problem: Setting, h: FloatArray) -> FloatArray:
         return np.asarray(0.5 * (pairs.margins(h) ** 2 @ pairs.weight))[None]
     mu = np.atleast_2d(problem.behavior)
     mean = np.sum(mu * h, axis=-1, keepdims=True)
-    return np.asarray(np.sum(mu * (h - mean) ** 2, axis=-1))
+    with np.errstate(over="ignore"):  # beyond what a float holds it is inf
+        return np.asarray(np.sum(mu * (h - mean) ** 2, axis=-1))
 
 
 def _average(shares: FloatArray, values: FloatArray) -> float:

@@ -229,6 +229,17 @@ def test_an_answer_beyond_floating_point_is_not_given():
     assert found.population_loss == pytest.approx(0.25, rel=1e-12)
 
 
+def test_a_beta_whose_log_ratios_no_float_holds_is_refused():
+    problem = PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
+    fit = problem.fit("logistic")
+    for verb in (lambda: problem.solve("logistic", 1e-320), lambda: fit.kl([1.0, 1e-320]), lambda: fit.policy(1e-320)):
+        with pytest.raises(ValueError, match=r"beta is .*e-32\d; log-ratios g/β need one above 7\.71e-309"):
+            verb()
+    far = problem.solve("logistic", 1e-300)
+    assert far.policy == pytest.approx([1.0, 0.0])
+    assert far.mu_squared_loss == np.inf
+
+
 def test_sizes_one_and_two_hundred():
     alone = PreferenceProblem([[0.5]]).solve("logistic", 1.0)
     assert alone.converged
