@@ -91,9 +91,13 @@ def test_statuses_are_plain_strings_in_tables_and_json():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(([], "dpo"), "at least one problem"), ((problem_of(), []), "one loss"), ((problem_of(), "nothing"), "nothing"),
-     (("x", "dpo"), "problem 0 is str")],
-)  # fmt: skip
+    [
+        (([], "dpo"), "at least one problem"),
+        ((problem_of(), []), "losses must be at least one"),
+        ((problem_of(), "nothing"), "nothing"),
+        (("x", "dpo"), "problem 0 is str"),
+    ],
+)
 def test_bad_fits_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         gpo.fit(*arguments)
