@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def say(line: str) -> None:
         print(f"{time.perf_counter() - start:6.1f} s  {line}", flush=True)
-        if ".npz" in line:
+        if ".sealed" in line:
             archive(study, given.out)
 
     run_study(

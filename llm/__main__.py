@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-EXTRA = "gpo-analysis[llm]"
+from llm.commands import ended, missing
 
 
 def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         from llm.study.pipeline import STAGES, run_study
         from llm.study.presets import PRESETS
     except ModuleNotFoundError as error:
-        print(_missing(error), file=sys.stderr)
+        print(missing(error), file=sys.stderr)
         return 1
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["optimum"]:
@@ -59,30 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         return optimum(words[1:])
     given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
-    try:
-        run_study(
+    return ended(
+        lambda: run_study(
             given.preset, given.out or Path("out", "llm", given.preset),
             until=STAGES[-1] if given.command == "run" else given.command, data=given.data, progress=given.progress,
             device=given.device, seed=given.seed, workers=given.workers, say=lambda line: print(line, flush=True),
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        if given.traceback:
-            raise
-        print(_missing(error), file=sys.stderr)
-        return 1
-    except Exception as error:
-        if given.traceback:
-            raise
-        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _missing(error: ModuleNotFoundError) -> str:
-    return f"error: {error.name} is not installed; it comes with an extra: pip install '{EXTRA}'"
+        ),
+        given.traceback,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

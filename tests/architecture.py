@@ -36,7 +36,7 @@ ORDER = (
     ("gpo_analysis.integrations", "gpo_analysis.plotting", "gpo_analysis.advice"),
     ("gpo_analysis.cli",),
     ("gpo_analysis",),  # the facade, which loads all of these lazily
-    ("llm.devices", "llm.storage"),
+    ("llm.commands", "llm.devices", "llm.storage"),
     ("llm.data",),
     ("llm.policy",),
     ("llm.rewards",),

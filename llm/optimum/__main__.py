@@ -15,6 +15,7 @@ import dataclasses
 import sys
 import warnings
 
+from llm.commands import ended
 from llm.optimum.config import PRESETS, preset
 
 
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     config = preset(given.preset)
     if given.device is not None:
         config = dataclasses.replace(config, device=given.device)
-    try:
+
+    def work() -> None:
         from llm.optimum.study import run_study
 
         run_study(
@@ -48,15 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
             progress=given.progress,
             say=lambda line: print(line, flush=True),
         )
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if given.traceback:
-            raise
-        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+
+    return ended(work, given.traceback)
 
 
 if __name__ == "__main__":

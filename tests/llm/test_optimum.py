@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import gpo_analysis as gpo
+from gpo_analysis.locks import FolderBusy, run_lock
 from gpo_analysis.losses import PAPER_LOSSES
 from llm.data.world import demonstrations, generate, vocabulary
 from llm.optimum.config import OptimumConfig, preset
@@ -213,6 +214,43 @@ def test_a_budget_stops_between_pieces_and_seeds_come_first(tmp_path: Path) -> N
         run_study(dataclasses.replace(config, steps=10), tmp_path)
 
 
+@pytest.mark.parametrize("file", ["piece-0.sealed", "piece-1.sealed", "samples", "reference.safetensors"])
+def test_what_is_damaged_is_named_and_made_again(tmp_path: Path, file: str) -> None:
+    config, said = dataclasses.replace(preset("tiny"), seeds=(0,), steps=10), []
+    run_study(config, tmp_path, say=said.append)
+    before = pd.read_parquet(tmp_path / "policies.parquet")
+    path = tmp_path / "seed-0" / file
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(bytes(data))
+    said.clear()
+    assert run_study(config, tmp_path, say=said.append)
+    assert file in said[0]
+    assert said[0].endswith("it is trained again" if "piece" in file else "seed 0 begins anew")
+    after = pd.read_parquet(tmp_path / "policies.parquet")
+    pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.drop(columns="seconds"))
+
+
+def test_a_piece_in_anothers_place_is_no_piece(tmp_path: Path) -> None:
+    config, said = dataclasses.replace(preset("tiny"), seeds=(0,), steps=10), []
+    run_study(config, tmp_path, say=said.append, tables=False)
+    one, other = (tmp_path / "seed-0" / f"piece-{k}.sealed" for k in (0, 1))
+    other.write_bytes(one.read_bytes())
+    said.clear()
+    assert run_study(config, tmp_path, say=said.append, tables=False)
+    assert "piece-0.sealed, not" in said[0]
+    assert len([line for line in said if "policies in" in line]) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks hold nothing there")
+def test_one_run_a_seed(tmp_path: Path) -> None:
+    config = dataclasses.replace(preset("tiny"), steps=10)
+    with run_lock(tmp_path / "seed-0", "another"), pytest.raises(FolderBusy, match="is at work in"):
+        run_study(config, tmp_path)
+    with run_lock(tmp_path / "seed-0", "another"):
+        assert run_study(config, tmp_path, seeds=[1], tables=False)
+
+
 def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -222,11 +260,11 @@ def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path) -> None:
         return subprocess.Popen(command, cwd=ROOT, env=environment)
 
     process = start(killed)
-    while process.poll() is None and not (killed / "seed-0" / "piece-0.npz").is_file():
+    while process.poll() is None and not (killed / "seed-0" / "piece-0.sealed").is_file():
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    before = {path: path.stat().st_mtime_ns for path in killed.rglob("*.npz")}
+    before = {path: path.stat().st_mtime_ns for path in killed.rglob("*.sealed")}
     assert 0 < len(before) < 4
     assert not (killed / "policies.parquet").exists()
     assert start(killed).wait() == 0
