@@ -344,12 +344,23 @@ _ALIASES = {"js": "jensen_shannon", "chi": "chi_po", "kl": "reverse_kl"}
 
 
 def get_link(name: str | GeneratorDerivative) -> GeneratorDerivative:
-    """A link by name: reverse_kl (kl), forward_kl, jensen_shannon (js), alpha (α = ½), chi_po (chi).
+    """The generator derivative φ′ of an f-divergence by name.
+
+    Parameters
+    ----------
+    name : str or GeneratorDerivative
+        reverse_kl (kl), forward_kl, jensen_shannon (js), alpha (α = ½), chi_po (chi); a GeneratorDerivative is given
+        back as it is.
 
     Raises
     ------
     ValueError
         For an unknown name, with the known ones.
+
+    Examples
+    --------
+    >>> get_link("kl").name, get_link("kl").formula
+    ('reverse_kl', 'log t')
     """
     if isinstance(name, GeneratorDerivative):
         return name

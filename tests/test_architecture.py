@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -183,6 +184,10 @@ def test_every_public_name_is_there_and_documented() -> None:
 
     assert len(gpo.__all__) > 20
     for name in gpo.__all__:
-        assert getattr(gpo, name).__doc__, name
+        public = getattr(gpo, name)
+        assert public.__doc__, name
+        if inspect.isfunction(public):
+            assert "Parameters" in public.__doc__ or not inspect.signature(public).parameters, name
+        assert ">>>" in public.__doc__ or inspect.ismodule(public) or not callable(public), f"{name} has no example"
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         gpo.nothing_of_the_kind  # noqa: B018

@@ -80,6 +80,12 @@ class LossAnalysis:
         H(η) = min_z η f(z) + (1−η) f(−z) in the symbol ``eta``, None where no closed form was found.
     conjugate : Conjugate
         f*(s) = sup_z s z − f(z): closed form, domain, and a call for numbers.
+
+    Examples
+    --------
+    >>> found = analyze("savage")
+    >>> found.curvature_ratio, found.is_convex, found.nonconvex_region
+    (1/2, False, Interval.open(-oo, -log(2)))
     """
 
     name: str
@@ -164,8 +170,7 @@ def analyze(loss: MarginLoss | str) -> LossAnalysis:
 
     Examples
     --------
-    >>> import gpo_analysis as gpo
-    >>> a = gpo.analyze("savage")
+    >>> a = analyze("savage")
     >>> a.slope, a.curvature, a.curvature_ratio, a.taylor_radius
     (-1/4, 1/8, 1/2, pi)
     >>> a.is_convex, a.nonconvex_region, a.is_calibrated

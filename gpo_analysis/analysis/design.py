@@ -133,6 +133,17 @@ def prove_design(
 ) -> tuple[DesignProof, ...]:
     """Whether a loss has the wishes, by :func:`analyze`; wishes that are None are not asked. Calibration always is.
 
+    Parameters
+    ----------
+    loss : MarginLoss
+    kappa, margin, bounded_gradient, logit_link, convex : as of :func:`design_loss`
+        The wishes.
+
+    Returns
+    -------
+    tuple of DesignProof
+        One line a wish: what was asked, what was found, whether it holds.
+
     Examples
     --------
     >>> from gpo_analysis.losses import get_loss

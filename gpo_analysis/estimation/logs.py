@@ -183,6 +183,17 @@ def read_training_log(path: str | Path) -> TrainingLog:
         Naming file, line and what is accepted; for a trainer's record of batch means, how to get a log of pairs.
     OSError
         Where the file cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "log.csv")
+    ...     head = "step,policy_chosen,policy_rejected,reference_chosen,reference_rejected"
+    ...     _ = file.write_text(f"{head}\\n100,-12.5,-14.0,-13.0,-13.5\\n")
+    ...     log = read_training_log(file)
+    >>> log.policy_chosen, log.step
+    (array([-12.5]), array([100.]))
     """
     try:
         table = read_table(

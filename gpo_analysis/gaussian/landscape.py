@@ -212,6 +212,13 @@ def landscape(
     ------
     ValueError
         If the grid is missing where there is no default, not increasing, or of the wrong shape.
+
+    Examples
+    --------
+    >>> normal = GaussianMixture([1.0], [0.0], [1.0])
+    >>> found = landscape(normal, normal, normal, points=201)
+    >>> len(found.kl_minima), len(found.mu_squared_loss_minima)
+    (1, 1)
     """
     both = Regularizers.of(
         policy,

@@ -130,7 +130,10 @@ PAPER_LOSSES = ("logistic", "hinge", "squared", "exponential", "truncated_quadra
 def get_loss(name: str | MarginLoss) -> MarginLoss:
     """The loss of that name or alias; a :class:`MarginLoss` is given back as it is.
 
-    Names are taken in any case, with ``-`` or a space for ``_``.
+    Parameters
+    ----------
+    name : str or MarginLoss
+        Taken in any case, with ``-`` or a space for ``_``.
 
     Raises
     ------

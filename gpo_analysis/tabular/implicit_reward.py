@@ -36,6 +36,13 @@ class Fit:
         Its name.
     minima : tuple of Minimum, length m
         Of each context; one where the problem has none.
+
+    Examples
+    --------
+    >>> import gpo_analysis as gpo
+    >>> fit = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]).fit("squared")
+    >>> fit.reward, str(fit.status), fit.policy(beta=1.0).round(4)
+    (array([ 0.3, -0.3]), 'optimum', array([0.6457, 0.3543]))
     """
 
     problem: Setting

@@ -58,6 +58,13 @@ class Solution:
     items : tuple of str
         The responses' names.
     reference : array, shape (n,) or (m, n)
+
+    Examples
+    --------
+    >>> import gpo_analysis as gpo
+    >>> found = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]).solve("dpo", beta=1.0)
+    >>> found.policy, round(found.kl, 4), str(found.status)
+    (array([0.8, 0.2]), 0.1927, 'optimum')
     """
 
     loss: str

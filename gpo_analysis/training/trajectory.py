@@ -81,6 +81,14 @@ class Trajectory:
         For ``train(..., resume=trajectory)``.
     settings : dict
         The settings of the run that a continuation must share.
+
+    Examples
+    --------
+    >>> import gpo_analysis as gpo
+    >>> problem = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
+    >>> run = gpo.train(problem, "dpo", 1.0, steps=200, learning_rate=1.0)
+    >>> float(run.table["max_margin"].iloc[-1].round(4))  # logit 0.8
+    1.3863
     """
 
     columns: dict[str, NDArray[Any]]
