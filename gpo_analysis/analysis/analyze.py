@@ -165,8 +165,9 @@ def analyze(loss: MarginLoss | str) -> LossAnalysis:
 
     Notes
     -----
-    Everything symbolic is bounded in time; what computer algebra does not find is None (a closed form) or found
-    numerically (the link, the Bayes risk and the conjugate remain available as functions).
+    Everything symbolic is bounded by counted operations, so that the answer is the same on every machine; what computer
+    algebra does not find is None (a closed form) or found numerically (the link, the Bayes risk and the conjugate
+    remain available as functions).
 
     Examples
     --------
