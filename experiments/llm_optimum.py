@@ -97,6 +97,17 @@ def _provenance(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def provenance(table: pd.DataFrame) -> dict[str, Any]:
+    """Of the study that a record reads, for its meta data: what made the policies, not what read them."""
+    row = table[table["kind"] == "policy"].iloc[0]
+    return {
+        "git": {"commit": str(row["study_commit"])},
+        "device": {"processor": str(row["study_device"])},
+        "threads": int(row["study_threads"]),
+        "finished": str(row["study_finished"]),
+    }
+
+
 def summarise(policies: pd.DataFrame, prompts: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Medians over seeds with two-way intervals, for each loss and strength, of these quantities.
 

@@ -26,12 +26,13 @@ def caption(records: Mapping[str, Record]) -> str:
     record = records["llm-optimum"]
     policies = record.table[record.table["kind"] == "policy"]
     away = int(policies["status"].isin(LEFT_OUT).sum())
-    return f"""Upper panels: KL(πθ‖πref) on the samples trained on against βκ (hinge, whose κ is 0: against β). Dots: a
-    trained policy a seed; markers their median; line: the exact optimum of the same problem, median over seeds, with
-    nothing fitted; grey lines: the optima of the other losses. Lower panels: log of measured over predicted, clipped
-    at ±{SPAN:g} (triangles); the band is ±0.1. {len(policies)} policies of {policies["seed"].nunique()} seeds, which
-    redraw πref, prompts, samples and order; {away} ran away and are counted in their panels. Study
-    {record.config["study"]}, trained on {policies["study_device"].iloc[0]}; settings ours."""
+    return f"""Upper panels: KL(q‖μ) of the samples trained on, q ∝ μ πθ/πref, which is what the loss determines (the
+    mass that πθ puts elsewhere is free), against βκ (hinge, whose κ is 0: against β). Dots: a trained policy a seed;
+    markers their median; line: the exact optimum of the same problem, median over seeds, with nothing fitted; grey
+    lines: the optima of the other losses. Lower panels: log of measured over predicted, clipped at ±{SPAN:g}
+    (triangles); the band is ±0.1. {len(policies)} policies of {policies["seed"].nunique()} seeds, which redraw πref,
+    prompts, samples and order; {away} ran away and are counted in their panels. Study {record.config["study"]},
+    trained on {policies["study_device"].iloc[0]}; settings ours."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -59,7 +60,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         below.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
         below.xaxis.set_minor_locator(NullLocator())
         if column == 0:
-            above.set_ylabel("KL(πθ‖πref)  [nats]")
+            above.set_ylabel("KL of the samples  [nats]")
             below.set_ylabel("log(KL/KL*)")
     return figure
 

@@ -133,6 +133,6 @@ def _map(grid: pd.DataFrame, column: str, label: str, ax: Axes) -> None:
     ax.set_xticks(ticks, [f"{w:g}" for w in ticks])
     ax.minorticks_off()
     ax.set_xlabel("width of μ")
-    ax.set_ylabel("place of μ")
+    ax.set_ylabel("mean of μ")
     ax.grid(False)
     ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02)

@@ -248,6 +248,7 @@ def _finish(plan: Plan) -> None:
             "figure": module.FIGURE,
             "checks": checks,
             "summary": summary,
+            **({"study": module.provenance(table)} if hasattr(module, "provenance") else {}),
             "code_hash": plan.inputs,
             "versions": versions(),
             "git": git_state(Path(str(module.__file__)).parent),

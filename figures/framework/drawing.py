@@ -118,12 +118,20 @@ def origin(meta: Mapping[str, Any]) -> str:
     --------
     >>> origin({"preset": "paper", "git": {"commit": "0123456789ab"}, "device": {"processor": "P"}, "finished": "now"})
     'Committed result: preset paper, commit 0123456789, P, finished now.'
+    >>> study = {"git": {"commit": "abcdefabcdef"}, "device": {"processor": "G"}, "threads": 8, "finished": "before"}
+    >>> origin({"preset": "paper", "study": study}).partition("; read with ")[0]
+    'Committed result: trained at commit abcdefabcd, G, 8 threads, finished before'
     """
+    study = meta.get("study")
+    made = ""
+    if study:
+        made = f"trained at {commit_of(study)}, {device_of(study)}, {study.get('threads', '?')} threads, finished "
+        made += f"{study.get('finished', 'at an unknown time')}; read with "
     parts = [f"preset {meta.get('preset', 'unknown')}", commit_of(meta), device_of(meta)]
     versions = meta.get("versions") or {}
     listed = ", ".join(f"{name} {versions[name]}" for name in ("python", "numpy", "scipy", "torch") if name in versions)
     parts += [listed] if listed else []
-    return f"Committed result: {', '.join(parts)}, finished {meta.get('finished', 'at an unknown time')}."
+    return f"Committed result: {made}{', '.join(parts)}, finished {meta.get('finished', 'at an unknown time')}."
 
 
 def commit_of(meta: Mapping[str, Any]) -> str:
@@ -144,7 +152,12 @@ def _stamp(figure: Figure, records: Mapping[str, Record]) -> None:
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     commits = ", ".join(
-        sorted({f"{item.meta.get('preset', '?')}, {commit_of(item.meta)}" for item in records.values()})
+        sorted(
+            {
+                f"{item.meta.get('preset', '?')}, {commit_of(item.meta.get('study') or item.meta)}"
+                for item in records.values()
+            }
+        )
     )
     figure.text(0.995, 0.0, f"committed result: {commits}", ha="right", va="bottom", fontsize=6, color="0.35")
     engine = figure.get_layout_engine()

@@ -89,7 +89,7 @@ def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None
 
         drawn, axes = new_figure(height=3.4)
         plot_heatmap(
-            found.share_raised, places, widths, axes, x="place of μ", y="width of μ", value="share of starts, KL raised"
+            found.share_raised, places, widths, axes, x="mean of μ", y="width of μ", value="share of starts, KL raised"
         )
         save_figure(drawn, figure)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,14 @@ def test_near_is_held_far_is_contradicted_and_wide_is_undecided(
     (check,) = [one for one in llm_optimum.check(CONFIG, wide) if one.claim.startswith("logistic")]
     assert check.holds is None
     assert check.note.startswith("undecided")
+
+
+def test_provenance_is_that_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = read(tmp_path, monkeypatch, {"logistic": 0.0})
+    pieces = json.loads((tmp_path / "optimum-cpu" / "run.json").read_text())["pieces"]
+    made = llm_optimum.provenance(table)
+    assert made["git"]["commit"] == pieces[0]["git"]["commit"]
+    assert (made["threads"], made["finished"]) == (pieces[-1]["threads"], pieces[-1]["finished"])
 
 
 def test_ratios_to_logistic_are_those_that_were_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,14 @@ def test_the_paragraph_on_what_was_found_is_kept_with_the_checks(project: Path) 
     assert read_record(folder).meta["summary"] == "Of 24 rows none."
 
 
+def test_a_record_says_what_made_the_study_that_it_reads(project: Path) -> None:
+    made = "{'git': {'commit': 'abc'}, 'rows': len(table)}"
+    add(project, "slow", GOOD + f"\ndef provenance(table):\n    return {made}\n")
+    assert run(project, "run", "slow", "--out", "out").returncode == 0
+    (folder,) = find_records(project / "out", "slow")
+    assert read_record(folder).meta["study"] == {"git": {"commit": "abc"}, "rows": 24}
+
+
 @pytest.mark.parametrize(("body", "words"), [("1 / 0", "ZeroDivisionError"), ("''", "summary returned ''"), ("3", "3")])
 def test_a_summary_that_fails_is_a_failure_of_the_experiment(project: Path, body: str, words: str) -> None:
     add(project, "slow", GOOD + f"\ndef summary(config, table):\n    return {body}\n")
