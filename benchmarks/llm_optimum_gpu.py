@@ -20,8 +20,8 @@ from pathlib import Path
 
 import torch
 
+from llm.forests.problem import make_problem, make_references
 from llm.optimum.config import OptimumConfig, preset
-from llm.optimum.problem import make_problem, make_references
 from llm.optimum.study import run_study
 from llm.optimum.training import PolicyCell, train_piece
 

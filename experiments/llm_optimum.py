@@ -21,6 +21,7 @@ import pandas as pd
 from experiments._llm import checksum, find_folder
 from experiments.framework import Check
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.statistics import two_way
 
 CLAIM = (
     "A transformer trained to rest has the KL and win rate of the exact optimum of its loss, at every β and convex f."
@@ -133,10 +134,11 @@ def summarise(policies: pd.DataFrame, prompts: pd.DataFrame, resamples: int, see
             if not used or (paired and loss in ("logistic", "hinge")):
                 continue
             data = [np.concatenate([own[s], base[s]], 1) if paired else own[s] for s in used]
-            value, low, high = two_way(data, statistic, resamples, seed)
+            value = two_way(data, statistic, resamples, seed)
             found.append(
                 {
-                    "loss": loss, "strength": strength, "quantity": name, "value": value, "low": low, "high": high,
+                    "loss": loss, "strength": strength, "quantity": name, "value": value.value,
+                    "low": value.low, "high": value.high,
                     "seeds": len(used), "prompts": len(data[0]),
                 }
             )  # fmt: skip
@@ -155,39 +157,6 @@ _STATISTICS: dict[str, Callable[[FloatArray], float]] = {
     "ratio": lambda m: float(np.median(np.log(m[:, 0] / m[:, 6]))),
     "ratio_excess": lambda m: float(np.median(_log_ratio(m, 0) - _log_ratio(m, 6))),
 }
-
-
-def two_way(
-    data: list[FloatArray], statistic: Callable[[FloatArray], float], resamples: int, seed: int
-) -> tuple[float, float, float]:
-    """A statistic of means over prompts, with the 95 % interval of seeds drawn again and prompts within them.
-
-    Parameters
-    ----------
-    data : list of array, each of shape (prompts, columns)
-        One a seed.
-    statistic : callable
-        From the means over prompts, (seeds, columns), to a number.
-    resamples, seed : int
-
-    Examples
-    --------
-    >>> one = np.ones((4, 2))
-    >>> two_way([one, one], lambda m: float(np.median(m[:, 0] / m[:, 1])), 10, 0)
-    (1.0, 1.0, 1.0)
-    """
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples):
-        seeds = rng.integers(len(data), size=len(data))
-        drawn.append(statistic(np.stack([_again(data[s], rng) for s in seeds])))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return statistic(np.stack([part.mean(0) for part in data])), float(low), float(high)
-
-
-def _again(rows: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Mean over prompts drawn again."""
-    return np.asarray(rows[rng.integers(len(rows), size=len(rows))].mean(0))
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
@@ -245,7 +214,8 @@ def _worst(claim: str, rows: pd.DataFrame, tolerance: float) -> Check:
     if False in sides:
         return Check(claim, tolerance, float(abs(worst["value"])), 0.0, False, f"contradicted: {note}", "at_most")
     if None in sides:
-        return Check(claim, tolerance, float(abs(worst["value"])), 0.0, None, f"undecided: {note}", "at_most")
+        value = float(abs(worst["value"]))
+        return Check(claim, tolerance, value, 0.0, None, f"undecided: {note}", "at_most", undecided=True)
     return Check(claim, tolerance, float(abs(worst["value"])), 0.0, True, note, "at_most")
 
 

@@ -43,6 +43,7 @@ ORDER = (
     ("llm.training",),
     ("llm.sweep",),
     ("llm.evaluation",),
+    ("llm.forests",),
     ("llm.study", "llm.optimum"),
     ("llm",),
     ("experiments",),

@@ -9,6 +9,8 @@ from typing import Any
 from gpo_analysis.statistics import Interval
 
 KINDS = ("equal", "at_most", "at_least", "between", "text")
+NATURES = ("theorem", "measurement")
+VERDICTS = ("holds", "contradicted", "undecided", "not run")
 
 
 class NotRun(Exception):
@@ -30,13 +32,19 @@ class Check:
     tolerance : float | str or None
         Absolute difference allowed, words such as ``"relative 1e-6"``, or None for a comparison without one.
     holds : bool or None
-        The verdict; None where it was not tested, with the reason in ``note``.
+        Whether it does; None where that is undecided or was not tested, with the reason in ``note``.
     note : str
         What a reader of the report should know, such as where a setting is ours.
     kind : str
         ``equal``, ``at_most``, ``at_least``, ``between`` or ``text``.
     low, high : float or None
-        The interval of ``between``.
+        The interval of ``between``, or the 95 % interval of what was computed.
+    nature : str
+        ``theorem``, which only a bug can make fail, or ``measurement``, which can fail by nature.
+    undecided : bool
+        Whether it was tested and its interval allows both answers; ``holds`` is None then.
+    restated : str
+        Where the claim was stated anew after a first run: when, and why. Else empty.
 
     Examples
     --------
@@ -55,13 +63,26 @@ class Check:
     kind: str = "equal"
     low: float | None = None
     high: float | None = None
+    nature: str = "measurement"
+    undecided: bool = False
+    restated: str = ""
 
     def __post_init__(self) -> None:
-        """Check the verdict and the kind."""
-        if self.kind not in KINDS:
-            raise ValueError(f"kind {self.kind!r}; accepted are {', '.join(KINDS)}")
+        """Check the verdict, the kind and the nature."""
+        for name, accepted in (("kind", KINDS), ("nature", NATURES)):
+            if getattr(self, name) not in accepted:
+                raise ValueError(f"{name} {getattr(self, name)!r}; accepted are {', '.join(accepted)}")
         if self.holds is None and not self.note:
             raise ValueError(f"claim {self.claim!r} has no verdict and no note saying why")
+        if self.undecided and self.holds is not None:
+            raise ValueError(f"claim {self.claim!r} has holds={self.holds} and is called undecided; accepted is one")
+
+    @property
+    def verdict(self) -> str:
+        """``holds``, ``contradicted``, ``undecided`` or ``not run``."""
+        if self.holds is None:
+            return "undecided" if self.undecided else "not run"
+        return "holds" if self.holds else "contradicted"
 
     @classmethod
     def equal(
@@ -95,19 +116,46 @@ class Check:
         return cls(claim, shown, float(computed), None, bool(holds), note, "between", float(low), float(high))
 
     @classmethod
+    def within(cls, claim: str, predicted: float, found: Interval, tolerance: float, over: str) -> Check:
+        """A value is ``predicted`` to within an absolute tolerance: an equivalence test by its whole 95 % interval.
+
+        Examples
+        --------
+        >>> Check.within("c", 1.0, Interval(1.05, 0.97, 1.12), 0.1, "seeds").verdict
+        'undecided'
+        """
+        low, high = found.low - predicted, found.high - predicted
+        holds = max(abs(low), abs(high)) <= tolerance
+        beyond = low > tolerance or high < -tolerance
+        return cls._decided(claim, float(predicted), found, holds, beyond, over, float(tolerance), "equal")
+
+    @classmethod
     def above(cls, claim: str, bound: float, found: Interval, over: str) -> Check:
-        """A mean lies above ``bound``, its whole 95 % interval over what is drawn (``over``) with it."""
-        return cls._beyond(claim, f"above {bound:g}", found, found.low > bound, over)
+        """A value lies above ``bound``: its whole 95 % interval over what is drawn (``over``) there, below, or neither.
+
+        Examples
+        --------
+        >>> [Check.above("c", 0.0, Interval(0.5, low, 0.9), "seeds").verdict for low in (0.1, -0.1)]
+        ['holds', 'undecided']
+        """
+        return cls._decided(claim, f"above {bound:g}", found, found.low > bound, found.high < bound, over)
 
     @classmethod
     def below(cls, claim: str, bound: float, found: Interval, over: str) -> Check:
-        """A mean lies below ``bound``, its whole 95 % interval over what is drawn (``over``) with it."""
-        return cls._beyond(claim, f"below {bound:g}", found, found.high < bound, over)
+        """A value lies below ``bound``: its whole 95 % interval over what is drawn there, above, or neither."""
+        return cls._decided(claim, f"below {bound:g}", found, found.high < bound, found.low > bound, over)
 
     @classmethod
-    def _beyond(cls, claim: str, predicted: str, found: Interval, holds: bool, over: str) -> Check:
+    def _decided(
+        cls, claim: str, predicted: float | str, found: Interval, holds: bool, beyond: bool, over: str,
+        tolerance: float | None = None, kind: str = "text",
+    ) -> Check:  # fmt: skip
         note = f"95 % interval over {over} [{found.low:.3g}, {found.high:.3g}]"
-        return cls(claim, predicted, found.value, None, bool(holds), note, "text")
+        decided = True if holds else False if beyond else None
+        return cls(
+            claim, predicted, float(found.value), tolerance, decided, note, kind, found.low, found.high,
+            undecided=decided is None,
+        )  # fmt: skip
 
     @classmethod
     def text(cls, claim: str, predicted: str, computed: str, *, note: str = "") -> Check:
@@ -121,7 +169,7 @@ class Check:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; infinite and NaN numbers become words."""
-        return {name: _finite(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: _finite(getattr(self, name)) for name in (*self.__dataclass_fields__, "verdict")}
 
 
 def _finite(value: Any) -> Any:

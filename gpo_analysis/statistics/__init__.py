@@ -2,11 +2,13 @@
 
 from gpo_analysis.statistics.decomposition import variance_shares
 from gpo_analysis.statistics.intervals import Interval, bootstrap_interval, mean_interval, share_interval
+from gpo_analysis.statistics.resampled import two_way
 
 __all__ = [
     "Interval",
     "bootstrap_interval",
     "mean_interval",
     "share_interval",
+    "two_way",
     "variance_shares",
 ]

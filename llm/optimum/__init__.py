@@ -32,7 +32,7 @@ same comparison asks whether the network has learnt the reward or the samples.
 
 How big
 -------
-The work is 6 · parameters · tokens: with a prompt's samples as a tree of prefixes (`llm.optimum.trees`) the preset
+The work is 6 · parameters · tokens: with a prompt's samples as a tree of prefixes (`llm.forests.trees`) the preset
 ``gpu`` takes 42 policies · 12 prompts · some 260 tokens a step, 2.5 TFLOP at 3.2 million parameters, and 1,000 steps
 for each of five seeds: 12.5 PFLOP, plus about as many bytes as 250 s of an H100's memory can move. Matrix products
 are in tf32: bfloat16's rounding, some 0.03 nats a response, would be a third of h at βκ = 6.4.

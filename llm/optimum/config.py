@@ -8,41 +8,8 @@ from typing import Any
 
 from gpo_analysis.losses import PAPER_LOSSES, get_loss
 from llm.data.world import WorldConfig
+from llm.forests.config import ReferenceConfig
 from llm.policy.models import LlamaSize
-
-
-@dataclass(frozen=True)
-class ReferenceConfig:
-    """How πref is fine-tuned on careless demonstrations, by Adam with a warm-up and a linear decay.
-
-    Parameters
-    ----------
-    pool, demonstrations : int
-        Records, and careless summaries of each; a step takes whole records.
-    steps, batch_size : int
-        Updates, and records in each.
-    learning_rate, warmup, decay : float, int, float
-        The rate rises over ``warmup`` steps and falls linearly to 0 over the last ``decay`` share of them.
-    """
-
-    pool: int = 4000
-    demonstrations: int = 4
-    steps: int = 800
-    batch_size: int = 24
-    learning_rate: float = 5e-3
-    warmup: int = 50
-    decay: float = 0.3
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0.
-
-        Examples
-        --------
-        >>> config = ReferenceConfig(steps=100, warmup=10, decay=0.5, learning_rate=1.0)
-        >>> config.rate(0), config.rate(20), config.rate(99)
-        (0.1, 1.0, 0.02)
-        """
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup, (self.steps - step) / (self.decay * self.steps))
 
 
 @dataclass(frozen=True)

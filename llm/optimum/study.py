@@ -37,8 +37,8 @@ from gpo_analysis.locks import run_lock
 from gpo_analysis.losses import get_loss
 from gpo_analysis.provenance import device, git_state, versions
 from gpo_analysis.records import plain, record_key
+from llm.forests.problem import Problem, Tensors, make_problem, make_references, problem_from, problem_to_json
 from llm.optimum.config import OptimumConfig
-from llm.optimum.problem import Problem, Tensors, make_problem, make_references, problem_from, problem_to_json
 from llm.optimum.tables import write_tables
 from llm.optimum.training import PolicyCell, Trained, train_piece
 from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors

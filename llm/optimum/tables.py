@@ -25,8 +25,8 @@ import torch
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.files import write_whole
 from gpo_analysis.losses import get_loss
+from llm.forests.problem import Optimum, Problem, Sampled, population_optimum
 from llm.optimum.config import OptimumConfig
-from llm.optimum.problem import Optimum, Problem, Sampled, population_optimum
 from llm.optimum.training import PolicyCell, Trained, kl_of_tilt, pair_loss
 
 #: A policy rests when its mean KL moved by no more than this share over the last tenth of training, and its gradient

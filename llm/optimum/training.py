@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
+from llm.forests.network import response_logprobs
+from llm.forests.problem import Problem, Sampled
 from llm.optimum.config import OptimumConfig
-from llm.optimum.network import response_logprobs
-from llm.optimum.problem import Problem, Sampled
 from llm.training.optimizers import AdamW, gradient_norms
 
 

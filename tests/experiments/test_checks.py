@@ -12,6 +12,7 @@ import pytest
 
 import experiments
 from experiments.framework import Check
+from gpo_analysis.statistics import Interval
 
 MODULES = [info.name for info in pkgutil.walk_packages(experiments.__path__, "experiments.") if "__" not in info.name]
 
@@ -46,11 +47,33 @@ def test_doctests() -> None:
         (Check.text("c", "a", "a"), True),
         (Check.text("c", "a", "b"), False),
         (Check.not_run("c", 1.0, "no GPU"), None),
+        (Check.within("c", 1.0, Interval(1.0, 0.9, 1.1), 0.11, "seeds"), True),
+        (Check.within("c", 1.0, Interval(1.0, 0.9, 1.2), 0.11, "seeds"), None),
+        (Check.within("c", 1.0, Interval(1.3, 1.2, 1.4), 0.11, "seeds"), False),
+        (Check.within("c", 1.0, Interval(0.7, 0.6, 0.8), 0.11, "seeds"), False),
+        (Check.within("c", 1.0, Interval(1.0, math.nan, math.nan), 0.11, "seeds"), None),
+        (Check.above("c", 0.0, Interval(1.0, 0.1, 2.0), "seeds"), True),
+        (Check.above("c", 0.0, Interval(1.0, -0.1, 2.0), "seeds"), None),
+        (Check.above("c", 0.0, Interval(-1.0, -2.0, -0.1), "seeds"), False),
+        (Check.below("c", 0.0, Interval(-1.0, -2.0, -0.1), "seeds"), True),
+        (Check.below("c", 0.0, Interval(1.0, math.nan, math.nan), "seeds"), None),
     ],
 )
 def test_verdicts(check: Check, holds: bool | None) -> None:
     assert check.holds is holds
     assert json.loads(json.dumps(check.to_json(), allow_nan=False))["holds"] is holds
+
+
+def test_undecided_is_not_the_same_as_not_run() -> None:
+    wide = Check.above("c", 0.0, Interval(1.0, -1.0, 2.0), "seeds")
+    told = [
+        check.to_json()["verdict"] for check in (wide, Check.not_run("c", 1.0, "no GPU"), Check.text("c", "a", "b"))
+    ]
+    assert told == ["undecided", "not run", "contradicted"]
+    with pytest.raises(ValueError, match="holds=True and is called undecided"):
+        Check("c", 1.0, 1.0, None, True, undecided=True)
+    with pytest.raises(ValueError, match="nature 'law'; accepted are theorem, measurement"):
+        Check("c", 1.0, 1.0, None, True, nature="law")
 
 
 def test_what_json_cannot_hold_becomes_words() -> None:

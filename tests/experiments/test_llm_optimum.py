@@ -6,7 +6,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -68,15 +67,6 @@ def test_runaways_are_counted_and_enter_no_median(tmp_path: Path, monkeypatch: p
     drawn = figure.draw({"llm-optimum": record})
     assert any("ran away" in text.get_text() for ax in drawn.axes for text in ax.texts)
     assert "a GPU" in llm_optimum.summary(CONFIG, table)
-
-
-def test_two_way_intervals_are_as_wide_as_seeds_and_prompts_make_them() -> None:
-    """Means of nested normal draws: variance σ²_seed/S + σ²_prompt/(S·P), here by the bootstrap."""
-    rng = np.random.default_rng(1)
-    data = [rng.normal() + rng.normal(size=(30, 1)) for _ in range(40)]
-    _, low, high = llm_optimum.two_way(data, lambda m: float(m.mean()), 2000, 0)
-    expected = np.sqrt(np.var([d.mean() for d in data]) / 40 + np.mean([d.var() for d in data]) / (40 * 30))
-    assert (high - low) / (2 * 1.96) == pytest.approx(expected, rel=0.1)
 
 
 def test_a_study_that_is_not_there_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

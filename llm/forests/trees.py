@@ -68,7 +68,7 @@ class Forest:
 def side_by_side(forests: Sequence[Forest]) -> Forest:
     """Forests of as many prompts each, with a first axis R that goes over the forests, padded to common sizes.
 
-    `llm.optimum.network.response_logprobs` then gives run r the trees of forest r.
+    `llm.forests.network.response_logprobs` then gives run r the trees of forest r.
     """
     if len({len(forest) for forest in forests}) != 1:
         raise ValueError(

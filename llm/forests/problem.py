@@ -19,9 +19,9 @@ import gpo_analysis as gpo
 from gpo_analysis.arrays import FloatArray
 from llm.data.types import Example
 from llm.data.world import demonstrations, generate, vocabulary
-from llm.optimum.config import OptimumConfig, ReferenceConfig
-from llm.optimum.network import response_logprobs, stack_parameters
-from llm.optimum.trees import Forest, plant, side_by_side
+from llm.forests.config import ReferenceConfig, SampledConfig
+from llm.forests.network import response_logprobs, stack_parameters
+from llm.forests.trees import Forest, plant, side_by_side
 from llm.policy.models import small_llama
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts, encode_responses, train_tokenizer
@@ -79,7 +79,7 @@ class Problem:
         return ("seen", self.seen), ("held", self.held)
 
 
-def make_references(config: OptimumConfig, seeds: Sequence[int], *, progress: bool = False) -> list[Tensors]:
+def make_references(config: SampledConfig, seeds: Sequence[int], *, progress: bool = False) -> list[Tensors]:
     """Fine-tune πref for each seed, all side by side: initial weights, records, demonstrations and order are its own.
 
     Returns
@@ -119,7 +119,7 @@ def make_references(config: OptimumConfig, seeds: Sequence[int], *, progress: bo
     return [{name: p.detach()[i : i + 1].cpu() for name, p in parameters.items()} for i in range(len(seeds))]
 
 
-def make_problem(config: OptimumConfig, seed: int, reference: Tensors) -> Problem:
+def make_problem(config: SampledConfig, seed: int, reference: Tensors) -> Problem:
     """Draw a seed's prompts and πref's samples for them."""
     tokenizer = train_tokenizer(vocabulary())
     model = small_llama(config.size, tokenizer, seed=seed)
@@ -222,7 +222,7 @@ def _present(sampled: Sampled, row: int) -> tuple[Any, FloatArray]:
     return weight > 0, weight[weight > 0]
 
 
-def _demonstrated(config: OptimumConfig, seed: int, tokenizer: Any) -> Forest:
+def _demonstrated(config: SampledConfig, seed: int, tokenizer: Any) -> Forest:
     plan = config.reference
     examples = generate(plan.pool, seed=_stream(seed, "fine-tuning"), config=config.world)
     shown = demonstrations(examples, seed=seed, config=config.world, copies=plan.demonstrations)

@@ -5,7 +5,7 @@ there (a test compares the two), written out because a tree's rows serve all run
 prompt, not one a run and prompt. Everything is computed in the dtype of the parameters, with the reference by the same
 path, so that log π/πref is exactly 0 before the first step.
 
-Shapes: R runs, m prompts, t columns, d the width, v the vocabulary, e edges, n responses (`llm.optimum.trees`).
+Shapes: R runs, m prompts, t columns, d the width, v the vocabulary, e edges, n responses (`llm.forests.trees`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from llm.optimum.trees import Forest
+from llm.forests.trees import Forest
 
 Parameters = Mapping[str, torch.Tensor]
 

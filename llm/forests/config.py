@@ -1,0 +1,76 @@
+"""What a problem on sampled prompts is drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from llm.data.world import WorldConfig
+from llm.policy.models import LlamaSize
+
+
+@dataclass(frozen=True)
+class ReferenceConfig:
+    """How πref is fine-tuned on careless demonstrations, by Adam with a warm-up and a linear decay.
+
+    Parameters
+    ----------
+    pool, demonstrations : int
+        Records, and careless summaries of each; a step takes whole records.
+    steps, batch_size : int
+        Updates, and records in each.
+    learning_rate, warmup, decay : float, int, float
+        The rate rises over ``warmup`` steps and falls linearly to 0 over the last ``decay`` share of them.
+    """
+
+    pool: int = 4000
+    demonstrations: int = 4
+    steps: int = 800
+    batch_size: int = 24
+    learning_rate: float = 5e-3
+    warmup: int = 50
+    decay: float = 0.3
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0.
+
+        Examples
+        --------
+        >>> config = ReferenceConfig(steps=100, warmup=10, decay=0.5, learning_rate=1.0)
+        >>> config.rate(0), config.rate(20), config.rate(99)
+        (0.1, 1.0, 0.02)
+        """
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup, (self.steps - step) / (self.decay * self.steps))
+
+
+class SampledConfig(Protocol):
+    """What a study says of the problem that it draws; any configuration with these fields will do.
+
+    Attributes
+    ----------
+    prompts, samples, held_samples : int
+        Prompts of a seed, samples of πref for each to train on, and further ones that are not trained on.
+    max_new_tokens : int
+        Most tokens of a sample, the end token included.
+    size, world, reference : LlamaSize, WorldConfig, ReferenceConfig
+        Of the policy, of the data, of πref's fine-tuning.
+    device : str
+        "cpu" or "cuda".
+    """
+
+    @property
+    def prompts(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def held_samples(self) -> int: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+    @property
+    def size(self) -> LlamaSize: ...
+    @property
+    def world(self) -> WorldConfig: ...
+    @property
+    def reference(self) -> ReferenceConfig: ...
+    @property
+    def device(self) -> str: ...
