@@ -25,9 +25,10 @@ import torch
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.files import write_whole
 from gpo_analysis.losses import get_loss
-from llm.forests.problem import Optimum, Problem, Sampled, population_optimum
+from llm.forests.measures import measures
+from llm.forests.problem import Optimum, Problem, population_optimum
 from llm.optimum.config import OptimumConfig
-from llm.optimum.training import PolicyCell, Trained, kl_of_tilt, pair_loss
+from llm.optimum.training import PolicyCell, Trained, pair_loss
 
 #: A policy rests when its mean KL moved by no more than this share over the last tenth of training, and its gradient
 #: is no more than this share of what it was at πref. Hinge's minimum lies at kinks, where no gradient vanishes: there
@@ -85,30 +86,6 @@ def prompt_rows(problem: Problem, optimum: Optimum, cell: PolicyCell, trained: T
     bregman = t * trained.held_log_ratio[run] - t + 1
     columns["kl_importance"] = (problem.held.forest.weight.numpy() * bregman).sum(1)
     return pd.DataFrame(columns)
-
-
-def measures(sampled: Sampled, log_ratio: FloatArray) -> dict[str, FloatArray]:
-    """KL, win rate, ½E_μ[ρ²] and mean reward of μ tilted by e^h, (m,) each.
-
-    Parameters
-    ----------
-    sampled : Sampled
-        The samples: μ their shares.
-    log_ratio : array, shape (m, n)
-        h, up to a constant a prompt.
-    """
-    mu, h = sampled.forest.weight.numpy(), np.asarray(log_ratio, dtype=np.float64)
-    shifted = np.where(mu > 0, h, -np.inf)
-    tilt = mu * np.exp(shifted - shifted.max(1, keepdims=True))
-    q = tilt / tilt.sum(1, keepdims=True)
-    beats = np.sign(sampled.rewards[:, :, None] - sampled.rewards[:, None, :]) / 2 + 0.5
-    centred = h - (mu * h).sum(1, keepdims=True)
-    return {
-        "kl": kl_of_tilt(torch.from_numpy(h), sampled.forest.weight).numpy(),
-        "win_rate": np.einsum("mi,mij,mj->m", q, beats, mu),
-        "mu_squared_loss": (mu * centred**2).sum(1),
-        "reward": (q * sampled.rewards).sum(1),
-    }
 
 
 def policy_row(

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
+from llm.forests.measures import kl_of_tilt
 from llm.forests.network import response_logprobs
 from llm.forests.problem import Problem, Sampled
 from llm.optimum.config import OptimumConfig
@@ -90,21 +91,6 @@ def pair_loss(
         runs = [run for run, other in enumerate(losses) if other == name]
         total[runs] = (share * get_loss(name)(margin[runs])).sum((2, 3)).mean(1)
     return total
-
-
-def kl_of_tilt(log_ratio: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """KL(q‖μ) of q ∝ μ e^h on the support of μ, in nats, shape (…, m); h need be known up to a constant only.
-
-    Examples
-    --------
-    >>> h, weight = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.5, 0.5, 0.0]])
-    >>> round(float(kl_of_tilt(h, weight)), 6)  # σ(1) against 1/2
-    0.110944
-    """
-    h, mu = log_ratio.double(), weight.double()
-    logits = torch.where(mu > 0, mu.clamp(min=1e-300).log() + h, -torch.inf)
-    normalizer = logits.logsumexp(-1, keepdim=True)
-    return ((logits - normalizer).exp() * torch.where(mu > 0, h - normalizer, 0.0)).sum(-1)
 
 
 def train_piece(

@@ -22,13 +22,13 @@ import gpo_analysis as gpo
 from gpo_analysis.locks import FolderBusy, run_lock
 from gpo_analysis.losses import PAPER_LOSSES
 from llm.data.world import demonstrations, generate, vocabulary
+from llm.forests.measures import kl_of_tilt, measures
 from llm.forests.network import response_logprobs, stack_parameters
 from llm.forests.problem import make_problem, make_references, population_optimum, reward_of_levels
 from llm.forests.trees import plant, side_by_side
 from llm.optimum.config import OptimumConfig, preset
 from llm.optimum.study import plan_pieces, run_study
-from llm.optimum.tables import measures
-from llm.optimum.training import PolicyCell, kl_of_tilt, pair_loss, train_piece
+from llm.optimum.training import PolicyCell, pair_loss, train_piece
 from llm.policy.models import LlamaSize, small_llama
 from llm.policy.tokenizers import encode_prompts, encode_responses, train_tokenizer
 

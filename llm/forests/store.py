@@ -1,0 +1,132 @@
+"""Folders of studies on sampled prompts: what is kept, sealed under the study's key, and whose a folder is.
+
+``study.json`` says whose; ``seed-N/reference.safetensors`` and ``seed-N/samples`` hold a seed's problem. What a study
+goes on from is sealed: a file that is not what was written is made again; a seed whose πref or samples are damaged
+begins anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpo_analysis.files import DamagedFile, read_sealed, seal_json, unseal_json, write_sealed, write_whole
+from gpo_analysis.provenance import device, git_state, versions
+from gpo_analysis.records import plain, record_key
+from llm.forests.config import SampledConfig
+from llm.forests.problem import Problem, Tensors, make_problem, make_references, problem_from, problem_to_json
+from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Store:
+    """What a study keeps, each file sealed under the study's key and its own place."""
+
+    folder: Path
+    key: str
+    say: Say
+
+    def write(self, file: str, data: bytes) -> None:
+        """Seal and write a file, whole or not at all."""
+        write_sealed(self.folder / file, data, f"{self.key} {file}", self.folder)
+
+    def read(self, file: str) -> bytes:
+        """Read what was sealed; a DamagedFile says where it is not what was written."""
+        return read_sealed(self.folder / file, f"{self.key} {file}")
+
+    def problem(self, seed: int, weights: Tensors | None = None) -> Problem:
+        """A seed's problem; without πref's parameters, which no table needs, where none are given."""
+        return problem_from(json.loads(self.read(f"seed-{seed}/samples")), {} if weights is None else weights)
+
+    def check(self, seed: int, pieces: Sequence[str]) -> None:
+        """Remove, with a word, what is not what was written: a piece, or all of a seed whose πref or samples are."""
+        reference, samples = self.folder / f"seed-{seed}" / "reference.safetensors", f"seed-{seed}/samples"
+        files = [file for file in pieces if (self.folder / file).is_file()]
+        try:
+            if reference.is_file():
+                load_tensors(reference)
+            if (self.folder / samples).is_file():
+                self.read(samples)
+            elif files:
+                raise DamagedFile(f"{self.folder / samples} is missing")
+        except (CheckpointError, DamagedFile) as error:
+            self.say(f"{error}: seed {seed} begins anew")
+            for path in (reference, *(self.folder / file for file in (samples, *files))):
+                path.unlink(missing_ok=True)
+            return
+        for file in files:
+            try:
+                self.read(file)
+            except DamagedFile as error:
+                self.say(f"{error}: it is trained again")
+                (self.folder / file).unlink()
+
+
+def claim(folder: Path, described: dict[str, Any]) -> str:
+    """Say whose folder this is and return the study's key.
+
+    Parameters
+    ----------
+    folder : Path
+    described : dict
+        The configuration as JSON values; its device is no part of what must agree: tables can be made elsewhere.
+
+    Raises
+    ------
+    ValueError
+        Where the folder holds a study of another configuration.
+    """
+    described = plain({**described, "device": "any"})
+    key, file = record_key(described), folder / "study.json"
+    if file.is_file():
+        if unseal_json(file.read_bytes(), file)["key"] != key:
+            raise ValueError(f"{folder} holds a study of another configuration; give this one a folder of its own")
+        return key
+    write_whole(file, seal_json({"key": key, "config": described}), folder)
+    return key
+
+
+def seed_problem(
+    config: SampledConfig, store: Store, seed: int, waiting: Sequence[int], *, progress: bool = False
+) -> Problem:
+    """The seed's problem, read or made; on a GPU πref of all the seeds that wait is fine-tuned in one go."""
+    folder = store.folder
+    reference = folder / f"seed-{seed}" / "reference.safetensors"
+    if not reference.is_file():
+        together = [one for one in waiting if not (folder / f"seed-{one}" / "reference.safetensors").is_file()]
+        together = together if config.device == "cuda" else [seed]
+        for one, parameters in zip(together, make_references(config, together, progress=progress), strict=True):
+            save_tensors(parameters, folder / f"seed-{one}" / "reference.safetensors", {})
+    weights: Tensors = load_tensors(reference)[0]
+    if not (folder / f"seed-{seed}" / "samples").is_file():
+        made = make_problem(config, seed, weights)
+        store.write(f"seed-{seed}/samples", json.dumps(problem_to_json(made)).encode())
+    return store.problem(seed, weights)
+
+
+def provenance(on: str, commit: str | None) -> dict[str, Any]:
+    """Where, when and from what a piece was made.
+
+    Parameters
+    ----------
+    on : str
+        Torch's device.
+    commit : str or None
+        The commit that runs; None asks git.
+    """
+    on_gpu = on == "cuda" and torch.cuda.is_available()
+    return {
+        "git": git_state(Path(__file__).parent) if commit is None else {"commit": commit, "dirty": None},
+        "versions": versions(),
+        "device": {**device(), "torch": on, "accelerator": torch.cuda.get_device_name() if on_gpu else None},
+        "threads": torch.get_num_threads(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
