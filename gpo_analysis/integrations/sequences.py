@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gpo_analysis.integrations.sampling import positions_of
+
 
 def next_token_kl(policy_logits: torch.Tensor, reference_logits: torch.Tensor) -> torch.Tensor:
     """Exact KL of next-token distributions, over the whole vocabulary, in nats.
@@ -73,6 +75,7 @@ def compare_along(
     mask: torch.Tensor,
     *,
     chunk: int = 4096,
+    positions: bool = True,
 ) -> Along:
     """KL between next-token distributions, and log-probabilities, summed along given responses.
 
@@ -88,14 +91,19 @@ def compare_along(
         See the module's docstring. Padding may stand on either side.
     chunk : int
         Number of response positions whose distributions are in memory at once.
+    positions : bool
+        Whether the models are given position_ids.
     """
-    positions = mask[:, 1:].bool()
+    kept = mask[:, 1:].bool()
     inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
-    inputs["position_ids"] = (attention_mask.cumsum(1) - 1).clamp(min=0)  # so that padding on the left shifts nothing
-    tokens = torch.split(input_ids[:, 1:][positions], chunk)
-    logits = policy(**inputs).logits[:, :-1][positions].split(chunk)
-    base = reference(**inputs).logits[:, :-1][positions].split(chunk)
-    rows = positions.nonzero()[:, 0]
+    if positions:
+        inputs["position_ids"] = positions_of(attention_mask)
+    tokens = torch.split(input_ids[:, 1:][kept], chunk)
+    # adapters that prepend virtual tokens return logits for them too
+    width = input_ids.shape[1]
+    logits = policy(**inputs).logits[:, -width:][:, :-1][kept].split(chunk)
+    base = reference(**inputs).logits[:, -width:][:, :-1][kept].split(chunk)
+    rows = kept.nonzero()[:, 0]
 
     def summed(pieces: list[torch.Tensor]) -> torch.Tensor:
         values = torch.cat(pieces)
@@ -116,9 +124,10 @@ def sequence_kl(
     mask: torch.Tensor,
     *,
     chunk: int = 4096,
+    positions: bool = True,
 ) -> torch.Tensor:
     """Return ``kl`` of `compare_along`: (b,) nats."""
-    return compare_along(policy, reference, input_ids, attention_mask, mask, chunk=chunk).kl
+    return compare_along(policy, reference, input_ids, attention_mask, mask, chunk=chunk, positions=positions).kl
 
 
 def _chosen(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

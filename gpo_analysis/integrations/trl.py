@@ -1,44 +1,48 @@
-"""TRL's DPOTrainer with any margin loss: `GPOTrainer`.
+"""TRL's DPOTrainer with any margin loss: `GPOTrainer` and its configuration, `GPOConfig`.
 
 Importing this module imports TRL, torch and transformers; ``import gpo_analysis`` does not. Tested with TRL 1.16.
 
 TRL writes its losses out inside one method. `GPOTrainer` lets that method run, for its metrics, and takes from its
-forward pass the policy's token log-probabilities; the loss it returns is its own, mean f(βρ).
+forward pass the policy's token log-probabilities; the loss it returns is its own, mean p f(z) + (1 − p) f(−z).
+``python -m gpo_analysis.integrations.trl_script`` is TRL's own script with this trainer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 try:
-    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
-    from trl.models.utils import unwrap_model_for_generation
+    from trl import DPOTrainer  # type: ignore[attr-defined]
     from trl.trainer.utils import use_adapter
 except ImportError as error:  # pragma: no cover - what a user without the extra sees
     raise ImportError(f"GPOTrainer needs TRL 1.16 (pip install 'gpo-analysis[trl]'): {error}") from error
 
-from accelerate.utils import gather_object, is_peft_model  # type: ignore[import-untyped]
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model  # type: ignore[import-untyped]
 
-from gpo_analysis.integrations.sequences import sequence_kl
-from gpo_analysis.losses import MarginLoss, get_loss
-
-# what DPOConfig offers that would make the objective another one than mean f(βρ), with the value that leaves it alone
-_OTHER_OBJECTIVES: dict[str, tuple[Any, str]] = {
-    "loss_type": (["sigmoid"], "name the loss by loss="),
-    "loss_weights": (None, "one loss is trained"),
-    "label_smoothing": (0.0, "give loss.smoothed(ε) or loss.robust(ε) as loss="),
-    "f_divergence_type": ("reverse_kl", "ρ is a difference of log-ratios"),
-    "ld_alpha": (None, "ρ weighs all tokens alike"),
-    "use_weighting": (False, "pairs weigh alike"),
-}
-
+from gpo_analysis.integrations.objective import generator_derivative, soft_loss
+from gpo_analysis.integrations.on_policy import KlEstimate, OnPolicyKl, output_size
+from gpo_analysis.integrations.pair_log import PairLog
+from gpo_analysis.integrations.pair_means import PairMeans
+from gpo_analysis.integrations.preference_sets import (
+    IDS,
+    LABEL,
+    REFERENCE,
+    WithLabels,
+    check_references,
+    check_rows,
+    columns_of,
+    some_rows,
+    without_stale_references,
+)
+from gpo_analysis.integrations.sampling import has_learned_positions, position_limit
+from gpo_analysis.integrations.trl_config import GPOConfig, Settings, settings_of
+from gpo_analysis.losses import MarginLoss
 
 _Base: Any = DPOTrainer  # TRL is typed in part only
 
@@ -46,25 +50,35 @@ _Base: Any = DPOTrainer  # TRL is typed in part only
 class GPOTrainer(_Base):  # type: ignore[misc]
     """Train a policy on preference pairs by mean f(βρ) (Tang et al. 2024, arXiv 2402.05749), in TRL.
 
-    Everything of DPOTrainer stays: data sets, PEFT, precomputed reference log-probabilities, metrics, `evaluate`.
-    Its logs gain ``mu_squared_loss`` (½ mean ρ² of the batch), ``mean_rho`` and ``margins/saturated``, the share of
-    pairs with |βρ| > 1; `evaluate` gains ``eval_kl``, the KL divergence KL(πθ‖πref) in nats from responses sampled at
-    temperature 1, ``eval_kl_stderr`` and ``eval_kl_finished``, the share of those that ended by themselves (the KL is
-    that of responses cut at ``kl_max_new_tokens``).
+    Everything of DPOTrainer stays: data sets, PEFT, precomputed reference log-probabilities, metrics, `evaluate`. A
+    column ``p`` of a data set is a soft label: the loss of such a pair is p f(βρ) + (1 − p) f(−βρ). A set that has
+    ``prompt_ids``, ``chosen_ids`` and ``rejected_ids`` and no texts is taken as it is.
+
+    Its logs gain ``mu_squared_loss`` (½ mean ρ²), ``mean_rho`` and ``margins/saturated``, the share of pairs with
+    |βρ| > 1; `evaluate` gains ``eval_kl``, the KL divergence KL(πθ‖πref) in nats from responses sampled at temperature
+    1, ``eval_kl_stderr`` and ``eval_kl_finished``, the share of those that ended by themselves (the KL is that of
+    responses cut at ``kl_max_new_tokens``, or where the model's positions end). Means are over pairs, whatever their
+    batches; of several evaluation sets each has its own. Where the KL cannot be measured a warning says why and
+    training goes on.
 
     Parameters
     ----------
     model, ref_model, args, train_dataset, … : as of DPOTrainer
-        As for DPOTrainer; β is ``args.beta`` and counts as in GPO: f(βρ). Use `gpo_analysis.convert_beta` for a β of
-        another convention: TRL's ipo at β is ``loss="squared", reduction="mean"`` at 2β, times 1/(4β²).
+        As for DPOTrainer; ``args`` may be a `GPOConfig`, which has fields for all that follows. β is ``args.beta`` and
+        counts as in GPO: f(βρ). Use `gpo_analysis.convert_beta` for a β of another convention: TRL's ipo at β is
+        ``loss="squared", reduction="mean"`` at 2β, times 1/(4β²). Reference log-probabilities that stand in a data set
+        are used if ``args.precompute_ref_log_probs`` asks for precomputed ones, and never else.
     loss : str or MarginLoss
-        A loss's name, or any `MarginLoss`.
+        A loss's name, an expression in z, or any `MarginLoss`; "logistic" unless given here or in ``args``.
     reduction : {"sum", "mean"}
         ``"sum"``: ρ sums over tokens, as in the paper. ``"mean"``: over token means, which is another objective.
+    link : str
+        The divergence whose generator derivative φ′ takes the place of the logarithm: "reverse_kl" (the logarithm),
+        "forward_kl", "jensen_shannon", "alpha" (½) or "chi_po".
     kl_prompts : int, optional
-        Prompts of the evaluation set, spread over it, that `evaluate` samples a response for; 0 measures no KL. By
-        default 64, or 0 where no reference model is in memory (full fine-tuning with precomputed references and no
-        ``ref_model``) or the data hold images.
+        Prompts of the evaluation set, spread over it (of a stream the first), that `evaluate` samples a response for; 0
+        measures no KL. By default 64, or 0 where no reference model is in memory (full fine-tuning with precomputed
+        references and no ``ref_model``) or the data hold images.
     kl_max_new_tokens : int
         Where sampled responses are cut.
 
@@ -72,7 +86,9 @@ class GPOTrainer(_Base):  # type: ignore[misc]
     ------
     ValueError
         For a loss that is unknown; where ``args`` asks for another objective (a loss_type, label smoothing, an
-        f-divergence, weights), so that nothing but mean f(βρ) is trained under that name; a KL without a reference.
+        f-divergence, weights), so that nothing but mean f(βρ) is trained under that name; a KL without a reference or
+        with one of another vocabulary; rows without a token in prompt or response, or longer than the model's
+        positions.
     """
 
     _tag_names: ClassVar[list[str]] = ["trl", "gpo"]
@@ -81,48 +97,122 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         self,
         model: Any,
         *arguments: Any,
-        loss: str | MarginLoss = "logistic",
-        reduction: Literal["sum", "mean"] = "sum",
+        loss: str | MarginLoss | None = None,
+        reduction: str | None = None,
+        link: str | None = None,
         kl_prompts: int | None = None,
-        kl_max_new_tokens: int = 256,
+        kl_max_new_tokens: int | None = None,
         **named: Any,
     ) -> None:
-        self.margin_loss = get_loss(loss) if isinstance(loss, str) else loss
-        if not isinstance(self.margin_loss, MarginLoss):
-            raise ValueError(f"loss is a {type(loss).__name__}; accepted are a name and a MarginLoss")
-        if reduction not in ("sum", "mean"):
-            raise ValueError(f"reduction {reduction!r}; accepted are 'sum' and 'mean'")
-        if kl_max_new_tokens < 1 or (kl_prompts is not None and kl_prompts < 0):
-            raise ValueError(f"kl_max_new_tokens {kl_max_new_tokens}, kl_prompts {kl_prompts}; accepted are ≥ 1, ≥ 0")
-        given = named.get("args", arguments[1] if len(arguments) > 1 else None)
-        if given is not None:
-            refuse_other_objectives(given)
-        self.reduction = reduction
+        args = named.get("args", arguments[1] if len(arguments) > 1 else None)
+        given = Settings(loss, reduction, link, kl_prompts, kl_max_new_tokens)
+        self.settings = settings_of(args, given)
+        self.margin_loss, self.reduction = self.settings.margin_loss, self.settings.reduction
+        self.link = self.settings.link
+        # known before the sets are prepared, unless the model is still to be loaded
+        self._limit = None if isinstance(model, str) else _hard_limit(model)
+        self._totals = {"train": PairMeans(), "eval": PairMeans()}
+        self._prefix = "eval"
         super().__init__(model, *arguments, **named)
+        self.data_collator = WithLabels(self.data_collator)
+        if isinstance(model, str):
+            self._limit = _hard_limit(self.model)
+            for name, dataset in self._sets():
+                check_rows(dataset, name, limit=self._limit, max_length=self.args.max_length)
+        self.kl_prompts = self._kl_prompts()
+        self.kl_max_new_tokens = int(self.settings.kl_max_new_tokens or 256)
+        if isinstance(args, GPOConfig) and args.pair_log:
+            if self._is_vision_dataset:
+                raise ValueError(f"pair_log={args.pair_log!r} with images; accepted are texts")
+            rows = some_rows(self.train_dataset, args.pair_log_pairs)
+            self.add_callback(PairLog(self, args.pair_log, rows, args.pair_log_steps))
+
+    def _sets(self) -> list[tuple[str, Any]]:
+        """The prepared sets by name."""
+        sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval": self.eval_dataset}
+        return [("train", self.train_dataset), *((name, one) for name, one in sets.items() if one is not None)]
+
+    def _kl_prompts(self) -> int:
+        asked = self.settings.kl_prompts
         has_reference = (self.ref_model is not None or is_peft_model(self.model)) and not self._is_vision_dataset
-        if kl_prompts and not has_reference:
+        if asked and not has_reference:
             raise ValueError(
-                f"kl_prompts={kl_prompts} needs the reference model: give ref_model=, precompute_ref_log_probs=False, "
+                f"kl_prompts={asked} needs the reference model: give ref_model=, precompute_ref_log_probs=False, "
                 "or kl_prompts=0 (data with images: always 0)"
             )
-        self.kl_prompts = (64 if has_reference else 0) if kl_prompts is None else kl_prompts
-        self.kl_max_new_tokens = kl_max_new_tokens
+        if not has_reference or asked == 0:
+            return 0
+        mine, theirs = output_size(self.model), output_size(self.ref_model)
+        if self.ref_model is not None and mine != theirs:
+            what = f"the policy has {mine} output embeddings and the reference {theirs}"
+            if asked:
+                raise ValueError(f"{what}; a KL divergence needs one vocabulary: resize both, or give kl_prompts=0")
+            warnings.warn(f"{what}; no KL is measured (resize both to have it)", stacklevel=4)
+            return 0
+        return 64 if asked is None else asked
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        """DPOTrainer's, unless the set has ids already; then checked."""
+        dataset = without_stale_references(dataset, dataset_name, args.precompute_ref_log_probs)
+        columns = set(columns_of(dataset))
+        if not set(IDS) <= columns or {"prompt", "chosen"} & columns:
+            dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        check_rows(dataset, dataset_name, limit=self._limit, max_length=args.max_length)
+        return dataset
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if LABEL not in self._signature_columns:
+            self._signature_columns.append(LABEL)
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        """DPOTrainer's, unless the set has the numbers already."""
+        if set(REFERENCE) <= set(columns_of(dataset)):
+            check_references(dataset, name)
+            return dataset
+        return super()._precompute_ref_logps(
+            dataset.remove_columns(set(REFERENCE) & set(columns_of(dataset))), name, batch_size
+        )
+
+    def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """DPOTrainer's; a soft label is none of the model's inputs."""
+        return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k != LABEL})
+
+    def _with_references(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The batch with reference log-probabilities: its own where they were precomputed, else computed here."""
+        if self.precompute_ref_logps and set(REFERENCE) <= set(inputs):
+            return inputs
+        bare = {name: value for name, value in inputs.items() if name not in REFERENCE}
+        chosen, rejected = self.compute_ref_log_probs(
+            self.ref_model if self.ref_model is not None else self.model, bare
+        )
+        return {**bare, REFERENCE[0]: chosen, REFERENCE[1]: rejected}
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        """Mean f(βρ) over the pairs of a batch; TRL's metrics beside ours."""
-        if "ref_chosen_logps" not in inputs:
-            reference = self.ref_model if self.ref_model is not None else self.model
-            chosen, rejected = self.compute_ref_log_probs(reference, inputs)
-            inputs = {**inputs, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
+        """Mean of the objective over the pairs of a batch; TRL's metrics beside ours."""
+        inputs = self._with_references(inputs)
+        p = inputs.pop(LABEL, None)
         recorded = _Recorder(model)
         with self._references_in_batch():
             theirs = super()._compute_loss(recorded, inputs, return_outputs)
         policy = recorded.first
-        rho = self._rho(policy.log_probs, inputs)
-        loss = self.margin_loss(self.beta * rho).mean()
+        logps, reference, lengths = self._pair_sums(policy.log_probs, inputs)
+        empty = int((lengths == 0).sum())
+        if empty:
+            raise ValueError(
+                f"{empty} completions of the batch have no token (empty, or cut off by max_length "
+                f"{self.args.max_length}); drop those pairs or raise max_length"
+            )
+        ratios = logps - reference
+        if self.reduction == "mean":
+            ratios = ratios / lengths
+        rho = ratios[:, 0] - ratios[:, 1]
+        derivative = generator_derivative(self.link, ratios)
+        margin = self.beta * (rho if self.link == "reverse_kl" else derivative[:, 0] - derivative[:, 1])
+        loss = soft_loss(self.margin_loss, margin, torch.ones_like(rho) if p is None else p.to(rho)).mean()
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * policy.aux_loss
-        self._note(rho.detach())
+        self._note(rho.detach(), margin.detach())
         return (loss, theirs[1]) if return_outputs else loss
 
     @contextlib.contextmanager
@@ -135,95 +225,128 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         finally:
             self.precompute_ref_logps = before
 
-    def _rho(self, token_logps: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
-        """ρ of each pair, (b,), from the (2b, t − 1) log-probabilities of chosen, then rejected."""
-        lengths = inputs["completion_mask"][:, 1:].sum(1)
-        if bool((lengths == 0).any()):
-            raise ValueError(
-                f"{int((lengths == 0).sum())} completions of the batch have no token (empty, or cut off by max_length "
-                f"{self.args.max_length}); drop those pairs or raise max_length"
-            )
+    def _pair_sums(self, token_logps: torch.Tensor, inputs: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+        """log πθ, log πref and lengths of pairs, (b, 2) each, chosen first, from (2b, t − 1) log πθ of tokens."""
         # prompt-learning adapters prepend virtual tokens; what is no completion has log-probability 0
         logps = token_logps[:, -(inputs["completion_mask"].size(1) - 1) :]
         logps = (logps if logps.dtype == torch.float64 else logps.float()).sum(1)
-        reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]]).to(logps)
-        ratios = logps - reference
-        chosen, rejected = (ratios / lengths if self.reduction == "mean" else ratios).chunk(2)
-        return chosen - rejected
+        lengths = inputs["completion_mask"][:, 1:].sum(1)
+        reference = torch.stack([inputs[name] for name in REFERENCE], 1).to(logps)
+        return torch.stack(logps.chunk(2), 1), reference, torch.stack(lengths.chunk(2), 1)
 
-    def _note(self, rho: torch.Tensor) -> None:
-        rho = self.accelerator.gather_for_metrics(rho)
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["mu_squared_loss"].append(0.5 * float((rho**2).mean()))
-        metrics["mean_rho"].append(float(rho.mean()))
-        metrics["margins/saturated"].append(float(((self.beta * rho).abs() > 1).float().mean()))
+    def _note(self, rho: torch.Tensor, margin: torch.Tensor) -> None:
+        both = self.accelerator.gather_for_metrics(torch.stack([rho.double(), margin.double()], 1))
+        self._totals["train" if self.model.training else "eval"].add(both[:, 0], both[:, 1])
+
+    @torch.no_grad()
+    def pair_logps(self, rows: list[dict[str, Any]]) -> list[tuple[float, ...]]:
+        """Log-probabilities and lengths of some pairs: log πθ of chosen and rejected, log πref, and their tokens.
+
+        Parameters
+        ----------
+        rows : list of k dicts
+            Prepared rows. Every process is given the same ones.
+
+        Returns
+        -------
+        list of k tuples
+            Six numbers each: sums over tokens in nats, and lengths.
+        """
+        size, world, me = (
+            self.args.per_device_eval_batch_size,
+            self.accelerator.num_processes,
+            self.accelerator.process_index,
+        )
+        kept = (*IDS, *REFERENCE)
+        plain = [{name: row[name] for name in kept if name in row} for row in rows]
+        mine = np.arange(me, me + world * -(-len(plain) // world), world) % max(1, len(plain))
+        was_training = self.model.training
+        self.model.eval()
+        found: list[tuple[int, tuple[float, ...]]] = []
+        try:
+            for start in range(0, len(mine), size):
+                part = [int(i) for i in mine[start : start + size]]
+                inputs = self._with_references(self._prepare_inputs(self.data_collator([plain[i] for i in part])))
+                model_inputs = {k: v for k, v in inputs.items() if k not in ("completion_mask", *REFERENCE)}
+                labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+                with self.compute_loss_context_manager():
+                    tokens = self.model_wrapped(**model_inputs, labels=labels, fused_lm_head=True, use_cache=False)
+                columns = torch.cat([part.double() for part in self._pair_sums(tokens.log_probs, inputs)], 1)
+                found += [(i, tuple(values)) for i, values in zip(part, columns.tolist(), strict=True)]
+        finally:
+            self.model.train(was_training)
+        found = gather_object(found) if world > 1 else found
+        by_row = dict(found)
+        return [(*by_row[i][:4], *map(int, by_row[i][4:])) for i in range(len(plain))]
+
+    def from_first(self, value: Any) -> Any:
+        """What the first process has; every process calls this."""
+        if self.accelerator.num_processes == 1:
+            return value
+        return broadcast_object_list([value])[0]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """DPOTrainer's; means over pairs, under the name of the evaluation set that they are of."""
+        mode = "train" if self.model.training else "eval"
+        means = self._totals[mode].means(self._metrics[mode])
+        self._metrics[mode].clear()
+        self._totals[mode].clear()
+        prefix = "" if mode == "train" else f"{self._prefix}_"
+        logs.update({f"{prefix}{name}": value for name, value in means.items()})
+        super().log(logs, start_time)
 
     def evaluation_loop(self, dataloader: Any, *arguments: Any, **named: Any) -> Any:
         """DPOTrainer's, and the KL divergence beside it."""
+        self._prefix = named.get("metric_key_prefix", arguments[3] if len(arguments) > 3 else "eval")
+        self._metrics["eval"].clear()
+        self._totals["eval"].clear()
         output = super().evaluation_loop(dataloader, *arguments, **named)
         if self.kl_prompts:
-            kl, stderr, finished = self.measure_kl(dataloader.dataset)
-            for name, value in (("kl", kl), ("kl_stderr", stderr), ("kl_finished", finished)):
-                self._metrics["eval"][name].append(value)
+            try:
+                found = self._measured(dataloader.dataset)
+            except Exception as error:  # whatever it is: a measurement must not cost the run
+                warnings.warn(f"the KL divergence was not measured: {type(error).__name__}: {error}", stacklevel=2)
+                found = None
+            if found is not None:
+                for name, value in zip(
+                    ("kl", "kl_stderr", "kl_finished"), (found.kl, found.stderr, found.finished), strict=True
+                ):
+                    output.metrics[f"{self._prefix}_{name}"] = value
         return output
 
     def measure_kl(self, dataset: Any) -> tuple[float, float, float]:
         """KL(πθ‖πref) on-policy, its standard error, and the share of sampled responses that ended by themselves.
 
-        One response a prompt is sampled at temperature 1; the sum over its tokens, the end token included, of the exact
-        KL of next-token distributions is averaged over prompts.
+        One response a prompt is sampled at temperature 1, from the model's own softmax: nothing of its generation
+        config but the end tokens enters. The sum over its tokens, the end token included, of the exact KL of next-token
+        distributions is averaged over prompts. Prompts that leave no position for a response, and those without a
+        token, are left out with a warning.
 
         Parameters
         ----------
         dataset : Dataset
-            A prepared data set (with ``prompt_ids``), such as ``trainer.eval_dataset``.
+            A prepared data set (with ``prompt_ids``), such as ``trainer.eval_dataset``; of a stream the first
+            ``kl_prompts`` rows are taken.
+
+        Raises
+        ------
+        ValueError
+            Where no prompt can be used.
         """
-        if not len(dataset):
-            raise ValueError("the data set has no prompts; KL is measured on at least one")
-        picked = np.unique(np.linspace(0, len(dataset) - 1, min(self.kl_prompts, len(dataset))).round().astype(int))
-        mine = [int(i) for i in picked[self.accelerator.process_index :: self.accelerator.num_processes]]
-        was_training = self.model.training
-        self.model.eval()
-        found: list[tuple[float, bool]] = []
-        try:
-            size = self.args.per_device_eval_batch_size
-            for start in range(0, len(mine), size):
-                found += self._kl_of_batch([dataset[i]["prompt_ids"] for i in mine[start : start + size]])
-        finally:
-            self.model.train(was_training)
-        values = np.array(gather_object(found) if self.accelerator.num_processes > 1 else found, dtype=np.float64)
-        kl, count = values[:, 0], len(values)
-        stderr = float(kl.std(ddof=1) / math.sqrt(count)) if count > 1 else math.inf
-        return float(kl.mean()), stderr, float(values[:, 1].mean())
+        found = self._measured(dataset)
+        return found.kl, found.stderr, found.finished
 
-    def _kl_of_batch(self, prompts: list[list[int]]) -> list[tuple[float, bool]]:
-        device, width = self.accelerator.device, max(len(ids) for ids in prompts)
-        pad, end = self._tokenizer.pad_token_id, self._tokenizer.eos_token_id
-        ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=device)
-        seen = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=device)
-        settings = {
-            "do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, "num_beams": 1,
-            "max_new_tokens": self.kl_max_new_tokens, "eos_token_id": end, "pad_token_id": pad, "use_cache": True,
-        }  # fmt: skip
-        with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as sampler, torch.no_grad():
-            whole = sampler.generate(input_ids=ids, attention_mask=seen, **settings)
-        answer = whole[:, width:]
-        ends = (answer == end).cumsum(1)
-        kept = (ends == 0) | ((ends == 1) & (answer == end))  # the first end token counts, what follows does not
-        mask = torch.cat([torch.zeros_like(seen), kept.to(seen)], 1)
-        attention = torch.cat([seen, kept.to(seen)], 1)
-        policy = self.accelerator.unwrap_model(self.model)
-        with self.accelerator.autocast():
-            kl = sequence_kl(policy, self._reference_call(policy), whole, attention, mask)
-        return [(float(k), bool(f)) for k, f in zip(kl, ends[:, -1] > 0, strict=True)]
+    def _measured(self, dataset: Any) -> KlEstimate:
+        return OnPolicyKl(self, self._tokenizer)(dataset)
 
-    def _reference_call(self, policy: Any) -> Any:
+    def reference_call(self, policy: Any) -> Any:
         """πref as something to call: a model of its own, or the policy without its adapter."""
         if self.ref_model is not None:
             return self.ref_model
+        inner = self.accelerator.unwrap_model(self.model)
 
         def call(**inputs: Any) -> Any:
-            with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
+            with use_adapter(inner, adapter_name="ref" if "ref" in inner.peft_config else None):
                 return policy(**inputs)
 
         return call
@@ -243,14 +366,10 @@ class _Recorder:
         return outputs
 
 
-def refuse_other_objectives(args: DPOConfig) -> None:
-    """Raise ValueError where a DPOConfig asks for another objective than mean f(βρ)."""
-    for name, (neutral, advice) in _OTHER_OBJECTIVES.items():
-        value = getattr(args, name, neutral)
-        if value not in (neutral, [neutral]):
-            raise ValueError(f"{name}={value!r} in args makes another objective than mean f(βρ): {advice}")
-    if not args.beta > 0 or not math.isfinite(args.beta):
-        raise ValueError(f"beta is {args.beta}; accepted are finite numbers above 0")
+def _hard_limit(model: Any) -> int | None:
+    """Tokens beyond which the model ends in an error; rotary positions only become worse."""
+    inner = model.get_base_model() if is_peft_model(model) else model
+    return position_limit(inner) if has_learned_positions(inner) else None
 
 
 def _check_version() -> None:

@@ -7,9 +7,9 @@ import json
 import math
 import re
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 
-from gpo_analysis.losses import MarginLoss, get_loss, parse_loss
+from gpo_analysis.losses import MarginLoss
+from gpo_analysis.losses.naming import find_loss
 
 #: f-divergences whose generator's derivative may stand in the place of the logarithm (`llm.training.objective`).
 DIVERGENCES = ("reverse_kl", "forward_kl", "jensen_shannon", "alpha", "chi_po")
@@ -94,17 +94,3 @@ class SweepCell:
         """A name for files: readable, and distinct for cells that differ in anything."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
         return f"{re.sub(r'[^A-Za-z0-9_]+', '_', self.loss)[:40]}-beta{self.beta:g}-seed{self.seed}-{digest}"
-
-
-@lru_cache(maxsize=256)
-def find_loss(name: str) -> MarginLoss:
-    """Return the loss of a name or of an expression in z; a ValueError says why it is neither."""
-    try:
-        return get_loss(name)
-    except ValueError as unknown:
-        if re.fullmatch(r"\w+", name) and name != "z":
-            raise
-        try:
-            return parse_loss(name)
-        except ValueError as error:
-            raise ValueError(f"loss {name!r} is neither a name ({unknown}) nor an expression ({error})") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +13,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
+
+from tests.integrations.tiny_trl import PAIRS, gpo_trainer, llama, logp, make_trainer, pair_set  # noqa: E402
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),  # of TRL and transformers about their own options
 ]
-
-WORDS = ("a", "b", "c", "d")
-PAIRS = [("a b", "c", "d d b"), ("b", "a a c", "d"), ("c d", "b b", "a c d a"), ("d", "a", "b"), ("a", "d c", "c d")]
-
-
-def _tokenizer() -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {word: i for i, word in enumerate(("<pad>", "<eos>", *WORDS))}
-    raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>")
-
-
-def _model(seed: int) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=6, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=64, pad_token_id=0, eos_token_id=1, bos_token_id=None, initializer_range=0.4,
-    )  # fmt: skip
-    return LlamaForCausalLM(config)
-
-
-def _data(pairs: list[tuple[str, str, str]] = PAIRS) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_list([{"prompt": p, "chosen": " " + c, "rejected": " " + r} for p, c, r in pairs])
-
-
-def _trainer(kind: Any, folder: Path, *, settings: dict[str, Any] | None = None, **named: Any) -> Any:
-    from trl import DPOConfig
-
-    default = {"per_device_train_batch_size": 5, "per_device_eval_batch_size": 5, "use_cpu": True, "bf16": False}
-    default |= {"report_to": [], "max_steps": 3, "learning_rate": 0.05, "logging_steps": 1, "save_strategy": "no"}
-    default |= {"gradient_checkpointing": False, "disable_tqdm": True, "beta": 0.3}
-    args = DPOConfig(output_dir=str(folder), **{**default, **(settings or {})})
-    named.setdefault("model", _model(0))
-    named.setdefault("ref_model", _model(1))
-    named.setdefault("train_dataset", _data())
-    return kind(args=args, processing_class=_tokenizer(), **named)
 
 
 def _loss_and_gradient(trainer: Any) -> tuple[float, np.ndarray]:
@@ -71,14 +30,6 @@ def _loss_and_gradient(trainer: Any) -> tuple[float, np.ndarray]:
     loss.backward()
     gradient = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
     return float(loss.detach()), gradient.double().numpy()
-
-
-def _gpo() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from gpo_analysis.integrations.trl import GPOTrainer
-
-    return GPOTrainer
 
 
 CONTRACT = [
@@ -98,10 +49,10 @@ def test_trl_s_own_losses_are_reproduced(
     from trl import DPOTrainer
 
     expected, expected_gradient = _loss_and_gradient(
-        _trainer(DPOTrainer, tmp_path, settings={"loss_type": [theirs], "beta": beta})
+        make_trainer(DPOTrainer, tmp_path, settings={"loss_type": [theirs], "beta": beta})
     )
     found, gradient = _loss_and_gradient(
-        _trainer(_gpo(), tmp_path, settings={"beta": ratio * beta}, loss=ours, reduction=reduction)
+        make_trainer(gpo_trainer(), tmp_path, settings={"beta": ratio * beta}, loss=ours, reduction=reduction)
     )
     assert np.abs(expected_gradient).max() > 1e-4
     assert factor(beta) * found == pytest.approx(expected, rel=1e-5)
@@ -122,12 +73,12 @@ def test_any_loss_is_what_is_trained(tmp_path: Path) -> None:
     import gpo_analysis as gpo
 
     loss = gpo.parse_loss("log(cosh(1-z))", name="mine")
-    trainer = _trainer(_gpo(), tmp_path, loss=loss)
+    trainer = make_trainer(gpo_trainer(), tmp_path, loss=loss)
     found, gradient = _loss_and_gradient(trainer)
     rho, derivatives = [], []
     for row in trainer.train_dataset:
         ratio = [
-            _logp(trainer.model, row["prompt_ids"], row[side]) - _logp(trainer.ref_model, row["prompt_ids"], row[side])
+            logp(trainer.model, row["prompt_ids"], row[side]) - logp(trainer.ref_model, row["prompt_ids"], row[side])
             for side in ("chosen_ids", "rejected_ids")
         ]
         rho.append(float(ratio[0] - ratio[1]))
@@ -148,16 +99,9 @@ def test_any_loss_is_what_is_trained(tmp_path: Path) -> None:
     assert (derivatives[0] - derivatives[1]) / 2e-2 == pytest.approx(slope, rel=0.02)
 
 
-def _logp(model: Any, prompt: list[int], answer: list[int]) -> Any:
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([prompt + answer])).logits[0]
-    logps = logits.log_softmax(-1)
-    return sum(logps[len(prompt) + i - 1, token] for i, token in enumerate(answer))
-
-
 def test_training_keeps_trl_s_metrics_and_adds_ours(tmp_path: Path) -> None:
-    trainer = _trainer(
-        _gpo(), tmp_path, loss="squared", eval_dataset=_data(), kl_prompts=3, kl_max_new_tokens=4,
+    trainer = make_trainer(
+        gpo_trainer(), tmp_path, loss="squared", eval_dataset=pair_set(), kl_prompts=3, kl_max_new_tokens=4,
         settings={"max_steps": 8},
     )  # fmt: skip
     trainer.train()
@@ -170,12 +114,12 @@ def test_training_keeps_trl_s_metrics_and_adds_ours(tmp_path: Path) -> None:
     assert metrics["eval_kl"] > 0
     assert np.isfinite(metrics["eval_kl_stderr"])
     assert 0 <= metrics["eval_kl_finished"] <= 1
-    again = trainer.evaluate(_data(PAIRS[:2]))
+    again = trainer.evaluate(pair_set(PAIRS[:2]))
     assert again["eval_mean_rho"] != metrics["eval_mean_rho"]
 
 
 def test_at_the_reference_everything_is_zero(tmp_path: Path) -> None:
-    trainer = _trainer(_gpo(), tmp_path, model=_model(1), eval_dataset=_data(), kl_max_new_tokens=3)
+    trainer = make_trainer(gpo_trainer(), tmp_path, model=llama(1), eval_dataset=pair_set(), kl_max_new_tokens=3)
     metrics = trainer.evaluate()
     assert metrics["eval_mu_squared_loss"] == pytest.approx(0, abs=1e-9)
     assert metrics["eval_kl"] == pytest.approx(0, abs=1e-6)
@@ -183,8 +127,8 @@ def test_at_the_reference_everything_is_zero(tmp_path: Path) -> None:
 
 
 def test_precomputed_references_give_the_same_loss(tmp_path: Path) -> None:
-    plain = _trainer(_gpo(), tmp_path, loss="savage")
-    cached = _trainer(_gpo(), tmp_path, loss="savage", settings={"precompute_ref_log_probs": True})
+    plain = make_trainer(gpo_trainer(), tmp_path, loss="savage")
+    cached = make_trainer(gpo_trainer(), tmp_path, loss="savage", settings={"precompute_ref_log_probs": True})
     assert {"ref_chosen_logps", "ref_rejected_logps"} <= set(cached.train_dataset.column_names)
     expected, gradient = _loss_and_gradient(plain)
     found, cached_gradient = _loss_and_gradient(cached)
@@ -194,18 +138,18 @@ def test_precomputed_references_give_the_same_loss(tmp_path: Path) -> None:
 
 def test_without_a_reference_in_memory_no_kl_is_measured(tmp_path: Path) -> None:
     settings = {"precompute_ref_log_probs": True}
-    trainer = _trainer(_gpo(), tmp_path, ref_model=None, settings=settings, eval_dataset=_data())
+    trainer = make_trainer(gpo_trainer(), tmp_path, ref_model=None, settings=settings, eval_dataset=pair_set())
     assert trainer.kl_prompts == 0
     assert "eval_kl" not in trainer.evaluate()
     with pytest.raises(ValueError, match=r"kl_prompts=4 needs the reference"):
-        _trainer(_gpo(), tmp_path, ref_model=None, settings=settings, kl_prompts=4)
+        make_trainer(gpo_trainer(), tmp_path, ref_model=None, settings=settings, kl_prompts=4)
 
 
 def test_an_adapter_is_trained_against_the_model_without_it(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     adapter = peft.LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-    trainer = _trainer(
-        _gpo(), tmp_path, ref_model=None, peft_config=adapter, eval_dataset=_data(), loss="exponential",
+    trainer = make_trainer(
+        gpo_trainer(), tmp_path, ref_model=None, peft_config=adapter, eval_dataset=pair_set(), loss="exponential",
         kl_max_new_tokens=4, settings={"max_steps": 5},
     )  # fmt: skip
     before = trainer.evaluate()
@@ -219,14 +163,14 @@ def test_an_adapter_is_trained_against_the_model_without_it(tmp_path: Path) -> N
 
 def test_kl_agrees_with_enumeration(tmp_path: Path) -> None:
     """Responses of at most two tokens are enumerated: KL of the truncated sequence distributions."""
-    trainer = _trainer(
-        _gpo(), tmp_path, eval_dataset=_data([PAIRS[0]] * 1500), kl_prompts=1500, kl_max_new_tokens=2,
+    trainer = make_trainer(
+        gpo_trainer(), tmp_path, eval_dataset=pair_set([PAIRS[0]] * 1500), kl_prompts=1500, kl_max_new_tokens=2,
         settings={"per_device_eval_batch_size": 250},
     )  # fmt: skip
     prompt = trainer.eval_dataset[0]["prompt_ids"]
     answers = [(1,), *((t, u) for t, u in itertools.product(range(6), range(6)) if t != 1)]
     p, q = (
-        np.array([float(_logp(model, prompt, list(answer))) for answer in answers])
+        np.array([float(logp(model, prompt, list(answer))) for answer in answers])
         for model in (trainer.model.eval(), trainer.ref_model.eval())
     )
     assert np.exp(p).sum() == pytest.approx(1, abs=1e-5)
@@ -257,11 +201,11 @@ def test_what_would_train_something_else_is_refused(
     tmp_path: Path, settings: dict[str, Any], named: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        _trainer(_gpo(), tmp_path, settings=settings, **named)
+        make_trainer(gpo_trainer(), tmp_path, settings=settings, **named)
 
 
 def test_a_completion_of_no_token_is_refused(tmp_path: Path) -> None:
-    trainer = _trainer(_gpo(), tmp_path)
+    trainer = make_trainer(gpo_trainer(), tmp_path)
     rows = [trainer.train_dataset[0], {**trainer.train_dataset[1], "rejected_ids": []}]
     with pytest.raises(ValueError, match=r"1 completions of the batch have no token"):
         trainer.compute_loss(trainer.model, trainer.data_collator(rows))

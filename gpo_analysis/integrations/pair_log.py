@@ -1,0 +1,106 @@
+"""A log of pairs in training: log-probabilities under policy and reference, a row a pair and recorded step.
+
+``gpo diagnose`` and :func:`gpo_analysis.estimation.read_training_log` read it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from gpo_analysis.files import write_whole
+
+COLUMNS = (
+    "step", "policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected", "chosen_length",
+    "rejected_length",
+)  # fmt: skip
+
+
+class PairLog(TrainerCallback):  # type: ignore[misc]
+    """Records some pairs at the start, every few steps, and at the end of training.
+
+    The same pairs are recorded each time, in the same order. A training that goes on from a checkpoint keeps the rows
+    up to its step and records the later ones again.
+
+    Parameters
+    ----------
+    trainer : GPOTrainer
+        Whose policy is recorded.
+    path : path
+        JSON lines, with the keys `COLUMNS`: sums of token log-probabilities in nats, lengths in tokens.
+    rows : sequence of dict
+        Prepared rows (`gpo_analysis.integrations.preference_sets`).
+    every : int
+        Steps between two records; 0 for start and end alone.
+    """
+
+    def __init__(self, trainer: Any, path: str | os.PathLike[str], rows: Sequence[dict[str, Any]], every: int) -> None:
+        self.trainer, self.path, self.rows, self.every = trainer, Path(path), list(rows), every
+        self.steps: set[int] = set()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Keep what was recorded up to this step, and record the first."""
+        kept: list[dict[str, Any]] = []
+        if state.is_world_process_zero:
+            counts = Counter(row["step"] for row in read_rows(self.path))
+            whole = {step for step, count in counts.items() if count == len(self.rows) and step <= state.global_step}
+            kept = [row for row in read_rows(self.path) if row["step"] in whole]
+            write_rows(kept, self.path)
+        self.steps = set(self.trainer.from_first(sorted({row["step"] for row in kept})))
+        self.record(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Record where it is due."""
+        if self.every and state.global_step % self.every == 0:
+            self.record(state.global_step)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Record the last step."""
+        self.record(state.global_step)
+
+    def record(self, step: int) -> None:
+        """Append a row a pair, unless the step has been recorded."""
+        if step in self.steps or not self.rows:
+            return
+        self.steps.add(step)
+        columns = self.trainer.pair_logps(self.rows)
+        if not self.trainer.is_world_process_zero():
+            return
+        made = [dict(zip(COLUMNS, (step, *values), strict=True)) for values in columns]
+        sound = [row for row in made if all(math.isfinite(value) for value in row.values())]
+        if len(sound) < len(made):
+            warnings.warn(
+                f"step {step}: {len(made) - len(sound)} of {len(made)} pairs have log-probabilities that are not "
+                "finite; they are not logged",
+                stacklevel=2,
+            )
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(row) + "\n" for row in sound)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a log: a last line that a killed process left half-written is none."""
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and set(row) == set(COLUMNS):
+            found.append(row)
+    return found
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write a log whole."""
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows).encode(), path.parent)

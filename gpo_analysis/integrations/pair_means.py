@@ -1,0 +1,37 @@
+"""Means over the pairs of a stretch of training or evaluation, whatever the sizes of the batches they came in."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+class PairMeans:
+    """Sums over the pairs that were seen since the last log."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew."""
+        self.batches: list[int] = []
+        self.rho = self.square = self.saturated = 0.0
+
+    def add(self, rho: torch.Tensor, margin: torch.Tensor) -> None:
+        """Count a batch."""
+        self.batches.append(len(rho))
+        self.rho += float(rho.sum())
+        self.square += float((rho**2).sum())
+        self.saturated += float((margin.abs() > 1).sum())
+
+    def means(self, theirs: dict[str, list[float]]) -> dict[str, float]:
+        """Means over pairs: TRL's, which are given a batch each, and ours."""
+        weights, count = self.batches, sum(self.batches)
+        found = {
+            name: float(np.average(values, weights=weights if count and len(values) == len(weights) else None))
+            for name, values in theirs.items()
+        }
+        if count:
+            found |= {"mu_squared_loss": 0.5 * self.square / count, "mean_rho": self.rho / count}
+            found["margins/saturated"] = self.saturated / count
+        return found

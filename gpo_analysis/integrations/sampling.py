@@ -1,0 +1,166 @@
+"""Responses sampled from a causal language model, token by token from its own softmax: nothing else shapes them.
+
+`generate` of transformers is not used: what a model's generation config sets (min_p, typical_p, suppressed tokens, a
+least length, n-grams that may not come twice, …) would be in the samples, and a KL divergence measured on them would be
+that of another distribution.
+
+Arrays: b prompts of any lengths are padded on the left, responses on the right.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Sampled(NamedTuple):
+    """Prompts with the responses sampled to them.
+
+    Attributes
+    ----------
+    input_ids, attention_mask : tensor, shape (b, t)
+        Prompt and response; 0 in the attention mask is padding.
+    mask : tensor, shape (b, t)
+        1 on the response's tokens, its end token included.
+    finished : boolean tensor, shape (b,)
+        Whether the response ended by itself.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    mask: torch.Tensor
+    finished: torch.Tensor
+
+
+def end_tokens(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Every token at which a response ends: those of the generation config, the configuration and the tokenizer.
+
+    Parameters
+    ----------
+    model, tokenizer : model, tokenizer
+        Of transformers. An end token may be one id, several or none.
+    """
+    found: set[int] = set()
+    for source in (getattr(model, "generation_config", None), getattr(model, "config", None), tokenizer):
+        ends = getattr(source, "eos_token_id", None)
+        found |= set() if ends is None else {int(end) for end in (ends if isinstance(ends, Iterable) else [ends])}
+    return tuple(sorted(found))
+
+
+def position_limit(model: Any) -> int | None:
+    """Most tokens that a model has positions for, or None where its configuration names no number."""
+    config = model.config
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    limit = getattr(config, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def has_learned_positions(model: Any) -> bool:
+    """Whether positions beyond the limit have no embedding, so that longer texts end in an error."""
+    limit = position_limit(model)
+    return limit is not None and any(
+        isinstance(module, torch.nn.Embedding)
+        and ("pos" in name.rpartition(".")[2] or name.endswith("wpe"))
+        and limit <= module.num_embeddings <= limit + 2  # some keep rows for padding
+        for name, module in model.named_modules()
+    )
+
+
+def accepts_positions(model: Any) -> bool:
+    """Whether the model's forward takes position_ids; others read them off the attention mask."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "position_ids" in inspect.signature(inner.forward).parameters
+
+
+def positions_of(attention_mask: torch.Tensor) -> torch.Tensor:
+    """(b, t) positions that padding on the left does not shift."""
+    return (attention_mask.cumsum(1) - 1).clamp(min=0)
+
+
+@torch.no_grad()
+def sample_responses(
+    model: Callable[..., Any],
+    prompts: Sequence[Sequence[int]],
+    *,
+    ends: Sequence[int],
+    most: int | Sequence[int],
+    pad: int,
+    device: torch.device | str = "cpu",
+    generator: torch.Generator | None = None,
+    positions: bool = True,
+    use_cache: bool = True,
+    alive_anywhere: Callable[[bool], bool] = bool,
+) -> Sampled:
+    """One response a prompt from the model's distribution at temperature 1, over the whole vocabulary.
+
+    Parameters
+    ----------
+    model : callable
+        A causal language model: called with input_ids, attention_mask and use_cache it returns ``.logits`` (b, t, v),
+        and ``.past_key_values`` where it keeps a cache.
+    prompts : sequence of b lists of ids
+        Each of one token or more.
+    ends : sequence of int
+        Tokens at which a response ends.
+    most : int or sequence of b ints
+        Where responses are cut, one number for all or one each.
+    pad : int
+        Id that stands for padding; it is masked, so any will do.
+    device : device
+        Where to compute.
+    generator : torch.Generator, optional
+        What numbers are drawn with; torch's own of the device unless given.
+    positions : bool
+        Whether the model is given position_ids.
+    use_cache : bool
+        Whether a cache may be used; without one the whole text is computed for every token.
+    alive_anywhere : callable
+        Is told whether a response here is still open and returns whether to go on: processes that must call a sharded
+        model equally often agree by it.
+
+    Raises
+    ------
+    ValueError
+        For a prompt without a token, or logits that are no numbers.
+    """
+    empty = [index for index, prompt in enumerate(prompts) if not len(prompt)]
+    if empty or not prompts:
+        raise ValueError(f"prompt {empty[0]} has no token; accepted are one or more" if empty else "no prompts")
+    width = max(map(len, prompts))
+    ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=device)
+    seen = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=device)
+    cut = torch.tensor([most] * len(prompts) if isinstance(most, int) else list(most), device=device)
+    ending = torch.tensor(list(ends), dtype=ids.dtype, device=device)
+    open_, finished = cut > 0, torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    mask, cache, step = torch.zeros_like(seen), None, 0
+    while alive_anywhere(bool(open_.any())):
+        part = slice(-1, None) if cache is not None else slice(None)
+        inputs: dict[str, Any] = {"input_ids": ids[:, part], "attention_mask": seen, "use_cache": use_cache}
+        if positions:
+            inputs["position_ids"] = positions_of(seen)[:, part]
+        if cache is not None:
+            inputs["past_key_values"] = cache
+        output = model(**inputs)
+        cache = getattr(output, "past_key_values", None) if use_cache else None
+        drawn = _draw(output.logits[:, -1], generator, open_)
+        drawn = torch.where(open_, drawn, pad)
+        now = open_.to(seen)[:, None]
+        # a row that has ended stays in the batch: what it goes on with is masked, and no longer read
+        ids, seen, mask = (torch.cat(pair, 1) for pair in ((ids, drawn[:, None]), (seen, now), (mask, now)))
+        step += 1
+        ended = open_ & torch.isin(drawn, ending)
+        finished = finished | ended
+        open_ = open_ & ~ended & (step < cut)
+    return Sampled(ids, seen, mask, finished)
+
+
+def _draw(logits: torch.Tensor, generator: torch.Generator | None, rows: torch.Tensor) -> torch.Tensor:
+    """(b,) ids by the softmax of (b, v) logits; rows that do not count may hold anything."""
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    wide = torch.where(rows[:, None], wide, torch.zeros_like(wide))
+    if bool(torch.isnan(wide).any()):
+        raise ValueError("the model's logits are no numbers (NaN); nothing can be sampled from them")
+    return torch.multinomial(wide.softmax(-1), 1, generator=generator)[:, 0]
