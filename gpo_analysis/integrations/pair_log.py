@@ -24,7 +24,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class PairLog(TrainerCallback):  # type: ignore[misc]
+class PairLog(TrainerCallback):
     """Records some pairs at the start, every few steps, and at the end of training.
 
     The same pairs are recorded each time, in the same order. A training that goes on from a checkpoint keeps the rows

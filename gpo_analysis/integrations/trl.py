@@ -107,14 +107,15 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         args = named.get("args", arguments[1] if len(arguments) > 1 else None)
         given = Settings(loss, reduction, link, kl_prompts, kl_max_new_tokens)
         self.settings = settings_of(args, given)
-        self.margin_loss, self.reduction = self.settings.margin_loss, self.settings.reduction
-        self.link = self.settings.link
+        self.margin_loss = self.settings.margin_loss
+        self.reduction, self.link = str(self.settings.reduction), str(self.settings.link)
         # known before the sets are prepared, unless the model is still to be loaded
         self._limit = None if isinstance(model, str) else _hard_limit(model)
         self._totals = {"train": PairMeans(), "eval": PairMeans()}
         self._prefix = "eval"
         super().__init__(model, *arguments, **named)
-        self.data_collator = WithLabels(self.data_collator)
+        collator: Any = vars(self)["data_collator"]
+        self.data_collator = WithLabels(collator)
         if isinstance(model, str):
             self._limit = _hard_limit(self.model)
             for name, dataset in self._sets():

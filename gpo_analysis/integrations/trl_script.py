@@ -9,6 +9,7 @@ accelerate launch -m gpo_analysis.integrations.trl_script --config run.yaml --lo
 from __future__ import annotations
 
 import sys
+from typing import Any
 from unittest import mock
 
 import trl
@@ -24,7 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser = dpo.make_parser(prog="gpo_analysis.integrations.trl_script")
         words = sys.argv[1:] if arguments is None else arguments
         parts = parser.parse_args_and_config(words, fail_with_unknown_args=False)
-        dpo.main(*parts[:4])
+        run: Any = dpo.main  # untyped
+        run(*parts[:4])
 
 
 if __name__ == "__main__":
