@@ -10,5 +10,6 @@ The rooms, each of which takes from those before it and never from those after:
 - ``training`` cells, the objective, optimisers, stacks, the trainer, supervised fine-tuning
 - ``sweep`` a grid of cells: planned, trained, exported
 - ``evaluation`` exported policies, read and measured; keyed apart from their training
-- ``study`` configuration, presets, stages as functions, the order in which they run, tables; ``optimum`` study A
+- ``study`` configuration, presets, stages as functions, the order in which they run, tables; ``optimum`` study A,
+  ``predicted`` study C
 """

@@ -7,6 +7,7 @@ python -m llm pairs --preset cpu --out out/llm/cpu     (the stages up to pairs)
 python -m llm run --preset h200 --data data/arxiv_titles --out out/llm/titles
 accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/small
 python -m llm optimum --preset cpu --out out/llm/optimum-cpu     (study A; its options: python -m llm optimum --help)
+python -m llm predicted --preset cpu --out out/llm/predicted-cpu (study C; likewise)
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
     commands.add_parser("optimum", add_help=False, help="study A: is the population optimum reached?")
+    commands.add_parser("predicted", add_help=False, help="study C: what a run will do, said before it is made")
     return parser
 
 
@@ -58,6 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
         from llm.optimum.__main__ import main as optimum
 
         return optimum(words[1:])
+    if words[:1] == ["predicted"]:
+        from llm.predicted.__main__ import main as predicted
+
+        return predicted(words[1:])
     given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
     return ended(
         lambda: run_study(
