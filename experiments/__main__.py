@@ -1,4 +1,4 @@
-"""``python -m experiments list | run NAME… | all | keep NAME…``: run experiments and write their records.
+"""``python -m experiments list | run NAME… | all | keep NAME… | recheck NAME…``: run experiments, write their records.
 
 Examples
 --------
@@ -7,6 +7,7 @@ Examples
     python -m experiments all --jobs 2 --out out/records
     python -m experiments all --preset paper --scheduler tcp://127.0.0.1:8786
     python -m experiments keep variants --records out/paper --out results
+    python -m experiments recheck variants
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from gpo_analysis.cli.extras import needs_extra
 from gpo_analysis.cli.streams import guarded
@@ -25,9 +27,11 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 with needs_extra("experiments", "experiments"):
+    from experiments.framework.checks import VERDICTS, verdict_of
     from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
-    from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result
+    from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result, recheck_result
     from experiments.framework.runner import Interrupted, Plan, run_experiments
+    from gpo_analysis.provenance import git_state
     from gpo_analysis.records import RecordError
 
 RECORDS = Path("out/records")
@@ -46,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         _list(options.json)
         return 0
     try:
+        if options.command == "recheck":
+            return _recheck(options)
         return _keep(options) if options.command == "keep" else _run(options)
     except UnknownExperiment as error:
         print(f"experiments: {error}", file=sys.stderr)
@@ -110,14 +116,44 @@ def _keep(options: argparse.Namespace) -> int:
     return code
 
 
+def _recheck(options: argparse.Namespace) -> int:
+    """Decide the claims of committed results anew; a line says which cannot be."""
+    code, git = 0, git_state(Path(__file__).parent)
+    for experiment in get_experiments(options.names):
+        try:
+            record, folder = recheck_result(experiment, options.out, git)
+        except (ValueError, OSError) as error:  # RecordError and NotClean are ValueErrors
+            print(f"experiments: {error}", file=sys.stderr)
+            code = 1
+            continue
+        print(f"{experiment.name:<24} {_verdicts(record.meta['checks'])} ({folder})")
+    return code
+
+
+def _verdicts(checks: list[dict[str, Any]]) -> str:
+    """Claims by verdict, and theorem checks and measurements apart; older records do not tell these apart.
+
+    Examples
+    --------
+    >>> _verdicts([{"holds": True, "nature": "theorem"}, {"holds": None, "verdict": "undecided"}, {"holds": False}])
+    '1 of 3 claims hold, 1 contradicted, 1 undecided (theorem checks: 1 of 1, measurements: 0 of 2)'
+    """
+    named = [verdict_of(check) for check in checks]
+    words = f"{named.count('holds')} of {len(checks)} claims hold"
+    for verdict in VERDICTS[1:]:
+        words += f", {named.count(verdict)} {verdict}" if verdict in named else ""
+    apart = []
+    for nature, label in (("theorem", "theorem checks"), ("measurement", "measurements")):
+        part = [verdict_of(check) for check in checks if check.get("nature") == nature]
+        apart += [f"{label}: {part.count('holds')} of {len(part)}"] if part else []
+    return words + (f" ({', '.join(apart)})" if apart else "")
+
+
 def _in_words(plan: Plan) -> str:
     """Return one line on what became of an experiment."""
     if plan.status != "complete" or plan.record is None:
         return f"{plan.name:<24} {plan.status}: {plan.why}"
-    verdicts = [check["holds"] for check in plan.record.meta["checks"]]
-    words = f"{sum(v is True for v in verdicts)} of {len(verdicts)} claims hold"
-    if any(v is None for v in verdicts):
-        words += f", {sum(v is None for v in verdicts)} not tested"
+    words = _verdicts(plan.record.meta["checks"])
     return f"{plan.name:<24} {words} ({len(plan.record.table)} rows, {plan.record.meta['wall_seconds']:.1f} s)"
 
 
@@ -140,6 +176,9 @@ def _parser() -> argparse.ArgumentParser:
     kept.add_argument("names", nargs="+", metavar="NAME")
     kept.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")
     kept.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
+    again = commands.add_parser("recheck", help="decide the claims of committed results anew, from their tables")
+    again.add_argument("names", nargs="+", metavar="NAME")
+    again.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
     for command in (run, everything):
         command.add_argument("--preset", choices=("quick", "paper"), default="quick", help="default: quick")
         command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")

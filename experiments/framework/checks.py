@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +47,8 @@ class Check:
         Whether it was tested and its interval allows both answers; ``holds`` is None then.
     restated : str
         Where the claim was stated anew after a first run: when, and why. Else empty.
+    parts : tuple of (str, Check)
+        What a claim over losses, seeds or settings says of each: the rows of its table.
 
     Examples
     --------
@@ -66,6 +70,7 @@ class Check:
     nature: str = "measurement"
     undecided: bool = False
     restated: str = ""
+    parts: tuple[tuple[str, Check], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the verdict, the kind and the nature."""
@@ -150,12 +155,66 @@ class Check:
         cls, claim: str, predicted: float | str, found: Interval, holds: bool, beyond: bool, over: str,
         tolerance: float | None = None, kind: str = "text",
     ) -> Check:  # fmt: skip
-        note = f"95 % interval over {over} [{found.low:.3g}, {found.high:.3g}]"
         decided = True if holds else False if beyond else None
+        known = math.isfinite(found.low) and math.isfinite(found.high)
+        note = f"95 % interval over {over} [{found.low:.3g}, {found.high:.3g}]" if known else f"no interval over {over}"
+        ends = (float(found.low), float(found.high)) if known else (None, None)
         return cls(
-            claim, predicted, float(found.value), tolerance, decided, note, kind, found.low, found.high,
-            undecided=decided is None,
-        )  # fmt: skip
+            claim, predicted, float(found.value), tolerance, decided, note, kind, *ends, undecided=decided is None
+        )
+
+    @classmethod
+    def each(cls, claim: str, parts: Mapping[str, Check], *, note: str = "") -> Check:
+        """One claim of several losses, seeds or settings, with what is said of each as its table.
+
+        It holds where all of them do, is contradicted where one is, and undecided where one is; those that were not run
+        decide nothing. The numbers shown are those of the part that decides, the farthest from what was predicted.
+
+        Examples
+        --------
+        >>> slopes = {"logistic": Check.equal("f′(0)", -0.5, -0.5, 0.0), "hinge": Check.equal("f′(0)", -1.0, -2.0, 0.0)}
+        >>> found = Check.each("slopes of Table 1", slopes)
+        >>> found.verdict, found.computed, found.note
+        ('contradicted', -2.0, 'at hinge; 1 of 2 hold')
+        """
+        if not parts:
+            raise ValueError(f"claim {claim!r} has no parts")
+        order = ("contradicted", "undecided", "holds", "not run")
+        verdict = min((part.verdict for part in parts.values()), key=order.index)
+        name = max((name for name, part in parts.items() if part.verdict == verdict), key=lambda n: parts[n]._off)
+        shown = parts[name]
+        held = sum(part.holds is True for part in parts.values())
+        words = [f"at {name}", f"{held} of {len(parts)} hold", *([note] if note else [])]
+        words += [shown.note] if shown.note else []
+        return dataclasses.replace(shown, claim=claim, note="; ".join(words), parts=tuple(parts.items()))
+
+    @property
+    def _off(self) -> float:
+        """How far on the wrong side of what was predicted a number is, to compare parts of one claim by."""
+        if isinstance(self.computed, str) or not math.isfinite(self.computed):
+            return math.inf
+        if isinstance(self.predicted, str):  # above or below a bound
+            return -self.computed if self.predicted.startswith("above") else self.computed
+        gap = self.computed - self.predicted
+        return gap if self.kind == "at_most" else -gap if self.kind == "at_least" else abs(gap)
+
+    def with_parts(self, parts: Mapping[str, Check]) -> Check:
+        """The same claim, decided as it is, with a table of what it is made of."""
+        return dataclasses.replace(self, parts=tuple(parts.items()))
+
+    def as_theorem(self) -> Check:
+        """The same check as one that only a bug can make fail.
+
+        Examples
+        --------
+        >>> Check.equal("κ of the squared loss", 1.0, 1.0, 1e-12).as_theorem().nature
+        'theorem'
+        """
+        return dataclasses.replace(self, nature="theorem")
+
+    def as_restated(self, why: str) -> Check:
+        """The same check, marked as stated anew after a first run: when, and why."""
+        return dataclasses.replace(self, restated=why)
 
     @classmethod
     def text(cls, claim: str, predicted: str, computed: str, *, note: str = "") -> Check:
@@ -168,8 +227,25 @@ class Check:
         return cls(claim, predicted, "not run", None, None, why, "text" if isinstance(predicted, str) else "equal")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; infinite and NaN numbers become words."""
-        return {name: _finite(getattr(self, name)) for name in (*self.__dataclass_fields__, "verdict")}
+        """Return plain JSON values; infinite and NaN numbers become words, parts a list of rows."""
+        names = (*self.__dataclass_fields__, "verdict")
+        row = {name: _finite(getattr(self, name)) for name in names if name != "parts"}
+        shown = ("predicted", "computed", "tolerance", "kind", "low", "high", "verdict", "note")
+        row["parts"] = [
+            {"of": name, **{key: _finite(getattr(part, key)) for key in shown}} for name, part in self.parts
+        ]
+        return row
+
+
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """The verdict of a check as a record keeps it; records of before 26 November 2026 have ``holds`` alone.
+
+    Examples
+    --------
+    >>> verdict_of({"holds": False}), verdict_of({"holds": None, "verdict": "undecided"})
+    ('contradicted', 'undecided')
+    """
+    return str(row.get("verdict") or {True: "holds", False: "contradicted", None: "not run"}[row["holds"]])
 
 
 def _finite(value: Any) -> Any:

@@ -3,14 +3,23 @@
 ``python -m experiments keep NAME`` copies the latest record of an experiment from the folder of fresh records to
 ``results/``, in place of the one kept before. Figures and report say of everything drawn from there that it is a
 committed result, with commit, device and versions.
+
+``python -m experiments recheck NAME`` decides the claims of a kept record anew, from its own table by the checks of
+today: nothing is computed again but verdicts and the paragraph, and the record says that, and by which commit.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from gpo_analysis.records import Record, find_records, write_record
+from experiments.framework.discovery import Experiment
+from gpo_analysis.provenance import code_hash
+from gpo_analysis.records import Record, find_records, record_key, write_record
 from gpo_analysis.runs import latest_record
 
 RESULTS = Path("results")
@@ -68,6 +77,66 @@ def keep_result(name: str, records: Path, results: Path = RESULTS) -> tuple[Reco
         if previous.name != record.key:
             shutil.rmtree(previous)
     return record, folder
+
+
+def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]) -> tuple[Record, Path]:
+    """Decide the claims of a committed result anew, from its table; return the new record and its folder.
+
+    Table, configuration, seed, versions, commit, device and times of the run stay; ``meta["checked"]`` says by which
+    commit and when the claims were decided.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    results : path
+        Folder of committed results.
+    git : mapping
+        Commit and state of the checks (`gpo_analysis.provenance.git_state`), before the first record was written.
+
+    Raises
+    ------
+    RecordError
+        Where there is no record, or it is damaged.
+    NotClean
+        Where the checks have changes that no commit holds.
+    ValueError
+        Where the record's configuration is not one of today's experiment, or its table lacks what a check needs.
+    """
+    record = latest_record(results, experiment.name)
+    module = experiment.load()
+    if git.get("dirty"):
+        raise NotClean(f"the checks of {experiment.name} have uncommitted changes over {str(git['commit'])[:10]}")
+    config = _config_of(module.Config, record.config, experiment.name)
+    try:
+        checks = [check.to_json() for check in module.check(config, record.table)]
+        summary = " ".join(module.summary(config, record.table).split())
+    except (KeyError, IndexError) as error:
+        raise ValueError(
+            f"the table of {experiment.name} lacks what its checks need ({error}); run it again"
+        ) from error
+    code = code_hash(experiment.module_name)
+    now = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+    of_run = str(record.meta.get("code_hash_of_run") or record.meta.get("code_hash", ""))
+    meta = {
+        **record.meta, "claim": module.CLAIM, "figure": module.FIGURE, "checks": checks, "summary": summary,
+        "checked": {"git": dict(git), **now}, "code_hash": record_key(of_run, code), "code_hash_of_run": of_run,
+    }  # fmt: skip
+    new = Record(record.name, record.config, record.table, meta)
+    older = [folder for folder in find_records(results, experiment.name) if folder.name != new.key]
+    if new.key == record.key:
+        return record, results / record.name / record.key
+    folder = write_record(new, results)
+    for previous in older:
+        shutil.rmtree(previous)
+    return new, folder
+
+
+def _config_of(kind: type[Any], values: Mapping[str, Any], name: str) -> Any:
+    """A configuration from the plain values of a record; fields that it has not have today's defaults."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"the record of {name} has the fields {', '.join(unknown)}, which its Config has not")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _size(folder: Path) -> int:

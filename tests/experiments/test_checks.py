@@ -86,3 +86,45 @@ def test_a_claim_without_a_verdict_needs_a_reason() -> None:
         Check("c", 1.0, 1.0, None, None)
     with pytest.raises(ValueError, match="kind 'near'; accepted are equal"):
         Check("c", 1.0, 1.0, None, True, kind="near")
+
+
+def test_a_claim_of_each_is_decided_by_its_parts_and_shows_the_one_that_decides() -> None:
+    near, wide = Check.at_most("c", 1.0, 0.5), Check.above("c", 0.0, Interval(1.0, -1.0, 2.0), "seeds")
+    far, further = Check.at_most("c", 1.0, 2.0), Check.at_most("c", 1.0, 3.0)
+    none = Check.not_run("c", 1.0, "no GPU")
+    for parts, verdict, computed in (
+        ({"a": near, "b": near}, "holds", 0.5),
+        ({"a": near, "b": none}, "holds", 0.5),
+        ({"a": near, "b": wide, "c": none}, "undecided", 1.0),
+        ({"a": wide, "b": far, "c": further}, "contradicted", 3.0),
+        ({"a": none}, "not run", "not run"),
+    ):
+        told = Check.each("all of them", parts).to_json()
+        assert (told["verdict"], told["computed"], told["claim"]) == (verdict, computed, "all of them")
+        assert [row["of"] for row in told["parts"]] == list(parts)
+        assert [row["verdict"] for row in told["parts"]] == [part.verdict for part in parts.values()]
+    with pytest.raises(ValueError, match="has no parts"):
+        Check.each("all of them", {})
+
+
+def test_of_what_is_at_least_the_smallest_is_shown_and_of_what_is_equal_the_farthest() -> None:
+    assert Check.each("c", {"a": Check.at_least("c", 1.0, 2.0), "b": Check.at_least("c", 1.0, 5.0)}).computed == 2.0
+    assert Check.each("c", {"a": Check.equal("c", 1.0, 0.8, 0.5), "b": Check.equal("c", 1.0, 1.1, 0.5)}).computed == 0.8
+
+
+def test_an_overall_verdict_keeps_its_own_numbers_beside_a_table() -> None:
+    whole = Check.within("c", 1.0, Interval(1.0, 0.9, 1.1), 0.2, "seeds")
+    told = whole.with_parts({"a": Check.at_most("c", 1.0, 2.0)}).to_json()
+    assert (told["verdict"], told["computed"], len(told["parts"])) == ("holds", 1.0, 1)
+
+
+def test_one_seed_gives_no_interval_and_decides_nothing() -> None:
+    told = Check.within("c", 1.0, Interval(1.0, math.nan, math.nan), 0.2, "1 seed").to_json()
+    assert (told["verdict"], told["low"], told["note"]) == ("undecided", None, "no interval over 1 seed")
+
+
+def test_nature_and_restatement_are_marked_on_a_copy() -> None:
+    first = Check.at_most("c", 1.0, 0.5)
+    told = first.as_theorem().as_restated("November 2026: the first bound was of another quantity").to_json()
+    assert (told["nature"], told["restated"][:13]) == ("theorem", "November 2026")
+    assert (first.nature, first.restated) == ("measurement", "")

@@ -11,41 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.framework import Check
 from experiments.framework.discovery import get_experiments
 from figures.framework.drawing import find_figures
 from gpo_analysis.records import plain
 from tests.experiments.small import NAMES, SMALL, computed, made_up_data
 
-OPEN: dict[str, tuple[str, ...]] = {
-    "arguments": ("KL(logistic)/KL(squared)",),
-    "beta-or-f": ("β's share exceeds f's",),
-    "llm-equal-strength": ("against the population optimum's",),
-    "llm-frontier": ("win rate rises as β falls", "range of win rates between losses at KL"),
-    "llm-kl-and-mu-square": ("order differently", "½E[ρ²] over 2KL while KL"),
-    "llm-optimum": ("squared", "|win rate − optimum's|", "at equal βκ", "unseen samples"),
-    "llm-taylor": ("savage: rank correlation", "fourth order is worse"),
-    "not-bradley-terry": ("annotators: squared's distance",),
-    "online-and-offline": ("features, narrow μ: share of steps",),
-    "over-optimisation": (
-        "gold reward falls", "the peak is higher", "R² of d(α − γd)", "predicted b/2", "falls with n",
-        "over logistic's",
-    ),
-    "own-data": ("cover",),
-    "policy-deviation": ("hinge: largest |log", "Σ W log π/πref"),
-    "speed-and-dynamics": ("at the end of the long run",),
-    "taylor-in-training": ("after 3,000 steps of one rate", "error rate"),
-}  # fmt: skip
-"""Claims that a theorem does not make, by words in them: at this size, or on made-up data, they may fail."""
-
-
-def is_open(name: str, check: Check) -> bool:
-    return any(words in check.claim for words in OPEN.get(name, ()))
-
-
 def test_every_experiment_is_run_here() -> None:
     assert set(SMALL) == set(NAMES)
-    assert set(OPEN) <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,15 +43,14 @@ def test_claims_are_computed_and_theorems_hold(name: str) -> None:
     assert len({check.claim for check in checks}) == len(checks) > 0
     for check in checks:
         if check.holds is None:
-            assert is_open(name, check), check
+            assert check.nature == "measurement", check
             continue
         if check.kind != "text":
             assert math.isfinite(float(check.computed)) or check.computed == check.predicted, check
             assert check.tolerance is not None or check.kind == "between", check
         assert json.loads(json.dumps(check.to_json(), allow_nan=False))["holds"] is check.holds
-    assert [check.claim for check in checks if check.holds is not True and not is_open(name, check)] == []
-    for words in OPEN.get(name, ()):
-        assert any(words in check.claim for check in checks), f"no claim has {words!r}"
+    # a measurement may come out otherwise at this size, or on made-up data
+    assert [check.claim for check in checks if check.nature == "theorem" and not check.holds] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 
 from experiments.framework import results
-from experiments.framework.results import NotClean, TooLarge, keep_result
+from experiments.framework.discovery import get_experiments
+from experiments.framework.results import NotClean, TooLarge, keep_result, recheck_result
 from gpo_analysis.records import Record, RecordError, find_records, read_record, write_record
+from tests.experiments.small import computed
 
 
 def made(out: Path, value: float, rows: int = 3, name: str = "demo") -> Record:
@@ -71,3 +74,52 @@ def test_what_is_committed_in_this_project_is_whole_and_small() -> None:
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders if read_record(folder)]
     assert max(sizes, default=0) <= results.MOST_BYTES
     assert sum(sizes) <= results.MOST_BYTES_IN_ALL
+
+
+CLEAN = {"commit": "fedcba9876543210", "dirty": False}
+
+
+def kept_losses(out: Path, **meta: object) -> Record:
+    """A committed result of a short experiment, with a verdict that its table does not give."""
+    _, config, table = computed("losses")
+    made_by = {
+        "preset": "paper",
+        "git": {"commit": "0123", "dirty": False},
+        "code_hash": "of the run",
+        "summary": "old",
+    }
+    wrong = [{"claim": "an older claim", "holds": False}]
+    record = Record("losses", dataclasses.asdict(config), table, {**made_by, "checks": wrong, **meta})
+    write_record(record, out)
+    return record
+
+
+def test_claims_are_decided_anew_from_the_table_and_the_run_stays_what_it_was(tmp_path: Path) -> None:
+    old = kept_losses(tmp_path)
+    (experiment,) = get_experiments(["losses"])
+    new, folder = recheck_result(experiment, tmp_path, CLEAN)
+    assert find_records(tmp_path, "losses") == (folder,)
+    pd.testing.assert_frame_equal(read_record(folder).table, old.table)
+    module, config, table = computed("losses")
+    assert new.meta["checks"] == [check.to_json() for check in module.check(config, table)]
+    assert new.meta["git"] == old.meta["git"]
+    assert (new.meta["checked"]["git"], new.meta["code_hash_of_run"]) == (CLEAN, "of the run")
+    assert new.meta["summary"] == " ".join(module.summary(config, table).split())
+    again, _ = recheck_result(experiment, tmp_path, {"commit": "another", "dirty": False})
+    assert again.meta == new.meta  # the same code gives the same verdicts
+
+
+def test_checks_that_no_commit_holds_and_tables_that_lack_something_are_refused(tmp_path: Path) -> None:
+    (experiment,) = get_experiments(["losses"])
+    with pytest.raises(RecordError, match="no record"):
+        recheck_result(experiment, tmp_path, CLEAN)
+    record = kept_losses(tmp_path)
+    with pytest.raises(NotClean, match="uncommitted changes over fedcba9876"):
+        recheck_result(experiment, tmp_path, {**CLEAN, "dirty": True})
+    for config, table, match in (
+        ({**record.config, "width": 3}, record.table, "has the fields width"),
+        (record.config, record.table.drop(columns="slope"), "lacks what its checks need"),
+    ):
+        write_record(Record("losses", config, table, record.meta), tmp_path / match)
+        with pytest.raises(ValueError, match=match):
+            recheck_result(experiment, tmp_path / match, CLEAN)
