@@ -145,30 +145,23 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         ),
     ]  # fmt: skip
     step = float(np.sort(moved["t"].unique())[1])
-    near = find(moved, t=step)
-    for target in TARGETS:
-        here = find(near, target=target)
-        checks.append(
-            Check.equal(
-                f"toward {target}: gap at t = {step:g} over its first-order prediction, median",
-                1.0, float((here["gap"] / (step * here["slope"])).median()), 0.05,
-                note="the rest is of second order in t",
-            )
-        )  # fmt: skip
-    for target in TARGETS:
-        end = find(moved, target=target, t=1.0)
-        note = (
-            f"{(end['cosine'] > 0).mean():.1%} of {len(end)} problems have a positive cosine; median "
-            f"{end['cosine'].median():.3f}, median norm ratio {end['norm_ratio'].median():.3g}"
-        )
-        least = float(end["cosine"].min())
-        if target in ("reference", "uniform"):
-            claim = f"μ = {target}: descending ½E_μ[ρ²] lowers KL in every problem (positive least cosine)"
-            checks.append(Check.at_least(claim, 0.0, least, note=f"observed, not proved; {note}"))
-        else:
-            claim = f"μ = {target}: descending ½E_μ[ρ²] need not lower KL (negative least cosine)"
-            checks.append(Check.at_most(claim, 0.0, least, note=note))
-    return checks
+    near, ends = find(moved, t=step), find(moved, t=1.0)
+    ratio = (near["gap"] / (step * near["slope"])).groupby(near["target"], sort=False).median()
+    gaps = {f"toward {target}": Check.equal("ratio", 1.0, float(value), 0.05) for target, value in ratio.items()}
+    claim = f"gap at t = {step:g} over its first-order prediction, median"
+    checks.append(Check.each(claim, gaps, note="the rest is of second order in t"))
+    opposed = {target: share_of(rows["cosine"] < 0) for target, rows in ends.groupby("target", sort=False)}
+    over = f"{config.problems} problems"
+    seldom = {f"μ = {name}": Check.below("share", 0.01, opposed[name], over) for name in ("reference", "uniform")}
+    often = {f"μ = {name}": Check.above("share", 0.0, opposed[name], over) for name in ("random", "concentrated")}
+    return [
+        *(check.as_theorem() for check in checks),
+        Check.each("share of problems where descending ½E_μ[ρ²] raises the KL: below 1 %", seldom).as_restated(
+            "first stated as 'lowers KL in every problem', which was observed on a first run and is not proved; the "
+            "bound of 1 % is of November 2026"
+        ),
+        Check.each("share of problems where descending ½E_μ[ρ²] raises the KL: some", often),
+    ]
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

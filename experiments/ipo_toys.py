@@ -25,6 +25,7 @@ from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.preferences import Comparisons
+from gpo_analysis.statistics import mean_interval
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.training.dynamics import train_many
@@ -134,61 +135,38 @@ def interval(values: pd.Series) -> tuple[float, float]:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where the last step stands against the exact optimum, and where there is none, against certainty."""
-    last = find(table, step=config.steps)
-    checks = []
+    last, over = find(table, step=config.steps), f"{config.seeds} seeds"
+    found: dict[str, dict[str, Check]] = {}
+
+    def note(claim: str, tau: float, check: Check) -> None:
+        found.setdefault(claim, {})[f"τ = {tau:g}"] = check
+
     for tau in config.taus:
         here = find(last, tau=tau)
         ipo, dpo = (find(here, method=method).set_index("dataset") for method in ("ipo", "dpo"))
         for dataset in ("D1", "D2", "D3"):
-            off = max(
-                abs(ipo.loc[dataset, f"p_{action}"].mean() - ipo.loc[dataset, f"optimum_{action}"].iloc[0])
-                for action in ACTIONS
-            )
-            checks.append(
-                Check.at_most(
-                    f"IPO, {dataset}, τ = {tau:g}: last policy, mean, distance from the exact optimum", 0.02, off,
-                    note="tolerance ours: mini-batch noise at learning rate 0.01",
-                )
-            )  # fmt: skip
-        mean, half = interval(ipo.loc["D3", "p_c"])
+            rows = ipo.loc[dataset]
+            gaps = [mean_interval(rows[f"p_{action}"] - rows[f"optimum_{action}"]) for action in ACTIONS]
+            off = max(gaps, key=lambda gap: abs(gap.value))
+            claim = f"IPO, {dataset}: last policy against the exact optimum, probability farthest off"
+            note(claim, tau, Check.within("gap", 0.0, off, 0.02, over))
         loses = float(np.exp(-0.5 / tau))
-        checks.append(
-            Check.equal(
-                f"IPO, D3, τ = {tau:g}: p(c) of an action that only loses is e^(−1/2τ) / (2 + e^(−1/2τ))",
-                loses / (2 + loses), mean, 0.02, note=f"95 % interval ± {half:.2g}; D3 is ours",
-            )
-        )  # fmt: skip
-        mean, half = interval(ipo.loc["pair", "p_a"])
-        checks.append(
-            Check.equal(
-                f"IPO, two actions, τ = {tau:g}: π(y1) = σ(0.5/τ)", float(1 / (1 + np.exp(-0.5 / tau))), mean, 1e-3,
-                note=f"95 % interval ± {half:.2g}",
-            )
-        )  # fmt: skip
-        mean, half = interval(dpo.loc["D1", "p_a"])
-        checks.append(
-            Check.at_least(
-                f"DPO, D1, τ = {tau:g}: p(a) after the last step, on its way to 1", 0.99, mean,
-                note=f"95 % interval ± {half:.2g}; margins grow like log(steps)/τ, so that a large τ is late",
-            )
-        )  # fmt: skip
-        checks.append(
-            Check.text(
-                f"DPO, D1, τ = {tau:g}: the exact solver on its limit",
-                "no finite optimum",
-                dpo.loc["D1", "solver"].iloc[0],
-            )
-        )
-        mean, half = interval(dpo.loc["D3", "p_c"])
-        checks.append(
-            Check.at_most(
-                f"DPO, D3, τ = {tau:g}: p(c) after the last step, on its way to 0 whatever πref", 0.01, mean,
-                note=f"95 % interval ± {half:.2g}; D3 is ours; a large τ is late",
-            )
-        )  # fmt: skip
-        off = max(abs(dpo.loc["D2", f"p_{action}"].mean() - 1 / 3) for action in ACTIONS)
-        checks.append(Check.at_most(f"DPO, D2, τ = {tau:g}: a cycle leaves πref, largest distance", 0.02, off))
-    return checks
+        claim = "IPO, D3: p(c) of an action that only loses is e^(−1/2τ) / (2 + e^(−1/2τ))"
+        note(claim, tau, Check.within("p(c)", loses / (2 + loses), mean_interval(ipo.loc["D3", "p_c"]), 0.02, over))
+        exact = float(1 / (1 + np.exp(-0.5 / tau)))
+        claim = "IPO, two actions: π(y1) = σ(0.5/τ)"
+        note(claim, tau, Check.within("π(y1)", exact, mean_interval(ipo.loc["pair", "p_a"]), 1e-3, over))
+        claim = "DPO, D1: p(a) after the last step, on its way to 1"
+        note(claim, tau, Check.above("p(a)", 0.99, mean_interval(dpo.loc["D1", "p_a"]), over))
+        claim = "DPO, D1: the exact solver on its limit"
+        note(claim, tau, Check.text("status", "no finite optimum", dpo.loc["D1", "solver"].iloc[0]).as_theorem())
+        claim = "DPO, D3: p(c) after the last step, on its way to 0 whatever πref"
+        note(claim, tau, Check.below("p(c)", 0.01, mean_interval(dpo.loc["D3", "p_c"]), over))
+        gaps = [mean_interval(dpo.loc["D2", f"p_{action}"] - 1 / 3) for action in ACTIONS]
+        off = max(gaps, key=lambda gap: abs(gap.value))
+        note("DPO, D2: a cycle leaves πref, probability farthest off", tau, Check.within("gap", 0.0, off, 0.02, over))
+    late = "margins grow like log(steps)/τ, so that a large τ is late; D3 is ours"
+    return [Check.each(claim, parts, note=late if "on its way" in claim else "") for claim, parts in found.items()]
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

@@ -95,11 +95,12 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Published abilities, the second computation, the order, and the spread at equal βκ."""
     scores = table.pivot_table(index="journal", columns="loss", values="score", sort=False)
     again = find(table, loss="published").set_index("journal")["again"]
-    checks = [
-        Check.equal(f"logistic: ability of {journal}", published, float(scores.loc[journal, "logistic"]), 5.1e-4)
+    abilities = {
+        str(journal): Check.equal("ability", published, float(scores.loc[journal, "logistic"]), 5.1e-4)
         for journal, published in scores["published"].items()
         if journal != "Biometrika"  # 0 by convention
-    ]
+    }
+    checks = [Check.each("logistic: the published abilities, to the last digit printed", abilities)]
     checks.append(
         Check.equal(
             "logistic against Hunter's iteration (largest difference)",
@@ -109,14 +110,15 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         )
     )
     published = scores["published"].sort_values().index
+    orders = {}
     for name in (loss for loss in PAPER_LOSSES if loss != "logistic"):
         found = scores.loc[published, name]
         contrary = sum(
             found.iloc[i] > found.iloc[j] + 1e-9 for i in range(len(found)) for j in range(i + 1, len(found))
         )
-        note = f"equal scores are not contrary; found {_order(scores[name])}"
-        claim = f"{name}: pairs of journals ordered contrary to the published abilities"
-        checks.append(Check.equal(claim, 0.0, float(contrary), 0.0, note=note))
+        orders[name] = Check.equal("pairs", 0.0, float(contrary), 0.0, note=f"found {_order(scores[name])}")
+    claim = "the other losses: pairs of journals ordered contrary to the published abilities"
+    checks.append(Check.each(claim, orders, note="equal scores are not contrary"))
     scaled = scores.mul(table.groupby("loss")["kappa"].first() / 0.5, axis="columns")
     for names, relation in ((("exponential", "savage"), Check.at_most), (("squared",), Check.at_least)):
         gap = float(scaled[list(names)].sub(scores["logistic"], axis="index").abs().max().max())
@@ -124,7 +126,8 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         near = "nearly Bradley-Terry: " if relation == Check.at_most else "margins are large: "
         claim = f"{near}{' and '.join(names)} against logistic at equal βκ (largest difference of scores)"
         checks.append(relation(claim, bound, gap, note="the bound is ours"))
-    return checks
+    # one published table, fitted exactly: nothing is drawn, and only a bug can change what comes out
+    return [check.as_theorem() for check in checks]
 
 
 def _order(scores: pd.Series) -> str:

@@ -13,7 +13,7 @@ related to KL(πθ‖πref) and distinct from it. Two parts, with a softmax poli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -172,35 +172,34 @@ def _regularizing(config: Config, behavior: str) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The ratio at the start, the work along the path, and whether KL ever rises."""
-    checks = []
+    ratios, works = {}, {}
     for (loss, behavior), rows in find(table, part="learning").groupby(["objective", "behavior"], sort=False):
-        last = rows.iloc[-1]
-        checks.append(
-            Check.equal(
-                f"{loss}, μ = {behavior}: ½E_μ[ρ²] / KL at the start", float(last["first_ratio"]),
-                float(last["early_ratio"]), 0.01, relative=True,
-                note=f"at the end of training {last['mu_squared_loss'] / last['kl']:.3g}, at KL {last['kl']:.3g}",
-            )
+        last, where = rows.iloc[-1], f"{loss}, μ = {behavior}"
+        ratios[where] = Check.equal(
+            "½E_μ[ρ²] / KL", float(last["first_ratio"]), float(last["early_ratio"]), 0.01, relative=True,
+            note=f"at the end of training {last['mu_squared_loss'] / last['kl']:.3g}, at KL {last['kl']:.3g}",
         )  # fmt: skip
-        if behavior == "policy":
-            claim = f"{loss}, μ = πθ throughout: the work ∫∇½E_μ[ρ²]·dθ is 2 KL"
-            predicted = 2 * float(last["kl"])
-        else:
-            claim = f"{loss}, μ = {behavior}: the work ∫∇½E_μ[ρ²]·dθ is ½E_μ[ρ²]"
-            predicted = float(last["mu_squared_loss"])
-        checks.append(Check.equal(claim, predicted, float(last["work"]), 0.01, relative=True, note="trapezoidal rule"))
-    for behavior, rows in find(table, part="regularizing").groupby("behavior", sort=False):
-        risen = rise_of_kl(rows)
-        note = f"KL rises in {(risen > 1e-9).mean():.1%} of {len(risen)} starts; largest rise {risen.max():.3g} nats"
-        if behavior == "policy":
-            claim = "the square loss alone, μ = πθ: KL never rises"
-            checks.append(Check.at_most(claim, 0.0, float(risen.max()), 1e-9, note=note))
-        elif behavior == "reference":
-            claim = "the square loss alone, μ = πref: KL never rises"
-            checks.append(Check.at_most(claim, 0.0, float(risen.max()), 1e-9, note=f"expected, not proved; {note}"))
-        else:
-            claim = "the square loss alone, μ elsewhere: KL rises on the way from some start"
-            checks.append(Check.at_least(claim, 1e-6, float(risen.max()), note=note))
+        whole = 2 * float(last["kl"]) if behavior == "policy" else float(last["mu_squared_loss"])
+        works[where] = Check.equal("work", whole, float(last["work"]), 0.01, relative=True, note="trapezoidal rule")
+    claim = "the work ∫∇½E_μ[ρ²]·dθ along a path is ½E_μ[ρ²], or 2 KL where μ = πθ throughout"
+    checks = [
+        Check.each("½E_μ[ρ²] / KL at the start, from the first direction", ratios).as_theorem(),
+        Check.each(claim, works).as_theorem(),
+    ]
+    risen = {behavior: rise_of_kl(rows) for behavior, rows in find(table, part="regularizing").groupby("behavior")}
+    share = {behavior: share_of(rise > 1e-9) for behavior, rise in risen.items()}
+    claim = "the square loss alone, μ = πθ: KL never rises (largest rise, nats)"
+    checks.append(Check.at_most(claim, 0.0, float(risen["policy"].max()), 1e-9).as_theorem())
+    over = f"{config.starts} starts"
+    checks.append(
+        Check.below("the square loss alone, μ = πref: share of starts from which KL rises: below 2 %", 0.02,
+                    share["reference"], over).as_restated(
+            "first stated as 'never rises', which was expected and is not proved; the bound of 2 % is of November 2026"
+        )
+    )  # fmt: skip
+    claim = "the square loss alone, μ elsewhere: share of starts from which KL rises: some"
+    found = Check.above(claim, 0.0, share["elsewhere"], over)
+    checks.append(replace(found, note=f"{found.note}; largest rise {risen['elsewhere'].max():.3g} nats"))
     return checks
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, logsumexp
 
-from experiments._seeds import share_of
+from experiments._seeds import mean_share, share_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.arrays import FloatArray
@@ -199,35 +199,44 @@ def by_start(rows: pd.DataFrame, values: pd.Series[Any]) -> Interval:
     return mean_interval(values.groupby(rows["start"]).mean())
 
 
+def _share(rows: pd.DataFrame, steps: pd.Series[bool]) -> Interval:
+    """Share of steps, its interval over starts."""
+    return mean_share(steps.astype(float).groupby(rows["start"]).mean())
+
+
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Angle 0 at πθ, the bound on every step, what is certified, and opposed steps at the narrow end."""
-    checks = []
+    found: dict[str, dict[str, Check]] = {}
+
+    def note(claim: str, setting: str, check: Check) -> None:
+        found.setdefault(claim, {})[setting] = check
+
+    over = f"{config.starts} starts"
     for setting in SETTINGS:
         rows = find(table, setting=setting)
         online, narrow = find(rows, t=0.0), find(rows, t=max(config.values_of_t))
-        checks.append(Check.at_most(
-            f"{setting}, μ = πθ: largest angle between ∇½E_μ[ρ²] and ∇KL, degrees", 0.0, float(online["angle"].max()),
-            1e-3, note="arc cosine of 1 − 1e-16 is 1e-6 degrees"))  # fmt: skip
+        claim = "μ = πθ: largest angle between ∇½E_μ[ρ²] and ∇KL, degrees"
+        note(claim, setting, Check.at_most("angle", 0.0, float(online["angle"].max()), 1e-3,
+                                           note="arc cosine of 1 − 1e-16 is 1e-6 degrees").as_theorem())  # fmt: skip
         excess = rows["of_bound"]
-        checks.append(Check.at_most(
-            f"{setting}: ‖½∇½E_μ[ρ²] − ∇KL‖ over its bound from χ², largest of {len(rows):,} policies", 1.0,
-            float(excess.max()), 1e-9, note=f"median {excess.median():.3g}: how loose it is"))  # fmt: skip
-        certified = rows[rows["angle_bound"] < 90]
-        aligned = rows["angle"] < 90
-        checks.append(Check.at_most(
-            f"{setting}: angle minus its bound where the bound is below 90°", 0.0,
-            float((certified["angle"] - certified["angle_bound"]).max()), 1e-3,
-            note=f"{len(certified) / max(aligned.sum(), 1):.1%} of the policies with an angle below 90° are certified",
-        ))  # fmt: skip
-        checks.append(Check.at_least(
-            f"{setting}, narrow μ: share of steps on which KL rises while the square loss falls", 0.01,
-            float(((narrow["kl_change"] > 0) & (narrow["square_change"] < 0)).mean()),
-            note="expected in every setting; the bound of 1 % is ours"))  # fmt: skip
-        t0 = online[apart(online)]
-        checks.append(Check.at_most(f"{setting}, μ = πθ: share of steps on which the two part", 0.02,
-                                    len(t0) / max(len(online), 1), note="a finite step overshoots near the minimum",
-        ))  # fmt: skip
-    return checks
+        claim = "‖½∇½E_μ[ρ²] − ∇KL‖ over its bound from χ², largest"
+        note(claim, setting, Check.at_most("ratio", 1.0, float(excess.max()), 1e-9,
+                                           note=f"of {len(rows):,} policies; median {excess.median():.3g}: how loose "
+                                           "it is").as_theorem())  # fmt: skip
+        certified, aligned = rows[rows["angle_bound"] < 90], rows["angle"] < 90
+        share = len(certified) / max(aligned.sum(), 1)
+        claim = "angle minus its bound where the bound is below 90°, largest"
+        gap = float((certified["angle"] - certified["angle_bound"]).max())
+        note(claim, setting, Check.at_most("degrees", 0.0, gap, 1e-3,
+                                           note=f"{share:.1%} of the policies with an angle below 90° are certified",
+                                           ).as_theorem())  # fmt: skip
+        opposed = _share(narrow, (narrow["kl_change"] > 0) & (narrow["square_change"] < 0))
+        claim = "narrow μ: over 1 % of the steps raise KL while the square loss falls (share)"
+        note(claim, setting, Check.above("share", 0.01, opposed, over))
+        parted = _share(online, apart(online))
+        claim = "μ = πθ: on under 2 % of the steps the two part (share; a finite step overshoots near the minimum)"
+        note(claim, setting, Check.below("share", 0.02, parted, over))
+    return [Check.each(claim, parts) for claim, parts in found.items()]
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

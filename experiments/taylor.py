@@ -114,50 +114,54 @@ def bounds(loss: MarginLoss, order: int, size: np.ndarray) -> np.ndarray:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The radius, the order of the error near 0, more orders within the radius and beyond it."""
-    checks = []
+    found: dict[str, dict[str, Check]] = {}
+
+    def note(claim: str, name: str, check: Check) -> None:
+        found.setdefault(claim, {})[name] = check
+
     for name in PAPER_LOSSES:
         rows = find(table, loss=name)
-        radius = RADII[name]
-        checks.append(Check.equal(f"{name}: radius", radius, float(rows["radius"].iloc[0]), 1e-12))
+        note("radius of the series at 0", name, Check.equal("r", RADII[name], float(rows["radius"].iloc[0]), 1e-12))
         bounded = rows[rows["bound"].notna()]
         excess = float((bounded["error"] - bounded["bound"]).max())
-        checks.append(Check.at_most(f"{name}: error of order 2 less its bound (largest)", 0.0, excess, 1e-12))
+        note("error of order 2 less its bound (largest)", name, Check.at_most("excess", 0.0, excess, 1e-12))
         errors = rows.pivot_table(index="size", columns="order", values="error")
-        if name == "squared":
-            worst = float(errors[[order for order in config.orders if order >= 2]].max().max())
-            checks.append(Check.equal("squared: order 2 is exact (largest error)", 0.0, worst, 1e-30))
-            continue
-        inside, outside = errors[errors.index <= 0.6 * min(radius, 10.0)], errors[errors.index >= 1.2 * radius]
-        last, before = errors.columns[-1], errors.columns[-3]
-        if radius == 1.0:
-            kept = [order for order in config.orders if order >= (1 if name == "hinge" else 2)]
-            checks.append(
-                Check.equal(
-                    f"{name}: exact within the kink (largest error)", 0.0, float(inside[kept].max().max()), 1e-30
-                )
-            )
-            spread = float(outside[kept].max(axis=1).sub(outside[kept].min(axis=1)).max())
-            checks.append(Check.equal(f"{name}: beyond the kink no order changes the error", 0.0, spread, 1e-30))
-            checks.append(
-                Check.at_least(f"{name}: beyond the kink the error stays", 0.01, float(outside[kept].min().min()))
-            )
-            continue
-        checks.append(
-            Check.at_most(
-                f"{name}: order {last} over order {before} up to |z| = {0.6 * min(radius, 10.0):.3g} (largest ratio)",
-                0.01,
-                float((inside[last] / inside[before]).max()),
-            )
-        )
-        checks.append(
-            Check.equal(f"{name}: power of |z| in the error of order 2 near 0", _power(name), _slope(errors[2]), 0.1)
-        )
-        if len(outside):
-            grows = float((outside[last] / outside[before]).min())
-            checks.append(
-                Check.at_least(f"{name}: beyond 1.2 r, order {last} over order {before} (least ratio)", 1.0, grows)
-            )
-    return checks
+        for claim, check in (_of_kinks(name, errors) if RADII[name] == 1.0 else _of_series(name, errors)).items():
+            note(claim, name, check)
+    return [Check.each(claim, parts).as_theorem() for claim, parts in found.items()]
+
+
+def _of_kinks(name: str, errors: pd.DataFrame) -> dict[str, Check]:
+    """A loss of two polynomials: exact up to the kink, and of no use behind it."""
+    kept = [order for order in errors.columns if order >= (1 if name == "hinge" else 2)]
+    inside, outside = errors.loc[errors.index <= 0.6, kept], errors.loc[errors.index >= 1.2, kept]
+    spread = float(outside.max(axis=1).sub(outside.min(axis=1)).max())
+    return {
+        "the series is exact within the kink (largest error)": Check.equal("error", 0.0, inside.max().max(), 1e-30),
+        "beyond the kink no order changes the error": Check.equal("spread over orders", 0.0, spread, 1e-30),
+        "beyond the kink the error stays (least)": Check.at_least("error", 0.01, float(outside.min().min())),
+    }
+
+
+def _of_series(name: str, errors: pd.DataFrame) -> dict[str, Check]:
+    """An analytic loss: each order helps within the radius and none beyond it."""
+    if name == "squared":
+        worst = float(errors[[order for order in errors.columns if order >= 2]].max().max())
+        return {"order 2 of the squared loss is exact (largest error)": Check.equal("error", 0.0, worst, 1e-30)}
+    radius, last, before = RADII[name], errors.columns[-1], errors.columns[-3]
+    inside, outside = errors[errors.index <= 0.6 * min(radius, 10.0)], errors[errors.index >= 1.2 * radius]
+    falls = float((inside[last] / inside[before]).max())
+    found = {
+        f"order {last} over order {before} up to 0.6 r, or to |z| = 6 (largest ratio)": Check.at_most(
+            "ratio", 0.01, falls
+        ),
+        "power of |z| in the error of order 2 near 0": Check.equal("power", _power(name), _slope(errors[2]), 0.1),
+    }
+    if len(outside):
+        grows = float((outside[last] / outside[before]).min())
+        claim = f"beyond 1.2 r, order {last} over order {before} (least ratio)"
+        found[claim] = Check.at_least("ratio", 1.0, grows)
+    return found
 
 
 def _power(name: str) -> float:

@@ -10,7 +10,7 @@ labels a pair's η is 0 or 1 and the families part at every β. Hinge has κ = 0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence
 from gpo_analysis.losses import PAPER_LOSSES, get_loss
 from gpo_analysis.preferences import bradley_terry, mixture_of_annotators
+from gpo_analysis.statistics import bootstrap_interval
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem, Solution
 
@@ -213,22 +214,38 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             _spread(annotators, ("logistic", "exponential")),
         ),
     ]
+    few, many = min(config.comparisons), max(config.comparisons)
+    parts = {f"logistic and {other}": _parting(config, table, other) for other in ("squared", "exponential")}
+    claim = f"{few:,} comparisons part losses over five times as far as {many:,} (log of KL ratio over its limit)"
+    return [*(check.as_theorem() for check in checks), Check.each(claim, parts)]
+
+
+def _parting(config: Config, table: pd.DataFrame, other: str) -> Check:
+    """How much further few labels part logistic and another loss than many do: medians over problems, drawn again."""
     samples = find(table, kind="sample")
     few, many = min(config.comparisons), max(config.comparisons)
-    for other in ("squared", "exponential"):
-        low, high, limit = (
-            _ratio(find(samples, comparisons=size), "logistic", other, by="strength") for size in (few, many, 0)
-        )
-        shown = f"KL(logistic)/KL({other}) is {low:.3g}, {high:.3g} and, for the population, {limit:.3g}"
-        checks.append(
-            Check.at_least(
-                f"{few:,} comparisons part logistic and {other} further than {many:,} (log of KL ratio over its limit)",
-                5.0,
-                abs(np.log(low / limit)) / abs(np.log(high / limit)),
-                note=shown,
-            )
-        )
-    return checks
+    ratios = pd.DataFrame(
+        {
+            size: {
+                seed: float(np.log(kl["logistic"].iloc[-1] / kl[other].iloc[-1]))
+                for seed, rows in find(samples, comparisons=size).groupby("seed")
+                for kl in _by_seed(rows, ("logistic", other), "strength")
+            }
+            for size in (few, many, 0)
+        }
+    ).dropna()
+    if len(ratios) < 2:
+        return Check.not_run("ratio", 5.0, f"{len(ratios)} problems have an answer for every number of labels")
+
+    def further(logs: FloatArray) -> float:
+        low, high, limit = np.median(logs, axis=0)
+        return float(abs(low - limit) / max(abs(high - limit), 1e-12))
+
+    found = bootstrap_interval(ratios.to_numpy(), further, seed=config.seed)
+    low, high, limit = np.exp(ratios.median())
+    check = Check.above("ratio", 5.0, found, f"{len(ratios)} problems")
+    shown = f"KL(logistic)/KL({other}) is {low:.3g}, {high:.3g} and, for the population, {limit:.3g}"
+    return replace(check, note=f"{check.note}; {shown}")
 
 
 def at_equal(rows: pd.DataFrame, names: tuple[str, ...], by: str = "strength") -> pd.DataFrame:

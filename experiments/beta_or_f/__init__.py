@@ -13,6 +13,7 @@ responses that nobody outside beats, fitted among themselves. Problems and grids
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ LOGIT = ("logistic", "exponential", "savage")
 SCALES = ("beta", "strength")
 OUTCOMES = ("win_rate", "gold")
 EFFECTS = ("f", "beta", "f:beta", "within")
+MADE_OF: dict[str, dict[str, float]] = {"beta - f": {"beta": 1.0, "f": -1.0}, "f in all": {"f": 1.0, "f:beta": 1.0}}
+"""Sums of shares whose own intervals decide claims: β's over f's, and what is f's alone and with β."""
 
 PRESETS = {
     "quick": Config(),
@@ -95,9 +98,9 @@ def _share_rows(config: Config, rows: pd.DataFrame, outcome: str) -> pd.DataFram
     points = np.sort(rows["grid"].unique())
     by_seed = np.moveaxis(values, 2, 0)
     found = []
-    for effect in EFFECTS:
+    for effect in (*EFFECTS, *MADE_OF):
         interval = bootstrap_interval(
-            by_seed, lambda x, e=effect: shares(np.moveaxis(x, 0, 2))[e],  # type: ignore[misc]
+            by_seed, lambda x, e=effect: _sum_of(shares(np.moveaxis(x, 0, 2)), e),  # type: ignore[misc]
             resamples=config.resamples, seed=config.seed,
         )  # fmt: skip
         found.append((effect, np.log10(points[-1] / points[0]), interval.value, interval.low, interval.high))
@@ -110,6 +113,10 @@ def _share_rows(config: Config, rows: pd.DataFrame, outcome: str) -> pd.DataFram
             found += [(effect, width, part[effect], np.nan, np.nan) for effect in EFFECTS]
     table = pd.DataFrame(found, columns=["effect", "decades", "share", "low", "high"])
     return table.assign(losses=len(names))
+
+
+def _sum_of(found: dict[str, float], effect: str) -> float:
+    return sum(sign * found[part] for part, sign in MADE_OF.get(effect, {effect: 1.0}).items())
 
 
 def cube(rows: pd.DataFrame, outcome: str) -> tuple[list[str], FloatArray]:
@@ -137,36 +144,35 @@ def equal_range(rows: pd.DataFrame) -> float:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where equal strength is exact, what β and f explain, and where f counts."""
     explained = find(table, part="share")
-    return _collapse(config, find(table, part="spread")) + _shares(config, explained) + _narrow(explained)
+    return [*_collapse(config, find(table, part="spread")), *_shares(config, explained), *_narrow(config, explained)]
 
 
 def _collapse(config: Config, spreads: pd.DataFrame) -> list[Check]:
     exact = find(spreads, labels=EXACT)
-    checks = [
-        Check.equal(
-            f"{kind} Bradley–Terry, exact shares, equal βκ: logistic, exponential and Savage have one win rate "
-            "(largest difference)", 0.0, float(get(exact, "spread", problem=kind, group="logit")), 1e-6,
+    logit = {
+        f"{kind} preferences": Check.equal(
+            "difference", 0.0, float(get(exact, "spread", problem=kind, group="logit")), 1e-6
         )
         for kind in ("weak", "strong")
-    ]  # fmt: skip
+    }
     inside = find(exact, group="within 1")
-    checks.append(
-        Check.equal(
-            "squared's margins within 1: truncated quadratic has the same win rate (largest difference)", 0.0,
-            float(inside["spread"].max()), 1e-9,
-            note=f"{int(inside['seeds'].sum())} of {config.seeds * len(inside)} problems are of this kind",
-        )
-    )  # fmt: skip
+    claim = "Bradley–Terry, exact shares, equal βκ: logistic, exponential and Savage have one win rate (largest gap)"
+    note = f"{int(inside['seeds'].sum())} of {config.seeds * len(inside)} problems are of this kind"
     differs, near = (
         float(get(exact, "spread", problem=kind, group="logistic and squared")) for kind in ("strong", "weak")
     )
-    checks.append(
+    return [
+        Check.each(claim, logit).as_theorem(),
+        Check.equal(
+            "squared's margins within 1: truncated quadratic has the same win rate (largest difference)", 0.0,
+            float(inside["spread"].max()), 1e-9, note=note,
+        ).as_theorem(),
         Check.at_least(
             "logistic and squared at equal βκ part further with strong preferences than with weak ones (ratio of the "
-            "largest differences of win rate)", 1.0, differs / near, note=f"{differs:.3g} against {near:.3g}",
-        )
-    )  # fmt: skip
-    return checks
+            "largest differences of win rate, exact shares)", 1.0, differs / near,
+            note=f"{differs:.3g} against {near:.3g}, the largest over {config.seeds} problems each; exact optima",
+        ),
+    ]  # fmt: skip
 
 
 def whole(explained: pd.DataFrame) -> pd.DataFrame:
@@ -176,42 +182,38 @@ def whole(explained: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shares(config: Config, explained: pd.DataFrame) -> list[Check]:
-    found = whole(explained)
+    found, over, few = whole(explained), f"{config.seeds} seeds", fewest(config)
     checks = []
+    for outcome, scale in itertools.product(OUTCOMES, SCALES):
+        part = found.xs((scale, outcome, "beta - f"), level=("scale", "outcome", "effect"))
+        settings = {
+            f"{kind}, {_labels(count)}": Check.above("difference", 0.0, _interval(row), over)
+            for (kind, count), row in part.iterrows()
+        }
+        claim = f"{outcome}, equal {scale}, three decades: β's share of the variance exceeds f's (least difference)"
+        checks.append(Check.each(claim, settings))
     for outcome in OUTCOMES:
-        for scale in SCALES:
-            part = found.xs((scale, outcome), level=("scale", "outcome"))
-            gaps = part.xs("beta", level="effect")["low"] - part.xs("f", level="effect")["high"]
-            fails = ", ".join(f"{kind} with {_labels(count)}" for kind, count in gaps.index[gaps <= 0])
-            checks.append(
-                Check.at_least(
-                    f"{outcome}, equal {scale}, three decades: β's share exceeds f's in every problem and number of "
-                    "labels (least gap between their 95 % intervals)", 0.0, float(gaps.min()),
-                    note=f"fails for {fails}" if fails else f"in all {len(gaps)} settings",
-                )
-            )  # fmt: skip
-        parts = {scale: mixed_share(found, scale, outcome, EXACT) for scale in SCALES}
-        checks.append(
-            Check.at_most(
-                f"{outcome}, exact shares: what is f's, alone and with β, shrinks on the scale βκ (mean over problems)",
-                parts["beta"], parts["strength"],
-            )
-        )  # fmt: skip
-    few = fewest(config)
-    checks.append(
-        Check.at_least(
-            f"win rate, equal βκ: f, alone and with β, explains more with {_labels(few)} than with exact shares",
-            mixed_share(found, "strength", "win_rate", EXACT), mixed_share(found, "strength", "win_rate", few),
-            note="mean over problems",
-        )
-    )  # fmt: skip
-    return checks
+        rows = {scale: _of_f(found, scale, outcome, EXACT) for scale in SCALES}
+        claim = f"{outcome}, exact shares: what is f's, alone and with β, shrinks on the scale βκ (ratio over scales)"
+        checks.append(Check.each(claim, _smaller(rows["strength"], rows["beta"], over)))
+    rows = {labels: _of_f(found, "strength", "win_rate", labels) for labels in (EXACT, few)}
+    claim = f"win rate, equal βκ: f, alone and with β, explains less with exact shares than with {_labels(few)} (ratio)"
+    return [*checks, Check.each(claim, _smaller(rows[EXACT], rows[few], over))]
 
 
-def mixed_share(found: pd.DataFrame, scale: str, outcome: str, labels: int) -> float:
-    """Share of f and of its interaction with β, mean over problems."""
-    part = found.xs((labels, scale, outcome), level=("labels", "scale", "outcome"))["share"]
-    return float((part.xs("f", level="effect") + part.xs("f:beta", level="effect")).mean())
+def _interval(row: pd.Series[float]) -> Interval:
+    return Interval(float(row["share"]), float(row["low"]), float(row["high"]))
+
+
+def _of_f(found: pd.DataFrame, scale: str, outcome: str, labels: int) -> pd.DataFrame:
+    """Share of f, alone and with β, a row a problem, with its interval."""
+    return found.xs((labels, scale, outcome, "f in all"), level=("labels", "scale", "outcome", "effect"))
+
+
+def _smaller(less: pd.DataFrame, more: pd.DataFrame, over: str) -> dict[str, Check]:
+    """For each problem the ratio of two shares against 1; its ends are those of the two intervals, which is wide."""
+    ends = less[["share", "low", "high"]] / more[["share", "high", "low"]].to_numpy()
+    return {str(kind): Check.below("ratio", 1.0, _interval(row), over) for kind, row in ends.iterrows()}
 
 
 def fewest(config: Config) -> int:
@@ -225,17 +227,14 @@ def ranges_of(explained: pd.DataFrame) -> pd.Series[float]:
     return rows.groupby(["problem", "labels"], sort=False)[["decades", "effect", "share"]].apply(equal_range)
 
 
-def _narrow(explained: pd.DataFrame) -> list[Check]:
+def _narrow(config: Config, explained: pd.DataFrame) -> list[Check]:
     """Within what range of β about the best one f's share is as large as β's."""
     ranges = ranges_of(explained)
     known = ranges[ranges.notna()]
     widths = "; ".join(f"{kind}, {_labels(count)}: {value:.2g}" for (kind, count), value in known.items()) or "none"
-    return [
-        Check.at_least(
-            "settings in which f explains at least as much of the win rate as β does, in some range of β about the "
-            "best", 1.0, float(len(known)), note=f"of {len(ranges)}; widest range in decades: {widths}",
-        )
-    ]  # fmt: skip
+    claim = "settings in which f explains at least as much of the win rate as β does, in some range of β about the best"
+    note = f"of {len(ranges)}; widest range in decades, on a grid of {config.points} values of β: {widths}"
+    return [Check.at_least(claim, 1.0, float(len(known)), note=note)]
 
 
 def _labels(count: int) -> str:

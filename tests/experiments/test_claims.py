@@ -16,6 +16,7 @@ from figures.framework.drawing import find_figures
 from gpo_analysis.records import plain
 from tests.experiments.small import NAMES, SMALL, computed, made_up_data
 
+
 def test_every_experiment_is_run_here() -> None:
     assert set(SMALL) == set(NAMES)
 
@@ -98,10 +99,10 @@ TAMPERED = [
     ("kl-and-mu-square", "", "early_ratio", "behavior == 'elsewhere'", 0.8),
     ("kl-and-mu-square", "", "work", "behavior == 'policy'", 0.8),
     ("links-and-divergences", "loss of each link", "loss_apart", "part == 'optimum'", 1e12),
-    ("links-and-divergences", "chi_po, βκ = 64", "kl", "link == 'chi_po'", 2.0),
+    ("links-and-divergences", "βκ = 64", "kl", "link == 'chi_po'", 2.0),
     ("links-and-divergences", "mass off the support", "off_mass", "part == 'off support'", 1.01),
-    ("links-and-divergences", "chi_po: logits", "off_logits", "link == 'chi_po'", -1.0),
-    ("loss-to-order", "KL, largest", "kl", "loss == 'clipped'", 2.0),
+    ("links-and-divergences", "rise or fall", "off_logits", "link == 'chi_po'", -1.0),
+    ("loss-to-order", "clipped is logistic", "kl", "loss == 'clipped'", 2.0),
     ("loss-to-order", "Taylor radius", "radius", "loss == 'clipped'", 1.5),
     ("losses", "", "slope", "loss == 'savage'", -1.0),
     ("losses", "", "scaled", "loss == 'hinge'", 0.5),
@@ -146,7 +147,7 @@ TAMPERED = [
 @pytest.mark.parametrize(("name", "words", "column", "rows", "factor"), TAMPERED)
 def test_a_claim_fails_on_wrong_numbers(name: str, words: str, column: str, rows: str, factor: float) -> None:
     module, config, table = computed(name)
-    meant = {check.claim for check in module.check(config, table) if words in check.claim and check.holds}
+    meant = {check.claim for check in module.check(config, table) if words in check.claim and check.holds is not False}
     assert meant
     chosen = table.eval(rows).fillna(False).astype(bool)
     assert chosen.any()
@@ -167,7 +168,7 @@ def test_a_claim_fails_on_wrong_numbers(name: str, words: str, column: str, rows
 )
 def test_a_claim_fails_on_wrong_verdicts(name: str, words: str, tamper: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     module, config, table = computed(name)
-    assert any(check.holds for check in module.check(config, table) if words in check.claim)
+    assert any(check.holds is not False for check in module.check(config, table) if words in check.claim)
     assert any(check.holds is False for check in module.check(config, tamper(table)) if words in check.claim)
 
 
