@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ import pandas as pd
 import gpo_analysis as gpo
 from experiments.framework import NotRun
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.statistics import Interval, mean_interval
 from gpo_analysis.tables import find
 
 FILES = ("sweep.parquet", "samples.parquet", "baseline/stage.json", "run.json")
@@ -203,6 +205,22 @@ def at_kl(rows: pd.DataFrame, kl: float, column: str = "win_rate") -> float:
 def standard_error(rows: pd.DataFrame, column: str = "win_rate") -> pd.Series[float]:
     """Standard error over prompts, from the 95 % interval's width."""
     return (rows[f"{column}_high"] - rows[f"{column}_low"]) / (2 * SPREAD)
+
+
+def per_seed(rows: pd.DataFrame, statistic: Callable[[pd.DataFrame], float]) -> Interval:
+    """Mean of a statistic of each seed's rows, with Student's interval over seeds; one seed gives none."""
+    return mean_interval([statistic(part) for _, part in rows.groupby("seed")])
+
+
+def seeds_of(rows: pd.DataFrame) -> str:
+    """How many seeds an interval is over, in words."""
+    count = int(rows["seed"].nunique())
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
+def without_runaways(rows: pd.DataFrame) -> pd.DataFrame:
+    """Policies that did not run away; they are counted apart and enter no mean."""
+    return rows[~rows["signature"].fillna("").str.contains("runaway")]
 
 
 def best_rows(rows: pd.DataFrame) -> pd.DataFrame:

@@ -31,12 +31,14 @@ def test_near_is_held_far_is_contradicted_and_wide_is_undecided(
 ) -> None:
     off = {"logistic": 0.0, "squared": 0.3, "exponential": 0.01}
     table = read(tmp_path, monkeypatch, off)
-    verdicts = {check.claim.partition(":")[0]: check.holds for check in llm_optimum.check(CONFIG, table)[:3]}
-    assert verdicts == {"logistic": True, "squared": False, "exponential": True}
+    whole = llm_optimum.check(CONFIG, table)[0]
+    verdicts = {name.partition(",")[0]: part.verdict for name, part in whole.parts}
+    assert verdicts == {"logistic": "holds", "squared": "contradicted", "exponential": "holds"}
+    assert whole.verdict == "contradicted"
     wide = read(tmp_path / "wide", monkeypatch, {"logistic": 0.09}, spread=0.5)
-    (check,) = [one for one in llm_optimum.check(CONFIG, wide) if one.claim.startswith("logistic")]
-    assert check.holds is None
-    assert check.note.startswith("undecided")
+    check = llm_optimum.check(CONFIG, wide)[0]
+    assert [name for name, _ in check.parts] == ["logistic, βκ ≥ 0.2"]
+    assert check.verdict == "undecided"
 
 
 def test_provenance_is_that_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +61,7 @@ def test_runaways_are_counted_and_enter_no_median(tmp_path: Path, monkeypatch: p
     rows = table[(table["kind"] == "summary") & (table["loss"] == "savage") & (table["quantity"] == "kl")]
     assert (rows["seeds"] == OPTIMUM_SEEDS - 1).all()
     assert (rows["value"] < 0.05).all()
-    counted = [one for one in llm_optimum.check(CONFIG, table) if "runaways" in one.claim]
+    counted = [one for one in llm_optimum.check(CONFIG, table) if "runaway" in one.claim]
     assert counted[0].computed == len(OPTIMUM_STRENGTHS)
     assert counted[0].holds is False
     record = Record("llm-optimum", dataclasses.asdict(CONFIG), table)
@@ -73,3 +75,12 @@ def test_a_study_that_is_not_there_says_how_to_make_it(tmp_path: Path, monkeypat
     monkeypatch.setenv("GPO_LLM", str(tmp_path))
     with pytest.raises(NotRun, match="python -m llm optimum --preset cpu"):
         llm_optimum.cells(CONFIG)
+
+
+def test_savage_arrives_last_is_decided_by_the_ratio_of_every_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for off, verdict, value in ((0.08, "holds", 4.0), (0.005, "contradicted", 0.25)):
+        table = read(tmp_path / verdict, monkeypatch, {"logistic": 0.02, "savage": off}, spread=0.0)
+        (check,) = [one for one in llm_optimum.check(CONFIG, table) if "arrives last" in one.claim]
+        assert (check.verdict, check.computed) == (verdict, pytest.approx(value, rel=1e-6))
