@@ -23,6 +23,7 @@ with needs_extra("experiments", "figures"):
     import pyarrow  # noqa: F401 - of the records
 
     from figures.framework.drawing import FigureModule, UnknownFigure, draw_figure, find_figures, get_figures
+    from figures.framework.front import NATURES, counted
     from figures.framework.report import COMMITTED, write_report
     from gpo_analysis.records import RecordError, find_records
     from gpo_analysis.runs import read_status
@@ -106,12 +107,13 @@ def _report(options: argparse.Namespace) -> int:
     if not rows:
         print(f"figures: no records in {options.records}; make them with: python -m experiments all", file=sys.stderr)
         return 1
-    failed = [row for row in rows if row["holds"] is False]
-    held = sum(row["holds"] is True for row in rows)
-    missing = len(rows) - held - len(failed)
-    print(f"{options.out / 'report.html'}: {len(rows)} claims, {held} hold, {len(failed)} do not, {missing} not run")
+    failed = [row for row in rows if row["verdict"] == "contradicted"]
+    print(f"{options.out / 'report.html'}: {len(rows)} claims: {counted(rows)}")
+    for nature, words in NATURES.items():
+        part = [row for row in rows if row.get("nature") == nature]
+        print(f"  {len(part)} {words}: {counted(part)}")
     for row in failed:
-        print(f"  does not hold: {row['experiment']}: {row['claim']}")
+        print(f"  contradicted: {row['experiment']}: {row['claim']}")
     return 1 if failed and options.strict else 0
 
 

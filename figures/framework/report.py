@@ -1,17 +1,30 @@
-"""The report: every claim, predicted against computed, with its tolerance and a verdict; made of records alone."""
+"""The report: every claim, predicted against computed, with its tolerance and a verdict; made of records alone.
+
+Its first page is `figures.framework.front`.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 from figures.framework.drawing import commit_of, device_of, origin
+from figures.framework.front import (
+    counted,
+    emphasised,
+    escaped,
+    front_page,
+    number,
+    predicted,
+    restated,
+    shown_of,
+    with_interval,
+)
 from figures.framework.pictures import Drawn, NotShown, read_picture
 from gpo_analysis.files import remove_stale, write_whole
 from gpo_analysis.records import Record, RecordError, find_records
@@ -19,10 +32,6 @@ from gpo_analysis.runs import RunStatus, damage_of_catalogue, latest_record, rea
 
 COMMITTED = "committed"
 """Folder of the figures drawn from committed results, below that of the fresh ones."""
-VERDICTS = {True: "holds", False: "does not hold", None: "not run"}
-_RELATION = {"at_most": "≤ ", "at_least": "≥ "}
-_SPECIAL = str.maketrans({character: "\\" + character for character in "\\`*_[]<>|~&"})
-_BLOCK = re.compile(r"^(?=[#+=-])|(?<=^\d)(?=[.)])|(?<=^\d\d)(?=[.)])")  # would begin a heading or a list
 
 
 @dataclass(frozen=True)
@@ -164,16 +173,9 @@ def _why(status: RunStatus | None, otherwise: str) -> str:
 def _rows(name: str, claim: str, record: Record | None, why: str) -> list[dict[str, Any]]:
     """Return the report's rows of one experiment: one a check, or one saying why there is none."""
     if record is None:
-        empty = {"predicted": None, "computed": None, "tolerance": None, "holds": None, "why": why}
-        return [{"experiment": name, "claim": claim, **empty}]
-    rows = []
-    for check in record.meta.get("checks", []):
-        row = {"experiment": name, **{part: check[part] for part in ("claim", "predicted", "computed", "tolerance")}}
-        row |= {"holds": check["holds"], "kind": check.get("kind", "equal"), "note": check.get("note", "")}
-        if check["holds"] is None:
-            row["why"] = check.get("note", "")
-        rows.append(row)
-    return rows
+        empty = {"predicted": None, "computed": None, "tolerance": None, "holds": None, "verdict": "not run"}
+        return [{"experiment": name, "claim": claim, **empty, "why": why}]
+    return [{"experiment": name, **shown_of(check)} for check in record.meta.get("checks", [])]
 
 
 def to_markdown(sections: list[Section], drawings: str, damage: str = "") -> str:
@@ -189,84 +191,72 @@ def to_markdown(sections: list[Section], drawings: str, damage: str = "") -> str
     """
     rows = [row for section in sections for row in section.rows]
     kept = [row for section in sections if section.kept is not None for row in section.kept.rows]
-    counts = {verdict: sum(row["holds"] is verdict for row in rows) for verdict in VERDICTS}
     lines = [
         "# Report",
         "",
-        f"{len(rows)} claims: {counts[True]} hold, {counts[False]} do not hold, {counts[None]} were not run. "
-        "Every number below was read from a record on disk; a claim's predicted value was worked out beforehand, "
-        "its computed value is what the experiment gave."
+        f"{len(rows)} claims: {counted(rows)}. Every number below was read from a record on disk; a claim's predicted "
+        "value was worked out before the run that tests it, unless the claim is marked as restated."
         + (
-            f" Beside these stand {len(kept)} claims of committed results of longer runs, "
-            f"{sum(row['holds'] is True for row in kept)} of which hold; each is marked, and was not computed now."
+            f" Beside these stand {len(kept)} claims of committed results of longer runs ({counted(kept)}); each is "
+            "marked, and was not computed now."
             if kept
             else ""
         ),
         "",
-        *([f"**Experiments without a record are missing here:** {_escaped(damage)}.", ""] if damage else []),
+        *([f"**Experiments without a record are missing here:** {escaped(damage)}.", ""] if damage else []),
+        *front_page(rows, kept),
+        "## Experiments",
+        "",
         "| experiment | claim | verdict |",
         "| :--- | :--- | :--- |",
     ]
     for section in sections:
-        link = f"[{_escaped(section.name)}](<#{quote(section.name)}>)"
-        lines.append(f"| {link} | {_escaped(section.claim)} | {_verdict(section)} |")
+        link = f"[{escaped(section.name)}](<#{quote(section.name)}>)"
+        lines.append(f"| {link} | {escaped(section.claim)} | {_verdict(section)} |")
     for section in sections:
-        lines += ["", f"## {_escaped(section.name)}", "", _escaped(section.claim), ""]
+        lines += ["", f"## {escaped(section.name)}", "", escaped(section.claim), ""]
         lines += _section_lines(section, drawings)
         if section.kept is not None:
-            lines += ["", f"### {_escaped(section.name)}: committed result", ""]
+            lines += ["", f"### {escaped(section.name)}: committed result", ""]
             lines += _section_lines(section.kept, drawings)
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _section_lines(section: Section, drawings: str) -> list[str]:
     """Return what was found, the figure, where it comes from, and the claims."""
-    lines = [f"**What was found.** {_escaped(section.summary)}", ""] if section.summary else []
+    lines = [f"**What was found.** {escaped(section.summary)}", ""] if section.summary else []
     lines += _figure_lines(section, drawings)
-    lines += [_escaped(section.provenance), ""]
+    lines += [escaped(section.provenance), ""]
     return lines + (_table_lines(section) if section.record is not None else [])
 
 
 def _figure_lines(section: Section, drawings: str) -> list[str]:
     if section.record is None:
         return []
-    name = _escaped(section.figure)
+    name = escaped(section.figure)
     if section.drawn is None:
         command = f"python -m figures draw {name}{' --committed' if section.committed else ''}"
         return [f"*(figure {name} {section.not_shown}: {command})*", ""]
-    caption = _escaped(section.drawn.caption)
+    caption = escaped(section.drawn.caption)
     return [f"![{caption}](<{quote(_path(section, drawings))}>)", "", f"*Figure.* {caption}", ""]
 
 
 def _table_lines(section: Section) -> list[str]:
     lines = ["| claim | predicted | computed | tolerance | verdict |", "| :--- | ---: | ---: | ---: | :--- |"]
     for row in section.rows:
-        note = f" — {_escaped(row['note'])}" if row["note"] else ""
-        predicted = _RELATION.get(row["kind"], "") + _number(row["predicted"])
-        verdict = VERDICTS[row["holds"]] if row["holds"] else f"**{VERDICTS[row['holds']]}**"
-        values = (predicted, _number(row["computed"]), _number(row["tolerance"]))
-        lines.append(f"| {_escaped(row['claim'])}{note} | {' | '.join(map(_escaped, values))} | {verdict} |")
+        note = f" — {escaped(row['note'])}" if row["note"] else ""
+        claim = f"{escaped(row['claim'])}{note}{restated(row)}"
+        values = (predicted(row), with_interval(row, 6), number(row["tolerance"], 6))
+        lines.append(f"| {claim} | {' | '.join(map(escaped, values))} | {emphasised(row['verdict'])} |")
+        for part in row["parts"]:
+            values = (predicted(part), with_interval(part, 6), number(part["tolerance"], 6))
+            name = f"   · {escaped(part['of'])}"
+            lines.append(f"| {name} | {' | '.join(map(escaped, values))} | {emphasised(part['verdict'])} |")
     return lines
 
 
 def _verdict(section: Section) -> str:
-    if section.record is None:
-        return f"not run: {_escaped(section.why)}"
-    held = sum(row["holds"] is True for row in section.rows)
-    failed = sum(row["holds"] is False for row in section.rows)
-    words = f"{held} of {len(section.rows)} hold"
-    return words + (f", **{failed} do not**" if failed else "")
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _escaped(text: str) -> str:
-    """Return ``text`` in one line, with everything Markdown would read as markup escaped."""
-    return _BLOCK.sub(r"\\", " ".join(text.split()).translate(_SPECIAL))
+    return f"not run: {escaped(section.why)}" if section.record is None else counted(section.rows)
 
 
 _PAGE = """<!DOCTYPE html>

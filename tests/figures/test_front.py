@@ -1,0 +1,78 @@
+"""The report's first page: what answers the paper's claims, what does not hold and why, and records of before."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from experiments.framework import Check
+from figures.framework.front import PAPER_CLAIMS, counted, front_page, paper_claims, shown_of
+from gpo_analysis.statistics import Interval
+from tests.experiments.small import NAMES, computed
+
+
+def row(experiment: str, check: Check, **more: Any) -> dict[str, Any]:
+    return {"experiment": experiment, **shown_of(json.loads(json.dumps(check.to_json()))), **more}
+
+
+PARTED = Check.above("offline over on-policy: they part", 0.25, Interval(0.98, 0.54, 1.42), "3 seeds")
+
+
+def test_a_claim_of_the_paper_has_verdict_number_interval_and_figure() -> None:
+    lines = paper_claims([row("llm-kl-and-mu-square", PARTED)])
+    (line,) = [line for line in lines if "(5)" in line]
+    for words in ("holds", "98 \\[0.54, 1.42\\]", "(<#llm-kl-and-mu-square>)"):
+        assert words in line
+    others = [line for line in lines[2:] if "(5)" not in line]
+    assert len(others) == 4
+    assert all("**not run**" in line for line in others)
+
+
+def test_a_committed_long_run_answers_before_a_fresh_one() -> None:
+    fresh = Check.above(PARTED.claim, 0.25, Interval(0.1, 0.0, 0.2), "1 seed")
+    rows = [row("llm-kl-and-mu-square", fresh), row("llm-kl-and-mu-square", PARTED, source="committed")]
+    assert "contradicted" in "".join(paper_claims(rows[:1]))
+    assert "contradicted" not in "".join(paper_claims(rows))
+
+
+def test_what_does_not_hold_is_shown_with_why_and_restatements_are_marked() -> None:
+    wide = Check.within("a | claim", 1.0, Interval(1.0, 0.0, 2.0), 0.1, "2 seeds").as_restated("2026: a first run")
+    wrong = Check.equal("of theory", 1.0, 2.0, 0.0).as_theorem()
+    right = Check.equal("right", 1.0, 1.0, 0.0).as_theorem()
+    page = "\n".join(front_page([row("e", wide), row("e", wrong), row("e", right)], []))
+    below = page.split("## Contradicted and undecided")[1]
+    first, theorems = below.split("## Theorem checks")
+    assert first.index("of theory") < first.index("a \\| claim"), "contradicted before undecided"
+    assert "95 % interval over 2 seeds" in first
+    assert "*(restated: 2026: a first run)*" in first
+    assert "1 of 2 hold; **not: of theory**" in theorems
+    assert "1 of these claims were stated anew" in page
+    assert "2 theorem checks (can fail only by a bug): 1 holds, 1 is contradicted." in page
+
+
+def test_older_records_are_read_with_defaults() -> None:
+    old = {"claim": "c", "predicted": 1.0, "computed": 2.0, "tolerance": 0.0, "holds": False}
+    told = shown_of(old)
+    assert (told["verdict"], told["nature"], told["restated"], told["parts"]) == ("contradicted", "measurement", "", [])
+    assert shown_of({**old, "holds": None, "note": "no GPU"})["why"] == "no GPU"
+    assert counted([told, shown_of({**old, "holds": True})]) == "1 holds, 1 is contradicted"
+
+
+def test_there_are_five_claims_each_answered_by_some_experiment() -> None:
+    assert [claim.number for claim in PAPER_CLAIMS] == [1, 2, 3, 4, 5]
+    assert all(claim.answers for claim in PAPER_CLAIMS)
+
+
+ANSWERS = [
+    answer
+    for answer in dict.fromkeys(answer for claim in PAPER_CLAIMS for answer in claim.answers)
+    if answer[0] in NAMES
+]
+
+
+@pytest.mark.parametrize(("experiment", "words"), ANSWERS)
+def test_words_that_answer_are_in_the_checks(experiment: str, words: str) -> None:
+    module, config, table = computed(experiment)
+    assert len([check for check in module.check(config, table) if words in check.claim]) == 1
