@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from figures._panels import key
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ def draw(records: Mapping[str, Record]) -> Figure:
         below.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
         below.xaxis.set_minor_locator(NullLocator())
         if column == 0:
-            above.set_ylabel("KL of the samples  [nats]")
+            above.set_ylabel("KL  [nats]")
             below.set_ylabel("log(KL/KL*)")
+    words = {"line": "KL*, the exact optimum's", "marker": "trained, median over seeds", "seeds": "trained, one seed",
+             "others": "optima of the other losses", "below": f"beyond ±{SPAN:g}"}  # fmt: skip
+    key(figure, words)
     return figure
 
 

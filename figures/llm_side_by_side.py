@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("llm-side-by-side",)
+SCALE = (0.4, 0.6)
 
 
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     record = records["llm-side-by-side"]
-    best = record.table.groupby("first", sort=False)["beta"].first()
-    betas = ", ".join(f"{loss_label(str(name))} {beta:.2g}" for name, beta in best.items())
-    return f"""Win rate of the row's loss over the column's, each at its best β, by the gold reward on the same
-    {record.table["prompts"].iloc[0]} prompts, a tie half; below it the half-width of its 95 % interval. Best β:
-    {betas}. Study {record.config["study"]}; settings ours."""
+    margin = record.config["margin"]
+    return f"""Win rate of the row's loss over the column's, each at its best strength (written below its name: βκ, for
+    hinge β), by the gold reward on the same {record.table["prompts"].iloc[0]} prompts, a tie half; below it the half
+    width of its 95 % interval over prompts. White is even, the colours end at {SCALE[0]:g} and {SCALE[1]:g}; about the
+    same means within ½ ± {margin:g}. The best strength is chosen on these prompts, and seeds share their pairs. Study
+    {record.config["study"]}; settings ours."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -35,20 +37,24 @@ def draw(records: Mapping[str, Record]) -> Figure:
     half = (table["high"] - table["low"]) / 2
     widths = table.assign(half=half).pivot(index="first", columns="second", values="half")
     widths = widths.reindex(index=losses, columns=losses)
-    figure, ax = new_figure(height=4.4)
+    figure, ax = new_figure(height=4.6)
     values = square.to_numpy(dtype=float)
-    limit = max(0.02, float(np.nanmax(np.abs(values - 0.5))))
-    image = ax.imshow(values, cmap="PuOr", vmin=0.5 - limit, vmax=0.5 + limit)
+    image = ax.imshow(values, cmap="PuOr", vmin=SCALE[0], vmax=SCALE[1])
     for (i, j), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            shade = "white" if abs(value - 0.5) > 0.7 * limit else "black"
+        if i == j:
+            ax.text(j, i, "–", ha="center", va="center", color="0.5")
+        elif np.isfinite(value):
+            shade = "white" if abs(value - 0.5) > 0.07 else "black"
             text = f"{value:.3f}\n±{widths.iloc[i, j]:.3f}"
             ax.text(j, i, text, ha="center", va="center", fontsize=8, color=shade)
-    labels = [loss_label(str(name)) for name in losses]
-    ax.set_xticks(range(len(losses)), labels, rotation=25, ha="right")
-    ax.set_yticks(range(len(losses)), labels)
+    strengths = table.groupby("first")["strength"].first()
+    labels = [f"{loss_label(str(name))}\n{'β' if name == 'hinge' else 'βκ'} = {strengths[name]:g}" for name in losses]
+    ax.set_xticks(range(len(losses)), labels, rotation=30, ha="right", fontsize=7.5)
+    ax.set_yticks(range(len(losses)), labels, fontsize=7.5)
     ax.grid(False)
     ax.set_xlabel("… over this one")
     ax.set_ylabel("win rate of this loss …")
-    figure.colorbar(image, ax=ax, label="win rate", shrink=0.8)
+    ends = "both" if np.nanmax(np.abs(values - 0.5)) > 0.1 else "neither"
+    bar = figure.colorbar(image, ax=ax, label="win rate of the row's loss", shrink=0.8, extend=ends)
+    bar.set_ticks([0.4, 0.45, 0.5, 0.55, 0.6], labels=["0.40", "0.45", "0.50 even", "0.55", "0.60"])
     return figure

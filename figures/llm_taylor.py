@@ -1,4 +1,4 @@
-"""Validity of the second-order expansion in the training of a language model, and progress over steps."""
+"""Error of the second-order expansion in the training of a language model, a panel a loss."""
 
 from __future__ import annotations
 
@@ -7,63 +7,75 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
+from figures._panels import binned, grey_lines, key, label_axes, loss_panels, own_medians, own_points, plain_ticks
+from gpo_analysis.plotting import COLORS
 from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("llm-taylor",)
-FLOOR = 1e-6
+RADII = {"logistic": np.pi, "savage": np.pi, "hinge": 1.0, "truncated_quadratic": 1.0}
+SPAN = (1e-4, 10.0)
+FAR = 30.0
 
 
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
-    table = records["llm-taylor"].table
-    strengths = sorted(set(find(table, kind="trace")["strength"]))
-    middle = strengths[len(strengths) // 2]
-    return f"""(a) Relative error of the second-order expansion of the gradient on held-out pairs, against the 90
-    % quantile of |βρ|, at every checkpoint; grey: π, the Taylor radius of the logistic and Savage losses;
-    crosses: the error of the weights f′(βρ), from f and the margins alone. Squared is exact (rounding alone;
-    errors below {FLOOR:g} are drawn there), hinge is linear until its kink. (b) Cosine of the two gradients. (c)
-    Mean margin κβρ (hinge: βρ) of the training batches over steps at βκ = {middle:g}, in units in which the
-    squared loss's target is 1, smoothed over 20 steps. Study {records["llm-taylor"].config["study"]}; settings
-    ours."""
+    rows = find(records["llm-taylor"].table, kind="gradient")
+    return f"""Relative error of the second-order expansion of the gradient of E f(βρ) on held-out pairs, against the 90
+    % quantile of |βρ|, at {len(rows)} checkpoints of all policies; a panel a loss. Dots: a checkpoint; markers: medians
+    in bins; dotted: the error that f and the margins alone predict, medians in the same bins; grey: the measured
+    medians of the other losses; vertical line: the Taylor radius (π for logistic and Savage, 1 for hinge and truncated
+    quadratic; the series of exponential converges everywhere, and squared is its own). The dashed line is an error as
+    large as the gradient. Errors below {SPAN[0]:g}, exact but for rounding, are drawn at the lower edge and counted;
+    those beyond {SPAN[1]:g} or |βρ| of {FAR:g} at the other edges. Study {records["llm-taylor"].config["study"]};
+    settings ours."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
-    """Error, cosine, progress."""
-    table = records["llm-taylor"].table
-    rows, trace = find(table, kind="gradient"), find(table, kind="trace")
-    figure, (error, cosine, progress) = new_figure(1, 3, height=3.3)
-    for loss, part in rows.groupby("loss", sort=False):
-        style = loss_style(str(loss))
-        point = {"linestyle": "none", "marker": style.marker, "color": style.color, "markerfacecolor": "white"}
-        size = np.maximum(part["relative_error_2"], FLOOR)
-        error.plot(part["margin_q90"], size, **point, label=loss_label(str(loss)))
-        if loss not in ("squared", "hinge"):
-            error.plot(part["margin_q90"], part["predicted_error_2"], "x", color=style.color, alpha=0.5, markersize=4)
-        cosine.plot(part["margin_q90"], part["cosine_2"], **point)
-    error.set_yscale("log")
-    for ax in (error, cosine):
-        ax.axvline(np.pi, color=COLORS["grey"], linewidth=0.9, zorder=0)
+    """A panel a loss."""
+    rows = find(records["llm-taylor"].table, kind="gradient")
+    own = {str(loss): part for loss, part in rows.groupby("loss", sort=False)}
+    low = 0.8 * float(rows["margin_q90"].min())
+    edges = np.geomspace(low, FAR, 9)
+    lines = {
+        loss: binned(part["margin_q90"], part["relative_error_2"].clip(*SPAN), edges)[:2]
+        for loss, part in own.items()
+        if loss != "squared"
+    }
+    figure, axes = loss_panels(own)
+    for loss, ax in axes.items():
+        grey_lines(ax, lines, loss)
+        _panel(ax, loss, own[loss], edges)
+        if loss in lines:
+            own_medians(ax, loss, *lines[loss])
         ax.set_xscale("log")
-        ax.set_xlabel("90 % quantile of |βρ|")
-    error.set_ylabel("relative error")
-    cosine.set_ylabel("cosine")
-    strengths = sorted(set(trace["strength"]))
-    middle = find(trace, strength=strengths[len(strengths) // 2])
-    for loss, part in middle.groupby("loss", sort=False):
-        part = part.sort_values("step")
-        margin = (part["strength"] * part["mean_rho"]).rolling(4, min_periods=1).mean()
-        progress.plot(part["step"], margin, **loss_style(str(loss)).line())
-    progress.set_xlabel("step")
-    progress.set_ylabel("mean κβρ")
-    panel_label(error, "a", "size")
-    panel_label(cosine, "b", "direction")
-    panel_label(progress, "c", "progress")
-    handles, labels = error.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        ax.set_yscale("log")
+        ax.set_xlim(low, FAR * 1.1)
+        ax.set_ylim(0.7 * SPAN[0], 1.4 * SPAN[1])
+        plain_ticks(ax.xaxis, [t for t in (0.01, 0.1, 1.0, 10.0) if t > low])
+    label_axes(axes, "90 % quantile of |βρ|", "relative error")
+    key(figure, {"seeds": "measured, one checkpoint", "median": "measured, median in a bin",
+                 "theory": "predicted from f and margins", "others": "the other losses, measured",
+                 "radius": "Taylor radius of the loss"})  # fmt: skip
     return figure
+
+
+def _panel(ax: Axes, loss: str, part: pd.DataFrame, edges: np.ndarray) -> None:
+    error = part["relative_error_2"]
+    own_points(ax, loss, part["margin_q90"].clip(upper=FAR), error.clip(*SPAN))
+    exact = int((error < SPAN[0]).sum())
+    if exact:
+        words = f"all {exact} exact" if exact == len(part) else f"{exact} of {len(part)} exact"
+        ax.text(0.03, 0.1, words, transform=ax.transAxes, fontsize=7.5)
+    if loss != "squared":
+        x, y, _, _ = binned(part["margin_q90"], part["predicted_error_2"].clip(*SPAN), edges)
+        ax.plot(x, y, ":", color="0.25", linewidth=1.6, zorder=4)
+    if loss in RADII:
+        ax.axvline(RADII[loss], color=COLORS["grey"], linewidth=0.9, zorder=0)
+    ax.axhline(1.0, color=COLORS["grey"], linewidth=0.7, linestyle="--", zorder=0)
