@@ -337,7 +337,7 @@ def alpha_link(alpha: float) -> GeneratorDerivative:
 
 
 def trl_alpha_link(coefficient: float) -> GeneratorDerivative:
-    """``g(t) = (t^(c−1) − 1)/(c − 1)``, what TRL 1.16 trains as ``alpha_divergence`` with ``f_alpha_divergence_coef`` c.
+    """``g(t) = (t^(c−1) − 1)/(c − 1)``, which TRL 1.16 trains as its alpha_divergence, c its f_alpha_divergence_coef.
 
     For c < 1 that is :func:`alpha_link` at 1 − c, at c = 1 reverse KL.
 

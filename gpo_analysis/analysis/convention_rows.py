@@ -1,7 +1,7 @@
 """The dictionary itself: every library's and paper's loss, with where, in which version and when it was read.
 
-Rows whose name starts with ``trl:`` are held against TRL's executed code by ``gpo conventions --check``; the others were
-read in stored copies of their sources, named by commit. The date is that of the reading.
+Rows whose name starts with ``trl:`` are held against TRL's executed code by ``gpo conventions --check``; the others
+were read in stored copies of their sources, named by commit. The date is that of the reading.
 """
 
 from __future__ import annotations

@@ -125,7 +125,9 @@ class BetaConvention:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        fields = asdict(replace(self, loss=str(get_loss(self.loss)))) if isinstance(self.loss, MarginLoss) else asdict(self)
+        fields = (
+            asdict(replace(self, loss=str(get_loss(self.loss)))) if isinstance(self.loss, MarginLoss) else asdict(self)
+        )
         return {**fields, "aliases": list(self.aliases)}
 
 

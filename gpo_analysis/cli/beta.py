@@ -12,13 +12,16 @@ Examples:
   gpo beta 0.1 --from gpo:dpo --to gpo:ipo
   gpo beta 0.1 --from trl:dpo --to trl:ipo --tokens 200
   gpo beta 0.1 --from trl:hinge --to gpo:dpo --eta 0.8
+  gpo beta 0.1 --from "log(cosh(1-z))" --to ipo --label-smoothing 0.1
   gpo beta --list"""
 
 
 @click.command(epilog=BETA_HELP, context_settings={"ignore_unknown_options": True})  # -1 is a value, and a bad one
 @click.argument("value", type=float, required=False)
-@click.option("--from", "source", metavar="CONVENTION", help="Where the value comes from, such as trl:ipo.")
-@click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, such as gpo:ipo.")
+@click.option(
+    "--from", "source", metavar="CONVENTION", help="Where the value comes from: trl:ipo, a loss, or an expression in z."
+)
+@click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, likewise.")
 @click.option("--label-smoothing", type=float, help="The ε that the source is run with.")
 @click.option("--tokens", type=float, help="Length of a response, between token means and sums.")
 @click.option("--eta", type=float, help="Between losses: match pairs of this preference probability, in (0, 1).")

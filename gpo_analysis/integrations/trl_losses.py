@@ -2,6 +2,7 @@
 
 A DPOTrainer is made with a language model of a few weights; its method that computes the loss is then handed the
 log-probabilities to use in place of a model's, so that every line of TRL between log-probabilities and loss is run.
+Making a trainer resets what accelerate keeps of a process: check in a process of its own, not beside a training run.
 Importing this module imports TRL, torch and transformers.
 """
 
@@ -49,7 +50,7 @@ class TrlLosses:
             self._trainer = self._make()
 
     def _make(self, **settings: Any) -> Any:
-        from datasets import Dataset
+        from datasets import Dataset  # type: ignore[import-untyped]
 
         args = DPOConfig(
             output_dir=self._folder.name, use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=False,
@@ -86,6 +87,9 @@ class TrlLosses:
                 self._make(**settings)
         except (ValueError, NotImplementedError) as error:
             return str(error)
+        finally:
+            with _quietly():
+                self._trainer = self._make()  # a trainer that is made resets what accelerate keeps of earlier ones
         return None
 
     def values(self, pairs: Pairs, loss: str, beta: float, label_smoothing: float = 0.0, **more: Any) -> FloatArray:
@@ -159,19 +163,19 @@ def _attributes(holder: Any, **values: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without the warnings and progress bars of TRL, transformers and datasets."""
-    from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+    from datasets.utils import logging as bars  # type: ignore[import-untyped]
 
-    level, bars = logging.get_verbosity(), is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    disable_progress_bar()
+    level, shown = logging.get_verbosity(), bars.is_progress_bar_enabled()
+    logging.set_verbosity(40)  # errors alone
+    bars.disable_progress_bar()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(level)
-        if bars:
-            enable_progress_bar()
+        if shown:
+            bars.enable_progress_bar()
 
 
 def _model() -> Any:
@@ -188,4 +192,5 @@ def _tokenizer() -> Any:
 
     raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(("<pad>", "<eos>", *"abc"))}, unk_token="<pad>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>")
+    make: Any = PreTrainedTokenizerFast  # typed in part only
+    return make(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>")
