@@ -115,11 +115,31 @@ def _with_prompt(record: Record) -> Record:
     chosen, rejected = row["chosen"], row["rejected"]
     if not (isinstance(chosen, str) and isinstance(rejected, str)):
         return number, {"prompt": None if None in (chosen, rejected) else chosen, **row}
+    try:
+        prompt, chosen, rejected = split_dialogues(chosen, rejected)
+    except ValueError as error:
+        return number, str(error)
+    return number, {**row, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def split_dialogues(chosen: str, rejected: str) -> tuple[str, str, str]:
+    """Two whole dialogues as a prompt and two responses: the prompt is their common beginning up to an "Assistant:".
+
+    Raises
+    ------
+    ValueError
+        Where they share no such beginning.
+
+    Examples
+    --------
+    >>> split_dialogues("Human: Hi\\n\\nAssistant: Hello", "Human: Hi\\n\\nAssistant: No")
+    ('Human: Hi\\n\\nAssistant:', ' Hello', ' No')
+    """
     apart = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), len(chosen))
     end = chosen[:apart].rfind(TURN) + len(TURN)
     if end < len(TURN):
-        return number, f"no prompt, and chosen and rejected share no beginning up to {TURN!r}"
-    return number, {**row, "prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
+        raise ValueError(f"no prompt, and chosen and rejected share no beginning up to {TURN!r}")
+    return chosen[:end], chosen[end:], rejected[end:]
 
 
 def _with_label(record: Record) -> Record:
