@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpo_analysis.reading import json_decoder
 from llm.data.filters import FilterConfig, ReadReport, RecordFilter
 from llm.data.types import Example, Pair
 
@@ -26,6 +27,7 @@ TURN = "Assistant:"
 LABELS = {0: "negative", 1: "positive"}
 VOTES = ("votes_chosen", "votes_rejected", "votes_equal")
 Kept = TypeVar("Kept")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 Record = tuple[int, dict[str, Any] | str]
 
 
@@ -252,9 +254,21 @@ def _records(path: str | os.PathLike[str]) -> Iterator[Record]:
 
 def _parsed(line: bytes) -> dict[str, Any] | str:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json_decoder().decode(line.decode("utf-8").strip())
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start})"
-    except (json.JSONDecodeError, RecursionError) as error:
+    except RecursionError:
+        return "not JSON (nested too deeply)"
+    except ValueError as error:
         return f"not JSON ({error})"
+    if _HALF.search(line) is not None and _halves(row):
+        return "holds a lone surrogate, half of a character"
     return row if isinstance(row, dict) else f"a {type(row).__name__} instead of an object"
+
+
+def _halves(value: Any) -> bool:
+    """Whether a text within holds a lone surrogate, which no tokenizer can encode."""
+    if isinstance(value, str):
+        return any("\ud800" <= c <= "\udfff" for c in value)
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_halves, parts))
