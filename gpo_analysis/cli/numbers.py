@@ -10,7 +10,8 @@ import click
 from gpo_analysis.reading import number_of
 
 if TYPE_CHECKING:
-    _Float, _Integer = click.ParamType[float], click.ParamType[int]
+    _Float = click.ParamType[float]
+    _Integer = click.ParamType[int]
 else:  # generic from click 8.4 on
     _Float = _Integer = click.ParamType
 
