@@ -4,7 +4,7 @@ Tang et al. (arXiv 2402.05749) show that for a mixture of Gaussians moved by c t
 local minima, some far from c = 0, so that descending it need not lower KL(π_c‖πref). The constants of their figure are
 not known. The setting here is ours: πref an equal mixture of N(m, 0.5²) at m in {−3, 0, 3}, π_c(y) = πref(y − c),
 μ = N(0, 0.5²). Beside it: μ = πref, one Gaussian in place of the mixture, descents on either objective, and a map over
-μ's width and place of where descending the square loss raises the KL.
+μ's width and mean of where descending the square loss raises the KL.
 
 Predictions come from the argument, not from the integrals: ½E_μ[ρ²] is the variance of log π_c − log πref under μ, so
 it nearly vanishes where any mode of π_c lies on the mode under μ, at the differences of modes; a shift by one spacing
@@ -40,7 +40,7 @@ class Config:
         Means of πref's components, equally spaced, of equal weight.
     scale : float
         Their standard deviation.
-    width, place : float
+    width, mean : float
         Standard deviation and mean of μ.
     points : int
         Values of c in a landscape.
@@ -48,7 +48,7 @@ class Config:
         First c of the descents.
     steps, learning_rate : int and float
         Of a descent, at most.
-    widths, places : tuple of float
+    widths, means : tuple of float
         Axes of the map.
     map_starts : int
         First c, an even number of them, for each cell of the map.
@@ -61,13 +61,13 @@ class Config:
     modes: tuple[float, ...] = (-3.0, 0.0, 3.0)
     scale: float = 0.5
     width: float = 0.5
-    place: float = 0.0
+    mean: float = 0.0
     points: int = 1001
     starts: tuple[float, ...] = (-4.0, -2.0, -1.0, 1.0, 2.0, 4.0)
     steps: int = 600
     learning_rate: float = 0.02
     widths: tuple[float, ...] = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-    places: tuple[float, ...] = (0.0, 0.75, 1.5, 2.25, 3.0, 3.75, 4.5, 5.25, 6.0)
+    means: tuple[float, ...] = (0.0, 0.75, 1.5, 2.25, 3.0, 3.75, 4.5, 5.25, 6.0)
     map_starts: int = 120
     map_points: int = 401
     samples: int = 200_000
@@ -78,7 +78,7 @@ PRESETS = {
     "paper": Config(
         points=4001,
         widths=tuple(float(w) for w in np.round(np.geomspace(0.1, 4.0, 31), 4)),
-        places=tuple(float(p) for p in np.linspace(0.0, 6.0, 41)),
+        means=tuple(float(p) for p in np.linspace(0.0, 6.0, 41)),
         map_starts=240,
         map_points=1001,
         samples=2_000_000,
@@ -104,7 +104,7 @@ def run(config: Config, *, part: str, **axes: Any) -> pd.DataFrame:
 
 def _example(config: Config, modes: tuple[float, ...] | None = None) -> Counterexample:
     means = config.modes if modes is None else modes
-    return counterexample(width=config.width, place=config.place, modes=means, scale=config.scale)
+    return counterexample(width=config.width, mean=config.mean, modes=means, scale=config.scale)
 
 
 def _landscape(config: Config, setting: str) -> pd.DataFrame:
@@ -160,12 +160,12 @@ def _sampled(config: Config) -> pd.DataFrame:
 
 
 def _map(config: Config, width: float) -> pd.DataFrame:
-    """A row a place of μ."""
+    """A row a mean of μ."""
     reference = _example(config).reference
     span = float(np.ptp(config.modes))
     found = counterexample_family(
         [width],
-        config.places,
+        config.means,
         starts=np.linspace(-span, span, config.map_starts),
         reference=reference,
         points=config.map_points,
@@ -247,7 +247,7 @@ def _check_samples(table: pd.DataFrame) -> list[Check]:
 
 def _check_map(table: pd.DataFrame) -> list[Check]:
     whole = find(table, part="map")
-    wide, on_mode = whole[whole["width"] >= 2.0], whole[(whole["width"] <= 0.5) & (whole["place"] == 0.0)]
+    wide, on_mode = whole[whole["width"] >= 2.0], whole[(whole["width"] <= 0.5) & (whole["mean"] == 0.0)]
     share = whole["share_raised"]
     note = (
         f"raised from some start in {(share > 0).mean():.0%} of {len(whole)} cells, from at most {share.max():.0%} of "
@@ -281,7 +281,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         f"With μ on the middle mode, ½E_μ[ρ²] of the mixture moved by c has {len(loss)} minima, the remote ones at "
         f"|c| = {remote['c'].abs().max():.3f}, where it is {remote['mu_squared_loss'].max():.2g} while KL(π_c‖πref) "
         f"is {remote['kl'].min():.3f} nats; the KL has {len(kl)}, at zero. Descending the square loss raised the KL "
-        f"from {len(raised)} of {len(ends)} starts. Over the map of μ's width and place the KL rises from some start "
+        f"from {len(raised)} of {len(ends)} starts. Over the map of μ's width and mean the KL rises from some start "
         f"in {(share > 0).mean():.0%} of {len(whole)} cells (up to width {wide:g}), but from at most {share.max():.0%} "
         "of a cell's starts: the trap is real and most starts avoid it. It is gone for μ = πref, for one Gaussian, "
         "and for μ wide enough to cover several modes. To remember: what the square loss does not see under μ it "

@@ -154,7 +154,7 @@ def _beta(config: Config, loss: str, size: int, k: int) -> list[dict[str, Any]]:
             "repetition": k, "beta": found.beta.value, "low": found.beta.low, "high": found.beta.high, "true": true,
             "fresh_kl": _kl(fresh.scores, found.beta.value) if fresh.converged else np.nan,
             "population_kl": _kl(np.array(scores), found.beta.value) if np.isfinite(true) else np.nan,
-            "lost": found.lost, "score_hits": hits,
+            "lost": found.without_fit, "score_hits": hits,
         }
     ]  # fmt: skip
 

@@ -127,7 +127,7 @@ def run(config: Config, *, setting: str, loss: str, size: int, kind: str) -> pd.
         "response": range(problem.n),
         "logit": np.asarray(config.rewards) - np.mean(config.rewards),
         "kept": len(fits.g),
-        "lost": fits.lost,
+        "lost": fits.without_fit,
         **_predicted(problem, f, loss, size),
         **_measured(config, fits.g, loss, size),
     }

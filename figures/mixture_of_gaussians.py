@@ -25,14 +25,14 @@ def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config = records["mixture-of-gaussians"].config
     modes = ", ".join(f"{m:g}".replace("-", "−") for m in config["modes"])
-    scale, width, place = config["scale"], config["width"], config["place"]
+    scale, width, mean = config["scale"], config["width"], config["mean"]
     span = max(config["modes"]) - min(config["modes"])
     return f"""A mixture of Gaussians moved by c: πref is an equal mixture of N(m, {scale:g}²) at m in {{{modes}}},
-    π_c(y) = πref(y − c), μ = N({place:g}, {width:g}²). The constants of the paper's figure are not known; this setting
+    π_c(y) = πref(y − c), μ = N({mean:g}, {width:g}²). The constants of the paper's figure are not known; this setting
     is ours. (a) The three densities, π_c at the remote minimum: under μ it looks like πref. (b) KL divergence and
     μ-weighted square loss over c, local minima marked; the circles show the KL at the remote minima of the square loss.
     (c) The same with μ = πref: one minimum each. (d) KL along gradient descents on the square loss, by their first c,
-    and on the KL from c = 2. (e) Over μ's width and place: share of first c, evenly spread over [−{span:g}, {span:g}],
+    and on the KL from c = 2. (e) Over μ's width and mean: share of first c, evenly spread over [−{span:g}, {span:g}],
     from which gradient flow on the square loss ends with a higher KL than it began with; right of the line the square
     loss has one minimum. (f) KL where that flow ends, mean over first c."""
 
@@ -72,7 +72,7 @@ def _densities(config: Mapping[str, Any], shift: float, ax: Axes) -> None:
         z = (y[:, None] - np.atleast_1d(places)) / width
         return np.exp(-0.5 * z**2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
 
-    ax.fill_between(y, density(config["place"], config["width"]), color="#D9D9D9", linewidth=0, label="μ")
+    ax.fill_between(y, density(config["mean"], config["width"]), color="#D9D9D9", linewidth=0, label="μ")
     ax.plot(y, density(modes, scale), **cycle_style(0).line(label="πref"))
     ax.plot(y, density(modes + shift, scale), **cycle_style(1).line(label=f"$π_c$, $c = {shift:.2f}$"))
     ax.set_xlabel("response $y$")
@@ -123,11 +123,11 @@ def _descents(steps: pd.DataFrame, ax: Axes) -> None:
 
 
 def _map(grid: pd.DataFrame, column: str, label: str, ax: Axes) -> None:
-    values = grid.pivot_table(index="place", columns="width", values=column)
-    minima = grid.pivot_table(index="place", columns="width", values="minima")
-    width, place = values.columns.to_numpy(dtype=float), values.index.to_numpy(dtype=float)
-    mesh = ax.pcolormesh(width, place, values.to_numpy(), cmap="cividis", shading="nearest", vmin=0.0, rasterized=True)
-    ax.contour(width, place, minima.to_numpy(), levels=[1.5], colors=COLORS["vermillion"], linewidths=1.3)
+    values = grid.pivot_table(index="mean", columns="width", values=column)
+    minima = grid.pivot_table(index="mean", columns="width", values="minima")
+    width, mean = values.columns.to_numpy(dtype=float), values.index.to_numpy(dtype=float)
+    mesh = ax.pcolormesh(width, mean, values.to_numpy(), cmap="cividis", shading="nearest", vmin=0.0, rasterized=True)
+    ax.contour(width, mean, minima.to_numpy(), levels=[1.5], colors=COLORS["vermillion"], linewidths=1.3)
     ax.set_xscale("log")
     ticks = [w for w in (0.1, 0.2, 0.5, 1.0, 2.0, 4.0) if width.min() <= w <= width.max()]
     ax.set_xticks(ticks, [f"{w:g}" for w in ticks])

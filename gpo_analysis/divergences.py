@@ -317,7 +317,7 @@ chi_po = GeneratorDerivative(
 def alpha_link(alpha: float) -> GeneratorDerivative:
     """``g(t) = (1 − t^(−α))/α``, α > 0: forward KL up to a constant at α = 1, reverse KL as α → 0.
 
-    In the form that TRL gives f-DPO's α-divergence (arXiv 2309.16240).
+    The form of f-DPO (arXiv 2309.16240). TRL 1.16 trains another, :func:`trl_alpha_link`; the two agree at ½ only.
 
     Examples
     --------
@@ -334,6 +334,29 @@ def alpha_link(alpha: float) -> GeneratorDerivative:
         lambda t: t ** (-a - 1),
         a,
     )
+
+
+def trl_alpha_link(coefficient: float) -> GeneratorDerivative:
+    """``g(t) = (t^(c−1) − 1)/(c − 1)``, which TRL 1.16 trains as its alpha_divergence, c its f_alpha_divergence_coef.
+
+    For c < 1 that is :func:`alpha_link` at 1 − c, at c = 1 reverse KL.
+
+    Parameters
+    ----------
+    coefficient : float
+        c, at most 1. Above 1 g is bounded below, so that no policy of full support need exist: not accepted.
+
+    Examples
+    --------
+    >>> float(trl_alpha_link(0.0)(2.0)), float(alpha_link(0.5)(2.0)) == float(trl_alpha_link(0.5)(2.0))
+    (0.5, True)
+    >>> trl_alpha_link(1.0).name
+    'reverse_kl'
+    """
+    c = float(as_floats(coefficient, "coefficient"))
+    if not (np.isfinite(c) and c <= 1):
+        raise ValueError(f"coefficient must be a finite number of at most 1, got {coefficient!r}")
+    return reverse_kl if c == 1 else alpha_link(1 - c)
 
 
 #: The links that need no parameter, and the α-link at ½, by name.

@@ -3,6 +3,7 @@
 Examples
 --------
 python -m llm run --preset cpu --out out/llm/cpu
+python -m llm train --model DIR --pairs pairs.jsonl --loss squared --beta 0.1 --out out/own     (train --help)
 python -m llm pairs --preset cpu --out out/llm/cpu     (the stages up to pairs)
 python -m llm run --preset h200 --data data/arxiv_titles --out out/llm/titles
 accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/small
@@ -40,6 +41,7 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
         command.add_argument("--workers", type=int, help="processes side by side (default: the preset's)")
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
+    commands.add_parser("train", add_help=False, help="train a model of one's own on pairs of one's own")
     commands.add_parser("optimum", add_help=False, help="study A: is the population optimum reached?")
     commands.add_parser("predicted", add_help=False, help="study C: what a run will do, said before it is made")
     return parser
@@ -56,6 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(missing(error), file=sys.stderr)
         return 1
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["train"]:
+        from llm.tuning.__main__ import main as train
+
+        return train(words[1:])
     if words[:1] == ["optimum"]:
         from llm.optimum.__main__ import main as optimum
 

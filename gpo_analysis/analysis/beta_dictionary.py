@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sympy
 
 from gpo_analysis.analysis.checks import positive
-from gpo_analysis.analysis.conventions import BetaConvention, all_conventions
+from gpo_analysis.analysis.convention_rows import all_conventions, own_convention
+from gpo_analysis.analysis.conventions import EXO_EPSILON, BetaConvention
 from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
-from gpo_analysis.losses import MarginLoss
+from gpo_analysis.losses import MarginLoss, parse_loss
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,10 @@ class BetaConversion:
     notes : tuple of str
         What to beware of, in words.
     needs_tokens : bool
-        Whether ``value`` is off by a factor of the responses' length, which was not given.
+        Whether the responses' length T in tokens is part of the answer and was not given: the β is then
+        ``value`` · T^``length_power``, and the factor of the losses ``loss_scale`` · T^``scale_length_power``.
+    length_power, scale_length_power : int
+        Those powers of T; 0 where ``needs_tokens`` is False.
     """
 
     value: float
@@ -57,6 +62,8 @@ class BetaConversion:
     loss_scale: float
     notes: tuple[str, ...] = ()
     needs_tokens: bool = False
+    length_power: int = 0
+    scale_length_power: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -68,12 +75,18 @@ class BetaConversion:
     def __str__(self) -> str:
         how = "exactly" if self.exact else "not the same objective: see below"
         if self.needs_tokens:
-            how = "off by a factor of the responses' length in tokens: see below"
+            how = "for responses of T tokens; how the two differ: see below"
+        value = f"{self.value:.6g}{_power_of_length(self.length_power)}"
+        scale = f"{self.loss_scale:.6g}{_power_of_length(self.scale_length_power)}"
         lines = [
-            f"{self.source} {self.source_value:g}  →  {self.target} {self.value:.6g}   ({how})",
-            f"GPO's β = {self.gpo_beta:.6g}; the target's loss times {self.loss_scale:.6g} has the source's gradient",
+            f"{self.source} {self.source_value:g}  →  {self.target} {value}   ({how})",
+            f"GPO's β = {self.gpo_beta:.6g}; the target's loss times {scale} has the source's gradient",
         ]
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
+
+
+def _power_of_length(power: int) -> str:
+    return {0: "", 1: " × T", -1: " / T"}.get(power, f" × T^{power}")
 
 
 def list_conventions() -> tuple[BetaConvention, ...]:
@@ -88,19 +101,34 @@ def list_conventions() -> tuple[BetaConvention, ...]:
     return all_conventions()
 
 
-def get_convention(name: str) -> BetaConvention:
-    """The convention of that name or alias.
+def get_convention(name: str | MarginLoss) -> BetaConvention:
+    """The convention of that name or alias; GPO's own for a loss of the catalogue, its alias, or an expression in z.
+
+    Parameters
+    ----------
+    name : str or MarginLoss
+        Such as "trl:ipo", "ipo" (GPO's own f(βρ)) or "log(cosh(1-z))".
 
     Raises
     ------
     ValueError
-        If there is none; the message has the nearest known name.
+        If there is none; the message has the nearest known name. For an expression, what is wrong with it.
+
+    Examples
+    --------
+    >>> get_convention("dpo").name, get_convention("trl:dpo").name, get_convention("log(cosh(1-z))").objective
+    ('gpo:logistic', 'trl:sigmoid', 'log(cosh(βρ - 1))')
     """
+    if isinstance(name, MarginLoss):
+        return own_convention(name)
     known = {alias: item for item in all_conventions() for alias in (item.name, *item.aliases)}
     key = name.strip().lower().replace(" ", "") if isinstance(name, str) else ""
     for candidate in (key, key.replace("_", "-"), key.replace("-", "_")):
-        if candidate in known:
-            return known[candidate]
+        for written in (candidate, f"gpo:{candidate}"):
+            if written in known:
+                return known[written]
+    if ":" not in key and re.search(r"(?<![a-z_])z(?![a-z_])", key):
+        return own_convention(parse_loss(name))
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown convention {name!r}{hint} (known: {', '.join(item.name for item in all_conventions())})")
@@ -108,8 +136,8 @@ def get_convention(name: str) -> BetaConvention:
 
 def convert_beta(
     value: float,
-    source: str = "trl:ipo",
-    target: str = "gpo:ipo",
+    source: str | MarginLoss = "trl:ipo",
+    target: str | MarginLoss = "gpo:ipo",
     *,
     label_smoothing: float | None = None,
     tokens: float | None = None,
@@ -121,14 +149,16 @@ def convert_beta(
     ----------
     value : float
         Positive: the β (or τ, or γ) of ``source``.
-    source, target : str
-        Such as "trl:ipo", "openrlhf:dpo", "ipo-paper:tau", "gpo:squared"; :func:`list_conventions` has them all.
+    source, target : str or MarginLoss
+        Such as "trl:ipo", "openrlhf:dpo", "ipo-paper:tau", "gpo:squared"; :func:`list_conventions` has them all. A
+        loss, its name or an expression in z stands for GPO's own f(βρ).
     label_smoothing : float, optional
-        The ε that the source is run with; the target is taken without (EXO with its default).
+        The ε that the source is run with (no effect where the library ignores it, which a note says); the target is
+        taken without (EXO with the 1e-3 of its paper).
     tokens : float, optional
         Length of a response in tokens. Between a convention on token means and one on sums, β is divided (or
-        multiplied) by it, which is exact only where all responses have that length; without it the formulas are
-        converted as they stand, ρ differs, and β is off by that factor.
+        multiplied) by it, which is exact only where all responses have that length. Without it the length T stays in
+        the answer: β is ``value`` · T^``length_power``.
     eta : float, optional
         Between two f: match the fitted log-ratios of pairs of this preference probability, instead of the strength βκ
         to leading order (:func:`gpo_analysis.analysis.equivalent_beta`). The only way where κ is 0 (hinge).
@@ -159,10 +189,10 @@ def convert_beta(
     if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 <= epsilon < 0.5:
         raise ValueError(f"label_smoothing must be in [0, 1/2), got {label_smoothing!r}")
     length = None if tokens is None else positive(tokens, "tokens")
-    f, g = first.margin_loss(epsilon), second.margin_loss()
+    f, g = first.margin_loss(label_smoothing), second.margin_loss()
     same = f.expression == g.expression
     notes = [note for note in dict.fromkeys((first.note, second.note)) if note]
-    notes += _robust_notes(first, second, label_smoothing)
+    notes += _smoothing_notes(first, second, label_smoothing)
     beta = first.exact_to_gpo(value)
     matched = beta
     if not same:
@@ -174,11 +204,9 @@ def convert_beta(
         by_length = sympy.Float(length, 30) ** (-1 if first.ratio == "means" else 1)
         notes.append(f"sums taken as {length:g} times the means: exact only if every response has {length:g} tokens")
     elif unlike:
-        way = "divided by" if first.ratio == "means" else "multiplied by"
         notes.append(
-            f"{first.name} takes ρ over token {first.ratio}, {second.name} over token {second.ratio}: the formulas "
-            f"agree, ρ does not, and β is off by a factor of the responses' length: for responses of T tokens it has "
-            f"to be {way} T; give tokens=T (gpo beta: --tokens T)"
+            f"{first.name} takes ρ over token {first.ratio}, {second.name} over token {second.ratio}: for responses "
+            "that all have T tokens the one is T times the other; give tokens=T (gpo beta: --tokens T) for the number"
         )
     found = second.exact_from_gpo(matched * by_length)
     scale = _gradient(first, sympy.Float(value, 30), f, beta) * by_length
@@ -189,14 +217,27 @@ def convert_beta(
         "the factor between the losses": scale,
     }
     held = [_held(name, number, value, first) for name, number in numbers.items()]
-    if abs(scale - 1) > 1e-12:
-        notes.append(
-            f"the source's loss has {held[2]:.6g} times the target's gradient at π = πref: scale the learning rate"
-        )
     exact = same and not unlike and not _unsaid(first, second, label_smoothing)
+    power = (-1 if first.ratio == "means" else 1) if unlike and length is None else 0
+    of_value, of_scale = _length_powers(second, power)
+    if abs(scale - 1) > 1e-12 or of_scale:
+        notes.append(
+            f"the source's loss has {held[2]:.6g}{_power_of_length(of_scale)} times the target's gradient at π = πref: "
+            "scale the learning rate"
+        )
     return BetaConversion(
-        held[0], first.name, second.name, value, held[1], exact, held[2], tuple(notes), unlike and length is None
-    )
+        held[0], first.name, second.name, value, held[1], exact, held[2], tuple(notes), power != 0,
+        of_value, of_scale,
+    )  # fmt: skip
+
+
+def _length_powers(second: BetaConvention, power: int) -> tuple[int, int]:
+    """The powers of the length in the target's value and in the factor of the losses; its β in GPO's terms has `power`.
+
+    The factor is the source's gradient, whose ρ is T^power times the target's, over second.scale · v^q · |f′| · β.
+    """
+    of_value = power // second.power
+    return of_value, -second.scale_power * of_value
 
 
 def _ratio(f: MarginLoss, g: MarginLoss, eta: float | None) -> sympy.Expr:
@@ -216,22 +257,34 @@ def _between(f: MarginLoss, g: MarginLoss, eta: float | None) -> str:
     )
 
 
+_NAMED = ("robust", "exo")
+"""The smoothings whose ε belongs to the objective: without its name two of them cannot be called the same."""
+
+
 def _unsaid(first: BetaConvention, second: BetaConvention, label_smoothing: float | None) -> bool:
-    """Whether an ε matters that nobody has named: that of robust DPO, which has no use without one."""
-    return (first.smoothing == "robust" and label_smoothing is None) or (
-        second.smoothing == "robust" and second.name != first.name
+    """Whether an ε matters that nobody has named: that of robust DPO and of EXO, which have no use without one."""
+    return (first.smoothing in _NAMED and label_smoothing is None) or (
+        second.smoothing in _NAMED and second.name != first.name
     )
 
 
-def _robust_notes(first: BetaConvention, second: BetaConvention, label_smoothing: float | None) -> list[str]:
+def _smoothing_notes(first: BetaConvention, second: BetaConvention, label_smoothing: float | None) -> list[str]:
     notes = []
-    if first.smoothing == "robust" and label_smoothing is None:
+    if first.smoothing == "ignored" and label_smoothing:
         notes.append(
-            f"the ε of {first.name} is left unsaid and taken as 0: with ε its β counts (1 − 2ε) times; give "
-            "label_smoothing=ε (gpo beta: --label-smoothing ε)"
+            f"{first.name} accepts label_smoothing = {label_smoothing:g} and ignores it: what is trained is the loss "
+            "without"
+        )
+    if first.smoothing in _NAMED and label_smoothing is None:
+        taken = "0: with ε its β counts (1 − 2ε) times" if first.smoothing == "robust" else f"{EXO_EPSILON:g}"
+        notes.append(
+            f"the ε of {first.name} is left unsaid and taken as {taken}; give label_smoothing=ε (gpo beta: "
+            "--label-smoothing ε)"
         )
     if second.smoothing == "robust":
         notes.append(f"{second.name} is taken at ε = 0: with ε its β has to be divided by 1 − 2ε")
+    if second.smoothing == "exo":
+        notes.append(f"{second.name} is taken at ε = {EXO_EPSILON:g}: its κ is 1/logit(1−ε)")
     return notes
 
 

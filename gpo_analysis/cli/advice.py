@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpo_analysis.cli.losses import loss_of
+from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, say, say_report
 
 RECOMMEND_HELP = """\b
@@ -23,13 +24,13 @@ items that comparisons connect are responses to one."""
 
 @click.command("recommend-beta", epilog=RECOMMEND_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--kl", type=float, help="Budget for KL(π‖πref) in nats, averaged over prompts.")
-@click.option("--margin", type=float, help="Target for the mean |ρ| over the labels, in nats.")
+@click.option("--kl", type=NUMBER, help="Budget for KL(π‖πref) in nats, averaged over prompts.")
+@click.option("--margin", type=NUMBER, help="Target for the mean |ρ| over the labels, in nats.")
 @click.option("--loss", "losses", multiple=True, help="A loss by name or expression (again for more; default: six).")
-@click.option("--smoothing", default=0.0, show_default=True, help="ε of (1−ε) f(z) + ε f(−z), below 0.5.")
-@click.option("--resamples", default=200, show_default=True, help="Of the bootstrap.")
-@click.option("--confidence", default=0.95, show_default=True, help="Of the intervals.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--smoothing", type=NUMBER, default=0.0, show_default=True, help="ε of (1−ε) f(z) + ε f(−z), below 0.5.")
+@click.option("--resamples", type=WHOLE, default=200, show_default=True, help="Of the bootstrap.")
+@click.option("--confidence", type=NUMBER, default=0.95, show_default=True, help="Of the intervals.")
+@click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of the bootstrap.")
 @json_option
 def recommend_beta(
     file: Path,
@@ -75,12 +76,12 @@ with _logps and ref_ are understood), optionally chosen_length, rejected_length,
 @click.command(epilog=DIAGNOSE_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--loss", default="logistic", show_default=True, help="What the run was trained with.")
-@click.option("--beta", required=True, type=float, help="Its β, in GPO's convention (see gpo beta).")
+@click.option("--beta", required=True, type=NUMBER, help="Its β, in GPO's convention (see gpo beta).")
 @click.option("--try-loss", "losses", multiple=True, help="A loss to compare with (again for more; default: six).")
-@click.option("--try-beta", "betas", multiple=True, type=float, help="A β to compare with (again for more).")
-@click.option("--resamples", default=500, show_default=True, help="Of the bootstrap over pairs.")
-@click.option("--confidence", default=0.95, show_default=True, help="Of the intervals.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--try-beta", "betas", multiple=True, type=NUMBER, help="A β to compare with (again for more).")
+@click.option("--resamples", type=WHOLE, default=500, show_default=True, help="Of the bootstrap over pairs.")
+@click.option("--confidence", type=NUMBER, default=0.95, show_default=True, help="Of the intervals.")
+@click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of the bootstrap.")
 @json_option
 def diagnose(
     file: Path,
@@ -97,7 +98,8 @@ def diagnose(
     from gpo_analysis.estimation import diagnose as diagnosis
 
     found = diagnosis(
-        file, loss_of(loss), beta, losses=[loss_of(name) for name in losses] or None, betas=betas or None,
+        file, loss_of(loss), check_beta(beta, "--beta"), losses=[loss_of(name) for name in losses] or None,
+        betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),
     )  # fmt: skip
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gpo_analysis.cli.numbers import NUMBER
 from gpo_analysis.cli.output import json_option, print_json, say
 
 BETA_HELP = """\b
@@ -12,16 +13,19 @@ Examples:
   gpo beta 0.1 --from gpo:dpo --to gpo:ipo
   gpo beta 0.1 --from trl:dpo --to trl:ipo --tokens 200
   gpo beta 0.1 --from trl:hinge --to gpo:dpo --eta 0.8
+  gpo beta 0.1 --from "log(cosh(1-z))" --to ipo --label-smoothing 0.1
   gpo beta --list"""
 
 
 @click.command(epilog=BETA_HELP, context_settings={"ignore_unknown_options": True})  # -1 is a value, and a bad one
-@click.argument("value", type=float, required=False)
-@click.option("--from", "source", metavar="CONVENTION", help="Where the value comes from, such as trl:ipo.")
-@click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, such as gpo:ipo.")
-@click.option("--label-smoothing", type=float, help="The ε that the source is run with.")
-@click.option("--tokens", type=float, help="Length of a response, between token means and sums.")
-@click.option("--eta", type=float, help="Between losses: match pairs of this preference probability, in (0, 1).")
+@click.argument("value", type=NUMBER, required=False)
+@click.option(
+    "--from", "source", metavar="CONVENTION", help="Where the value comes from: trl:ipo, a loss, or an expression in z."
+)
+@click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, likewise.")
+@click.option("--label-smoothing", type=NUMBER, help="The ε that the source is run with.")
+@click.option("--tokens", type=NUMBER, help="Length of a response, between token means and sums.")
+@click.option("--eta", type=NUMBER, help="Between losses: match pairs of this preference probability, in (0, 1).")
 @click.option("--list", "listing", is_flag=True, help="List the conventions that are known.")
 @json_option
 def beta(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpo_analysis.cli.numbers import NUMBER
 from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure, say
+from gpo_analysis.reading import number_of, shown
 
 if TYPE_CHECKING:
     from gpo_analysis.gaussian import Counterexample, Landscape
@@ -15,27 +17,33 @@ if TYPE_CHECKING:
 GAUSSIANS_HELP = """\b
 Examples:
   gpo gaussians
-  gpo gaussians --modes -3,0,3 --scale 0.5 --place 0 --width 0.5 --figure landscape.png
+  gpo gaussians --modes -3,0,3 --scale 0.5 --mean 0 --width 0.5 --figure landscape.png
   gpo gaussians --family --json"""
 
 
+MOST_MODES = 12  # the work grows with their square
+
+
 def _numbers(text: str, option: str) -> list[float]:
+    parts = text.split(",")
+    if len(parts) > MOST_MODES:
+        raise ValueError(f"{option} takes at most {MOST_MODES} numbers, got {len(parts)}")
     try:
-        return [float(part) for part in text.split(",")]
+        return [number_of(part) for part in parts]
     except ValueError:
-        raise ValueError(f"{option} takes numbers with commas between them, got {text!r}") from None
+        raise ValueError(f"{option} takes numbers with commas between them, got {shown(text)!r}") from None
 
 
 @click.command(epilog=GAUSSIANS_HELP)
 @click.option("--modes", default="-3,0,3", show_default=True, help="Means of the reference mixture's components.")
-@click.option("--scale", default=0.5, show_default=True, help="Standard deviation of each component.")
-@click.option("--place", default=0.0, show_default=True, help="Mean of the behaviour distribution μ.")
-@click.option("--width", default=0.5, show_default=True, help="Standard deviation of μ.")
-@click.option("--family", is_flag=True, help="Map μ's width and place: where does descent raise the KL?")
+@click.option("--scale", type=NUMBER, default=0.5, show_default=True, help="Standard deviation of each component.")
+@click.option("--mean", type=NUMBER, default=0.0, show_default=True, help="Mean of the behaviour distribution μ.")
+@click.option("--width", type=NUMBER, default=0.5, show_default=True, help="Standard deviation of μ.")
+@click.option("--family", is_flag=True, help="Map μ's width and mean: where does descent raise the KL?")
 @json_option
 @figure_option
 def gaussians(
-    modes: str, scale: float, place: float, width: float, family: bool, as_json: bool, figure: Path | None
+    modes: str, scale: float, mean: float, width: float, family: bool, as_json: bool, figure: Path | None
 ) -> None:
     """Shift a mixture of Gaussians: KL against the μ-weighted square loss, with all local minima.
 
@@ -44,7 +52,7 @@ def gaussians(
     """
     from gpo_analysis.gaussian import counterexample
 
-    example = counterexample(width=width, place=place, modes=_numbers(modes, "--modes"), scale=scale)
+    example = counterexample(width=width, mean=mean, modes=_numbers(modes, "--modes"), scale=scale)
     if family:
         _family(example, as_json, figure)
         return
@@ -81,15 +89,15 @@ def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None
 
     from gpo_analysis.gaussian import counterexample_family
 
-    widths, places = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]), np.array([0.0, 0.75, 1.5, 2.25, 3.0])
-    found = counterexample_family(widths, places, reference=example.reference)
+    widths, means = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]), np.array([0.0, 0.75, 1.5, 2.25, 3.0])
+    found = counterexample_family(widths, means, reference=example.reference)
     rows = [{str(key): item for key, item in row.items()} for row in found.table.to_dict("records")]
     if figure is not None:
         from gpo_analysis.plotting import new_figure, plot_heatmap
 
         drawn, axes = new_figure(height=3.4)
         plot_heatmap(
-            found.share_raised, places, widths, axes, x="mean of μ", y="width of μ", value="share of starts, KL raised"
+            found.share_raised, means, widths, axes, x="mean of μ", y="width of μ", value="share of starts, KL raised"
         )
         save_figure(drawn, figure)
     if as_json:

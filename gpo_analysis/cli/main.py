@@ -10,6 +10,7 @@ import click
 from gpo_analysis import __version__
 from gpo_analysis.cli.advice import diagnose, recommend_beta
 from gpo_analysis.cli.beta import beta
+from gpo_analysis.cli.conventions import conventions
 from gpo_analysis.cli.gaussians import gaussians
 from gpo_analysis.cli.losses import analyze, losses
 from gpo_analysis.cli.output import say
@@ -21,6 +22,7 @@ Examples:
   gpo losses
   gpo analyze "log(cosh(1-z))"
   gpo beta 0.1 --from trl:ipo --to gpo:ipo
+  gpo conventions --check
   gpo solve comparisons.csv
   gpo recommend-beta comparisons.csv --kl 0.5
   gpo diagnose log.csv --loss dpo --beta 0.1
@@ -33,7 +35,7 @@ def gpo() -> None:
     """What does an offline preference-optimisation loss do to a policy, and why?"""
 
 
-for command in (losses, analyze, beta, solve, recommend_beta, diagnose, gaussians):
+for command in (losses, analyze, beta, conventions, solve, recommend_beta, diagnose, gaussians):
     gpo.add_command(command)
 
 

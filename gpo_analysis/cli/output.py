@@ -94,7 +94,11 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, index: str | None = None) 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure whole or not at all, and say where."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     os.close(handle)
     try:
         figure.savefig(temporary)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpo_analysis.cli.losses import loss_of
+from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure, say, say_report
 from gpo_analysis.reading import shown
 
@@ -32,7 +33,6 @@ winner,loser and optionally count (or votes, weight, n), tie and prompt; or
 chosen,rejected; or model_a,model_b,winner. A tie is half a win each. With prompts there
 is a fit a prompt, unless --across-prompts says that a name is one item under all."""
 
-_BETAS = (1e-100, 1e100)  # so that squares of log-ratios stay within a float
 _SHOWN = 20  # fits that are printed
 
 
@@ -40,7 +40,9 @@ _SHOWN = 20  # fits that are printed
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--example", type=click.Choice(["journals"]), help="Use a table that ships with the package.")
 @click.option("--loss", "losses", multiple=True, help="A loss by name or expression (again for more; default: six).")
-@click.option("--beta", default=1.0, show_default=True, help="β of the policies; scores are at β = 1 in any case.")
+@click.option(
+    "--beta", type=NUMBER, default=1.0, show_default=True, help="β of the policies; scores are at β = 1 in any case."
+)
 @click.option(
     "--votes",
     type=click.Choice(["comparisons", "arguments"]),
@@ -49,12 +51,18 @@ _SHOWN = 20  # fits that are printed
     help="'arguments' reads annotators' votes on pairs of arguments (UKPConvArg1 as JSON lines), a fit a debate.",
 )
 @click.option("--across-prompts", is_flag=True, help="A name is one item whatever the prompt (models, say).")
-@click.option("--bootstrap", default=0, metavar="N", help="Intervals of the scores from N resamples of the labels.")
 @click.option(
-    "--held-out", default=0, metavar="FOLDS", help="Choose a loss by likelihood and accuracy on held-out labels."
+    "--bootstrap", type=WHOLE, default=0, metavar="N", help="Intervals of the scores from N resamples of the labels."
 )
-@click.option("--smoothing", default=0.0, show_default=True, help="ε of the fits of --held-out, below 0.5.")
-@click.option("--seed", default=0, show_default=True, help="Of --bootstrap and --held-out.")
+@click.option(
+    "--held-out",
+    type=WHOLE,
+    default=0,
+    metavar="FOLDS",
+    help="Choose a loss by likelihood and accuracy on held-out labels.",
+)
+@click.option("--smoothing", type=NUMBER, default=0.0, show_default=True, help="ε of the fits of --held-out.")
+@click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of --bootstrap and --held-out.")
 @json_option
 @figure_option
 def solve(
@@ -78,8 +86,7 @@ def solve(
         raise ValueError("solve takes a FILE or --example journals, one of the two")
     if bootstrap < 0 or seed < 0:
         raise ValueError(f"--bootstrap and --seed must be at least 0, got {bootstrap} and {seed}")
-    if not _BETAS[0] <= beta <= _BETAS[1]:
-        raise ValueError(f"--beta must lie between {_BETAS[0]:g} and {_BETAS[1]:g}, got {beta:g}")
+    check_beta(beta, "--beta")
     groups = _groups(file, votes, across_prompts)
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:
@@ -177,10 +184,11 @@ class _Extras:
     def show(self) -> None:
         """Print them as tables."""
         for found in self.intervals:
-            if found.lost == found.resamples:
+            if found.without_fit == found.resamples:
                 say(f"\n{found.loss}: no resample has a finite, unique fit")
                 continue
-            say(f"\n{found.loss}: {found.confidence:.0%} intervals, {found.lost} of {found.resamples} resamples lost")
+            level, without = 100 * found.confidence, f"{found.without_fit} of {found.resamples} resamples without a fit"
+            say(f"\n{found.loss}: {level:.10g}% intervals, {without}")
             columns = ("scores", "low", "high", "standard_error", "first_share")
             rows = [
                 {"item": item, **{name: float(getattr(found, name)[i]) for name in columns}}

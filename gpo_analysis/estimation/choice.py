@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.estimation.resampling import check_resampling
+from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss, get_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.statistics import Interval
@@ -39,7 +39,7 @@ class HeldOut:
         Share of held-out labels on the right side, a tie as half.
     behind_best : Interval
         Log-likelihood of the best less that of this loss, over the same labels.
-    lost : int
+    without_fit : int
         Folds without a finite fit; with any, the loss is not scored.
     """
 
@@ -48,7 +48,7 @@ class HeldOut:
     scaled_log_likelihood: float
     accuracy: Interval
     behind_best: Interval
-    lost: int
+    without_fit: int
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,10 @@ class LossChoice:
             f"{'loss':<20} {'log-likelihood a label':<28} {'by σ(az)':>9} {'accuracy':<24} behind the best",
         ]
         for row in self.rows:
-            if row.lost:
-                lines.append(f"{row.loss:<20} no finite fit in {row.lost} of {self.folds} folds (try --smoothing)")
+            if row.without_fit:
+                lines.append(
+                    f"{row.loss:<20} no finite fit in {row.without_fit} of {self.folds} folds (try --smoothing)"
+                )
                 continue
             likelihood, accuracy = format(row.log_likelihood, ".4f"), format(row.accuracy, ".3f")
             lines.append(
@@ -159,8 +161,7 @@ def choose_loss(
     (3727, ['logistic'])
     """
     check_resampling(resamples, confidence)
-    if not 0 <= smoothing < 0.5:
-        raise ValueError(f"smoothing must lie in [0, 0.5), got {smoothing!r}")
+    check_smoothing(smoothing)
     functions = get_losses(PAPER_LOSSES if losses is None else losses)
     pool, split = _split(comparisons, folds, seed)
     scored = [_scored(f, pool, split, smoothing) for f in functions]
@@ -168,7 +169,7 @@ def choose_loss(
     rng = np.random.default_rng([seed, 1])
     weights = rng.multinomial(int(counts.sum()), (split / counts.sum()).ravel(), size=int(resamples))
     rows = _rows(functions, scored, split, weights.reshape(-1, split.size), confidence)
-    able = [row for row in rows if not row.lost]
+    able = [row for row in rows if not row.without_fit]
     chosen = max(able, key=lambda row: row.log_likelihood.value).loss if able else None
     as_good = tuple(
         row.loss for row in able if row.behind_best.low <= 1e-6
@@ -193,22 +194,22 @@ def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons
 
 
 def _scored(f: MarginLoss, pool: Comparisons, split: IntArray, smoothing: float) -> tuple[FloatArray, int]:
-    """Log-likelihood, that of σ(az) and hit of each pair in each fold, shape (3, folds, pairs); folds lost."""
+    """Log-likelihood, that of σ(az) and hit of each pair in each fold, shape (3, folds, pairs); folds without a fit."""
     fitted = f.smoothed(smoothing) if smoothing else f
     training = split.sum(axis=0) - split
     parts = [Comparisons(pool.winner, pool.loser, counts, items=pool.items).aggregated() for counts in training]
     scores = np.full((3, *split.shape), np.nan)
-    lost = 0
+    without_fit = 0
     for k, found in enumerate(fit([PreferenceProblem.from_comparisons(part) for part in parts], fitted)):
         g = found.minimiser
         if g is None:
-            lost += 1
+            without_fit += 1
             continue
         z = g[pool.winner] - g[pool.loser]
         scaled = log_expit(_scale(z, training[k]) * z)
         own = np.log(np.clip(link_probability(fitted, z), _FLOOR, 1 - _FLOOR))
         scores[:, k] = np.where(np.isnan(own), scaled, own), scaled, (z > 1e-9) + 0.5 * (np.abs(z) <= 1e-9)
-    return scores, lost
+    return scores, without_fit
 
 
 def _scale(z: FloatArray, counts: IntArray) -> float:
@@ -240,11 +241,11 @@ def _rows(
         low, high = np.quantile(weights @ x / weights.sum(axis=1), ends)
         return Interval(float(flat @ x), float(low), float(high))
 
-    able = [scores[0].ravel() for scores, lost in scored if not lost]
+    able = [scores[0].ravel() for scores, without_fit in scored if not without_fit]
     best = max(able, key=lambda values: float(flat @ values)) if able else np.full(split.size, np.nan)
     rows = []
-    for f, (scores, lost) in zip(functions, scored, strict=True):
+    for f, (scores, without_fit) in zip(functions, scored, strict=True):
         likelihood, scaled, hit = (part.ravel() for part in scores)
         behind = interval(best - likelihood)
-        rows.append(HeldOut(f.name, interval(likelihood), interval(scaled).value, interval(hit), behind, lost))
+        rows.append(HeldOut(f.name, interval(likelihood), interval(scaled).value, interval(hit), behind, without_fit))
     return tuple(rows)

@@ -199,7 +199,7 @@ class SampledFits:
     statuses: dict[str, int]
 
     @property
-    def lost(self) -> int:
+    def without_fit(self) -> int:
         """Samples without a finite, unique optimum: separable ones, and those of which some responses are apart."""
         return sum(count for status, count in self.statuses.items() if status not in ("optimum", "stationary point"))
 
@@ -225,7 +225,7 @@ def sampled_fits(
     >>> import gpo_analysis as gpo
     >>> problem = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0]))
     >>> fits = sampled_fits(problem, "squared", 100, 50, seed=0)
-    >>> fits.g.shape, fits.lost
+    >>> fits.g.shape, fits.without_fit
     ((50, 2), 0)
     """
     f = get_loss(loss) if isinstance(loss, str) else loss

@@ -11,17 +11,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.reading import LeftOut, OneDocument, ReadReport, Table, number_in, read_table, shown
+from gpo_analysis.reading import LeftOut, OneDocument, ReadReport, Table, in_words, number_in, read_table, shown
 
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
+LEAST = -1e100  #: Of a log-probability, so that its square stays within a float.
 ACCEPTED = (
     f"{', '.join(NEEDED)} (sums of token log-probabilities in nats; names with _logps, and ref_ for reference_, are "
     f"understood) and optionally {', '.join(OPTIONAL)}"
 )
 _BATCH = re.compile(r"(rewards|logps|logits)/(chosen|rejected|margins|accuracies)")
-_STEPS = re.compile(r"(steps?|iter|iteration|epoch|update|(train|training|trainer|optimizer|log|checkpoint)_?steps?)")
-_WEIGHTS = re.compile(r"(sample_)?(weights?|counts?|n|repeats?)")
+_STEPS = re.compile(
+    r"(.*_)?(steps?|iters?|iterations?|epochs?|updates?|(train|training|trainer|optimizer|log|checkpoint|global)steps?|"
+    r"checkpoints?|ckpts?)(_(id|number|no|nr|idx|index))?"
+)
+_WEIGHTS = re.compile(
+    r"(sample_?|num_?|n_)?(weights?|weighting|counts?|n|repeats?|multiplicity|freq|frequency|cnt|importance|votes)"
+)
 _ALIASES = {
     "policy_chosen_logp": "policy_chosen", "policy_chosen_logps": "policy_chosen", "chosen_logp": "policy_chosen",
     "chosen_logps": "policy_chosen", "policy_rejected_logp": "policy_rejected",
@@ -43,7 +49,7 @@ class TrainingLog:
     Parameters
     ----------
     policy_chosen, policy_rejected, reference_chosen, reference_rejected : array, shape (k,)
-        Finite; log-probabilities of whole responses, hence at most 0, and below it for a reference.
+        Log-probabilities of whole responses, hence at most 0, and below it for a reference; at least −1e100.
     chosen_length, rejected_length : array, shape (k,), optional
         Tokens; both or none; at least 1.
     step : array, shape (k,), optional
@@ -146,8 +152,8 @@ def _column(name: str, values: ArrayLike, size: tuple[int, ...], low: float = -n
     why = f"accepted are numbers from {low:g} on"
     bad = ~np.isfinite(array) | (array < low)
     if name in NEEDED:
-        why = "accepted are log-probabilities of whole responses, finite and at most 0"
-        bad |= array > 0
+        why = f"accepted are log-probabilities of whole responses, finite, at most 0 and at least {LEAST:g}"
+        bad |= (array > 0) | (array < LEAST)
     if name in NEEDED and not bad.any():
         zero = array == 0
         if name.startswith("reference") or 2 * zero.sum() > len(array):
@@ -259,13 +265,13 @@ def _values(table: Table, name: str, named: dict[str, list[str]]) -> FloatArray:
 def _refuse_what_counts(table: Table, named: dict[str, list[str]]) -> None:
     """Columns that would change the answer and are not known by their name."""
     for column, line in table.columns.items():
-        distinct = {str(row.values.get(column)).strip() for row in table.rows}
-        if "step" not in named and _STEPS.fullmatch(column) and len(distinct) > 1:
+        distinct, name = {str(row.values.get(column)).strip() for row in table.rows}, in_words(column)
+        if "step" not in named and _STEPS.fullmatch(name) and len(distinct) > 1:
             raise ValueError(
                 f"{table.where(line)}: column {shown(column)} looks like the training step; call it step to have it "
                 "used, or take it out"
             )
-        if _WEIGHTS.fullmatch(column) and not distinct <= {"1", "1.0", "", "None"}:
+        if _WEIGHTS.fullmatch(name) and not distinct <= {"1", "1.0", "", "None"}:
             raise ValueError(
                 f"{table.where(line)}: column {shown(column)} looks as if it weighted the pairs, which count alike "
                 "here; give a row as often as it counts, or take it out"

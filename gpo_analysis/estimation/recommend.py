@@ -19,7 +19,7 @@ from scipy.stats import norm
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.covariance import kappa_of
 from gpo_analysis.estimation.prompts import PromptFits, fit_prompts, prompts_of, repeated
-from gpo_analysis.estimation.resampling import check_resampling, resampled
+from gpo_analysis.estimation.resampling import check_resampling, check_smoothing, resampled
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
@@ -44,7 +44,7 @@ class BetaRecommendation:
         KL(π_β‖πref) in nats of the policy fitted to these data, averaged over prompts.
     mean_abs_rho : float
         Mean \\|ρ\\| over the labels, in nats.
-    lost : float
+    without_fit : float
         Share of resamples in which the loss has no finite fit, or the target is out of reach.
     status : str
         "found" or why not.
@@ -55,7 +55,7 @@ class BetaRecommendation:
     beta_kappa: float
     kl: float
     mean_abs_rho: float
-    lost: float
+    without_fit: float
     status: str
 
 
@@ -100,8 +100,8 @@ class BetaRecommendations:
         return [
             {
                 "loss": row.loss, "beta": row.beta.value, "low": row.beta.low, "high": row.beta.high,
-                "beta_kappa": row.beta_kappa, "kl": row.kl, "mean_abs_rho": row.mean_abs_rho, "lost": row.lost,
-                "status": row.status,
+                "beta_kappa": row.beta_kappa, "kl": row.kl, "mean_abs_rho": row.mean_abs_rho,
+                "without_fit": row.without_fit, "status": row.status,
             }
             for row in self.rows
         ]  # fmt: skip
@@ -114,7 +114,7 @@ class BetaRecommendations:
     def __str__(self) -> str:
         lines = [
             f"β for {self.target}: {self.labels:g} labels, {self.prompts} prompt{'s' * (self.prompts != 1)}; "
-            f"{self.confidence:.0%} intervals from {self.resamples} resamples",
+            f"{100 * self.confidence:.10g}% intervals from {self.resamples} resamples",
             f"{'loss':<20} {'β':>9}  {'interval':<20} {'βκ':>9} {'KL':>8} {'mean |ρ|':>9}",
         ]
         for row in self.rows:
@@ -122,12 +122,12 @@ class BetaRecommendations:
                 lines.append(f"{row.loss:<20} {'–':>9}  {row.status}")
                 continue
             ends = "none" if np.isnan(row.beta.low) else f"[{row.beta.low:.4g}, {row.beta.high:.4g}]"
-            lost = f"  ({row.lost:.0%} of the resamples without a fit)" if row.lost > 0 else ""
-            if np.isnan(row.beta.low) and row.lost <= 0.1:
-                lost += "  (every resample gives this β: no sample says how sure it is)"
+            beside = f"  ({row.without_fit:.0%} of the resamples without a fit)" if row.without_fit > 0 else ""
+            if np.isnan(row.beta.low) and row.without_fit <= 0.1:
+                beside += "  (every resample gives this β: no sample says how sure it is)"
             lines.append(
                 f"{row.loss:<20} {row.beta.value:>9.4g}  {ends:<20} {row.beta_kappa:>9.4g} {row.kl:>8.4g} "
-                f"{row.mean_abs_rho:>9.4g}{lost}"
+                f"{row.mean_abs_rho:>9.4g}{beside}"
             )
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
@@ -159,7 +159,7 @@ def recommend_beta(
     reference : array, shape (n,), optional
         πref in the order of ``comparisons.items``, made to sum to one within each prompt; uniform by default.
     smoothing : float
-        ε in [0, ½): fit (1−ε) f(z) + ε f(−z), which is finite where f is not (one label a pair).
+        ε, 0 or from 1e-12 to below ½: fit (1−ε) f(z) + ε f(−z), which is finite where f is not (one label a pair).
     resamples : int
         Of labels; of whole prompts where there are at least twenty.
     confidence : float
@@ -191,8 +191,7 @@ def recommend_beta(
     if (kl is None) == (margin is None):
         raise ValueError(f"give one of kl and margin, got kl={kl!r} and margin={margin!r}")
     target = check_positive(kl, "kl") if kl is not None else check_positive(margin or 0.0, "margin")
-    if not 0 <= smoothing < 0.5:
-        raise ValueError(f"smoothing must lie in [0, 0.5), got {smoothing!r}")
+    check_smoothing(smoothing)
     check_resampling(resamples, confidence)
     if not isinstance(comparisons, Comparisons):
         raise ValueError(f"comparisons is {type(comparisons).__name__}; accepted are Comparisons")
@@ -249,13 +248,17 @@ def _row(
     def beta_of(fit: PromptFits | None) -> float:
         if fit is None:
             return nan
-        return fit.beta_of_kl(target) if is_kl else fit.mean_abs / target or nan
+        with np.errstate(over="ignore"):
+            return fit.beta_of_kl(target) if is_kl else float(np.divide(fit.mean_abs, target)) or nan
 
     beta = beta_of(whole)
     if whole is None or not np.isfinite(beta):
-        if whole is not None:
+        if whole is not None and not whole.mean_abs:
+            why = "the fit puts every margin at 0"
+        elif whole is not None and is_kl:
             why = f"out of reach: the KL of this fit is below {whole.kl_limit():.4g} nats at every β"
-            why = why if is_kl else "the fit puts every margin at 0"
+        elif whole is not None:
+            why = f"out of reach: β would be {whole.mean_abs:.4g}/{target:g}, which no float holds"
         return BetaRecommendation(f.name, Interval(nan, nan, nan), nan, nan, nan, nan, why)
     if samples[0][0] is pool:
         drawn = np.array([beta_of(repeated(whole, pool, prompt, times)) for _, times in samples])

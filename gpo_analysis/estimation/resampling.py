@@ -14,6 +14,7 @@ from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 MOST_RESAMPLES = 100_000
+LEAST_SMOOTHING = 1e-12  #: Below it the second term is lost in the rounding of the first.
 MOST_LABELS = 2**62  # that can be drawn: NumPy counts them in 64 bits
 
 
@@ -25,6 +26,23 @@ def check_resampling(resamples: int, confidence: float) -> None:
         raise ValueError(f"resamples must be at most {MOST_RESAMPLES:,}, got {resamples}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence!r}")
+
+
+def check_smoothing(smoothing: float) -> float:
+    """ε as a float: 0, or from 1e-12 to below ½.
+
+    Examples
+    --------
+    >>> check_smoothing(0.1)
+    0.1
+    >>> check_smoothing(1e-320)
+    Traceback (most recent call last):
+    ...
+    ValueError: smoothing must be 0, or lie from 1e-12 to below 0.5, got 1e-320
+    """
+    if not (smoothing == 0 or LEAST_SMOOTHING <= smoothing < 0.5):
+        raise ValueError(f"smoothing must be 0, or lie from {LEAST_SMOOTHING:g} to below 0.5, got {float(smoothing)!r}")
+    return float(smoothing)
 
 
 def resampled(comparisons: Comparisons, resamples: int, *, seed: int) -> list[Comparisons]:
@@ -70,7 +88,7 @@ class ScoreIntervals:
         Standard deviation over the resamples that have a fit.
     first_share : array, shape (n,)
         Share of these resamples in which the item comes first.
-    lost : int
+    without_fit : int
         Resamples without a finite and unique fit.
     resamples : int
     confidence : float
@@ -83,7 +101,7 @@ class ScoreIntervals:
     high: FloatArray
     standard_error: FloatArray
     first_share: FloatArray
-    lost: int
+    without_fit: int
     resamples: int
     confidence: float
 
@@ -96,7 +114,7 @@ class ScoreIntervals:
                 name: as_json(getattr(self, name))
                 for name in ("scores", "low", "high", "standard_error", "first_share")
             },
-            "lost": self.lost,
+            "without_fit": self.without_fit,
             "resamples": self.resamples,
             "confidence": self.confidence,
         }
@@ -123,8 +141,8 @@ def bootstrap_scores(
     Notes
     -----
     Resamples without a finite fit (separable, or with items never compared) are not dropped silently: they count as
-    lost, and an end of the interval that falls among them is infinite. A score lost in a resample could lie anywhere,
-    so half of the lost ones are counted at either end.
+    `without_fit`, and an end of the interval that falls among them is infinite. A score without a fit could lie
+    anywhere, so half of these resamples are counted at either end.
 
     Raises
     ------
@@ -135,7 +153,7 @@ def bootstrap_scores(
     --------
     >>> from gpo_analysis.datasets import load_journals
     >>> found = bootstrap_scores(load_journals(), "logistic", resamples=50)
-    >>> bool((found.low < found.scores).all() and (found.scores < found.high).all()), found.lost
+    >>> bool((found.low < found.scores).all() and (found.scores < found.high).all()), found.without_fit
     (True, 0)
     """
     check_resampling(resamples, confidence)
@@ -145,8 +163,8 @@ def bootstrap_scores(
     nothing = np.full(comparisons.n, np.nan)
     rows = np.array([found.reward for found in fits])
     drawn = rows[1:][np.isfinite(rows[1:]).all(axis=1)]
-    lost = int(resamples) - len(drawn)
-    low, high = _ends(drawn, lost, confidence)
+    without_fit = int(resamples) - len(drawn)
+    low, high = _ends(drawn, without_fit, confidence)
     best = drawn == drawn.max(axis=1, keepdims=True) if len(drawn) else np.zeros((0, comparisons.n))
     return ScoreIntervals(
         loss=f.name,
@@ -156,17 +174,17 @@ def bootstrap_scores(
         high=high,
         standard_error=drawn.std(axis=0, ddof=1) if len(drawn) > 1 else nothing,
         first_share=(best / best.sum(axis=1, keepdims=True)).mean(axis=0) if len(drawn) else nothing,
-        lost=lost,
+        without_fit=without_fit,
         resamples=int(resamples),
         confidence=float(confidence),
     )
 
 
-def _ends(drawn: FloatArray, lost: int, confidence: float) -> tuple[FloatArray, FloatArray]:
-    """Quantiles with half of the lost resamples at −∞ and half at +∞."""
+def _ends(drawn: FloatArray, without_fit: int, confidence: float) -> tuple[FloatArray, FloatArray]:
+    """Quantiles with half of the resamples without a fit at −∞ and half at +∞."""
     n = drawn.shape[1]
-    below = np.full(((lost + 1) // 2, n), -np.inf)
-    everything = np.sort(np.concatenate([below, drawn, np.full((lost - len(below), n), np.inf)]), axis=0)
+    below = np.full(((without_fit + 1) // 2, n), -np.inf)
+    everything = np.sort(np.concatenate([below, drawn, np.full((without_fit - len(below), n), np.inf)]), axis=0)
     ends = [0.5 - confidence / 2, 0.5 + confidence / 2]
     low, high = np.quantile(everything, ends, axis=0, method="inverted_cdf")
     return low, high

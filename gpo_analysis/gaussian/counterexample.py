@@ -86,15 +86,15 @@ class Counterexample:
 def counterexample(
     *,
     width: float = 0.5,
-    place: float = 0.0,
+    mean: float = 0.0,
     modes: Sequence[float] = (-3.0, 0.0, 3.0),
     scale: float = 0.5,
 ) -> Counterexample:
-    """The counterexample: πref an equal mixture of ``N(m, scale²)`` over the modes, ``μ = N(place, width²)``.
+    """The counterexample: πref an equal mixture of ``N(m, scale²)`` over the modes, ``μ = N(mean, width²)``.
 
     Parameters
     ----------
-    width, place : float
+    width, mean : float
         Standard deviation and mean of μ.
     modes : sequence of float
         Means of πref's components.
@@ -120,18 +120,18 @@ def counterexample(
     """
     k = len(modes)
     reference = GaussianMixture(np.full(k, 1.0 / max(k, 1)), np.asarray(modes), np.full(k, scale))
-    return Counterexample(reference, GaussianMixture([1.0], [place], [width]))  # type: ignore[arg-type]
+    return Counterexample(reference, GaussianMixture([1.0], [mean], [width]))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
 class FamilyMap:
-    """What descending the μ-weighted square loss does to the KL divergence, over μ's width and place.
+    """What descending the μ-weighted square loss does to the KL divergence, over μ's width and mean.
 
     Attributes
     ----------
     reference : GaussianMixture
         πref, which is also the mixture moved about.
-    widths, places : ndarray, shapes (W,) and (P,)
+    widths, means : ndarray, shapes (W,) and (P,)
     starts : ndarray, shape (S,)
     minima : ndarray of int, shape (W, P)
         Number of local minima of the μ-weighted square loss within the grid.
@@ -147,7 +147,7 @@ class FamilyMap:
 
     reference: GaussianMixture
     widths: FloatArray
-    places: FloatArray
+    means: FloatArray
     starts: FloatArray
     minima: NDArray[np.int64]
     share_raised: FloatArray
@@ -158,44 +158,44 @@ class FamilyMap:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a (width, place)."""
+        """A row a (width, mean)."""
         import pandas as pd
 
-        width, place = np.meshgrid(self.widths, self.places, indexing="ij")
+        width, mean = np.meshgrid(self.widths, self.means, indexing="ij")
         arrays = {
             name: getattr(self, name).ravel()
             for name in ("minima", "share_raised", "share_astray", "mean_kl_reached", "max_kl_reached")
         }
-        return pd.DataFrame({"width": width.ravel(), "place": place.ravel(), **arrays})
+        return pd.DataFrame({"width": width.ravel(), "mean": mean.ravel(), **arrays})
 
     def __repr__(self) -> str:
         raised = float((self.share_raised > 0.0).mean())
         return (
-            f"FamilyMap of {len(self.widths)} widths by {len(self.places)} places, {len(self.starts)} starts each: "
+            f"FamilyMap of {len(self.widths)} widths by {len(self.means)} means, {len(self.starts)} starts each: "
             f"descent raises the KL from some start in {raised:.0%} of them"
         )
 
     def _repr_html_(self) -> str:
-        grid = self.table.pivot(index="width", columns="place", values="share_raised")
+        grid = self.table.pivot(index="width", columns="mean", values="share_raised")
         return f"<p>{self!r}. Share of starts:</p>" + str(grid.to_html(float_format=lambda x: f"{x:.2f}", border=0))
 
 
 def counterexample_family(
     widths: ArrayLike,
-    places: ArrayLike,
+    means: ArrayLike,
     *,
     starts: ArrayLike | None = None,
     reference: GaussianMixture | None = None,
     points: int = 1001,
 ) -> FamilyMap:
-    """Where does descending the μ-weighted square loss raise the KL? ``μ = N(place, width²)`` over a map of both.
+    """Where does descending the μ-weighted square loss raise the KL? ``μ = N(mean, width²)`` over a map of both.
 
     Descent is gradient flow: from each start down the slope to the first minimum. That is exact for steps small enough
     and needs no step size. The KL landscape does not depend on μ and is computed once.
 
     Parameters
     ----------
-    widths, places : array_like, shapes (W,) and (P,)
+    widths, means : array_like, shapes (W,) and (P,)
     starts : array_like, shape (S,), optional
         First shifts; by default 120 from end to end of the modes' span, −6 to 6 in the default setting: an even
         number, so that none starts at rest on the axis of a symmetric landscape.
@@ -222,25 +222,25 @@ def counterexample_family(
     ref = counterexample().reference if reference is None else reference
     if ref.event_shape != ():
         raise ValueError(f"reference must be over numbers, got points of shape {ref.event_shape}")
-    width_axis, place_axis = (_axis(name, values) for name, values in (("widths", widths), ("places", places)))
+    width_axis, mean_axis = (_axis(name, values) for name, values in (("widths", widths), ("means", means)))
     if np.any(width_axis <= 0.0):
         raise ValueError(f"widths must be above zero, got {width_axis[width_axis <= 0.0][0]!s}")
     span = float(np.ptp(ref.means)) or 4.0 * float(ref.scales.max())
     begin = np.linspace(-span, span, 120) if starts is None else _axis("starts", starts)
     reach = max(span, float(np.abs(begin).max())) + 2.0 * float(ref.scales.max())
     kl_at_start = Regularizers.of(ref, ref, ref)("kl", begin).value
-    shape = (len(width_axis), len(place_axis))
+    shape = (len(width_axis), len(mean_axis))
     minima = np.zeros(shape, dtype=np.int64)
     raised, astray, mean_kl, max_kl = (np.zeros(shape) for _ in range(4))
     for i, width in enumerate(width_axis):
-        for j, place in enumerate(place_axis):
-            behavior = GaussianMixture([1.0], [place], [width])  # type: ignore[arg-type]
+        for j, mean in enumerate(mean_axis):
+            behavior = GaussianMixture([1.0], [mean], [width])  # type: ignore[arg-type]
             minima[i, j], kl = _kl_reached(Regularizers.of(ref, ref, behavior), reach, points, begin, kl_at_start)
             raised[i, j] = float(np.mean(kl > kl_at_start * (1.0 + 1e-9) + 1e-9))
             astray[i, j] = float(np.mean(kl > 0.01))
             mean_kl[i, j], max_kl[i, j] = float(np.mean(kl)), float(np.max(kl))
     return FamilyMap(
-        ref, width_axis, place_axis, begin, minima, raised, astray, mean_kl, max_kl, 2.0 * reach / (points - 1)
+        ref, width_axis, mean_axis, begin, minima, raised, astray, mean_kl, max_kl, 2.0 * reach / (points - 1)
     )
 
 

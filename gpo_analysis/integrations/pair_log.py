@@ -55,7 +55,8 @@ class PairLog(TrainerCallback):
             kept = [row for row in read_rows(self.path) if row["step"] in whole]
             write_rows(kept, self.path)
         self.steps = set(self.trainer.from_first(sorted({row["step"] for row in kept})))
-        self.record(state.global_step)
+        if not state.global_step:
+            self.record(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Record where it is due."""

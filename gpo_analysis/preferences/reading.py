@@ -20,7 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.reading import Joined, LeftOut, Names, ReadReport, Row, Table, is_blank, number_in, read_table, shown
+from gpo_analysis.reading import (
+    Joined,
+    LeftOut,
+    Names,
+    ReadReport,
+    Row,
+    Table,
+    in_words,
+    is_blank,
+    number_in,
+    read_table,
+    shown,
+)
 
 COLUMNS = (
     "columns winner, loser and optionally count or votes, tie, prompt "
@@ -33,9 +45,11 @@ _TABLE = ("model_a", "model_b", "model_a_wins", "model_b_wins")
 _TABLE_TIES = ("ties", "ties_both_bad")
 _TRUE, _FALSE = {"1", "true", "yes", "y", "t", "1.0"}, {"0", "false", "no", "n", "f", "0.0", ""}
 _LOOKS_LIKE = (
-    (re.compile(r"(^|_)(n|num|number|counts?|weights?|freq|frequency|votes?|times|multiplicity|repeats?|wins?)(_|$)"),
+    (re.compile(r"(^|_)(n|num|number|nb|cnt|counts?|weights?|weighting|weighted|wt|w|freq|frequency|votes?|times|many|qty|"
+                r"quantity|amount|total|games?|matches|occurrences?|tally|importance|multiplicity|repeats?|wins?)(_|$)|"
+                r"(?<!ac)(?<!dis)(count|weight|vote)s?$|^(num|vote|weight)|^#$"),
      "as if it counted; call it count to have it used"),
-    (re.compile(r"(^|_)(ties?|tied|draws?|drawn|equal|outcome|result)(_|$)"),
+    (re.compile(r"(^|_)(is)?(ties?|tied|draws?|drawn|equal|outcome|result)(_|$)"),
      "as if it told of ties; give a column tie with 1 where neither won"),
     (re.compile(r"(^|_)(prob|probability|p|soft_label|preference)(_|$)"),
      "as if it said how likely a win is; give two rows a pair with counts p and 1 − p"),
@@ -297,7 +311,7 @@ def _looks_like(table: Table, name: str, layout: _Layout) -> str | None:
     if _OF_TEXTS.search(name):
         return None
     known = _LOOKS_LIKE if layout.needed[:2] in _RESPONSES else _LOOKS_LIKE[:-1]
-    hint = next((words for pattern, words in known if pattern.search(name)), None)
+    hint = next((words for pattern, words in known if pattern.search(in_words(name))), None)
     empty = hint is None or all(is_blank(row.values.get(name)) for row in table.rows)
     return None if empty else hint
 

@@ -23,7 +23,7 @@ class PairShares:
     share : array
         ``P[first, second]`` in [0, 1].
     weight : array
-        Above 0.
+        Above 0, in units of the largest (to a power of two): ratios alone count.
     """
 
     n: int
@@ -67,7 +67,13 @@ def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None =
     first, second = np.nonzero(np.triu(given, 1))
     if not len(first):
         raise ValueError("no pair of different responses has a weight above 0")
-    return PairShares(n, first, second, matrix[first, second], given[first, second])
+    return PairShares(n, first, second, matrix[first, second], _relative(given[first, second]))
+
+
+def _relative(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Exact but for weights 1e308 times smaller than the largest, so that no sum of squares over- or underflows."""
+    scaled = np.ldexp(weight, -int(np.frexp(weight.max())[1]))
+    return np.maximum(scaled, np.finfo(np.float64).tiny)
 
 
 def _from_comparisons(comparisons: Comparisons) -> PairShares:
@@ -77,4 +83,4 @@ def _from_comparisons(comparisons: Comparisons) -> PairShares:
     total = np.bincount(where, seen.count).astype(np.float64)
     wins = np.bincount(where, np.where(seen.winner == low, seen.count, 0.0))
     first = key // n
-    return PairShares(n, first, key - first * n, np.asarray(wins / total, dtype=np.float64), total)
+    return PairShares(n, first, key - first * n, np.asarray(wins / total, dtype=np.float64), _relative(total))

@@ -8,8 +8,8 @@ tells what was left out, joined or not used. Whatever is refused is refused with
 from gpo_analysis.reading.files import text_of
 from gpo_analysis.reading.names import Names
 from gpo_analysis.reading.report import Joined, LeftOut, ReadReport
-from gpo_analysis.reading.tables import OneDocument, Row, Table, read_table
-from gpo_analysis.reading.values import is_blank, number_in, text_in
+from gpo_analysis.reading.tables import OneDocument, Row, Table, in_words, json_decoder, read_table
+from gpo_analysis.reading.values import is_blank, number_in, number_of, text_in
 from gpo_analysis.reading.visible import shown, visible
 
 __all__ = [
@@ -20,8 +20,11 @@ __all__ = [
     "ReadReport",
     "Row",
     "Table",
+    "in_words",
     "is_blank",
+    "json_decoder",
     "number_in",
+    "number_of",
     "read_table",
     "shown",
     "text_in",

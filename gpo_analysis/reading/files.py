@@ -43,13 +43,17 @@ def text_of(path: str | Path) -> str:
     OSError
         Where the file cannot be opened.
     """
-    data = Path(path).read_bytes()
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:  # reading, unlike opening, leaves out which file it was
+        error.filename = error.filename or str(path)
+        raise
     if str(path).lower().endswith(".gz") or data[:2] == b"\x1f\x8b":
         try:
             data = gzip.decompress(data)
         except (EOFError, OSError, zlib.error) as error:  # BadGzipFile is an OSError
             raise ValueError(f"{path} is not a whole gzip file: {error}") from None
-    for start, kind in _KINDS:
+    for start, kind in ((b"\x1f\x8b", "a gzip file within a gzip file"), *_KINDS):
         if data.startswith(start):
             raise ValueError(f"{path} is {kind}; accepted are {ACCEPTED}")
     mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
@@ -62,6 +66,9 @@ def text_of(path: str | Path) -> str:
             f"{path}, line {line}: is not {encoding.upper()} text (bytes {bad}: {error.reason}); accepted are "
             f"{ACCEPTED}"
         ) from None
-    if "\0" in text[:200]:
-        raise ValueError(f"{path}, line 1: holds zero bytes, as UTF-16 without its mark does; accepted are {ACCEPTED}")
+    zero = text.find("\0")
+    if zero >= 0:
+        why = "as UTF-16 without its mark does" if zero < 4 and text.count("\0") * 3 > len(text) else "damage, perhaps"
+        line = text.count("\n", 0, zero) + 1
+        raise ValueError(f"{path}, line {line}: holds zero bytes, {why}; accepted are {ACCEPTED}")
     return text

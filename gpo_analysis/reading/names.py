@@ -40,9 +40,10 @@ _NO_NAMES = frozenset(
     ]
 ) | {"#n/a n/a"}
 _TIES = frozenset({"tie", "draw", "bothbad", "both bad", "both_bad", "tie (bothbad)"})
-# format characters (Unicode's Cf: zero width, direction, soft hyphen, tags) and variation selectors
+# controls that are no white space, format characters (Unicode's Cf: zero width, direction, soft hyphen, tags) and
+# variation selectors
 _INVISIBLE = re.compile(
-    "[\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064"
+    "[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064"
     "\u2066-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]+"
 )
@@ -120,7 +121,7 @@ class Names:
 
 def _key(text: str) -> str:
     """What two spellings of one name have in common."""
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         key = " ".join(text.split())
     else:
         key = unicodedata.normalize("NFC", " ".join(_INVISIBLE.sub("", text).split()))

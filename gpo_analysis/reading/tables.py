@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gpo_analysis.reading.files import text_of
+from gpo_analysis.reading.values import MOST_DIGITS, float_of
 from gpo_analysis.reading.visible import shown
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -72,8 +74,8 @@ def read_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted
     Parameters
     ----------
     path : str or Path
-        Names ending in .jsonl, .ndjson or .json (or these with .gz) are JSON, .csv and .tsv are CSV; any other name is
-        JSON if its first character is ``{`` or ``[``. JSON is one object a line, or one array of objects.
+        Names ending in .jsonl, .ndjson or .json (or these with .gz) are JSON, and so is whatever begins with ``{``, or
+        with ``[`` unless its name ends in .csv or .tsv. JSON is one object a line, or one array of objects.
     fits : function of the columns to bool
         Whether a header has what is needed. Commas separate, unless the header fits only with semicolons, tabs or bars.
     accepted : str
@@ -92,7 +94,9 @@ def read_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted
     text = text_of(path)
     suffixes = [s.lower() for s in Path(path).suffixes if s.lower() != ".gz"]
     kind = suffixes[-1] if suffixes else ""
-    if kind in (".jsonl", ".ndjson", ".json") or (kind not in (".csv", ".tsv") and text.lstrip()[:1] in ("{", "[")):
+    if kind in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] in (
+        ("{",) if kind in (".csv", ".tsv") else ("{", "[")
+    ):
         return _json_table(path, text)
     return _csv_table(path, text, fits, accepted)
 
@@ -142,6 +146,17 @@ def _head(
 
 def _named(cells: Sequence[str]) -> list[str]:
     return [_key(cell) or f"(unnamed {i})" for i, cell in enumerate(cells, start=1)]
+
+
+def in_words(name: str) -> str:
+    """A column's name with _ for whatever parts its words, and without a number at its end.
+
+    Examples
+    --------
+    >>> in_words("train/global step"), in_words("sample-weight 2")
+    ('train_global_step', 'sample_weight')
+    """
+    return re.sub(r"[\W_]+", "_", name).strip("_").rstrip("0123456789").rstrip("_") or name
 
 
 def _key(name: str) -> str:
@@ -205,7 +220,7 @@ def _lines(path: str | Path, text: str) -> Iterator[tuple[int, Any]]:
         if not content.strip():
             continue
         try:
-            yield line, _decoder().decode(content.strip())
+            yield line, json_decoder().decode(content.strip())
         except (ValueError, RecursionError) as error:
             if first:
                 _refuse_one_document(path, text)
@@ -215,7 +230,7 @@ def _lines(path: str | Path, text: str) -> Iterator[tuple[int, Any]]:
 
 def _array(path: str | Path, text: str) -> Iterator[tuple[int, Any]]:
     """The elements of an array, one after another, for the sake of their lines."""
-    decoder, at, line = _decoder(), text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
+    decoder, at, line = json_decoder(), text.index("[") + 1, 1 + text.count("\n", 0, text.index("["))
     more = False  # whether a comma asks for another element
     while True:
         begin = _SPACE.match(text, at).end()  # type: ignore[union-attr]
@@ -238,8 +253,24 @@ def _array(path: str | Path, text: str) -> Iterator[tuple[int, Any]]:
         raise _malformed(path, line, ValueError("text after the array"))
 
 
-def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=_once)
+def json_decoder() -> json.JSONDecoder:
+    """A decoder that refuses, with a ValueError, keys that occur twice and numbers that no float holds."""
+    return json.JSONDecoder(object_pairs_hook=_once, parse_int=_whole, parse_float=_float)
+
+
+def _whole(digits: str) -> int:
+    """A whole number; Python refuses those of more than 4,300 digits in words of its own."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"{digits[:12]}… has {len(digits):,} digits; a number has at most {MOST_DIGITS}")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    """A float, or an infinity, which is refused under its key; what would become 0 is refused here."""
+    number = float(digits)
+    if number == 0 and math.isnan(float_of(digits)):
+        raise ValueError(f"{digits:.24} is beyond what a float holds, 5e-324 to 1.8e308")
+    return number
 
 
 def _once(pairs: list[tuple[str, Any]]) -> Fields:
@@ -252,7 +283,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Fields:
 
 def _refuse_one_document(path: str | Path, text: str) -> None:
     try:
-        whole = _decoder().decode(text.strip())
+        whole = json_decoder().decode(text.strip())
     except (ValueError, RecursionError):
         return
     if isinstance(whole, dict):

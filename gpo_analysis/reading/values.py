@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _HALF = re.compile("[\ud800-\udfff]")
-_MANY = 400  # digits and signs of a number that may be meant
+MOST_DIGITS = 400  #: Characters of a number that may be meant: float's own take at most some 340.
 
 
 def is_blank(value: Any) -> bool:
@@ -45,8 +46,8 @@ def number_in(value: Any, what: str, where: str, *, least: float = -math.inf) ->
     """
     number, text = math.nan, value.strip() if isinstance(value, str) else ""
     if isinstance(value, str):
-        if len(text) <= _MANY and _NUMBER.fullmatch(text):
-            number = float(text)
+        with contextlib.suppress(ValueError):
+            number = number_of(text)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -56,8 +57,50 @@ def number_in(value: Any, what: str, where: str, *, least: float = -math.inf) ->
         return number
     if isinstance(value, str) and not text:
         raise ValueError(f"{where}: {what} is empty; fill it in or take the row out ({_accepted(least)})")
-    hint = " (a decimal comma? a point is read)" if _COMMA.fullmatch(text) else ""
+    hint = _hint(text) if math.isnan(number) else ""
     raise ValueError(f"{where}: {what} is {_repr(value)}{hint}; {_accepted(least)}")
+
+
+def number_of(text: str) -> float:
+    """The finite number that a text is, as strictly as `number_in` takes it.
+
+    Raises
+    ------
+    ValueError
+        Naming the text.
+
+    Examples
+    --------
+    >>> number_of(" 1e-3 ")
+    0.001
+    """
+    written = text.strip()
+    number = float_of(written) if len(written) <= MOST_DIGITS and _NUMBER.fullmatch(written) else math.nan
+    if math.isnan(number):
+        raise ValueError(f"{_repr(text)} is not a valid float{_hint(written)}")
+    return number
+
+
+def float_of(text: str) -> float:
+    """The number that is written; NaN where it is beyond what a float holds, 0 written as such alone is 0.
+
+    Examples
+    --------
+    >>> float_of("1e-400"), float_of("1e400"), float_of("0e400")
+    (nan, nan, 0.0)
+    """
+    number = float(text)
+    lost = math.isinf(number) or (number == 0 and re.search("[1-9]", text.lower().partition("e")[0]) is not None)
+    return math.nan if lost else number
+
+
+def _hint(text: str) -> str:
+    """Why a text that looks like a number is none, where that can be told."""
+    if _COMMA.fullmatch(text):
+        return " (a decimal comma? a point is read)"
+    if len(text) > MOST_DIGITS:
+        return f" ({len(text):,} characters; a number has at most {MOST_DIGITS})"
+    return " (beyond what a float holds, 5e-324 to 1.8e308)" if _NUMBER.fullmatch(text) else ""
 
 
 def text_in(value: Any, what: str, where: str) -> str:
@@ -95,6 +138,7 @@ def _accepted(least: float) -> str:
 
 def _repr(value: Any) -> str:
     try:
-        return f"{value!r:.60}"
+        whole = repr(value)
     except ValueError:
         return "an integer of thousands of digits"
+    return whole if len(whole) <= 60 else f"{whole[:59]}…"

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import codecs
 import gzip
-import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gpo_analysis.reading import json_decoder
 from llm.data.filters import FilterConfig, ReadReport, RecordFilter
 from llm.data.types import Example, Pair
 
@@ -26,6 +27,7 @@ TURN = "Assistant:"
 LABELS = {0: "negative", 1: "positive"}
 VOTES = ("votes_chosen", "votes_rejected", "votes_equal")
 Kept = TypeVar("Kept")
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 Record = tuple[int, dict[str, Any] | str]
 
 
@@ -115,11 +117,31 @@ def _with_prompt(record: Record) -> Record:
     chosen, rejected = row["chosen"], row["rejected"]
     if not (isinstance(chosen, str) and isinstance(rejected, str)):
         return number, {"prompt": None if None in (chosen, rejected) else chosen, **row}
+    try:
+        prompt, chosen, rejected = split_dialogues(chosen, rejected)
+    except ValueError as error:
+        return number, str(error)
+    return number, {**row, "prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def split_dialogues(chosen: str, rejected: str) -> tuple[str, str, str]:
+    """Two whole dialogues as a prompt and two responses: the prompt is their common beginning up to an "Assistant:".
+
+    Raises
+    ------
+    ValueError
+        Where they share no such beginning.
+
+    Examples
+    --------
+    >>> split_dialogues("Human: Hi\\n\\nAssistant: Hello", "Human: Hi\\n\\nAssistant: No")
+    ('Human: Hi\\n\\nAssistant:', ' Hello', ' No')
+    """
     apart = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), len(chosen))
     end = chosen[:apart].rfind(TURN) + len(TURN)
     if end < len(TURN):
-        return number, f"no prompt, and chosen and rejected share no beginning up to {TURN!r}"
-    return number, {**row, "prompt": chosen[:end], "chosen": chosen[end:], "rejected": rejected[end:]}
+        raise ValueError(f"no prompt, and chosen and rejected share no beginning up to {TURN!r}")
+    return chosen[:end], chosen[end:], rejected[end:]
 
 
 def _with_label(record: Record) -> Record:
@@ -232,9 +254,21 @@ def _records(path: str | os.PathLike[str]) -> Iterator[Record]:
 
 def _parsed(line: bytes) -> dict[str, Any] | str:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json_decoder().decode(line.decode("utf-8").strip())
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start})"
-    except (json.JSONDecodeError, RecursionError) as error:
+    except RecursionError:
+        return "not JSON (nested too deeply)"
+    except ValueError as error:
         return f"not JSON ({error})"
+    if _HALF.search(line) is not None and _halves(row):
+        return "holds a lone surrogate, half of a character"
     return row if isinstance(row, dict) else f"a {type(row).__name__} instead of an object"
+
+
+def _halves(value: Any) -> bool:
+    """Whether a text within holds a lone surrogate, which no tokenizer can encode."""
+    if isinstance(value, str):
+        return any("\ud800" <= c <= "\udfff" for c in value)
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(map(_halves, parts))

@@ -86,11 +86,11 @@ class PredictedConfig:
     """
 
     name: str
-    trained_prompts: int = 8
+    trained_prompts: int = 6
     unseen_prompts: int = 4
     samples: int = 16
     held_samples: int = 16
-    pairs: int = 768
+    pairs: int = 576
     max_new_tokens: int = 20
     scale: float = 1.0
     losses: tuple[str, ...] = PAPER_LOSSES
@@ -107,10 +107,10 @@ class PredictedConfig:
     size: LlamaSize = field(default_factory=LlamaSize)
     world: WorldConfig = field(default_factory=lambda: WorldConfig(distractors=1))
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
-    steps: int = 120
-    record: tuple[int, ...] = (10, 20, 40, 60, 90, 120)
+    steps: int = 90
+    record: tuple[int, ...] = (10, 20, 40, 60, 90)
     batch: int = 16
-    adam_rate: float = 1.5e-4
+    adam_rate: float = 2e-4
     sgd_rate: float = 3e-3
     device: str = "cpu"
     tf32: bool = False

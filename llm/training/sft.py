@@ -151,22 +151,63 @@ def fine_tune(
     FloatingPointError
         Where the loss is not finite; the last checkpoint stays.
     """
-    root = Path(folder)
-    key = stage_key(config, base=checksum_model(model), tokenizer=fingerprint(tokenizer), data=checksum_texts(examples))
+    return _fine_tune(
+        model, tokenizer, lambda: token_rows(tokenizer, examples, config.max_length), len(examples),
+        checksum_texts(examples), config, Path(folder), held_out, quality, device, progress,
+    )  # fmt: skip
+
+
+def fine_tune_rows(
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[tuple[list[int], list[int]]],
+    config: SftConfig,
+    *,
+    folder: str | os.PathLike[str],
+    device: str = "cpu",
+    progress: bool = False,
+) -> SftResult:
+    """`fine_tune` on rows that are tokenised already: ids of prompts, and of responses with their end token.
+
+    Parameters
+    ----------
+    model, tokenizer, config, folder, device, progress : as of `fine_tune`
+    rows : sequence of pairs of lists of ids
+    """
+    return _fine_tune(
+        model, tokenizer, lambda: list(rows), len(rows), checksum_texts(rows), config, Path(folder), (), None, device,
+        progress,
+    )  # fmt: skip
+
+
+def _fine_tune(
+    model: Any,
+    tokenizer: Any,
+    rows_of: Callable[[], list[tuple[list[int], list[int]]]],
+    count: int,
+    data: str,
+    config: SftConfig,
+    root: Path,
+    held_out: Sequence[Example],
+    quality: Callable[[Any], dict[str, float]] | None,
+    device: str,
+    progress: bool,
+) -> SftResult:
+    key = stage_key(config, base=checksum_model(model), tokenizer=fingerprint(tokenizer), data=data)
     report = finished_report(root, key)
     if report is not None:
         shutil.rmtree(root / "checkpoint", ignore_errors=True)  # of a run that was killed after its report
         return SftResult(_read(root / "model", model, device), root / "model", report)
-    rows = token_rows(tokenizer, examples, config.max_length)
+    rows = rows_of()
     if not rows:
-        raise ValueError(f"no example of {len(examples)} has at most {config.max_length} tokens")
+        raise ValueError(f"no example of {count} has at most {config.max_length} tokens")
     model.to(device)
     started = time.perf_counter()
     before = _measured(model, tokenizer, held_out, quality, config)
     losses = _train(model, tokenizer.pad_token_id, rows, config, root, key, progress)
     report = {
         "examples": len(rows),
-        "too_long": len(examples) - len(rows),
+        "too_long": count - len(rows),
         "epochs": config.steps * config.batch_size / len(rows),
         "losses": losses,
         "before": before,

@@ -54,6 +54,7 @@ OBJECTIVES = {
     "trl:robust": dpo,
     "trl:exo_pair": exo,
     "trl:discopop": discopop,
+    "trl:sigmoid_norm": dpo,
     "openrlhf:dpo": dpo,
     "openrlhf:ipo": ipo,
     "torchtune:dpo": dpo,
@@ -64,6 +65,14 @@ OBJECTIVES = {
     "llama-factory:ipo": ipo,
     "axolotl:dpo": dpo,
     "axolotl:ipo": ipo,
+    "unsloth:dpo": dpo,
+    "unsloth:ipo": ipo,
+    "verl:dpo": dpo,
+    "verl:ipo": ipo,
+    "nemo-rl:dpo": dpo,
+    "nemo-rl:dpo-average": dpo,
+    "halos:dpo": dpo,
+    "halos:cdpo": dpo,
     "dpo-reference:dpo": dpo,
     "dpo-reference:ipo": ipo,
     "ipo-paper:tau": ipo,
@@ -146,16 +155,61 @@ def test_between_losses_to_leading_order() -> None:
 
 def test_label_smoothing() -> None:
     # κ of the smoothed logistic is ½/(1 − 2ε)
-    found = gpo.convert_beta(0.1, "trl:sigmoid", "gpo:dpo", label_smoothing=0.2)
+    found = gpo.convert_beta(0.1, "openrlhf:dpo", "gpo:dpo", label_smoothing=0.2)
     assert found.value == pytest.approx(0.1 / 0.6)
     robust = gpo.convert_beta(0.1, "trl:robust", "gpo:dpo", label_smoothing=0.2)
     assert robust.value == pytest.approx(0.1 * 0.6)
     assert gpo.convert_beta(0.1, "trl:exo", "trl:exo_pair", label_smoothing=0.1).value != 0.1
     with pytest.raises(ValueError, match="no label smoothing"):
-        gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo", label_smoothing=0.1)
+        gpo.convert_beta(0.1, "openrlhf:ipo", "gpo:ipo", label_smoothing=0.1)
     for bad in (-0.1, 0.5, math.nan, True):
         with pytest.raises(ValueError, match="label_smoothing"):
             gpo.convert_beta(0.1, "trl:sigmoid", "gpo:ipo", label_smoothing=bad)
+
+
+@pytest.mark.parametrize("name", ["trl:sigmoid", "trl:hinge", "trl:ipo", "trl:discopop", "trl:sigmoid_norm"])
+def test_smoothing_that_trl_ignores_changes_nothing_and_is_noted(name: str) -> None:
+    plain = gpo.convert_beta(0.1, name, name)
+    found = gpo.convert_beta(0.1, name, name, label_smoothing=0.2)
+    assert (found.value, found.loss_scale, found.exact) == (0.1, 1.0, True)
+    assert found.notes[:-1] == plain.notes
+    assert "ignores it" in found.notes[-1]
+
+
+def test_exo_is_refused_without_smoothing_as_trl_refuses_it() -> None:
+    with pytest.raises(ValueError, match="refuses label_smoothing = 0"):
+        gpo.convert_beta(0.1, "trl:exo_pair", "trl:exo_pair", label_smoothing=0.0)
+    unsaid = gpo.convert_beta(0.1, "trl:exo_pair", "gpo:dpo")
+    assert not unsaid.exact
+    assert any("left unsaid" in note and "0.001" in note for note in unsaid.notes)
+    assert not any("stands for" in note for note in unsaid.notes)
+
+
+def test_losses_aliases_and_expressions_are_conventions() -> None:
+    assert get_convention("dpo").name == "gpo:logistic"
+    assert get_convention("IPO").name == "gpo:squared"
+    assert gpo.convert_beta(0.1, "dpo", "ipo").value == gpo.convert_beta(0.1, "gpo:dpo", "gpo:ipo").value
+    typed = gpo.convert_beta(0.1, "log(1+exp(-z))", "dpo")
+    assert typed.value == pytest.approx(0.1)
+    loss = gpo.parse_loss("log(cosh(1-z))", name="mine")
+    given = gpo.convert_beta(0.2, loss, "ipo", eta=0.8)
+    assert given.source == "mine"
+    assert given.value == pytest.approx(0.2 * 0.6 / float(gpo.optimal_margin(loss, 0.8)), rel=1e-9)
+    smoothed = gpo.convert_beta(0.1, "log(1+exp(-z))", "dpo", label_smoothing=0.1)
+    assert smoothed.value == pytest.approx(0.1 / 0.8)
+    assert json.loads(json.dumps(get_convention(loss).to_dict()))["loss"].startswith("mine")
+    with pytest.raises(ValueError, match="z"):
+        gpo.convert_beta(0.1, "logg(z)", "dpo")
+
+
+def test_every_row_says_where_and_when_it_was_read() -> None:
+    for item in gpo.list_conventions():
+        if not item.name.startswith("gpo:"):
+            assert item.version, item.name
+    named = {"verl", "nemo-rl", "halos", "axolotl", "llama-factory", "torchtune", "openrlhf", "unsloth"}
+    read = {item.library for item in gpo.list_conventions() if item.read and "commit" in item.version}
+    assert named <= read
+    assert not get_convention("torchtune:ipo").read
 
 
 def test_exo() -> None:
@@ -235,13 +289,21 @@ def test_robust_is_exact_only_with_its_epsilon_named() -> None:
     assert gpo.convert_beta(0.1, "trl:robust", "gpo:dpo", label_smoothing=0.1).value == pytest.approx(0.08)
 
 
-def test_without_a_length_the_value_is_marked() -> None:
-    found = gpo.convert_beta(0.1, "trl:dpo", "trl:ipo")
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("trl:dpo", "trl:ipo"), ("trl:ipo", "gpo:ipo"), ("trl:ipo", "bandit:ipo"), ("trl:sigmoid_norm", "trl:sigmoid")],
+)
+def test_without_a_length_the_length_stands_in_the_answer(source: str, target: str) -> None:
+    found = gpo.convert_beta(0.1, source, target)
     assert found.needs_tokens
     assert found.to_dict()["needs_tokens"] is True
-    assert "off by a factor of the responses' length" in str(found).splitlines()[0]
-    given = gpo.convert_beta(0.1, "trl:dpo", "trl:ipo", tokens=200)
-    assert (given.needs_tokens, given.value) == (False, pytest.approx(200 * found.value))
+    for tokens in (7.0, 200.0):
+        given = gpo.convert_beta(0.1, source, target, tokens=tokens)
+        assert (given.needs_tokens, given.length_power, given.scale_length_power) == (False, 0, 0)
+        assert given.value == pytest.approx(found.value * tokens**found.length_power, rel=1e-12)
+        assert given.loss_scale == pytest.approx(found.loss_scale * tokens**found.scale_length_power, rel=1e-12)
+    first = str(found).splitlines()[0]
+    assert (" × T" if found.length_power > 0 else " / T") in first
 
 
 def test_between_losses_at_one_eta() -> None:
@@ -257,8 +319,9 @@ def test_between_losses_at_one_eta() -> None:
 def test_shown_and_written() -> None:
     found = gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo")
     text = str(found)
-    assert text.startswith("trl:ipo 0.1  →  gpo:squared 0.2")
+    assert text.startswith("trl:ipo 0.1  →  gpo:squared 0.2 / T")
     assert "tokens=T" in text
+    assert "0.2 / T" in text
     assert float(found) == 0.2
     written = json.loads(json.dumps(found.to_dict()))
     assert written["value"] == 0.2

@@ -89,7 +89,7 @@ def test_figures_are_drawn(tmp_path: Path, arguments: tuple[str, ...]) -> None:
         (("analyze", "logistc"), 2, "did you mean 'logistic'"),
         (("analyze", "z.real"), 2, "accepted: the symbol z"),
         (("analyze",), 2, "Missing argument"),
-        (("beta", "x"), 2, "not a valid float"),
+        (("beta", "x"), 2, "'x' is not a valid float; accepted are finite numbers"),
         (("beta", "-1", "--from", "gpo:dpo", "--to", "gpo:ipo"), 2, "positive finite number, got -1.0"),
         (("beta", "0.1", "--form", "gpo:dpo"), 2, "--form"),
         (("beta", "0.1"), 2, "--from and --to"),

@@ -73,7 +73,7 @@ def test_nothing_is_more_efficient_than_logistic_under_bradley_terry(name: str) 
 def test_simulation(name: str) -> None:
     found = asymptotics(OTHER, name)
     fits = sampled_fits(OTHER, name, 2000, 400, seed=3)
-    assert fits.lost == 0
+    assert fits.without_fit == 0
     assert fits.g.shape == (400, 4)
     covariance = 2000 * np.cov(fits.g.T)
     assert np.linalg.norm(covariance - found.covariance) < 0.2 * np.linalg.norm(found.covariance)
@@ -106,8 +106,8 @@ def test_samples_without_an_optimum_are_counted() -> None:
     steep = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 3.0, 6.0]))
     logistic, squared = (sampled_fits(steep, name, 12, 60, seed=0) for name in ("logistic", "squared"))
     assert logistic.statuses["no finite optimum"] > 30
-    assert logistic.lost + len(logistic.g) == 60
-    assert squared.lost < logistic.lost
+    assert logistic.without_fit + len(logistic.g) == 60
+    assert squared.without_fit < logistic.without_fit
     again = sampled_fits(steep, "logistic", 12, 60, seed=0)
     np.testing.assert_array_equal(again.g, logistic.g)
 

@@ -31,7 +31,7 @@ def test_standard_error_of_two_items_is_the_delta_method() -> None:
 
 def test_resamples_without_a_fit_are_counted_and_open_the_interval() -> None:
     found = gpo.bootstrap_scores(Comparisons.from_pairs([("a", "b", 3), ("b", "a", 1)]), "dpo", resamples=1000)
-    assert found.lost / 1000 == pytest.approx(0.75**4 + 0.25**4, abs=0.05)
+    assert found.without_fit / 1000 == pytest.approx(0.75**4 + 0.25**4, abs=0.05)
     assert np.isinf(found.low).all()
     assert np.isinf(found.high).all()
     assert found.to_dict()["low"] == [None, None]
@@ -80,7 +80,7 @@ def test_a_linear_truth_is_squareds() -> None:
 
 def test_folds_without_a_fit_are_not_judged() -> None:
     found = gpo.choose_loss(Comparisons.from_pairs([("a", "b", 10)]), ["dpo", "ipo"], folds=2)
-    assert found.rows[0].lost == 2
+    assert found.rows[0].without_fit == 2
     assert found.chosen == "squared"
     assert "no finite fit" in str(found)
 

@@ -47,7 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "loss-to-order": {"margins": ("2",), "seeds": 2, "spreads": (2.0, 6.0)},
     "losses": {"points": 31},
     "mixture-of-gaussians": {
-        "points": 201, "widths": (0.25, 0.5, 2.0), "places": (0.0, 1.5), "map_starts": 24, "map_points": 201,
+        "points": 201, "widths": (0.25, 0.5, 2.0), "means": (0.0, 1.5), "map_starts": 24, "map_points": 201,
         "samples": 5_000, "steps": 300,
     },
     "not-bradley-terry": {

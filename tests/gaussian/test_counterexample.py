@@ -38,7 +38,7 @@ def test_remote_minima_are_nearly_zero_where_the_kl_is_large() -> None:
 
 def test_one_mode_cannot_do_it() -> None:
     """Equal-variance Gaussians: the loss is c² Var_μ(y)/s⁴, whatever μ."""
-    single = counterexample(modes=[1.0], scale=0.7, width=0.4, place=2.0)
+    single = counterexample(modes=[1.0], scale=0.7, width=0.4, mean=2.0)
     c = np.linspace(-3, 3, 61)
     found = single.landscape(grid=c)
     np.testing.assert_allclose(found.mu_squared_loss, c**2 * 0.4**2 / 0.7**4, rtol=1e-9, atol=1e-14)
@@ -55,14 +55,14 @@ def test_the_summary_is_json() -> None:
 def test_it_shows_itself() -> None:
     assert "μ    = 1 N(0, 0.5²)" in repr(counterexample())
     assert r"\pi_{\mathrm{ref}}" in counterexample()._repr_html_()
-    assert "3 widths by 2 places, 120 starts" in repr(MAP)
+    assert "3 widths by 2 means, 120 starts" in repr(MAP)
     assert "<table" in MAP._repr_html_()
 
 
 def test_the_map_agrees_with_single_landscapes() -> None:
     for i, width in enumerate(MAP.widths):
-        for j, place in enumerate(MAP.places):
-            found = counterexample(width=width, place=place).landscape(points=801)
+        for j, mean in enumerate(MAP.means):
+            found = counterexample(width=width, mean=mean).landscape(points=801)
             assert MAP.minima[i, j] == len(found.mu_squared_loss_minima)
             ends = found.reached_from("mu_squared_loss", MAP.starts)
             kl_end = found.objectives("kl", ends).value
@@ -76,7 +76,7 @@ def test_the_map_agrees_with_single_landscapes() -> None:
 def test_the_map_agrees_with_descents_that_take_steps() -> None:
     starts = np.linspace(-5, 5, 11) + 0.1
     family = counterexample_family([0.5], [0.75], starts=starts, points=401)
-    paths = descend_from(counterexample(width=0.5, place=0.75).objectives, starts, learning_rate=0.01, steps=250)
+    paths = descend_from(counterexample(width=0.5, mean=0.75).objectives, starts, learning_rate=0.01, steps=250)
     raised = np.mean([path.kl[-1] > path.kl[0] + 1e-7 for path in paths])
     assert family.share_raised[0, 0] == pytest.approx(raised)
 
@@ -110,7 +110,7 @@ def test_flows_that_leave_the_grid_are_followed_on_a_wider_one() -> None:
     [
         (lambda: counterexample_family([], [0.0]), "widths must be one or more finite numbers"),
         (lambda: counterexample_family([0.5, -1.0], [0.0]), "widths must be above zero, got -1.0"),
-        (lambda: counterexample_family([0.5], [np.nan]), "places must be one or more finite"),
+        (lambda: counterexample_family([0.5], [np.nan]), "means must be one or more finite"),
         (
             lambda: counterexample_family([0.5], [0.0], reference=GaussianMixture([1.0], [[0.0, 0.0]], [1.0])),
             "reference must be over numbers",

@@ -105,7 +105,7 @@ def test_flow_runs_to_the_next_minimum_downhill() -> None:
 
 def test_a_start_at_a_minimum_stays_whatever_rounding_says() -> None:
     """At c = 1.5 a symmetric setting has a minimum exactly on the start, where the slope is rounding alone."""
-    found = counterexample(width=0.2, place=1.5).landscape(points=401)
+    found = counterexample(width=0.2, mean=1.5).landscape(points=401)
     starts = [0.0, 1.5, 3.0, *(m.c for m in found.mu_squared_loss_minima)]
     np.testing.assert_allclose(found.reached_from("mu_squared_loss", starts), starts, atol=1e-8)
 

@@ -255,6 +255,25 @@ def test_data_sets_go_through_the_same_rules(tmp_path: Path, monkeypatch: pytest
         hub_pairs(str(folder))
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"prompt":"p","chosen":"a","rejected":"b","n":%s}' % ("9" * 5000), "5,000 digits; a number has at most 400"),
+        ('{"prompt":"p","chosen":"a","chosen":"c","rejected":"b"}', "key 'chosen' occurs twice"),
+        ('{"prompt":"p","chosen":"a \\ud83d","rejected":"b"}', "lone surrogate"),
+        ('{"prompt":"p","chosen":"a","rejected":"b","meta":{"k":["\\udE00"]}}', "lone surrogate"),
+    ],
+)
+def test_json_that_would_be_misread_is_malformed(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "pairs.jsonl"
+    whole = '{"prompt":"p","chosen":"a \\ud83d\\ude00","rejected":"b"}'
+    path.write_text(f"{whole}\n{line}\n")
+    with pytest.raises(ValueError, match=f"line 2: .*{words}"):
+        read_pairs_file(path)
+    path.write_text(f"{whole}\n")
+    assert read_pairs_file(path)[0][0].chosen == "a \U0001f600"
+
+
 def test_bad_settings() -> None:
     with pytest.raises(ValueError, match="refuse has 'long'"):
         FilterConfig(refuse=("long",))

@@ -1,0 +1,187 @@
+"""The dictionary itself: every library's and paper's loss, with where, in which version and when it was read.
+
+Rows whose name starts with ``trl:`` are held against TRL's executed code by ``gpo conventions --check``; the others
+were read in stored copies of their sources, named by commit. The date is that of the reading.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from gpo_analysis.analysis.conventions import EXO_EPSILON, BetaConvention
+from gpo_analysis.losses import MarginLoss, get_loss, list_losses
+
+_TRL = "huggingface/trl, trl/trainer/dpo_trainer.py, loss_type"
+_OPENRLHF = "OpenRLHF/OpenRLHF, openrlhf/models/loss.py (DPOLoss) and openrlhf/trainer/dpo_trainer.py (sums)"
+_TORCHTUNE = "pytorch/torchtune, torchtune/rlhf/loss/dpo.py"
+_FACTORY = "hiyouga/LLaMA-Factory, src/llamafactory/train/dpo/trainer.py (TRL's losses under its own forward pass)"
+_AXOLOTL = "axolotl-ai-cloud/axolotl, src/axolotl/core/trainers/dpo (hands its β to TRL)"
+_UNSLOTH = "unslothai/unsloth, unsloth/models/dpo.py (PatchDPOTrainer changes how progress is shown; the loss is TRL's)"
+_VERL = "volcengine/verl, recipe/spin/core_algos.py (compute_online_dpo_loss; its main trainers have no DPO)"
+_NEMO = "NVIDIA-NeMo/RL, nemo_rl/algorithms/loss/loss_functions.py (DPOLossFn; its reference_policy_kl_penalty)"
+_HALOS = "ContextualAI/HALOs, train/trainers.py"
+_DPO = "eric-mitchell/direct-preference-optimization, trainers.py"
+
+_READ = "read 2026-11-26"
+_TRL_VERSION = f"1.16.0, {_READ} and executed by gpo conventions --check"
+_OPENRLHF_VERSION = f"commit f5b3f08a, {_READ}"
+_TORCHTUNE_VERSION = f"commit 0140dc51, {_READ}"
+_FACTORY_VERSION = f"commit 00052690, {_READ}"
+_AXOLOTL_VERSION = f"commits 0fad92a3 and 102eb334 (0.15.0.dev0), {_READ}"
+_UNSLOTH_VERSION = f"commit 09c49422 (its pyproject at commit 00497907 allows trl up to 0.23.0), {_READ}"
+_VERL_VERSION = f"commit 34e56e18, {_READ}"
+_NEMO_VERSION = f"commits 3520fc0a and b816b57b (0.5.0), {_READ}"
+_HALOS_VERSION = f"commit 0398310b, {_READ}"
+_EARLIER = "read before 2026-11-26; version not noted"
+
+_IPO_SQUARE = "(ρ − 1/(2β))² = (2βρ − 1)²/(4β²)"
+_MEANS = "ρ is a difference of token means, not of sums: the regularization is per token"
+_BY_TRL = "label smoothing is handed to the TRL it runs on, which ignores it for this loss from its version 1 on"
+
+
+def _sigmoid(name: str, source: str, version: str, **more: Any) -> BetaConvention:
+    more = {"smoothing": "smoothed", **more}
+    return BetaConvention(name, "−log σ(βρ)", "logistic", source, version=version, **more)
+
+
+def _hinge(name: str, source: str, version: str, symbol: str = "β", **more: Any) -> BetaConvention:
+    return BetaConvention(name, f"max(0, 1 − {symbol}ρ)", "hinge", source, version=version, **more)
+
+
+def _ipo(name: str, source: str, version: str, symbol: str = "β", **more: Any) -> BetaConvention:
+    if more.get("ratio") == "means":
+        more = {"note": _MEANS, **more}
+    return BetaConvention(
+        name, _IPO_SQUARE.replace("β", symbol), "squared", source, factor=2.0, scale=0.25, scale_power=-2,
+        version=version, **more,
+    )  # fmt: skip
+
+
+_OF_TRL: tuple[BetaConvention, ...] = (
+    _sigmoid("trl:sigmoid", f'{_TRL} "sigmoid"', _TRL_VERSION, smoothing="ignored", aliases=("trl:dpo",)),
+    _hinge("trl:hinge", f'{_TRL} "hinge"', _TRL_VERSION, smoothing="ignored", aliases=("trl:slic",)),
+    _ipo(
+        "trl:ipo", f'{_TRL} "ipo" (token means since trl pull request 1265; trl issue 1677)', _TRL_VERSION,
+        ratio="means", smoothing="ignored",
+    ),
+    _sigmoid("trl:robust", f'{_TRL} "robust" (arXiv 2403.00409)', _TRL_VERSION, smoothing="robust"),
+    BetaConvention(
+        "trl:exo_pair",
+        "KL(Bernoulli σ(βρ) ‖ Bernoulli(1−ε))",
+        "exo",
+        f'{_TRL} "exo_pair" (arXiv 2402.00856, eq. 16)',
+        smoothing="exo",
+        needs_smoothing=True,
+        note=f"label_smoothing 0, the default, is refused there; the paper recommends {EXO_EPSILON:g}",
+        version=_TRL_VERSION,
+        aliases=("trl:exo",),
+    ),
+    BetaConvention(
+        "trl:discopop",
+        "(1−σ(βρ/τ)) log(1+e^−βρ) + σ(βρ/τ) e^−βρ, τ = 0.05",
+        "lrml",
+        f'{_TRL} "discopop" (arXiv 2406.08414), at the default discopop_tau = 0.05',
+        smoothing="ignored",
+        version=_TRL_VERSION,
+    ),
+    _sigmoid(
+        "trl:sigmoid_norm", f'{_TRL} "sigmoid_norm" (arXiv 2411.15124, eq. 6; trl pull request 5406)', _TRL_VERSION,
+        ratio="means", smoothing="ignored", note=_MEANS, aliases=("trl:dpo_norm",),
+    ),
+)  # fmt: skip
+
+_OTHERS: tuple[BetaConvention, ...] = (
+    _sigmoid("openrlhf:dpo", _OPENRLHF, _OPENRLHF_VERSION, aliases=("openrlhf:sigmoid",)),
+    _ipo("openrlhf:ipo", _OPENRLHF, _OPENRLHF_VERSION),
+    _sigmoid("torchtune:dpo", f"{_TORCHTUNE} (DPOLoss)", _TORCHTUNE_VERSION, aliases=("torchtune:sigmoid",)),
+    _hinge(
+        "torchtune:rso", f"{_TORCHTUNE} (RSOLoss; its γ)", _TORCHTUNE_VERSION, "γ",
+        aliases=("torchtune:hinge", "torchtune:slic"),
+    ),
+    _ipo(
+        "torchtune:ipo", f"{_TORCHTUNE} (IPOLoss; its τ), removed by torchtune pull request 1615", _EARLIER, "τ",
+        note="its recipe passed sums, where token means were meant (torchtune issue 1291)", read=False,
+    ),
+    _sigmoid(
+        "llama-factory:sigmoid", f"{_FACTORY}; pref_beta, pref_loss: sigmoid", _FACTORY_VERSION,
+        note="cDPO's smoothing is that of TRL before its version 1, on which it runs", aliases=("llama-factory:dpo",),
+    ),
+    _hinge(
+        "llama-factory:hinge", f"{_FACTORY}; pref_beta, pref_loss: hinge", _FACTORY_VERSION,
+        aliases=("llama-factory:slic",),
+    ),
+    _ipo("llama-factory:ipo", f"{_FACTORY}; pref_beta, pref_loss: ipo", _FACTORY_VERSION, ratio="means"),
+    _sigmoid(
+        "axolotl:dpo", f"{_AXOLOTL}; rl: dpo", _AXOLOTL_VERSION, smoothing="ignored", note=_BY_TRL,
+        aliases=("axolotl:sigmoid",),
+    ),
+    _ipo("axolotl:ipo", f"{_AXOLOTL}; rl: ipo", _AXOLOTL_VERSION, ratio="means"),
+    _sigmoid(
+        "unsloth:dpo", f"{_UNSLOTH}; loss_type sigmoid", _UNSLOTH_VERSION, aliases=("unsloth:sigmoid",),
+        note="cDPO's smoothing is that of TRL before its version 1, on which it runs",
+    ),
+    _ipo("unsloth:ipo", f"{_UNSLOTH}; loss_type ipo", _UNSLOTH_VERSION, ratio="means"),
+    _sigmoid("verl:dpo", _VERL, _VERL_VERSION, aliases=("verl:sigmoid",)),
+    _ipo("verl:ipo", _VERL, _VERL_VERSION),
+    _sigmoid("nemo-rl:dpo", _NEMO, _NEMO_VERSION, smoothing=None, aliases=("nemo-rl:sigmoid", "nemo:dpo")),
+    _sigmoid(
+        "nemo-rl:dpo-average", f"{_NEMO}, preference_average_log_probs: true", _NEMO_VERSION, smoothing=None,
+        ratio="means", note=_MEANS,
+    ),
+    _sigmoid(
+        "halos:dpo", f"{_HALOS} (DPOTrainer)", _HALOS_VERSION, smoothing=None,
+        note="HALOs adds the losses of a batch up, where others average them: its learning rate counts the batch size",
+    ),
+    _sigmoid(
+        "halos:cdpo", f"{_HALOS} (CDPOTrainer; its ε is loss.epsilon)", _HALOS_VERSION,
+        note="HALOs adds the losses of a batch up, where others average them: its learning rate counts the batch size",
+    ),
+    _sigmoid("dpo-reference:dpo", _DPO, _EARLIER, smoothing=None, aliases=("dpo-paper:beta", "arxiv:2305.18290")),
+    _ipo("dpo-reference:ipo", f"{_DPO}, its ipo option (issue 64 of that repository)", _EARLIER),
+    _ipo(
+        "ipo-paper:tau", "Azar et al. 2023, arXiv 2310.12036, eq. 17", _EARLIER, "τ",
+        aliases=("ipo:tau", "arxiv:2310.12036"),
+    ),
+    BetaConvention(
+        "arxiv:2405.08448",
+        "(βρ − ½)² = (2βρ − 1)²/4",
+        "squared",
+        "Tang et al. 2024, Understanding the performance gap between online and offline alignment, arXiv 2405.08448",
+        factor=2.0,
+        scale=0.25,
+        version=_EARLIER,
+        aliases=("online-offline:ipo",),
+    ),
+    BetaConvention(
+        "bandit:ipo",
+        "(ρ − β)² = β² (ρ/β − 1)²",
+        "squared",
+        "a public bandit study of IPO in which β is the target margin itself",
+        factor=1.0,
+        power=-1,
+        scale_power=2,
+        note="a larger β regularizes less there",
+        version=_EARLIER,
+    ),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def all_conventions() -> tuple[BetaConvention, ...]:
+    """GPO's own f(βρ) for every loss of the catalogue, then the other libraries and papers."""
+    return (*(own_convention(get_loss(name)) for name in list_losses()), *_OF_TRL, *_OTHERS)
+
+
+def own_convention(loss: MarginLoss) -> BetaConvention:
+    """GPO's own f(βρ), of a loss of the catalogue or any other."""
+    known = loss.name in list_losses() and get_loss(loss.name) == loss
+    text = str(loss.expression).replace("**", "^").replace("z", "βρ") if loss.name != "lrml" else "LRML at z = βρ"
+    return BetaConvention(
+        f"gpo:{loss.name}" if known else loss.name,
+        text,
+        loss.name if known else loss,
+        loss.reference or ("arXiv 2402.05749" if known else "typed"),
+        smoothing="smoothed",
+        aliases=tuple(f"gpo:{alias}" for alias in loss.aliases),
+    )

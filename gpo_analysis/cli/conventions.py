@@ -1,0 +1,67 @@
+"""``gpo conventions``: the dictionary of losses and their β, and its check against an installed trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gpo_analysis.cli.extras import needs_extra
+from gpo_analysis.cli.output import json_option, print_json, say
+
+CONVENTIONS_HELP = """\b
+Examples:
+  gpo conventions
+  gpo conventions --json
+  gpo conventions --check
+  gpo conventions --check --json
+
+\b
+--check runs the installed TRL's own losses on random log-ratios and lengths (a few
+seconds, no GPU) and holds every row for TRL against the values. The exit code is 1
+where one differs."""
+
+
+@click.command(epilog=CONVENTIONS_HELP)
+@click.option("--check", is_flag=True, help="Execute the installed trainer's losses and compare.")
+@json_option
+@click.pass_context
+def conventions(context: click.Context, check: bool, as_json: bool) -> None:
+    """Print how libraries and papers write their losses and β, or hold that against an installed trainer."""
+    if check:
+        context.exit(_check(as_json))
+    from gpo_analysis.analysis import list_conventions
+
+    rows = list_conventions()
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+        return
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        smoothing = {None: "no label smoothing", "ignored": "label smoothing ignored", "exo": "ε of EXO"}
+        said = smoothing.get(row.smoothing, f"label smoothing {row.smoothing}")
+        read = f"; {row.version}" if row.version else ""
+        say(
+            f"{row.name:<{width}}  {row.objective}  [token {row.ratio}; {said}{read}{'' if row.read else '; not read'}]"
+        )
+
+
+def _check(as_json: bool) -> int:
+    with needs_extra("trl", "gpo"):
+        from gpo_analysis.integrations.guard import check_trl
+    found = check_trl()
+    if as_json:
+        print_json([verdict.to_dict() for verdict in found])
+    else:
+        _show([verdict.to_dict() for verdict in found])
+    return 1 if any(verdict.agrees is False for verdict in found) else 0
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    words = {True: "agrees", False: "DIFFERS", None: "not covered"}
+    width = max(len(row["name"]) for row in rows)
+    say(f"{rows[0]['library']} {rows[0]['version']}")
+    for row in rows:
+        say(f"{row['name']:<{width}}  {words[row['agrees']]:<11}  {row['by']}".rstrip())
+    counts = {word: sum(words[row["agrees"]] == word for row in rows) for word in words.values()}
+    say(", ".join(f"{count} {word.lower()}" for word, count in counts.items()))
