@@ -271,7 +271,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     {share("strong", EXACT, "beta", "f"):.2g} % at equal β and {share("strong", EXACT, "strength", "f"):.2g} % at
     equal βκ (95 % intervals over {config.seeds} seeds), against {share("strong", EXACT, "beta", "beta"):.3g} % of β;
     with {_labels(few)} f has {share("strong", few, "strength", "f"):.2g} % at equal βκ and β
-    {share("strong", few, "strength", "beta"):.2g} %: there the claim that β matters more fails. The collapse on βκ is
+    {share("strong", few, "strength", "beta"):.2g} %, a difference of
+    {share("strong", few, "strength", "beta - f"):.2g} points: there f matters nearly as much. The collapse on βκ is
     exact for the logit family under Bradley–Terry preferences and for squared and truncated quadratic while margins
     stay within 1, and only approximate otherwise. Each at its best β, the six differ in win rate by {gap.min():.3g} to
     {gap.max():.3g} with exact shares. Within a range of {ranges.min():.2g} to {ranges.max():.2g} decades about the best
