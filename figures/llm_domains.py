@@ -51,6 +51,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
                     if other != loss:
                         ax.plot(x, y, **KEYS["dots"], zorder=1)
                 _panel(ax, loss, part, lines[loss])
+                if column:
+                    name = loss_label(loss).partition(" (")[0]
+                    ax.text(0.97, 0.94, name, transform=ax.transAxes, fontsize=6.5, color="0.4", ha="right", va="top")
             else:
                 ax.set_axis_off()
             ax.set_xscale("log")

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from llm.data.filters import FilterConfig
 from llm.data.readers import (
     Labelled,
@@ -126,7 +128,7 @@ def read_examples_of(path: Path, *, words: int, limit: int | None = None) -> tup
     return found, str(report) + (f"; {short} too short to be a prompt and its continuation" if short else "")
 
 
-def read_splits(folder: Path, counts: Counts, *, max_prompt: int) -> Splits:
+def read_splits(folder: Path, counts: Counts, *, max_prompt: int, seed: int = 0) -> Splits:
     """Parts of a study from a folder's train, validation and test files.
 
     Fine-tuning, reward and pairs are taken from train, held-out pairs from validation, evaluation from test. Records of
@@ -141,6 +143,9 @@ def read_splits(folder: Path, counts: Counts, *, max_prompt: int) -> Splits:
         How many examples each part gets.
     max_prompt : int
         Longest text in words.
+    seed : int
+        0 deals the first records out in the files' order; others deal out, in an order of their own, the first records
+        of each file that are some twice as many as are needed.
 
     Raises
     ------
@@ -163,6 +168,9 @@ def read_splits(folder: Path, counts: Counts, *, max_prompt: int) -> Splits:
     for name in ("test", "validation", "train"):
         read[name], report = read_examples_of(paths[name], words=max_prompt, limit=2 * needed[name] + 64)
         said.append(report)
+        if seed:
+            order = np.random.default_rng([seed, NAMES.index(name)]).permutation(len(read[name]))
+            read[name] = [read[name][place] for place in order]
     files, shared = _apart(read)
     if shared:
         said.append(f"{shared} prompts are in several files: each is kept in one, with all its records")

@@ -6,8 +6,9 @@ A study is one reference policy, one gold reward, one set of pairs, and a grid o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from llm.data.splits import Counts
 from llm.data.world import WorldConfig
@@ -18,6 +19,11 @@ from llm.rewards.pairs import PairsConfig
 from llm.sweep.plan import GridConfig
 from llm.training.config import TrainConfig
 from llm.training.sft import SftConfig
+
+SEED_STEP = 1000
+"""How far one seed of a study moves the seeds of its parts."""
+SEEDS = ("seed", "seeds")
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class StudyConfig:
     max_prompt : int
         Longest prompt in words, where records come from files; longer ones are counted and left out.
     seed : int
-        Of everything.
+        Of everything: records, base model, fine-tuning, reward, samples, labels, order, evaluation (`seeded`).
     device : {"cpu", "cuda"}
         Where to compute.
 
@@ -126,6 +132,48 @@ class StudyConfig:
                 "evaluated"
             )
 
+    def seeded(self) -> StudyConfig:
+        """The study as it is run: every seed in it moved by the study's own, in steps that keep them apart.
+
+        Studies of two seeds share no draw: neither records nor samples, labels, order or evaluation. Seed 0 leaves the
+        parts' seeds as they are.
+
+        Examples
+        --------
+        >>> study = StudyConfig("demo", Counts(1, 1, 1, 1), seed=2, grid=GridConfig(seeds=(0, 1)))
+        >>> study.seeded().seeds
+        {'seed': 2000, 'sft.seed': 2000, 'reward.gold.seed': 2000, 'reward.judge.seed': 2001, \
+'reward.pair_judge.seed': 2002, 'reward.seed': 2000, 'pairs.seed': 2000, 'grid.seeds': (2000, 2001)}
+        """
+        by = SEED_STEP * self.seed
+        return dataclasses.replace(_moved(self, by), seed=by)
+
+    @property
+    def seeds(self) -> dict[str, Any]:
+        """Every seed in the configuration, by where it stands."""
+        return dict(_seeds(self))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return dataclasses.asdict(self)
+
+
+def _moved(part: _Part, by: int) -> _Part:
+    """A dataclass with every seed in it, and in its parts, moved."""
+    changed: dict[str, Any] = {}
+    for field_ in dataclasses.fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field_.name)
+        if field_.name in SEEDS:
+            changed[field_.name] = tuple(one + by for one in value) if isinstance(value, tuple) else value + by
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changed[field_.name] = _moved(value, by)
+    return dataclasses.replace(part, **changed)  # type: ignore[type-var]
+
+
+def _seeds(part: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    for field_ in sorted(dataclasses.fields(part), key=lambda one: one.name not in SEEDS or bool(where)):
+        value = getattr(part, field_.name)
+        if field_.name in SEEDS:
+            yield where + field_.name, value
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from _seeds(value, f"{where}{field_.name}.")

@@ -125,7 +125,8 @@ def run_study(
         raise FileNotFoundError(f"data {source} does not exist; give a folder with train.jsonl or train.jsonl.gz")
     where = this_rank(chosen.device)
     # of several GPUs each process has its own
-    here = chosen if where.world == 1 else dataclasses.replace(chosen, device=str(where.device))
+    here = chosen.seeded()
+    here = here if where.world == 1 else dataclasses.replace(here, device=str(where.device))
     setting = Setting(here, Path(out), source, progress)
     setting.folder.mkdir(parents=True, exist_ok=True)
     run = _Run(setting, where, say, {})

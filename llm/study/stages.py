@@ -120,7 +120,7 @@ def make_records(setting: Setting) -> Outcome[Splits]:
     """Generate or read the records."""
     config = setting.config
     if setting.data is not None:
-        records = read_splits(setting.data, config.counts, max_prompt=config.max_prompt)
+        records = read_splits(setting.data, config.counts, max_prompt=config.max_prompt, seed=config.seed)
     else:
         records = world_splits(config.counts, config.world, seed=config.seed)
     return Outcome(records, f"{records.report}; {records.sizes}")

@@ -14,7 +14,7 @@ from gpo_analysis.provenance import device, git_state, versions
 from gpo_analysis.records import plain
 from llm.data.splits import Splits
 from llm.evaluation.signatures import signature
-from llm.study.config import StudyConfig
+from llm.study.config import SEED_STEP, StudyConfig
 from llm.sweep.run import SweepResult
 from llm.training.cells import SweepCell
 from llm.training.trace import stopped_before
@@ -120,7 +120,7 @@ def run_document(
     return {
         "config": plain(config),
         "data": "generated" if data is None else data.name,
-        "seeds": {"study": config.seed, "grid": list(config.grid.seeds)},
+        "seeds": {"study": config.seed // SEED_STEP, "grid": list(config.grid.seeds), "all": plain(config.seeds)},
         "versions": versions(),
         "device": {**device(), "torch": config.device, "accelerator": _accelerator(config.device)},
         "git": git_state(Path(__file__).parent),

@@ -87,6 +87,43 @@ def test_no_prompt_is_in_two_parts(study: Study) -> None:
     assert {pair.prompt for pair in study.pairs.held_out} <= {example.prompt for example in splits.held_out}
 
 
+@pytest.mark.parametrize("name", [*PRESETS])
+def test_a_seed_moves_every_seed_in_a_study_and_no_two_meet(name: str) -> None:
+    drawn = [dataclasses.replace(preset(name), seed=seed).seeded().seeds for seed in range(4)]
+    assert drawn[0] == preset(name).seeds, "seed 0 leaves the parts' seeds as they are"
+    assert {"seed", "sft.seed", "pairs.seed", "reward.seed", "reward.judge.seed", "grid.seeds"} <= set(drawn[0])
+    for where, value in drawn[0].items():
+        found = [{*one[where]} if isinstance(value, tuple) else {one[where]} for one in drawn]
+        assert sum(map(len, found)) == len(set.union(*found)), where
+
+
+def test_studies_of_two_seeds_share_nothing_that_is_drawn(study: Study, tmp_path: Path) -> None:
+    other = run_study(TINY, tmp_path, until="sweep", seed=1, say=lambda line: None)
+    first, second = study.records, other.records
+    assert first is not None
+    assert second is not None
+    for part in ("fine_tuning", "pairs", "held_out", "evaluation"):
+        prompts = [{example.prompt for example in getattr(records, part)} for records in (first, second)]
+        assert len(prompts[0] & prompts[1]) <= 0.1 * len(prompts[0]), part
+    weights = [next(iter(one.reference.model.parameters())) for one in (study, other)]  # type: ignore[union-attr]
+    assert weights[0].shape != weights[1].shape or not torch.equal(*weights)
+    assert study.sweep is not None
+    assert other.sweep is not None
+    seeds = [{cell.seed for cell in one.sweep.cells} for one in (study, other)]  # type: ignore[union-attr]
+    assert seeds == [{0}, {1000}]
+    assert study.config.seed == 0
+    assert other.config.seed == 1, "what was asked for"
+
+
+def test_checkpoints_are_written_at_the_steps_asked_for() -> None:
+    """And not at every common divisor of them, which for (30, 99, 300) is 3: a hundred checkpoints."""
+    asked = TrainConfig(300, evaluate_at=(30, 99, 300))
+    assert [step for step in range(1, 301) if asked.saves(step)] == [30, 99, 300]
+    resumable = dataclasses.replace(asked, checkpoint_every=100)
+    assert [step for step in range(1, 301) if resumable.saves(step)] == [30, 99, 100, 200, 300]
+    assert [step for step in range(1, 301) if resumable.evaluates(step)] == [30, 99, 300]
+
+
 def test_running_again_does_nothing_and_a_missing_part_is_made_again(study: Study) -> None:
     before = pd.read_parquet(study.folder / "sweep.parquet")
     files = sorted((study.folder / "evaluations").glob("*.json"))
@@ -297,6 +334,10 @@ def test_records_of_every_kind_are_dealt_out(tmp_path: Path, kind: str) -> None:
     prompts = [e.prompt for part in (splits.fine_tuning, splits.reward, splits.pairs) for e in part]
     assert len(set(prompts)) == 100
     assert "kept" in splits.report
+    again, other = (read_splits(tmp_path, counts, max_prompt=TINY.max_prompt, seed=seed) for seed in (1, 2))
+    assert [e.prompt for e in again.pairs] != [e.prompt for e in splits.pairs]
+    assert {e.prompt for e in again.pairs} != {e.prompt for e in other.pairs}
+    assert [len(part) for part in (again.fine_tuning, again.pairs, again.evaluation)] == [40, 30, 10]
 
 
 def test_a_missing_split_and_a_mixture_of_kinds_are_refused(tmp_path: Path) -> None:
