@@ -144,6 +144,13 @@ class PolicyStack:
         present = (forest.weight > 0).to(self.device)
         return torch.where(present, self.logprobs(forest) - reference, 0.0)
 
+    @torch.no_grad()
+    def mean_loss(self, prompts: int) -> torch.Tensor:
+        """Mean loss over the first prompts, (R,)."""
+        part = self.forest.take(torch.arange(prompts, device=self.device))
+        h = self.log_ratio(part, self.reference[:, :prompts])
+        return share_loss(self.losses, self.beta, h, self.share[:prompts])
+
     def _backward(self, rows: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
         rows = rows.to(self.device)
         part = self.forest.take(rows)
