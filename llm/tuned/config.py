@@ -12,15 +12,15 @@ from llm.forests.config import ReferenceConfig, rate_at
 from llm.policy.models import LlamaSize
 
 
-def log_grid(low: float, per_decade: int, points: int) -> tuple[float, ...]:
-    """Numbers that rise by 10^(1/per_decade), to three digits.
+def log_grid(low: float, high: float, points: int) -> tuple[float, ...]:
+    """Numbers from ``low`` to ``high`` that rise by one factor, to three digits.
 
     Examples
     --------
-    >>> log_grid(0.003, 3, 4)
-    (0.003, 0.00646, 0.0139, 0.03)
+    >>> log_grid(0.003, 3.0, 4)
+    (0.003, 0.03, 0.3, 3.0)
     """
-    return tuple(float(f"{low * 10 ** (k / per_decade):.3g}") for k in range(points))
+    return tuple(float(f"{low * (high / low) ** (k / (points - 1)):.3g}") for k in range(points))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TunedConfig:
     max_new_tokens: int = 20
     scale: float = 1.0
     losses: tuple[str, ...] = PAPER_LOSSES
-    strengths: tuple[float, ...] = log_grid(0.003, 3, 10)
+    strengths: tuple[float, ...] = log_grid(0.003, 3.0, 8)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     size: LlamaSize = field(default_factory=LlamaSize)
     world: WorldConfig = field(default_factory=WorldConfig)
@@ -130,7 +130,7 @@ PRESETS: dict[str, TunedConfig] = {
     "cpu": TunedConfig("cpu", strengths=(0.03, 0.1, 0.3), seeds=(100, 101)),
     "small": TunedConfig("small"),
     "gpu": TunedConfig(
-        "gpu", trained=(256, 4096), unseen=256, generated=8, strengths=log_grid(0.003, 3, 10),
+        "gpu", trained=(256, 4096), unseen=256, generated=8, strengths=log_grid(0.003, 3.0, 10),
         size=LlamaSize(hidden=256, layers=4, heads=4),
         reference=ReferenceConfig(pool=4000, steps=1200, batch_size=32, learning_rate=1.5e-3, warmup=100), steps=512,
         batch_size=16, learning_rate=3e-4, warmup=50, stack=60, device="cuda",
