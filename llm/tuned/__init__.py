@@ -17,8 +17,8 @@ samples μ of a prompt:
 1. the *tilt* q ∝ μ e^h is the policy as far as these samples show it: its wins and defeats against an independent draw
    of μ are exact, with no sample drawn anew, so that all that is random is prompts and seeds. The *decided* rate is
    wins/(wins + defeats), ties left out: ties are a fifth of the comparisons, and would pull every difference to 0;
-2. the tilt cannot see mass that went where πref has none. The policy's *own* samples, four a prompt, with the same noise
-   for all policies of a seed, are held against the same μ: what the tilt hides, they show.
+2. the tilt cannot see mass that went where πref has none. The policy's *own* samples, four a prompt, with the same
+   noise for all policies of a seed, are held against the same μ: what the tilt hides, they show.
 
 A policy has run away when fewer than half of its own samples come to their end (πref's: 98 %); such are counted and
 enter no mean, no choice and no variance.

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from llm.forests.problem import Sampled
 
@@ -33,7 +34,7 @@ def draw_labels(sampled: Sampled, scale: float, seed: int) -> torch.Tensor:
             chance = rng.random()
             if one == other:
                 continue
-            wins = chance < 1.0 / (1.0 + np.exp(-scale * (rewards[one] - rewards[other])))
+            wins = chance < expit(scale * (rewards[one] - rewards[other]))
             shares[(row, one, other) if wins else (row, other, one)] += 1.0
         shares[row] /= max(1.0, shares[row].sum())
     return torch.from_numpy(shares).float()
