@@ -36,10 +36,10 @@ length of training, as it does everywhere; losses are compared at equal length.
 
 Power
 -----
-In the miniature (`cpu`, one seed) the prompts' part of the standard error of a pair's difference of the decided rate is
-0.009 (64 prompts) and 0.014 (512; median over pairs), 0.010 and 0.012 of own samples. An equivalence test of ±0.03 by a
-95 % interval has power 0.8 at no difference where the standard error of the mean over seeds is 0.0093, so a standard
-deviation of 0.0207 between five seeds: kept where training and the choice of β add no more variance than the prompts
-do (0.013, 0.020). What the seeds' own part is cannot be known from one. To fit half an hour of a processor the grid has
-eight strengths rather than ten, and two conditions; not fewer seeds.
+An equivalence test of ±0.03 by a 95 % interval has power 0.8 at no difference where the standard error of the mean over
+seeds is 0.0093, so a standard deviation of 0.0207 between five seeds. In the miniature (`cpu`: two seeds, three βκ) the
+standard deviation of a pair's difference of the tilt's decided rate between seeds, prompts and choice of β included, is
+0.014 (64 prompts) and 0.012 (512; root mean square over pairs), which gives 0.99 and better; the prompts' part alone is
+0.009 and 0.014, of own samples 0.010 and 0.012. Two seeds say little of a variance: up to 1.5 times as much keeps 0.8.
+To fit half an hour of a processor the grid has eight strengths rather than ten, and two conditions; not fewer seeds.
 """
