@@ -9,6 +9,7 @@ python -m llm run --preset h200 --data data/arxiv_titles --out out/llm/titles
 accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/small
 python -m llm optimum --preset cpu --out out/llm/optimum-cpu     (study A; its options: python -m llm optimum --help)
 python -m llm predicted --preset cpu --out out/llm/predicted-cpu (study C; likewise)
+python -m llm tuned --preset small --out out/llm/tuned-small     (study B)
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
     commands.add_parser("train", add_help=False, help="train a model of one's own on pairs of one's own")
     commands.add_parser("optimum", add_help=False, help="study A: is the population optimum reached?")
     commands.add_parser("predicted", add_help=False, help="study C: what a run will do, said before it is made")
+    commands.add_parser("tuned", add_help=False, help="study B: are the losses equal when β is tuned?")
     return parser
 
 
@@ -70,6 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
         from llm.predicted.__main__ import main as predicted
 
         return predicted(words[1:])
+    if words[:1] == ["tuned"]:
+        from llm.tuned.__main__ import main as tuned
+
+        return tuned(words[1:])
     given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
     return ended(
         lambda: run_study(

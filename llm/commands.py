@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 EXTRA = "gpo-analysis[llm]"
 
@@ -49,3 +53,52 @@ def missing(error: ModuleNotFoundError) -> str:
 def in_a_line(error: Exception) -> str:
     """The line for any other error."""
     return f"error: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def study_command(
+    name: str,
+    description: str | None,
+    presets: Sequence[str],
+    preset: Callable[[str], Any],
+    study: Callable[[], Callable[..., object]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Run ``python -m llm NAME``, a study in pieces on sampled prompts, and return the command's exit status.
+
+    Parameters
+    ----------
+    name, description : str
+        Of the command.
+    presets : sequence of str
+        Names that ``preset`` takes.
+    preset : callable
+        From a name to a configuration.
+    study : callable
+        Imports and returns what runs it; called after the words have been read.
+    arguments : sequence of str, optional
+        Words of the command; None for those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m llm {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", choices=presets, default="cpu", help="sizes and grid (default: cpu)")
+    parser.add_argument("--out", metavar="DIR", help=f"the study's folder (default: out/llm/{name}-PRESET)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds of the preset")
+    parser.add_argument("--budget-seconds", type=float, metavar="N", help="begin no piece that would end later")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
+    parser.add_argument("--commit", metavar="HASH", help="the commit that runs, where git does not know")
+    parser.add_argument("--progress", action="store_true", help="show bars")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    given = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
+    config = preset(given.preset)
+    if given.device is not None:
+        config = dataclasses.replace(config, device=given.device)
+    return ended(
+        lambda: study()(
+            config, given.out or f"out/llm/{name}-{given.preset}", seeds=given.seeds,
+            budget_seconds=given.budget_seconds, commit=given.commit, progress=given.progress,
+            say=lambda line: print(line, flush=True),
+        ),
+        given.traceback,
+    )  # fmt: skip

@@ -74,3 +74,19 @@ class SampledConfig(Protocol):
     def reference(self) -> ReferenceConfig: ...
     @property
     def device(self) -> str: ...
+
+
+def rate_at(height: float, strength: float) -> float:
+    """Return the height of the learning rate at a strength βκ (hinge: β): ``height`` up to 0.2, then as 1/βκ.
+
+    Adam takes the scale out of the gradient, so that its first steps move h alike whatever β; but the optimum's h goes
+    as 1/β, and f sees βh. In proportion to 1/β training is the same in units of βh at every β. At one rate for all,
+    β = 3.2 begins with margins of 20: exponential's gradient there fills Adam's memory for the rest of the run,
+    Savage's is gone, and what samples that are not trained on were given by chance stays.
+
+    Examples
+    --------
+    >>> [rate_at(1.0, strength) for strength in (0.1, 0.2, 0.8)]
+    [1.0, 1.0, 0.25]
+    """
+    return height * min(1.0, 0.2 / strength)

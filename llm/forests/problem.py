@@ -56,6 +56,11 @@ class Sampled:
         counts = (self.forest.weight > 0).sum(1).tolist()
         return [row[:count] for row, count in zip(self.rewards.tolist(), counts, strict=True)]
 
+    def part(self, start: int, stop: int) -> Sampled:
+        """Those of the prompts from ``start`` to before ``stop``, in trees no wider than they need."""
+        rows = slice(start, stop)
+        return _grown(self.prompts[rows], self.samples[rows], self.distinct_rewards[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -119,12 +124,17 @@ def make_references(config: SampledConfig, seeds: Sequence[int], *, progress: bo
     return [{name: p.detach()[i : i + 1].cpu() for name, p in parameters.items()} for i in range(len(seeds))]
 
 
+def records_of(config: SampledConfig, seed: int) -> list[Example]:
+    """The records that a seed's prompts are made of, in their order."""
+    return generate(config.prompts, seed=_stream(seed, "prompts"), config=config.world)
+
+
 def make_problem(config: SampledConfig, seed: int, reference: Tensors) -> Problem:
     """Draw a seed's prompts and πref's samples for them."""
     tokenizer = train_tokenizer(vocabulary())
     model = small_llama(config.size, tokenizer, seed=seed)
     model.load_state_dict({name: value[0] for name, value in reference.items()})
-    examples = generate(config.prompts, seed=_stream(seed, "prompts"), config=config.world)
+    examples = records_of(config, seed)
     prompts = encode_prompts(tokenizer, [example.prompt for example in examples])
     count = config.samples + config.held_samples
     drawn = sample(

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpo_analysis.losses import PAPER_LOSSES, get_loss
 from llm.data.world import WorldConfig
-from llm.forests.config import ReferenceConfig
+from llm.forests.config import ReferenceConfig, rate_at
 from llm.policy.models import LlamaSize
 
 
@@ -82,12 +82,7 @@ class OptimumConfig:
             )
 
     def rate_at(self, strength: float) -> float:
-        """Return the height of the learning rate at a strength: ``learning_rate`` up to 0.2, then as 1/βκ.
-
-        Adam takes the scale out of the gradient, so that its first steps move h alike whatever β; but the optimum's h
-        goes as 1/β, and f sees βh. In proportion to 1/β training is the same in units of βh at every β. At one rate
-        for all, β = 3.2 begins with margins of 20: exponential's gradient there fills Adam's memory for the rest of
-        the run, Savage's is gone, and what samples that are not trained on were given by chance stays.
+        """Return the height of the learning rate at a strength (`llm.forests.config.rate_at`).
 
         Examples
         --------
@@ -95,7 +90,7 @@ class OptimumConfig:
         >>> [config.rate_at(strength) for strength in (0.1, 0.2, 0.8)]
         [1.0, 1.0, 0.25]
         """
-        return self.learning_rate * min(1.0, 0.2 / strength)
+        return rate_at(self.learning_rate, strength)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

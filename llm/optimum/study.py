@@ -10,41 +10,20 @@ seeds and, at most, one in part.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import torch
 
-from gpo_analysis.files import remove_stale, write_whole
-from gpo_analysis.locks import run_lock
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from gpo_analysis.records import plain
-from llm.forests.store import Say, Store, claim, provenance, seed_problem
+from llm.forests.pieces import Piece, read_piece, run_pieces, split
+from llm.forests.problem import Problem
+from llm.forests.store import Say, Store
 from llm.optimum.config import OptimumConfig
 from llm.optimum.tables import write_tables
 from llm.optimum.training import PolicyCell, Trained, train_piece
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Policies of one seed that are trained side by side."""
-
-    seed: int
-    number: int
-    cells: tuple[PolicyCell, ...]
-
-    @property
-    def file(self) -> str:
-        """Where in the study's folder its result is kept."""
-        return f"seed-{self.seed}/piece-{self.number}.sealed"
 
 
 def plan_pieces(config: OptimumConfig, seeds: Sequence[int] | None = None) -> list[Piece]:
@@ -63,9 +42,7 @@ def plan_pieces(config: OptimumConfig, seeds: Sequence[int] | None = None) -> li
             for strength in config.strengths
             for loss in config.losses
         ]
-        count = -(-len(cells) // config.stack)
-        edges = [len(cells) * k // count for k in range(count + 1)]
-        pieces += [Piece(seed, k, tuple(cells[edges[k] : edges[k + 1]])) for k in range(count)]
+        pieces += split(seed, cells, config.stack)
     return pieces
 
 
@@ -110,78 +87,20 @@ def run_study(
     bool
         Whether every piece of the seeds asked for is there.
     """
-    unknown = [seed for seed in seeds or () if seed not in config.seeds]
-    if unknown:
-        raise ValueError(f"seed {unknown[0]} is none of the study's, {config.seeds}")
-    with contextlib.ExitStack() as held:
-        for seed in () if budget_seconds == 0 else config.seeds if seeds is None else seeds:
-            held.enter_context(run_lock(Path(out, f"seed-{seed}"), "llm optimum"))
-        return _run(config, Path(out), seeds, budget_seconds, commit, tables, progress, say, clock)
-
-
-def _run(
-    config: OptimumConfig,
-    folder: Path,
-    seeds: Sequence[int] | None,
-    budget_seconds: float | None,
-    commit: str | None,
-    tables: bool,
-    progress: bool,
-    say: Say,
-    clock: Callable[[], float],
-) -> bool:
-    start = clock()
     if config.device == "cuda":
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
-    remove_stale(folder)
-    store = Store(folder, claim(folder, config.to_json()), say)
-    for seed in () if budget_seconds == 0 else config.seeds if seeds is None else seeds:
-        store.check(seed, [piece.file for piece in plan_pieces(config, [seed])])
-    missing = [piece for piece in plan_pieces(config, seeds) if not (folder / piece.file).is_file()]
-    longest, problem = 0.0, None
-    while missing:
-        spent = clock() - start
-        if budget_seconds is not None and (budget_seconds <= 0 or spent + 1.05 * longest > budget_seconds):
-            say(f"stopped within the budget after {spent:.0f} s, {len(missing)} pieces before the end")
-            break
-        begun, piece = clock(), missing[0]
-        if problem is None or problem.seed != piece.seed:
-            waiting = list(dict.fromkeys(one.seed for one in missing))
-            problem = seed_problem(config, store, piece.seed, waiting, progress=progress)
-        ready = clock()
-        trained = train_piece(problem, piece.cells, config, progress=progress)
-        seconds = clock() - ready
-        _keep(store, piece, trained, seconds, provenance(config.device, commit))
-        longest = max(longest, seconds)
-        missing.pop(0)
-        say(f"{piece.file}: {len(piece.cells)} policies in {seconds:.1f} s (problem {ready - begun:.1f} s)")
-    found = [piece for piece in plan_pieces(config) if (folder / piece.file).is_file()]
-    if found and tables:
+
+    def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
+        return vars(train_piece(problem, piece.cells, config, progress=progress))
+
+    def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}
-        say(write_tables(folder, config, problems, [(piece.cells, *_piece(store, piece)[:2]) for piece in found]))
-    _write_run(store, config, found)
-    return not missing
+        made = [(piece.cells, read_piece(store, piece)) for piece in found]
+        return write_tables(
+            store.folder, config, problems, [(cells, Trained(**one.arrays), one.seconds) for cells, one in made]
+        )
 
-
-def _piece(store: Store, piece: Piece) -> tuple[Trained, float, dict[str, Any]]:
-    """A finished piece, the seconds it took, and where and when."""
-    with np.load(io.BytesIO(store.read(piece.file)), allow_pickle=False) as found:
-        trained = Trained(*(found[name] for name in Trained.__dataclass_fields__))
-        return trained, float(found["seconds"]), json.loads(str(found["described"]))["provenance"]
-
-
-def _keep(store: Store, piece: Piece, trained: Trained, seconds: float, made: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    described = json.dumps({"provenance": made, "cells": [asdict(cell) for cell in piece.cells]})
-    np.savez_compressed(buffer, **vars(trained), seconds=np.array(seconds), described=np.array(described))
-    store.write(piece.file, buffer.getvalue())
-
-
-def _write_run(store: Store, config: OptimumConfig, found: Sequence[Piece]) -> None:
-    """run.json: the configuration, and of every piece where and when it was trained."""
-    pieces = []
-    for piece in found:
-        _, seconds, made = _piece(store, piece)
-        pieces.append({"piece": piece.file, "seconds": seconds, **made})
-    document = {"config": plain(config.to_json()), "pieces": pieces, "planned": len(plan_pieces(config))}
-    write_whole(store.folder / "run.json", (json.dumps(document, indent=1) + "\n").encode(), store.folder)
+    return run_pieces(
+        config, out, "llm optimum", lambda some: plan_pieces(config, some), work, written if tables else None,
+        seeds=seeds, budget_seconds=budget_seconds, commit=commit, progress=progress, say=say, clock=clock,
+    )  # fmt: skip

@@ -10,7 +10,6 @@ their pairs: what is random in it is which prompts alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +18,10 @@ import torch
 from tqdm import tqdm
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import get_loss
 from llm.forests.measures import kl_of_tilt
-from llm.forests.network import response_logprobs
 from llm.forests.problem import Problem, Sampled
+from llm.forests.stacks import PolicyStack, rows_of, share_loss
 from llm.optimum.config import OptimumConfig
-from llm.training.optimizers import AdamW, gradient_norms
 
 
 @dataclass(frozen=True)
@@ -82,15 +79,7 @@ def pair_loss(
     p : tensor, shape (m, n, n)
         ``p[·, i, j] = p(i ≻ j)``.
     """
-    fitted = beta[:, None, None] * log_ratio
-    share = 2 * weight[:, :, None] * weight[:, None, :] * p
-    # padding stands at h = 0, as far from the others as may be: where f is inf there, 0 · inf would be NaN
-    margin = torch.where(share > 0, fitted[..., :, None] - fitted[..., None, :], 0.0)
-    total = margin.new_zeros(len(losses))
-    for name in dict.fromkeys(losses):
-        runs = [run for run, other in enumerate(losses) if other == name]
-        total[runs] = (share * get_loss(name)(margin[runs])).sum((2, 3)).mean(1)
-    return total
+    return share_loss(losses, beta, log_ratio, 2 * weight[:, :, None] * weight[:, None, :] * p)
 
 
 def train_piece(
@@ -110,9 +99,9 @@ def train_piece(
                 trace.append(run.measure())
     kls, losses = zip(*trace, strict=True)
     return Trained(
-        run.log_ratios(problem.seen, run.reference_seen).cpu().numpy(),
+        run.log_ratios(problem.seen, run.reference).cpu().numpy(),
         run.log_ratios(problem.held, run.reference_held).cpu().numpy(),
-        run.reference_seen[0].cpu().numpy(),
+        run.reference[0].cpu().numpy(),
         run.reference_held[0].cpu().numpy(),
         np.arange(1.0, 11.0, dtype=np.float64) * tenth,
         np.stack(kls),
@@ -122,86 +111,35 @@ def train_piece(
     )
 
 
-class _Piece:
-    """R policies in training."""
+class _Piece(PolicyStack):
+    """R policies in training on all pairs, each in the share that two draws have them."""
 
     def __init__(self, problem: Problem, cells: list[PolicyCell], config: OptimumConfig) -> None:
-        self.problem, self.config, self.heads = problem, config, config.size.heads
-        self.losses = [cell.loss for cell in cells]
-        self.device = torch.device(config.device)
-        self.beta = torch.tensor([cell.beta for cell in cells], dtype=torch.float32, device=self.device)
-        heights = [config.rate_at(cell.strength) for cell in cells]
-        self.rates = torch.tensor(heights, dtype=torch.float64, device=self.device)
-        expanded = {k: v.to(self.device).expand(len(cells), *v.shape[1:]) for k, v in problem.reference.items()}
-        self.parameters = {name: value.contiguous().requires_grad_() for name, value in expanded.items()}
-        self.optimizer = AdamW(self.parameters)
-        self.forest = problem.seen.forest.to(self.device)
-        self.weight = self.forest.weight.float()
-        rewards = torch.from_numpy(problem.seen.rewards).to(self.device)
-        self.p = torch.sigmoid(config.scale * (rewards[:, :, None] - rewards[:, None, :])).float()
-        self.alive = torch.ones(len(cells), dtype=torch.bool, device=self.device)
-        self.stopped = np.zeros(len(cells), dtype=np.int64)
+        weight = problem.seen.forest.weight.float()
+        rewards = torch.from_numpy(problem.seen.rewards)
+        self.p = torch.sigmoid(config.scale * (rewards[:, :, None] - rewards[:, None, :])).float().to(config.device)
+        super().__init__(
+            problem.reference, config.size.heads, cells, [config.rate_at(cell.strength) for cell in cells],
+            problem.seen.forest, 2 * weight[:, :, None] * weight[:, None, :] * self.p.cpu(), config.batch_size,
+            config.device,
+        )  # fmt: skip
+        self.problem, self.config = problem, config
         # of each policy and not of one: a product's rounding may depend on how many stand in it
-        self.reference_seen, self.reference_held = self._logprobs(problem.seen), self._logprobs(problem.held)
+        self.reference_held = self.logprobs(problem.held.forest)
 
     def take_step(self, step: int) -> None:
         """One step of Adam; a policy whose loss or gradient is not finite is stopped before it."""
         config = self.config
-        loss = self._backward(self._rows(step))
-        gradients = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
-        sound = torch.isfinite(loss) & torch.isfinite(gradient_norms(gradients))
-        broken = (self.alive & ~sound).cpu().numpy()
-        self.stopped[broken] = step + 1
-        self.alive &= sound
-        warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-        factor = warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-        self.optimizer.step(gradients, self.rates * factor, self.alive)
-        self._clear()
+        order = [self.problem.seed, 2]
+        self.step(step, rows_of(config.prompts, config.batch_size, step, order), config.warmup, config.steps)
 
     def measure(self) -> tuple[FloatArray, FloatArray]:
         """Mean KL on the support and E f(βρ) over all prompts, (R,) each."""
-        h = self.log_ratios(self.problem.seen, self.reference_seen)
+        h = self.log_ratios(self.problem.seen, self.reference)
         with torch.no_grad():
             loss = pair_loss(self.losses, self.beta.double(), h.double(), self.forest.weight, self.p.double())
         return kl_of_tilt(h, self.forest.weight).mean(1).cpu().numpy(), loss.cpu().numpy()
 
     def log_ratios(self, sampled: Sampled, reference: torch.Tensor) -> torch.Tensor:
         """h of samples, (R, m, n); 0 for padding."""
-        present = (sampled.forest.weight > 0).to(self.device)
-        return torch.where(present, self._logprobs(sampled) - reference, 0.0)
-
-    def gradient_norms(self) -> FloatArray:
-        """Norm of each policy's gradient of the mean loss over all prompts, (R,)."""
-        batches = torch.split(torch.arange(self.config.prompts), self.config.batch_size)
-        for rows in batches:
-            self._backward(rows, 1 / len(batches))
-        norms = gradient_norms({name: p.grad for name, p in self.parameters.items() if p.grad is not None})
-        self._clear()
-        return norms.cpu().numpy()
-
-    def _backward(self, rows: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
-        rows = rows.to(self.device)
-        logprobs = response_logprobs(self.parameters, self.heads, self.forest.take(rows))
-        h = torch.where(self.weight[rows] > 0, logprobs - self.reference_seen[:, rows], 0.0)
-        loss = pair_loss(self.losses, self.beta, h, self.weight[rows], self.p[rows])
-        torch.autograd.backward(factor * loss[self.alive].sum())
-        return loss.detach()
-
-    def _clear(self) -> None:
-        for parameter in self.parameters.values():
-            parameter.grad = None
-
-    def _rows(self, step: int) -> torch.Tensor:
-        """Prompts of a step: all of them once a pass, in an order drawn from seed and pass."""
-        passes, at = divmod(step, self.config.prompts // self.config.batch_size)
-        order = np.random.default_rng([self.problem.seed, 2, passes]).permutation(self.config.prompts)
-        return torch.from_numpy(order[at * self.config.batch_size : (at + 1) * self.config.batch_size])
-
-    @torch.no_grad()
-    def _logprobs(self, sampled: Sampled) -> torch.Tensor:
-        """log π of samples, (R, m, n)."""
-        parts = []
-        for rows in torch.split(torch.arange(self.config.prompts), self.config.batch_size):
-            part = sampled.forest.take(rows).to(self.device)
-            parts.append(response_logprobs(self.parameters, self.heads, part))
-        return torch.cat(parts, 1)
+        return self.log_ratio(sampled.forest, reference)

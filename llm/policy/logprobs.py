@@ -157,8 +157,8 @@ def response_logprobs(model: Any, batch: Batch, *, chunk_elements: int = CHUNK_E
     Raises
     ------
     ValueError
-        For a model whose logits are more than hidden states times output embeddings, or another attention than sdpa
-        and eager.
+        For a model whose logits are more than hidden states times output embeddings, another attention than sdpa and
+        eager, or rows that are longer than a sliding window.
     """
     hidden, weight = _predicting(model, batch)
     logps = chosen_logprobs(hidden, weight, batch.targets, chunk_elements=chunk_elements)
@@ -239,6 +239,7 @@ def _predicting(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     network = getattr(model, "network", model)
     inner = network.get_base_model() if hasattr(network, "get_base_model") else network
     head = _head(inner)
+    _refuse_beyond_window(inner, batch)
     visible = batch.visible
     if inner.config._attn_implementation == "eager":  # adds its mask
         visible = torch.zeros(visible.shape, device=visible.device).masked_fill_(
@@ -253,6 +254,24 @@ def _predicting(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         use_cache=False,
     ).last_hidden_state
     return hidden.reshape(runs, -1, hidden.shape[-1])[:, batch.sources], head.weight
+
+
+def _refuse_beyond_window(model: Any, batch: Batch) -> None:
+    """Attention that sees only so many tokens back is not computed here: our mask takes the place of the family's."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    strange = kinds - {"full_attention", "sliding_attention"}
+    if strange:
+        raise ValueError(f"{type(model).__name__} has {', '.join(sorted(strange))}; accepted is full attention")
+    window = getattr(config, "sliding_window", None)
+    if not window or not getattr(config, "use_sliding_window", True) or (kinds and "sliding_attention" not in kinds):
+        return
+    longest = int(batch.positions.max()) + 1
+    if longest > window:
+        raise ValueError(
+            f"{type(model).__name__} attends to the last {window} tokens, and a row has {longest}; accepted are "
+            f"prompts and responses of {window} tokens together"
+        )
 
 
 def _summed(values: torch.Tensor, batch: Batch) -> torch.Tensor:

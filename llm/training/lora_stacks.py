@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from llm.training.agreement import check_agreement
 from llm.training.stacked import Stack, replace_modules, share_frozen, stack_model, trained_value
 
 
@@ -73,7 +74,9 @@ def stack_adapters(model: Any, runs: int) -> Stack:
     if left or not stacked:
         raise ValueError(f"no LoRA layer holds what trains: {', '.join(sorted(left)) or 'nothing trains'}")
     network.eval()
-    return Stack(model, network, runs, stacked)
+    stack = Stack(model, network, runs, stacked)
+    check_agreement(stack, model)
+    return stack
 
 
 def make_stack(model: Any, runs: int) -> Stack:

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from llm.training.agreement import check_agreement
+
 
 class StackedLinear(nn.Module):
     """R linear layers: weight (R, out, in), bias (R, out) or None; (R·m, …, in) → (R·m, …, out)."""
@@ -34,20 +36,21 @@ class StackedLinear(nn.Module):
 
 
 class StackedEmbedding(nn.Module):
-    """R embeddings: weight (R, v, d); (R·m, t) ids → (R·m, t, d).
+    """R embeddings: weight (R, v, d), which some families scale; (R·m, t) ids → (R·m, t, d).
 
     A padding index has no row of its own here: padding is never seen, so its gradient is zero anyway.
     """
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, weight: nn.Parameter, scale: float = 1.0) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight, self.scale = weight, scale
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return each run's rows from its own table."""
         runs, vocabulary, width = self.weight.shape
         start = torch.arange(runs, device=ids.device).repeat_interleave(len(ids) // runs) * vocabulary
-        return nn.functional.embedding(ids + start.view(-1, *[1] * (ids.ndim - 1)), self.weight.view(-1, width))
+        rows = nn.functional.embedding(ids + start.view(-1, *[1] * (ids.ndim - 1)), self.weight.view(-1, width))
+        return rows if self.scale == 1.0 else rows * self.scale
 
 
 class StackedNorm(nn.Module):
@@ -142,8 +145,8 @@ def stack_model(model: Any, runs: int) -> Stack:
     Raises
     ------
     ValueError
-        For fewer runs than one, a layer with parameters of another kind, or dropout, whose masks would differ between
-        a stack and a run alone.
+        For fewer runs than one, a layer with parameters of another kind, or a family whose stack computes something
+        else than the model (`llm.training.agreement`).
     """
     if runs < 1:
         raise ValueError(f"runs is {runs}; accepted is 1 or more")
@@ -157,12 +160,18 @@ def stack_model(model: Any, runs: int) -> Stack:
         return stacked[id(parameter)]
 
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    replace_modules(network, lambda module: _stacked(module, make))
+    try:
+        replace_modules(network, lambda module: _stacked(module, make))
+    except _OtherLayer as error:
+        raise ValueError(f"{type(model).__name__} cannot be stacked: {error}") from None
     left = [name for key, name in names.items() if key not in stacked]
     if left:
-        raise ValueError(f"parameters {', '.join(left)} belong to no layer that can be stacked")
+        shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+        raise ValueError(f"{type(model).__name__}: parameters {shown} belong to no layer that can be stacked")
     network.eval()  # no dropout: a stack and a run alone compute the same
-    return Stack(model, network, runs, {names[key]: parameter for key, parameter in stacked.items()})
+    stack = Stack(model, network, runs, {names[key]: parameter for key, parameter in stacked.items()})
+    check_agreement(stack, model)
+    return stack
 
 
 def replace_modules(root: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> None:
@@ -179,10 +188,13 @@ def _stacked(module: nn.Module, make: Callable[[Any], nn.Parameter]) -> nn.Modul
     def optional(parameter: Any) -> nn.Parameter | None:
         return None if parameter is None else make(parameter)
 
+    for kind in (nn.Linear, nn.LayerNorm):
+        if isinstance(module, kind) and type(module).forward is not kind.forward:
+            raise _OtherLayer(f"{type(module).__name__} is a {kind.__name__} with a forward of its own")
     if isinstance(module, nn.Linear):
         return StackedLinear(make(module.weight), optional(module.bias))
     if isinstance(module, nn.Embedding):
-        return StackedEmbedding(make(module.weight))
+        return StackedEmbedding(make(module.weight), _scale_of(module))
     if isinstance(module, nn.LayerNorm):
         if not module.elementwise_affine:
             return None
@@ -190,3 +202,23 @@ def _stacked(module: nn.Module, make: Callable[[Any], nn.Parameter]) -> nn.Modul
     if type(module).__name__.endswith("RMSNorm") and list(dict(module.named_parameters())) == ["weight"]:
         return StackedNorm(make(module.weight), module)
     return None
+
+
+class _OtherLayer(ValueError):
+    """A layer whose forward is not what its kind's is."""
+
+
+@torch.no_grad()
+def _scale_of(module: nn.Embedding) -> float:
+    """What an embedding's rows are multiplied by; a ValueError for one that does something else with them."""
+    if type(module).forward is nn.Embedding.forward:
+        return 1.0
+    scale = float(getattr(module, "embed_scale", 1.0))
+    ids = torch.arange(min(8, module.num_embeddings), device=module.weight.device)[None]
+    try:
+        same = torch.allclose(module(ids), module.weight[ids] * torch.tensor(scale).to(module.weight), rtol=1e-6)
+    except (TypeError, RuntimeError, IndexError, AttributeError):
+        same = False
+    if not same:
+        raise _OtherLayer(f"{type(module).__name__} does more than look up and scale its rows")
+    return scale

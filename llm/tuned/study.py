@@ -1,0 +1,100 @@
+"""Study B from end to end: πref and samples of each seed, policies in pieces, tables. Stopped, it goes on.
+
+A folder is that of study A (`llm.optimum.study`), its files sealed alike: a piece that was not finished, or is not what
+was written, is trained again. Seeds are outermost, then few before many prompts, and a piece holds all losses at some
+strengths, so that a study that ended early has whole seeds and, at most, one in part.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import get_loss
+from llm.forests.pieces import Piece, read_piece, run_pieces, split
+from llm.forests.problem import Problem
+from llm.forests.store import Say, Store
+from llm.tuned.config import TunedConfig
+from llm.tuned.tables import write_tables
+from llm.tuned.training import TunedCell, TunedPolicies, train_tuned
+
+
+def plan_pieces(config: TunedConfig, seeds: Sequence[int] | None = None) -> list[Piece]:
+    """Pieces in the order of training.
+
+    Examples
+    --------
+    >>> from llm.tuned.config import preset
+    >>> [(piece.seed, len(piece.cells), piece.cells[0].trained) for piece in plan_pieces(preset("tiny"))]
+    [(0, 6, 4), (0, 6, 8), (1, 6, 4), (1, 6, 8)]
+    """
+    pieces: list[Piece] = []
+    for seed in config.seeds if seeds is None else seeds:
+        number = 0
+        for trained in config.trained:
+            cells = [
+                TunedCell(loss, strength, get_loss(loss).beta_of(strength), seed, trained)
+                for strength in config.strengths
+                for loss in config.losses
+            ]
+            found = split(seed, cells, config.stack, number)
+            pieces += found
+            number += len(found)
+    return pieces
+
+
+def run_study(
+    config: TunedConfig,
+    out: str | os.PathLike[str],
+    *,
+    seeds: Sequence[int] | None = None,
+    budget_seconds: float | None = None,
+    commit: str | None = None,
+    progress: bool = False,
+    say: Say = print,
+    clock: Callable[[], float] = time.perf_counter,
+) -> bool:
+    """Train what is missing, within the budget, and write the tables of what is there.
+
+    Parameters
+    ----------
+    config : TunedConfig
+        What to train.
+    out : str or os.PathLike[str]
+        The study's folder; a ValueError says so where it holds a study of another configuration.
+    seeds : sequence of int, optional
+        Only these of the configuration's.
+    budget_seconds : float, optional
+        Wall time after which no piece is begun that, by the longest so far, would end later; 0 trains nothing and
+        writes the tables of what is there. None: no limit.
+    commit : str, optional
+        The commit that runs, where the code does not lie in a checkout that knows it.
+    progress : bool
+        Whether to show bars.
+    say : Say
+        Is told what is done, a line at a time.
+    clock : callable
+        Seconds, for the budget.
+
+    Returns
+    -------
+    bool
+        Whether every piece of the seeds asked for is there.
+    """
+
+    def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
+        return vars(train_tuned(problem, piece.cells, config, progress=progress))
+
+    def written(store: Store, found: list[Piece]) -> str:
+        problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}
+        made = [(piece.cells, read_piece(store, piece)) for piece in found]
+        return write_tables(
+            store.folder, config, problems, [(cells, TunedPolicies(**one.arrays), one.seconds) for cells, one in made]
+        )
+
+    return run_pieces(
+        config, out, "llm tuned", lambda some: plan_pieces(config, some), work, written, seeds=seeds,
+        budget_seconds=budget_seconds, commit=commit, progress=progress, say=say, clock=clock,
+    )  # fmt: skip
