@@ -139,7 +139,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     )
     missing = [name for name in config.studies if name not in set(found["study"])]
     left = f" Not run: {', '.join(missing)}." if missing else ""
-    agreed = bool((found["beta_over_f"] > 1).all())
+    seeds = int(table["seed"].nunique())
+    decided = " ".join(f"{one.claim}: {one.verdict}." for one in check(config, table))
     return f"{len(found)} domains. {shown}.{left} " + (
-        "β matters more than f in every one of them." if agreed else "β does not matter more than f in all of them."
+        decided if seeds > 1 else "One seed each: no interval, and none of this is decided."
     )

@@ -153,18 +153,18 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     excess = best_of_n_excess(table)
     words = measured["signature"].str.split("; ").explode().value_counts()
     shown = ", ".join(f"{word} {number}" for word, number in words.items() if word != "none") or "none"
-    noise = 4.03 * float(standard_error(measured).mean())
-    one = all(np.isnan(found) or np.isnan(theory) or found <= theory + noise for _, theory, found, _ in at)
-    last = (
-        "So far as this study can tell the losses share one trade-off; where a policy lies on it is β's doing."
-        if one
-        else "The losses do not share one trade-off in this study: at equal KL they differ by more than noise."
-    )
+    first = check(config, table)[0]
+    last = {
+        "holds": "The losses share one trade-off in this study; where a policy lies on it is β's doing.",
+        "contradicted": "The losses do not share one trade-off in this study.",
+    }.get(first.verdict, f"Whether the losses share one trade-off {seeds_of(measured)} do not decide.")
+    kept = without_runaways(measured)
     return (
         f"Study {config.study}: {len(measured)} policies, {measured['seed'].nunique()} seed(s). The best win rate over "
         f"πref is {top['win_rate']:.3f} [{top['win_rate_low']:.3f}, {top['win_rate_high']:.3f}], of {winner} at KL "
         f"{top['kl']:.2f} nats; the other losses' best lie between {others.min():.3f} and {others.max():.3f}. "
-        f"Range of win rates between losses: {ranges}. At the smallest strength the win rate is {-fall(measured):.3f} "
-        "below that at the next on average over losses; the population optimum's rises. Best-of-n is above "
+        f"Range of win rates between losses: {ranges}. Without the {len(measured) - len(kept)} that ran away "
+        f"the win rate at the smallest strength is {fall(kept):+.3f} from that at the next, on average over losses. "
+        "Best-of-n is above "
         f"{(excess['excess'] < 0).mean():.0%} of the {len(excess)} policies it reaches. Signatures: {shown}. {last}"
     )

@@ -75,4 +75,4 @@ ANSWERS = [
 @pytest.mark.parametrize(("experiment", "words"), ANSWERS)
 def test_words_that_answer_are_in_the_checks(experiment: str, words: str) -> None:
     module, config, table = computed(experiment)
-    assert len([check for check in module.check(config, table) if words in check.claim]) == 1
+    assert any(words in check.claim for check in module.check(config, table))
