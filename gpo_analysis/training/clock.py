@@ -264,7 +264,7 @@ class _Parts:
     @property
     def direction(self) -> FloatArray:
         """u less the own part, (N,)."""
-        return self.last / self.last.mean() - self.own_rate * (self.incidence @ self.gained)
+        return np.asarray(self.last / self.last.mean() - self.own_rate * (self.incidence @ self.gained))
 
 
 def _follow(
