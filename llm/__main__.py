@@ -5,6 +5,7 @@ Examples
 python -m llm run --preset cpu --out out/llm/cpu
 python -m llm train --model DIR --pairs pairs.jsonl --loss squared --beta 0.1 --out out/own     (train --help)
 python -m llm pairs --preset cpu --out out/llm/cpu     (the stages up to pairs)
+python -m llm run --config study.yaml     (see llm/study/declared.py)
 python -m llm run --preset h200 --data data/arxiv_titles --out out/llm/titles
 accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/small
 python -m llm optimum --preset cpu --out out/llm/optimum-cpu     (study A; its options: python -m llm optimum --help)
@@ -32,7 +33,8 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
     for name in ("run", *stages):
         what = "every stage" if name == "run" else f"the stages up to '{name}'"
         command = commands.add_parser(name, help=what)
-        command.add_argument("--preset", choices=presets, default="cpu", help="sizes and grid (default: cpu)")
+        command.add_argument("--preset", choices=presets, help="sizes and grid (default: cpu)")
+        command.add_argument("--config", metavar="FILE", help="YAML or TOML file that declares the study")
         command.add_argument("--out", metavar="DIR", help="the study's folder (default: out/llm/PRESET)")
         command.add_argument(
             "--data", metavar="PATH", help="folder of train/validation/test .jsonl[.gz]; default: the generated world"
@@ -43,6 +45,7 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
     commands.add_parser("train", add_help=False, help="train a model of one's own on pairs of one's own")
+    commands.add_parser("export", add_help=False, help="a policy of a finished study, in Hugging Face format")
     commands.add_parser("optimum", add_help=False, help="study A: is the population optimum reached?")
     commands.add_parser("predicted", add_help=False, help="study C: what a run will do, said before it is made")
     commands.add_parser("tuned", add_help=False, help="study B: are the losses equal when β is tuned?")
@@ -54,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
     try:
+        from llm.study.declared import read_study
         from llm.study.pipeline import STAGES, run_study
         from llm.study.presets import PRESETS
     except ModuleNotFoundError as error:
@@ -64,6 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
         from llm.tuning.__main__ import main as train
 
         return train(words[1:])
+    if words[:1] == ["export"]:
+        from llm.study.__main__ import main as export
+
+        return export(words[1:])
     if words[:1] == ["optimum"]:
         from llm.optimum.__main__ import main as optimum
 
@@ -77,14 +85,19 @@ def main(arguments: list[str] | None = None) -> int:
 
         return tuned(words[1:])
     given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
-    return ended(
-        lambda: run_study(
-            given.preset, given.out or Path("out", "llm", given.preset),
-            until=STAGES[-1] if given.command == "run" else given.command, data=given.data, progress=given.progress,
-            device=given.device, seed=given.seed, workers=given.workers, say=lambda line: print(line, flush=True),
-        ),
-        given.traceback,
-    )  # fmt: skip
+
+    def work() -> None:
+        if given.config is not None and given.preset is not None:
+            raise ValueError(f"--config {given.config} and --preset {given.preset}: the file names its preset")
+        config, data = (given.preset or "cpu", None) if given.config is None else read_study(given.config)
+        run_study(
+            config, given.out or Path("out", "llm", config if isinstance(config, str) else config.name),
+            until=STAGES[-1] if given.command == "run" else given.command, data=given.data or data,
+            progress=given.progress, device=given.device, seed=given.seed, workers=given.workers,
+            say=lambda line: print(line, flush=True),
+        )  # fmt: skip
+
+    return ended(work, given.traceback)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.logs import TrainingLog, read_training_log
+from gpo_analysis.estimation.others import other_runs, others_shown
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss, get_losses
 from gpo_analysis.preferences.validation import check_positive
@@ -55,6 +56,8 @@ class Diagnosis:
         In words.
     report : ReadReport or None
         How the file was read, where the log comes from one.
+    others : tuple of dict
+        A row an f and β: where a run of its own would be; see `diagnose`.
     """
 
     loss: str
@@ -76,6 +79,7 @@ class Diagnosis:
     alternatives: tuple[dict[str, Any], ...]
     findings: tuple[str, ...]
     report: ReadReport | None = None
+    others: tuple[dict[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; intervals as ``{"value", "low", "high"}``."""
@@ -115,7 +119,7 @@ class Diagnosis:
                 f"{row['mean_weight']:>9.3g} {row['beyond_taylor']:>9.1%} {row['idle']:>7.1%} "
                 f"{row['pulled_back']:>12.1%} {row['mean_slope']:>11.3g} {row['taylor_cosine']:>7.3f}"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *others_shown(self.others)])
 
     def _course(self) -> list[str]:
         """A row a step, at most ten of them, the first and the last among them."""
@@ -162,7 +166,9 @@ def diagnose(
         ``idle`` share with \\|f′(βρ)\\| < 0.05 \\|f′(0)\\| (nothing left to learn); ``pulled_back`` share with
         f′(βρ) > 0; ``mean_slope`` the mean of −f′(βρ)/\\|f′(0)\\| (1 at the start, 0 where preference and
         regularization balance); ``taylor_cosine`` between f′(βρ) over the pairs and its expansion to second order of f;
-        ``largest_beta`` at which 95 % of \\|βρ\\| are within the radius.
+        ``largest_beta`` at which 95 % of \\|βρ\\| are within the radius. `others` say where a run of its own, of the
+        same data, rate and length, would be after the last step: ``mean_rho``, ``mu_squared_loss``, and ``reach``,
+        above 2 of which the law is not trusted; see :func:`gpo_analysis.training.predicted_course`.
 
     Raises
     ------
@@ -171,7 +177,8 @@ def diagnose(
 
     Notes
     -----
-    The alternatives answer what another f would do *next* from this very policy, not where its own run would be.
+    The alternatives answer what another f would do *next* from this very policy; `others` where its own run would be,
+    supposing Adam at a constant rate, and ρ of pairs that were trained on.
 
     Examples
     --------
@@ -209,13 +216,15 @@ def diagnose(
         "length_correlation": None if longer is None else draw.of(lambda i: _spearman(rho[i], longer[i])),
         "length_slope": None if longer is None else draw.of(lambda i: _slope(rho[i], longer[i])),
     }
-    rows = tuple(alternative(g, b, rho) for g in others for b in grid)
+    every = [(g, b) for g in others for b in grid]
+    rows = tuple(alternative(g, b, rho) for g, b in every)
     return Diagnosis(
         **found,
         steps=_steps(data, scale, radius),
         alternatives=rows,
         findings=_findings(found, f, scale, rho),
         report=data.report,
+        others=other_runs(f, scale, rho, found["step"], every),
     )
 
 

@@ -54,7 +54,7 @@ from gpo_analysis.preferences.validation import check_positive
 
 ADAM_BETAS = (0.9, 0.999)
 _STEEP = 1e100  # slopes are cut off here: beyond, a pair's push is that of a run that has broken
-_MOST_STEPS = 2000  # longer runs are followed in this many strides
+_MOST_STEPS = 500  # longer runs are followed in this many strides
 _MOST_LIMIT = 1e6  # of the run's own mean margin: a limit run that went farther is not looked for
 
 
@@ -129,7 +129,7 @@ def predicted_course(
         Margins s, the chosen's over the rejected, of the pairs trained on, at k steps of a run with βs small throughout
         (as a rule \\|βκs\\| < 0.1). Their mean must be above 0.
     steps : array, shape (k,)
-        Those steps, whole and rising, from 1. Runs longer than 2000 steps are followed in that many strides.
+        Those steps, whole and rising, from 1. Runs longer than 500 steps are followed in that many strides.
     own_share : float
         From 0 to 1: the share of the mean margin that is the responses' own, 1 less the mean margin of samples that
         are in no pair over that of the pairs trained on, both at the last step.
@@ -206,7 +206,8 @@ def limit_mean(
         s of its pairs after the last step. Their mean must be above 0.
     steps : int
         How many steps it had; only Adam's memory asks.
-    optimizer, betas
+    optimizer : {"gd", "adam"}
+    betas : two floats
         As of :func:`predicted_course`.
 
     Returns
@@ -263,7 +264,7 @@ class _Parts:
     @property
     def direction(self) -> FloatArray:
         """u less the own part, (N,)."""
-        return self.last / self.last.mean() - self.own_rate * (self.incidence @ self.gained)
+        return np.asarray(self.last / self.last.mean() - self.own_rate * (self.incidence @ self.gained))
 
 
 def _follow(

@@ -110,9 +110,9 @@ def noise_variance(loss: MarginLoss | str, theta: float, *, optimizer: Literal["
         found = noise_balance(f, float(high), optimizer=optimizer)
         if found >= theta:
             break
-        if found < highest:  # beyond its first maximum more noise brings less force: no rest there
+        if found < highest - 1e-9:  # beyond its first maximum more noise brings less force: no rest there
             return math.inf
-        low, highest = float(high), found
+        low, highest = float(high), max(found, highest)
     else:
         return math.inf
     for _ in range(60):

@@ -2,8 +2,9 @@
 
 Splits: ``seen``, the samples that pairs were made of, ``mean_rho`` and ``chosen_logp`` over the pairs with the labels
 they were trained with; ``held``, further samples of the same prompts, and ``unseen``, samples of other prompts, both
-under the expected labels, for two samples drawn from πref's. On all of them KL and ½E_μ[ρ²] are those of the tilt of
-the samples (`llm.forests.measures`), of networks and predictions alike.
+under the expected labels, for two samples drawn from πref's. ``rho_squared`` is the mean of ρ² over such pairs. On all
+of them KL and ½E_μ[ρ²] are those of the tilt of the samples (`llm.forests.measures`), of networks and predictions
+alike.
 
 Methods, none with a fitted number:
 
@@ -27,6 +28,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from scipy.special import logsumexp
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.files import write_whole
@@ -75,7 +78,7 @@ def write_tables(
 
 
 def _numbers() -> list[str]:
-    return [*QUANTITIES, *(f"{name}_predicted" for name in QUANTITIES)]
+    return [*QUANTITIES, "rho_squared", *(f"{name}_predicted" for name in QUANTITIES)]
 
 
 class _Measured:
@@ -108,7 +111,9 @@ class _Measured:
             sizes = np.bincount(self.pairs.prompt, minlength=count)
             rho = np.bincount(self.pairs.prompt, label * (first - second), count) / sizes
             chosen = np.bincount(self.pairs.prompt, np.where(label > 0, first, second), count) / sizes
+            both["rho_squared"] = np.bincount(self.pairs.prompt, (first - second) ** 2, count) / sizes
         else:
+            both["rho_squared"] = 2 * found["mu_squared_loss"]
             rho, chosen = _expected(sampled, h, self.config.scale, 0.0 if epsilon == COIN else epsilon)
         return {"mean_rho": rho, **both, "chosen_logp": chosen}
 
@@ -116,7 +121,7 @@ class _Measured:
         """Log E_πref[e^h] of each prompt by samples in no pair, (m,)."""
         h = np.asarray(course.held[step, run][self.rows[split]], dtype=np.float64)
         weight = self.problem.held.forest.weight.numpy()[self.rows[split]]
-        return np.asarray(np.log((weight * np.exp(h)).sum(1)))
+        return np.asarray(logsumexp(h, axis=1, b=weight))
 
 
 def _run_rows(measured: _Measured, piece: Finished, run: int) -> pd.DataFrame:
@@ -247,8 +252,6 @@ def _expected(sampled: Sampled, h: FloatArray, scale: float, epsilon: float) -> 
 
 
 def _some(sampled: Sampled, low: int, high: int) -> Sampled:
-    import torch
-
     rows = torch.arange(low, high)
     return Sampled(
         sampled.prompts[low:high], sampled.samples[low:high], sampled.forest.take(rows), sampled.rewards[low:high]

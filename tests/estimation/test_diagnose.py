@@ -128,3 +128,43 @@ def test_malformed_logs_are_named(tmp_path: Path, text: str, word: str) -> None:
     with pytest.raises(ValueError, match=word) as caught:
         gpo.diagnose(path)
     assert "log.csv" in str(caught.value)
+
+
+def made_up_run(loss: str, beta: float, step: int) -> gpo.TrainingLog:
+    """A log of a run whose margins are those of one direction at a constant rate of Adam."""
+    u = np.random.default_rng(5).normal(1.0, 1.5, 300)
+    u = u / u.mean()
+    rho = gpo.training.predicted_course(loss, beta, 2.0 * u[None], [step]).margins[0]
+    flat = np.full(300, -50.0)
+    return gpo.TrainingLog(flat + rho, flat, flat, flat, step=np.full(300, float(step)))
+
+
+def test_where_other_runs_would_be() -> None:
+    found = gpo.diagnose(
+        made_up_run("dpo", 0.05, 400), "dpo", 0.05, losses=["dpo", "ipo", "savage"], betas=[0.05, 0.2], resamples=20
+    )
+    for row in found.others:
+        other = made_up_run(row["loss"], row["beta"], 400).rho
+        assert row["mean_rho"] == pytest.approx(other.mean(), rel=2e-3)
+        assert row["mu_squared_loss"] == pytest.approx(np.mean(other**2) / 2, rel=4e-3)
+    assert found.others[0]["mean_rho"] == pytest.approx(made_up_run("dpo", 0.05, 400).rho.mean(), rel=2e-3)
+    assert "run of its own" in str(found)
+    assert json.loads(json.dumps(found.to_dict()))["others"][0]["loss"] == "logistic"
+
+
+def test_where_other_runs_cannot_be_told() -> None:
+    flat = np.full(50, -9.0)
+    backwards = gpo.TrainingLog(flat - 3.0, flat, flat, flat)
+    assert gpo.diagnose(backwards, "dpo", 0.1, resamples=20).others == ()
+    rest = gpo.TrainingLog(flat + 5.0, flat - 5.0, flat, flat)  # IPO at β = 0.1 with ρ = 1/β
+    assert gpo.diagnose(rest, "ipo", 0.1, resamples=20).others == ()
+    assert "cannot be told" in str(gpo.diagnose(rest, "ipo", 0.1, resamples=20))
+
+
+def test_many_pairs_are_followed_by_their_quantiles() -> None:
+    from gpo_analysis.estimation.others import other_runs
+
+    f, rho = gpo.get_loss("dpo"), np.random.default_rng(0).normal(0.5, 1.0, 20_000)
+    many, few = (other_runs(f, 0.1, rows, 100.0, [(f, 0.5)])[0]["mean_rho"] for rows in (rho, rho[:500]))
+    assert many == pytest.approx(few, rel=0.2)
+    assert many < rho.mean()

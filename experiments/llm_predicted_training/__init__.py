@@ -1,0 +1,173 @@
+"""What a run will do, said before it is made: networks beside their tangents and beside laws from one limit run.
+
+Each run of ``python -m llm predicted`` (design: `llm.predicted`; methods: `llm.predicted.tables`) was trained on hard
+labels in mini-batches, by Adam or SGD. Predicted, with nothing fitted, are mean margin, ½E_μ[ρ²], KL and the chosen's
+log-probability at every recorded step: by the tangent at πref, trained likewise, and from the run in the limit β → 0
+alone. E = log(predicted/measured) of means over prompts (of the chosen's log-probability: the difference). Seeds redraw
+πref, prompts, samples, pairs, labels and order; intervals are two-way: seeds are drawn again, and prompts within them.
+Runaways are counted and enter no rms. Predictions and what refutes them: docs/predictions/llm-predicted-training.md.
+Settings ours.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments._llm import checksum, find_folder
+from experiments.framework import Check
+from experiments.llm_predicted_training.claims import claims, summarise
+from experiments.llm_predicted_training.errors import RUN, Errors
+from gpo_analysis.statistics import Interval
+
+CLAIM = "What a run will do is said before it is made: by its tangent, and for every f and β from one run at β → 0."
+FIGURE = "llm-predicted-training"
+
+FILES = ("steps.parquet", "prompts.parquet", "run.json")
+#: ½E_μ[ρ²] beyond this many times that of the limit run: as w < 1 but for wrong labels, only noise does that.
+RUNAWAY = 2.0
+OVER = "seeds, and prompts within them"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which study is read.
+
+    Parameters
+    ----------
+    study : str
+        Folder that ``python -m llm predicted`` wrote, under that of GPO_LLM (default out/llm).
+    resamples, seed : int
+        Of the two-way bootstrap.
+    """
+
+    study: str = "predicted-cpu"
+    resamples: int = 400
+    seed: int = 0
+
+
+PRESETS = {"quick": Config(), "paper": Config(study="predicted-small", resamples=2000)}
+
+
+def _folder(study: str) -> Path:
+    return find_folder(study, FILES, f"predicted --preset {study.removeprefix('predicted-')}")
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell: the study is read whole; its axis is the checksum of what is read."""
+    return [{"sha256": checksum(_folder(config.study), FILES[:2])}]
+
+
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
+    """Rows of kind ``step``, a row a run, step, split and method, ``summary`` (E by f, β, step), and ``claim``."""
+    folder = _folder(config.study)
+    if checksum(folder, FILES[:2]) != sha256:
+        raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
+    steps, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
+    steps = with_status(steps)
+    keys = [*RUN, "seed", "step", "split", "method"]
+    prompts = prompts.merge(steps[[*keys, "status", "kl"]].rename(columns={"kl": "run_kl"}), on=keys)
+    made = _provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    found = Errors(prompts, config)
+    kept = steps[steps["method"].isin(("tangent", "scalar", "thermometer")) | (steps["step"] == steps["step"].max())]
+    numbers = [name for name in kept.columns if kept[name].dtype == np.float64 and name not in ("strength", "epsilon")]
+    kept = kept.assign(**{name: kept[name].map(_five_digits) for name in numbers})
+    return pd.concat(
+        [
+            kept.assign(kind="step", **made),
+            pd.DataFrame(summarise(found)).assign(kind="summary"),
+            pd.DataFrame(claims(found, steps)).assign(kind="claim"),
+        ],
+        ignore_index=True,
+    )
+
+
+def _five_digits(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _provenance(document: dict[str, Any]) -> dict[str, Any]:
+    """Where the runs were made: of the study, not of its reading."""
+    pieces = document["pieces"]
+    device = pieces[-1]["device"]
+    return {
+        "study_commit": ", ".join(sorted({str(piece["git"]["commit"]) for piece in pieces})),
+        "study_device": device["accelerator"] or device.get("processor") or device["torch"],
+        "study_threads": pieces[-1]["threads"],
+        "study_finished": pieces[-1]["finished"],
+        "study_pieces": f"{len(pieces)} of {document['planned']}",
+    }
+
+
+def provenance(table: pd.DataFrame) -> dict[str, Any]:
+    """Of the study that a record reads, for its meta data: what made the runs, not what read them."""
+    row = table[table["kind"] == "step"].iloc[0]
+    return {
+        "git": {"commit": str(row["study_commit"])},
+        "device": {"processor": str(row["study_device"])},
+        "threads": int(row["study_threads"]),
+        "finished": str(row["study_finished"]),
+    }
+
+
+def with_status(steps: pd.DataFrame) -> pd.DataFrame:
+    """With the column ``status``: "ok", "runaway" or "stopped", of the whole run, network and tangent alike."""
+    keys = ["seed", "optimizer", "rate", "batch", "epsilon", "step"]
+    seen = steps[(steps["split"] == "seen") & (steps["method"] == "tangent")]
+    limits = seen[seen["strength"] == 0].set_index(keys)["mu_squared_loss"].rename("limit")
+    limits = limits[~limits.index.duplicated()]
+    seen = seen.join(limits, on=keys)
+    most = seen[["mu_squared_loss", "mu_squared_loss_predicted"]].max(axis=1)
+    own = [*RUN, "seed"]
+    away = set(seen[(seen["strength"] > 0) & (most > RUNAWAY * seen["limit"])].groupby(own).size().index)
+    status = [
+        "stopped" if one["stopped"] or one["tangent_stopped"] else "runaway" if tuple(key) in away else "ok"
+        for key, one in zip(
+            steps[own].itertuples(index=False, name=None),
+            steps[["stopped", "tangent_stopped"]].to_dict("records"),
+            strict=True,
+        )
+    ]
+    return steps.assign(status=status)
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The predictions in their order."""
+    checks = []
+    for row in table[table["kind"] == "claim"].to_dict("records"):
+        claim, bound = f"{int(row['number'])}. {row['claim']}", float(row["bound"])
+        if not np.isfinite(row["value"]):
+            checks.append(Check.not_run(claim, bound, f"the study {config.study} has no such runs, or all ran away"))
+            continue
+        value = Interval(row["value"], row["low"], row["high"])
+        if row["rule"] == "below":
+            checks.append(Check.below(claim, bound, value, OVER))
+        elif row["rule"] == "above":
+            checks.append(Check.above(claim, bound, value, OVER))
+        elif row["rule"] == "within":
+            checks.append(Check.within(claim, bound, value, float(row["tolerance"]), OVER))
+        else:
+            checks.append(Check.at_least(claim, bound, value.value))
+    return checks
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """What was trained, and how well it was said."""
+    steps = table[table["kind"] == "step"]
+    runs = steps[[*RUN, "seed", "status"]].drop_duplicates()
+    counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
+    numbers = table[table["kind"] == "claim"].set_index("number")
+    words = [
+        f"{name} {numbers['value'][number]:.3f} [{numbers['low'][number]:.3f}, {numbers['high'][number]:.3f}]"
+        for name, number in (("the tangent's mean margin", 1), ("its KL", 2), ("the limit run's mean margin", 6))
+    ]
+    return (
+        f"Study {config.study}: {len(runs)} runs of {runs['seed'].nunique()} seeds ({counts}), on "
+        f"{steps['study_device'].iloc[0]} at commit {steps['study_commit'].iloc[0][:12]}. Rms log(predicted/measured), "
+        f"nothing fitted: {'; '.join(words)}."
+    )

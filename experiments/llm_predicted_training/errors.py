@@ -1,0 +1,145 @@
+"""Predicted beside measured: statistics of their ratios, with two-way intervals."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.statistics import Interval, two_way
+
+RUN = ["loss", "strength", "optimizer", "rate", "batch", "epsilon"]
+
+Where = Callable[[pd.DataFrame], "pd.Series[bool]"]
+
+
+class Resampling(Protocol):
+    """What the bootstrap is told; any configuration with these fields will do."""
+
+    @property
+    def resamples(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class Errors:
+    """Statistics of predicted beside measured, with two-way intervals."""
+
+    def __init__(self, prompts: pd.DataFrame, config: Resampling) -> None:
+        self.config = config
+        self.prompts = prompts[prompts["status"] == "ok"]
+        self.last = int(prompts["step"].max())
+        self.batch = int(prompts["batch"].mode().iloc[0])
+
+    def base(self, optimizer: str) -> Where:
+        """Runs of the main grid: rate, batch and labels not varied."""
+        return every(
+            equal("optimizer", optimizer), equal("rate", 1.0), equal("epsilon", 0.0), equal("batch", self.batch)
+        )
+
+    def rows(self, where: Where, method: str, split: str = "seen") -> pd.DataFrame:
+        """Rows of one method and split, of runs that have it."""
+        table = self.prompts
+        return table[(table["method"] == method) & (table["split"] == split) & where(table)]
+
+    def interval(
+        self, groups: Sequence[pd.DataFrame], quantity: str, statistic: Any, *, paired: bool = False
+    ) -> Interval | None:
+        """A statistic of (predicted, measured) of each group, (seeds, runs and steps) each; None without any.
+
+        ``paired`` keeps what all groups have of loss, strength and step, in one order.
+        """
+        if paired:
+            common = [set(g[["loss", "strength", "step"]].itertuples(index=False, name=None)) for g in groups]
+            both = set.intersection(*common)
+            groups = [
+                g[[key in both for key in g[["loss", "strength", "step"]].itertuples(index=False, name=None)]]
+                for g in groups
+            ]
+        if not all(len(group) for group in groups):
+            return None
+        seeds = sorted(set(self.prompts["seed"]))
+        columns = [sorted(set(g[[*RUN, "step"]].itertuples(index=False, name=None))) for g in groups]
+        tables = [
+            [_wide(g[g["seed"] == seed], quantity, own) for g, own in zip(groups, columns, strict=True)]
+            for seed in seeds
+        ]
+        size = max(len(one) for own in tables for one in own)
+        data = [np.concatenate([_filled(one, size) for one in own], 1) for own in tables]
+        edges = np.cumsum([0, *(2 * len(own) for own in columns)])
+
+        def of(means: FloatArray) -> float:
+            parts = [means[:, low:high] for low, high in itertools.pairwise(edges)]
+            return float(statistic(*((part[:, ::2], part[:, 1::2]) for part in parts)))
+
+        return two_way(data, of, self.config.resamples, self.config.seed)
+
+    def rms(self, where: Where, method: str, quantity: str = "mean_rho", split: str = "seen") -> Interval | None:
+        """Rms of E over what is left by ``where``."""
+        error = difference if quantity == "chosen_logp" else log_ratio
+        return self.interval([self.rows(where, method, split)], quantity, lambda part: root_mean_square(error(*part)))
+
+
+def _wide(rows: pd.DataFrame, quantity: str, columns: Sequence[tuple[Any, ...]]) -> FloatArray:
+    """(prompts, 2 · runs and steps): predicted and measured side by side; NaN where a seed lacks a run."""
+    if not len(rows):
+        return np.full((1, 2 * len(columns)), np.nan)
+    both = rows.set_index([*RUN, "step", "prompt"])[[f"{quantity}_predicted", quantity]]
+    wide = both.unstack("prompt").reindex(pd.MultiIndex.from_tuples(columns))
+    predicted, measured = (wide[name].to_numpy().T for name in (f"{quantity}_predicted", quantity))
+    return np.stack([predicted, measured], -1).reshape(len(predicted), -1)
+
+
+def _filled(values: FloatArray, rows: int) -> FloatArray:
+    """A seed without any of a group's runs, as long as the others."""
+    return np.broadcast_to(values, (rows, values.shape[1])) if len(values) == 1 else values
+
+
+def log_ratio(predicted: FloatArray, measured: FloatArray) -> FloatArray:
+    """E; NaN where it has none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.log(predicted / measured)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def difference(predicted: FloatArray, measured: FloatArray) -> FloatArray:
+    """Predicted less measured, in nats."""
+    return np.asarray(predicted - measured)
+
+
+def root_mean_square(errors: FloatArray) -> float:
+    """Of what is not NaN; NaN where all is."""
+    known = errors[~np.isnan(errors)]
+    return float(np.sqrt(np.mean(known**2))) if len(known) else float("nan")
+
+
+def ends(value: Interval | None) -> dict[str, float]:
+    if value is None:
+        return {"value": np.nan, "low": np.nan, "high": np.nan}
+    return {"value": value.value, "low": value.low, "high": value.high}
+
+
+def equal(name: str, value: Any) -> Where:
+    return lambda table: table[name] == value
+
+
+def between(name: str, low: float, high: float) -> Where:
+    return lambda table: (table[name] >= low) & (table[name] <= high)
+
+
+def one_of(name: str, values: Sequence[Any]) -> Where:
+    return lambda table: table[name].isin(values)
+
+
+def every(*parts: Where) -> Where:
+    def where(table: pd.DataFrame) -> pd.Series[bool]:
+        mask = pd.Series(True, index=table.index)
+        for part in parts:
+            mask &= part(table)
+        return mask
+
+    return where

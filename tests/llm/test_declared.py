@@ -1,0 +1,86 @@
+"""Studies from files: what is declared is what is configured; what is not understood is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from llm.__main__ import main
+from llm.policy.models import LoraSettings
+from llm.study.declared import read_study
+from llm.study.presets import preset
+
+YAML = """
+preset: tiny
+data: some/records
+seed: 3
+grid: {losses: [savage, "log(1+exp(-z))"], strengths: [0.1, 1], seeds: [0, 1], learning_rate: 1e-3}
+training: {steps: 8, evaluate_at: [4, 8], max_grad_norm: null}
+policy: {lora: {rank: 4}}
+"""
+TOML = """
+preset = "tiny"
+data = "some/records"
+seed = 3
+[grid]
+losses = ["savage", "log(1+exp(-z))"]
+strengths = [0.1, 1.0]
+seeds = [0, 1]
+learning_rate = 1e-3
+[training]
+steps = 8
+evaluate_at = [4, 8]
+[policy.lora]
+rank = 4
+"""
+
+
+def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
+    tiny = preset("tiny")
+    (tmp_path / "mine.yaml").write_text(YAML)
+    (tmp_path / "mine.toml").write_text(TOML)
+    config, data = read_study(tmp_path / "mine.yaml")
+    assert data == "some/records"
+    grid = dataclasses.replace(
+        tiny.grid, losses=("savage", "log(1+exp(-z))"), strengths=(0.1, 1.0), seeds=(0, 1), learning_rate=1e-3
+    )
+    training = dataclasses.replace(tiny.training, steps=8, evaluate_at=(4, 8), max_grad_norm=None)
+    policy = dataclasses.replace(tiny.policy, lora=LoraSettings(rank=4))
+    assert config == dataclasses.replace(tiny, name="mine", seed=3, grid=grid, training=training, policy=policy)
+    other, _ = read_study(tmp_path / "mine.toml")
+    assert other == dataclasses.replace(config, training=dataclasses.replace(training, max_grad_norm=1.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("preset: huge\n", "preset 'huge'; accepted are"),
+        ("sed: 1\n", "unknown field 'sed'; did you mean 'seed'?"),
+        ("grid: {loses: [hinge]}\n", "grid: unknown field 'loses'; did you mean 'losses'?"),
+        ("grid: {losses: [dppo]}\n", "dppo"),
+        ("grid: 3\n", "grid is 3; accepted are fields"),
+        ("training: {steps: many}\n", "steps is 'many'; accepted is a whole number"),
+        ("training: {steps: 2.5}\n", "steps is 2.5; accepted is a whole number"),
+        ("device: 1\n", "device is 1; accepted is a text"),
+        ("- a\n", "holds list"),
+        ("a: [\n", "malformed YAML"),
+    ],
+)
+def test_what_is_not_understood_is_refused(
+    tmp_path: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    assert main(["run", "--config", str(tmp_path / "bad.yaml"), "--out", str(tmp_path / "out")]) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_declared_study_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.yaml").write_text(YAML.replace("data: some/records\n", ""))
+    arguments = ["pairs", "--config", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    assert "pairs:" in capsys.readouterr().out
+    assert main([*arguments, "--preset", "tiny"]) == 1
+    assert "the file names its preset" in capsys.readouterr().err
