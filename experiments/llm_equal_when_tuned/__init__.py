@@ -26,7 +26,6 @@ from experiments.llm_equal_when_tuned.analysis import (
     best_rows,
     clock_shift,
     curves,
-    decided,
     interval,
     judge,
     octaves,
