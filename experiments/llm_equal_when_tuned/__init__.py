@@ -41,7 +41,7 @@ FIGURE = "llm-equal-when-tuned"
 
 FILES = ("policies.parquet", "prompts.parquet", "run.json")
 OVER = "seeds and prompts"
-NAMES = {"tilt": "by the tilt", "own": "by their own samples"}
+NAMES = {"tilt": "by the tilt", "own": "by their own samples", "log KL": "log KL of the tilt"}
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,15 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
         for measure in PREFIXES:
             judged = judge(rows, measure, config.resamples, config.seed)
             read[measure, int(trained)] = judged
-            found = pd.DataFrame(tuned_rows(judged) + best_rows(judged) + omega_rows(judged))
+            omega = omega_rows(judged.rates, judged.strengths, judged.rates)
+            found = pd.DataFrame(tuned_rows(judged) + best_rows(judged) + omega)
             tables.append(found.assign(measure=measure, trained=trained, seeds=len(judged.seeds)))
+        tilt = read["tilt", int(trained)]
+        kl = rows[rows["status"] == "ok"].pivot_table(index="seed", columns=["loss", "strength"], values="kl")
+        wide = kl.reindex(columns=pd.MultiIndex.from_product([tilt.losses, tilt.strengths]))
+        logs = np.log(wide.to_numpy().reshape(tilt.rates.shape))
+        omega = omega_rows(logs, tilt.strengths, tilt.rates)
+        tables.append(pd.DataFrame(omega).assign(measure="log KL", trained=trained, seeds=len(tilt.seeds)))
     tables.append(pd.DataFrame(_numbers(config, policies, read)).assign(kind="number"))
     return pd.concat(tables, ignore_index=True)
 
@@ -293,7 +300,7 @@ def _decompositions(table: pd.DataFrame) -> list[Check]:
         "over the whole grid ω² of β exceeds that of f",
         "at the narrowest width ω² of f is within 0.1 of β's",
     )
-    rows = find(table, kind="omega", effect="gap")
+    rows = find(table, kind="omega", effect="gap", measure=list(PREFIXES))
     if not len(rows):
         return [
             Check.not_run(claim, 0.0, "no balanced grid of two strengths without a runaway") for claim in (wide, narrow)

@@ -203,23 +203,30 @@ def octaves(one: Judged, other: Judged, loss: str) -> tuple[Interval, float]:
     return interval((a - b) / OCTAVE, (again - other_again) / OCTAVE), float((edge | other_edge).mean())
 
 
-def omega_rows(judged: Judged) -> list[dict[str, Any]]:
+def omega_rows(values: FloatArray, strengths: FloatArray, best: FloatArray) -> list[dict[str, Any]]:
     """Rows ``omega``: F and ω² of loss, strength and their interaction, by width of the grid about the best strength.
 
     The layout is loss × strength × seed, seeds as random blocks (`gpo_analysis.statistics.anova`). Strengths at which a
     policy ran away are left out, so that it is balanced. Widths are those of windows of 2, 3, … strengths that hold the
-    best one (of the mean over losses and seeds) as near their middle as may be. Intervals are Student's over the
-    pseudo-values of leaving one seed out.
+    best one as near their middle as may be. Intervals are Student's over the pseudo-values of leaving one seed out.
+
+    Parameters
+    ----------
+    values : array, shape (S, L, K)
+        What is decomposed.
+    strengths : array, shape (K,)
+    best : array, shape (S, L, K)
+        Its mean over losses and seeds is greatest at the best strength.
     """
-    rates = judged.rates.transpose(1, 2, 0)  # (L, K, S)
+    rates = values.transpose(1, 2, 0)  # (L, K, S)
     known = np.flatnonzero(np.isfinite(rates).all((0, 2)))
     rows: list[dict[str, Any]] = []
     if len(known) < 2 or rates.shape[0] < 2 or rates.shape[2] < 2:
         return rows
-    rates, strengths = rates[:, known], judged.strengths[known]
-    best = int(rates.mean((0, 2)).argmax())
+    rates, strengths = rates[:, known], strengths[known]
+    top = int(best[..., known].mean((0, 1)).argmax())
     for count in range(2, len(known) + 1):
-        start = min(max(0, best - (count - 1) // 2), len(known) - count)
+        start = min(max(0, top - (count - 1) // 2), len(known) - count)
         window = slice(start, start + count)
         found = anova(rates[:, window], ["loss", "strength"], blocks="seed")
         wider = {"gap": found["strength"].omega - found["loss"].omega}
