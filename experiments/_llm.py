@@ -70,6 +70,30 @@ def checksum(folder: Path, files: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
+def study_provenance(document: dict[str, Any]) -> dict[str, Any]:
+    """Columns that say where the policies of a study in pieces were trained, from its run.json."""
+    pieces = document["pieces"]
+    device = pieces[-1]["device"]
+    return {
+        "study_commit": ", ".join(sorted({str(piece["git"]["commit"]) for piece in pieces})),
+        "study_device": device["accelerator"] or device.get("processor") or device["torch"],
+        "study_threads": pieces[-1]["threads"],
+        "study_finished": pieces[-1]["finished"],
+        "study_pieces": f"{len(pieces)} of {document['planned']}",
+    }
+
+
+def provenance_of(table: pd.DataFrame) -> dict[str, Any]:
+    """Of the study that a record reads, for its meta data, from the columns of its rows of kind ``policy``."""
+    row = table[table["kind"] == "policy"].iloc[0]
+    return {
+        "git": {"commit": str(row["study_commit"])},
+        "device": {"processor": str(row["study_device"])},
+        "threads": int(row["study_threads"]),
+        "finished": str(row["study_finished"]),
+    }
+
+
 @dataclass(frozen=True)
 class Study:
     """A finished study.

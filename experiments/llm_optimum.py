@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments._llm import checksum, find_folder
+from experiments._llm import checksum, find_folder, provenance_of, study_provenance
 from experiments._seeds import geometric_interval
 from experiments.framework import Check
 from gpo_analysis.arrays import FloatArray
@@ -79,35 +79,14 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
     if checksum(folder, FILES[:2]) != sha256:
         raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
     policies, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
-    provenance = _provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    made = study_provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
     summaries = pd.DataFrame(summarise(policies, prompts, config.resamples, config.seed))
-    return pd.concat(
-        [policies.assign(kind="policy", **provenance), summaries.assign(kind="summary")], ignore_index=True
-    )
-
-
-def _provenance(document: dict[str, Any]) -> dict[str, Any]:
-    """Where the policies were trained: of the study, not of its reading."""
-    pieces = document["pieces"]
-    device = pieces[-1]["device"]
-    return {
-        "study_commit": ", ".join(sorted({str(piece["git"]["commit"]) for piece in pieces})),
-        "study_device": device["accelerator"] or device.get("processor") or device["torch"],
-        "study_threads": pieces[-1]["threads"],
-        "study_finished": pieces[-1]["finished"],
-        "study_pieces": f"{len(pieces)} of {document['planned']}",
-    }
+    return pd.concat([policies.assign(kind="policy", **made), summaries.assign(kind="summary")], ignore_index=True)
 
 
 def provenance(table: pd.DataFrame) -> dict[str, Any]:
     """Of the study that a record reads, for its meta data: what made the policies, not what read them."""
-    row = table[table["kind"] == "policy"].iloc[0]
-    return {
-        "git": {"commit": str(row["study_commit"])},
-        "device": {"processor": str(row["study_device"])},
-        "threads": int(row["study_threads"]),
-        "finished": str(row["study_finished"]),
-    }
+    return provenance_of(table)
 
 
 def summarise(policies: pd.DataFrame, prompts: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:

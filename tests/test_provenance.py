@@ -105,7 +105,7 @@ def test_line_endings_do_not_change_the_hash(tree: Path) -> None:
     assert code_hash("experiments.one", where=tree) == before
 
 
-@pytest.mark.parametrize("experiment", ["losses", "variants", "journals", "llm_variance"])
+@pytest.mark.parametrize("experiment", ["losses", "variants", "journals", "llm_equal_when_tuned"])
 def test_everything_an_experiment_really_imports_goes_in(experiment: str) -> None:
     """Against Python itself: use the library as it does and look at sys.modules."""
     script = f"""

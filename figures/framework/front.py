@@ -36,15 +36,15 @@ class PaperClaim:
 PAPER_CLAIMS = (
     PaperClaim(
         1, "Variants reach about the same win rate once β is tuned.",
-        (("llm-equal-when-tuned", "losses are equal"), ("llm-side-by-side", "no loss at its best β")),
+        (("llm-equal-when-tuned", "losses are equal by"), ("llm-side-by-side", "no loss at its best β")),
     ),
     PaperClaim(
         2, "β matters more than f.",
-        (("llm-equal-when-tuned", "β before f"), ("beta-or-f", "win_rate, equal beta, three decades")),
+        (("llm-equal-when-tuned", "ω² of β exceeds"), ("beta-or-f", "win_rate, equal beta, three decades")),
     ),
     PaperClaim(
         3, "f″(0) sets the natural strength, so that the best β differs between variants as κ says.",
-        (("llm-equal-when-tuned", "as κ says"), ("llm-optimum", "exponential: worst |log KL/KL(logistic)|"),
+        (("llm-equal-when-tuned", "what κ alone says"), ("llm-optimum", "exponential: worst |log KL/KL(logistic)|"),
          ("llm-optimum", "squared losses: worst")),
     ),
     PaperClaim(

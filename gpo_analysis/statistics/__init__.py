@@ -2,7 +2,7 @@
 
 from gpo_analysis.statistics.decomposition import Effect, anova, variance_shares
 from gpo_analysis.statistics.intervals import Interval, bootstrap_interval, mean_interval, share_interval
-from gpo_analysis.statistics.resampled import two_way
+from gpo_analysis.statistics.resampled import two_way, two_way_means
 
 __all__ = [
     "Effect",
@@ -12,5 +12,6 @@ __all__ = [
     "mean_interval",
     "share_interval",
     "two_way",
+    "two_way_means",
     "variance_shares",
 ]

@@ -98,8 +98,19 @@ def run_pieces(
         From a seed's problem and a piece to the arrays that are kept.
     tables : callable, optional
         Writes tables of the pieces that are there and says what is in them.
-    seeds, budget_seconds, commit, progress, say, clock
-        As in `llm.optimum.study.run_study`.
+    seeds : sequence of int, optional
+        Only these of the configuration's.
+    budget_seconds : float, optional
+        Wall time after which no piece is begun that, by the longest so far, would end later; 0 makes nothing and
+        writes the tables of what is there. None: no limit.
+    commit : str, optional
+        The commit that runs, where the code does not lie in a checkout that knows it.
+    progress : bool
+        Whether to show bars.
+    say : Say
+        Is told what is done, a line at a time.
+    clock : callable
+        Seconds, for the budget.
 
     Returns
     -------

@@ -37,13 +37,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "kl-and-mu-square": {"losses": ("squared",), "records": 150, "starts": 100},
     "links-and-divergences": {"strengths": (0.05, 4.0, 64.0), "seeds": 2, "responses": 6, "unseen": 2},
     "llm-domains": {"studies": ("one", "two", "three"), "prompts": 4},
-    "llm-equal-strength": {"study": "one", "prompts": 4, "resamples": 50},
+    "llm-equal-when-tuned": {"study": "tuned-cpu", "resamples": 60},
     "llm-frontier": {"study": "one", "prompts": 4},
     "llm-kl-and-mu-square": {"study": "one", "prompts": 4},
     "llm-optimum": {"study": "optimum-cpu", "resamples": 200},
     "llm-side-by-side": {"study": "one"},
     "llm-taylor": {"study": "one"},
-    "llm-variance": {"study": "one", "prompts": 4, "resamples": 50},
     "loss-to-order": {"margins": ("2",), "seeds": 2, "spreads": (2.0, 6.0)},
     "losses": {"points": 31},
     "mixture-of-gaussians": {
@@ -110,6 +109,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     make_study(folder / "llm" / "two", best=0.9, seed=1)
     off = {"logistic": 0.0, "squared": 0.3, "exponential": 0.01, "savage": 0.02}
     make_optimum(folder / "llm" / "optimum-cpu", off)
+    make_tuned(folder / "llm" / "tuned-cpu")
     make_votes(folder)
     return kept
 
@@ -233,4 +233,60 @@ def make_optimum(folder: Path, off: dict[str, float], *, spread: float = 0.01, r
     (folder / "run.json").write_text(
         '{"planned": 1, "pieces": [{"git": {"commit": "abc"}, "device": {"accelerator": "a GPU", "torch": "cuda"}, '
         '"threads": 1, "finished": "today"}]}'
+    )
+
+
+TUNED_LOSSES, TUNED_PROMPTS = ("logistic", "hinge", "squared", "exponential"), 24
+
+
+def make_tuned(
+    folder: Path,
+    *,
+    gain: dict[str, float] | None = None,
+    shift: dict[str, float] | None = None,
+    noise: float = 0.004,
+    seeds: int = 4,
+    away: tuple[tuple[str, float], ...] = (),
+) -> None:
+    """A study whose decided rate is a parabola in log βκ about 0.1 (few) or 0.03 (many); own, about 3 times that.
+
+    ``gain`` raises a loss's rate, ``shift`` moves its best by so many octaves, ``away`` ran away with every seed.
+    """
+    rng = np.random.default_rng(1)
+    rows, policies = [], []
+    for seed, trained in ((seed, trained) for seed in range(seeds) for trained in (8, 64)):
+        level = 0.02 * rng.normal()
+        for name in TUNED_LOSSES:
+            for strength in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0):
+                x = np.log2(strength / (0.1 if trained == 8 else 0.03)) - (shift or {}).get(name, 0.0)
+                top = 0.6 + level + (gain or {}).get(name, 0.0)
+                rates = [top - 0.01 * x**2, top - 0.02 * (x - np.log2(3.0)) ** 2]
+                wins, own = (np.clip(0.8 * (r + noise * rng.normal(size=TUNED_PROMPTS)), 0.04, 0.76) for r in rates)
+                loss = gpo.get_loss(name)
+                head = {
+                    "loss": name, "strength": strength, "beta": loss.beta_of(strength), "seed": seed,
+                    "trained": trained,
+                }  # fmt: skip
+                part = {
+                    "wins": wins,
+                    "defeats": 0.8 - wins,
+                    "own_wins": own,
+                    "own_defeats": 0.8 - own,
+                    "kl": 0.1 / strength,
+                }
+                rows.append(pd.DataFrame({"prompt": range(TUNED_PROMPTS), **part}).assign(**head))
+                means = {key: float(np.mean(value)) for key, value in part.items()}
+                policies.append(
+                    {
+                        **head, **means, "decided": means["wins"] / 0.8, "own_decided": means["own_wins"] / 0.8,
+                        "trained_loss": 1 - 20 * loss.beta_of(strength), "ended": 1.0,
+                        "status": "runaway" if (name, strength) in away else "ok",
+                    }
+                )  # fmt: skip
+    folder.mkdir(parents=True)
+    pd.DataFrame(policies).to_parquet(folder / "policies.parquet")
+    pd.concat(rows, ignore_index=True).to_parquet(folder / "prompts.parquet")
+    (folder / "run.json").write_text(
+        '{"planned": 1, "pieces": [{"git": {"commit": "abc"}, "device": {"accelerator": null, "processor": "a CPU", '
+        '"torch": "cpu"}, "threads": 1, "finished": "today"}]}'
     )

@@ -18,7 +18,7 @@ from experiments.framework import NotRun
 from gpo_analysis.records import Record
 from tests.experiments.small import computed, make_study
 
-NAMES = ("frontier", "equal_strength", "kl_and_mu_square", "side_by_side", "variance", "taylor", "domains")
+NAMES = ("frontier", "kl_and_mu_square", "side_by_side", "taylor", "domains")
 
 
 @pytest.fixture
@@ -63,18 +63,6 @@ def test_a_loss_that_wins_is_told_apart(studies: Path) -> None:
         assert found["exponential over logistic"].verdict != "contradicted"
         frontier, config, table = _ran("frontier", study=study)
         assert (_verdict(frontier.check(config, table), "best win rates").verdict == "contradicted") is not equal
-        _, config, table = _ran("variance", study=study)
-        beta = table[(table["quantity"] == "win_rate")].set_index("source")["measured"]
-        assert bool(beta["loss"] < 0.01) is equal
-        assert bool(beta["loss"] > 0.1) is not equal
-
-
-def test_the_best_strength_is_found_between_grid_points(studies: Path) -> None:
-    module, config, table = _ran("equal_strength")
-    best = table[table["kind"] == "best"].set_index("loss")
-    assert best["strength"].to_numpy() == pytest.approx(0.3, rel=1e-6)
-    assert best.loc["logistic", "beta"] == pytest.approx(0.6, rel=1e-6)
-    assert all(check.holds for check in module.check(config, table) if check.claim.startswith("best β"))
 
 
 def test_the_square_far_from_the_reference_parts(studies: Path) -> None:

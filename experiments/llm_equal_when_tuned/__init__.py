@@ -1,0 +1,359 @@
+"""Are the losses equal when β is tuned? Does the best β move as κ says? How much of the outcome is β, f, seeds?
+
+Study B (``python -m llm tuned``; design and power: `llm.tuned`) trained policies of six losses on hard labels of few
+and of many prompts and judged them on prompts that none of them saw, by the tilt of πref's samples and by the policies'
+own. The best β of a loss is chosen on half of those prompts and judged on the other half. Intervals are two-way, seeds
+drawn again and prompts within them; those of ω² are Student's over the jackknife's pseudo-values. Runaways are counted
+and enter nothing. Predictions and what refutes them: docs/predictions/llm-equal-when-tuned.md. Settings ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments._llm import checksum, find_folder, provenance_of, study_provenance
+from experiments.framework import Check
+from experiments.llm_equal_when_tuned.analysis import (
+    PREFIXES,
+    Judged,
+    best_rows,
+    clock_shift,
+    curves,
+    interval,
+    judge,
+    octaves,
+    omega_rows,
+    tuned_rows,
+)
+from gpo_analysis.losses import get_loss
+from gpo_analysis.statistics import Interval, share_interval
+from gpo_analysis.tables import find
+
+CLAIM = "With β tuned the six losses reach the same win rate; the best β moves as κ says; β decides more than f."
+FIGURE = "llm-equal-when-tuned"
+
+FILES = ("policies.parquet", "prompts.parquet", "run.json")
+OVER = "seeds and prompts"
+NAMES = {"tilt": "by the tilt", "own": "by their own samples", "log KL": "log KL of the tilt"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which study is read, and what was said of it beforehand.
+
+    Parameters
+    ----------
+    study : str
+        Folder that ``python -m llm tuned`` wrote, under that of GPO_LLM (default out/llm).
+    equal : float
+        Differences of decided rates within ± this count as none.
+    octave : float
+        Tolerance of log₂ of best strengths.
+    blind : float
+        Largest strength at which the tilt is said to be blind.
+    steady : float
+        Least strength at which no more than one policy in twenty is said to run away.
+    resamples, seed : int
+        Of the two-way bootstrap.
+    """
+
+    study: str = "tuned-cpu"
+    equal: float = 0.03
+    octave: float = 0.5
+    blind: float = 0.022
+    steady: float = 0.05
+    resamples: int = 400
+    seed: int = 0
+
+
+PRESETS = {"quick": Config(), "paper": Config(study="tuned-small", resamples=4000)}
+
+
+def _folder(study: str) -> Path:
+    return find_folder(study, FILES, f"tuned --preset {study.removeprefix('tuned-')}")
+
+
+def cells(config: Config) -> list[dict[str, Any]]:
+    """One cell: the study is read whole; its axis is the checksum of what is read."""
+    return [{"sha256": checksum(_folder(config.study), FILES[:2])}]
+
+
+def run(config: Config, *, sha256: str) -> pd.DataFrame:
+    """Rows of kind ``policy``, ``tuned``, ``pair``, ``best``, ``omega``, and ``number`` (what else the claims need).
+
+    Seeds that lack a policy of a condition are left out of it.
+    """
+    folder = _folder(config.study)
+    if checksum(folder, FILES[:2]) != sha256:
+        raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
+    policies, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
+    made = study_provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    keys = ["loss", "strength", "seed", "trained"]
+    prompts = prompts.merge(policies[[*keys, "status"]], on=keys)
+    tables = [policies.assign(kind="policy", **made)]
+    read: dict[tuple[str, int], Judged] = {}
+    for trained, rows in prompts.groupby("trained"):
+        count = rows.groupby("seed")["loss"].size()
+        rows = rows[rows["seed"].isin(count.index[count == count.max()])]
+        for measure in PREFIXES:
+            judged = judge(rows, measure, config.resamples, config.seed)
+            read[measure, int(trained)] = judged
+            omega = omega_rows(judged.rates, judged.strengths, judged.rates)
+            found = pd.DataFrame(tuned_rows(judged) + best_rows(judged) + omega)
+            tables.append(found.assign(measure=measure, trained=trained, seeds=len(judged.seeds)))
+        tilt = read["tilt", int(trained)]
+        kl = rows[rows["status"] == "ok"].pivot_table(index="seed", columns=["loss", "strength"], values="kl")
+        wide = kl.reindex(columns=pd.MultiIndex.from_product([tilt.losses, tilt.strengths]))
+        logs = np.log(wide.to_numpy().reshape(tilt.rates.shape))
+        omega = omega_rows(logs, tilt.strengths, tilt.rates)
+        tables.append(pd.DataFrame(omega).assign(measure="log KL", trained=trained, seeds=len(tilt.seeds)))
+    tables.append(pd.DataFrame(_numbers(config, policies, read)).assign(kind="number"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def provenance(table: pd.DataFrame) -> dict[str, Any]:
+    """Of the study that a record reads, for its meta data: what made the policies, not what read them."""
+    return provenance_of(table)
+
+
+def _numbers(config: Config, policies: pd.DataFrame, read: dict[tuple[str, int], Judged]) -> list[dict[str, Any]]:
+    """Values with intervals that are no table of their own."""
+    sizes = sorted({trained for _, trained in read})
+    rows = []
+
+    def add(name: str, value: Interval, trained: int, edge: float = 0.0, measure: str = "tilt") -> None:
+        rows.append(
+            {
+                "name": name, "measure": measure, "trained": trained, "value": value.value, "low": value.low,
+                "high": value.high, "edge_share": edge,
+            }
+        )  # fmt: skip
+
+    if len(sizes) > 1:
+        for measure in PREFIXES:
+            found, edge = octaves(read[measure, sizes[0]], read[measure, sizes[-1]], "logistic")
+            add("few over many", found, sizes[0], edge, measure)
+    for trained in sizes:
+        tilt, own = read["tilt", trained], read["own", trained]
+        found, edge = octaves(own, tilt, "logistic")
+        add("own over tilt", found, trained, edge)
+        curved = [k for k, loss in enumerate(tilt.losses) if float(get_loss(loss).curvature_ratio) > 0]
+        add("spread", _of(tilt, lambda rates, c=curved: np.ptp(rates[..., c, 0], axis=-1)), trained)  # type: ignore[misc]
+        low = np.flatnonzero(tilt.strengths <= config.blind)
+        if len(low):
+            part = np.ix_(curved, low)
+            mean = _of(own, lambda rates, p=part: np.nanmean(rates[..., p[0], p[1]], axis=(-2, -1)))  # type: ignore[misc]
+            add("own", mean, trained)
+            gap = [
+                np.nanmean((curves(b) - curves(a))[..., part[0], part[1]], axis=(-2, -1))
+                for a, b in ((tilt.means, own.means), (tilt.drawn, own.drawn))
+            ]
+            add("own less tilt", interval(float(gap[0]), gap[1]), trained)
+        limit = policies[(policies["loss"] == "hinge") & (policies["trained"] == trained)]
+        limit = limit[limit["strength"] == limit["strength"].min()]
+        if len(limit):
+            margin = ((1 - limit["trained_loss"]) / limit["beta"]).to_numpy()
+            add("limit margin", Interval(float(np.median(margin)), float(margin.min()), float(margin.max())), trained)
+    return rows
+
+
+def _of(judged: Judged, statistic: Callable[[Any], Any]) -> Interval:
+    """A statistic of the mean curves, with its interval."""
+    return interval(float(statistic(curves(judged.means))), np.asarray(statistic(curves(judged.drawn))))
+
+
+def _number(table: pd.DataFrame, name: str, trained: int, measure: str = "tilt") -> Any:
+    rows = find(table, kind="number", name=name, trained=trained, measure=measure)
+    return rows.iloc[0] if len(rows) else None
+
+
+def _interval(row: Any, prefix: str = "") -> Interval:
+    value = row[prefix.rstrip("_")] if prefix else row["value"]
+    return Interval(float(value), float(row[f"{prefix}low"]), float(row[f"{prefix}high"]))
+
+
+def check(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The predictions of docs/predictions/llm-equal-when-tuned.md, in their order."""
+    sizes = sorted({int(one) for one in find(table, kind="policy")["trained"]})
+    return [
+        *(_equal(config, table, measure) for measure in PREFIXES),
+        *_shifts(config, table),
+        *_moves(table, sizes),
+        *_blind(table, sizes[0]),
+        _straight(config, table, sizes),
+        *_decompositions(table),
+        _steady(config, table),
+    ]
+
+
+def _equal(config: Config, table: pd.DataFrame, measure: str) -> Check:
+    claim = f"tuned, the six losses are equal {NAMES[measure]}: difference of decided rates of each pair"
+    rows = find(table, kind="pair", measure=measure)
+    parts = {
+        f"{row['loss']} − {row['other']}, {row['trained']:.0f} prompts": Check.within(
+            claim, 0.0, _interval(row), config.equal, OVER
+        )
+        for _, row in rows.iterrows()
+    }
+    whole = ((rows["all_low"] >= -config.equal) & (rows["all_high"] <= config.equal)).sum()
+    trusted = ((rows["student_low"] >= -config.equal) & (rows["student_high"] <= config.equal)).sum()
+    apart = ((rows["all_low"] > 0) | (rows["all_high"] < 0)).sum()
+    note = (
+        f"equal also by intervals simultaneous over the 15 pairs: {whole}, by Student's over seeds: {trusted}; "
+        f"different from 0 simultaneously: {apart}"
+    )
+    return Check.each(claim, parts, note=note)
+
+
+def _shifts(config: Config, table: pd.DataFrame) -> list[Check]:
+    """The best strength over logistic's: against equal strength, and against the clock."""
+    checks = []
+    for name in ("κ alone", "the clock"):
+        claim = f"log₂ of the best strength over logistic's, by the tilt, is what {name} says"
+        parts = {}
+        for _, row in find(table, kind="best", measure="tilt").iterrows():
+            loss, trained = str(row["loss"]), int(row["trained"])
+            if loss == "logistic" or (name == "κ alone" and float(get_loss(loss).curvature_ratio) == 0):
+                continue
+            wanted = 0.0
+            if name == "the clock":
+                limit = _number(table, "limit margin", trained)
+                base = find(table, kind="best", measure="tilt", loss="logistic", trained=row["trained"]).iloc[0]
+                wanted = float("nan") if limit is None else clock_shift(loss, base["value"] * limit["value"])
+            key = f"{loss}, {trained} prompts"
+            if not np.isfinite(wanted):
+                parts[key] = Check.not_run(claim, 0.0, "the clock gives no number there")
+                continue
+            parts[key] = _edged(
+                Check.within(claim, wanted, _interval(row, "shift_"), config.octave, OVER), row["edge_share"]
+            )
+        checks.append(Check.each(claim, parts))
+    return checks
+
+
+def _edged(check: Check, share: float) -> Check:
+    """Undecided where the best strength lies at an edge of the grid in more than 2.5 % of the resamples."""
+    if share <= 0.025 or check.holds is None:
+        return check
+    return Check(
+        check.claim, check.predicted, check.computed, check.tolerance, None,
+        f"best at an edge of what ran in {share:.0%} of the resamples; {check.note}", check.kind, check.low, check.high,
+        undecided=True,
+    )  # fmt: skip
+
+
+def _moves(table: pd.DataFrame, sizes: list[int]) -> list[Check]:
+    checks = []
+    claim = "the best βκ of logistic falls with the number of prompts: log₂ of few over many, by the tilt"
+    row = _number(table, "few over many", sizes[0])
+    checks.append(
+        Check.not_run(claim, 0.0, "one number of prompts") if row is None
+        else _edged(Check.above(claim, 0.0, _interval(row), OVER), row["edge_share"])
+    )  # fmt: skip
+    claim = "own samples need more regularization than the tilt shows: log₂ of logistic's best βκ, own over tilt"
+    parts = {}
+    for trained in sizes:
+        row = _number(table, "own over tilt", trained)
+        parts[f"{trained} prompts"] = _edged(Check.above(claim, 0.0, _interval(row), OVER), row["edge_share"])
+    return [*checks, Check.each(claim, parts)]
+
+
+def _blind(table: pd.DataFrame, few: int) -> list[Check]:
+    claims = {
+        "own": ("at the smallest βκ the policies' own decided rate is worse than πref's", 0.5),
+        "own less tilt": ("and below the tilt's, which is blind to it: own less tilt", -0.1),
+    }
+    checks = []
+    for name, (claim, bound) in claims.items():
+        row = _number(table, name, few)
+        missing = row is None or not np.isfinite(row["value"])
+        checks.append(
+            Check.not_run(claim, bound, "no strength that small, or a runaway at each") if missing
+            else Check.below(claim, bound, _interval(row), OVER)
+        )  # fmt: skip
+    return checks
+
+
+def _straight(config: Config, table: pd.DataFrame, sizes: list[int]) -> Check:
+    claim = "where f is straight the losses with κ > 0 are one: range of the tilt's decided rates at the smallest βκ"
+    parts = {}
+    for trained in sizes:
+        row = _number(table, "spread", trained)
+        key = f"{trained} prompts"
+        if row is None or not np.isfinite(row["value"]):
+            parts[key] = Check.not_run(claim, 0.0, "a policy ran away there")
+        else:
+            parts[key] = Check.within(claim, 0.0, _interval(row), config.equal, OVER)
+    return Check.each(claim, parts)
+
+
+def _decompositions(table: pd.DataFrame) -> list[Check]:
+    """β against f over the whole grid, and within half a decade of the best."""
+    wide, narrow = (
+        "over the whole grid ω² of β exceeds that of f",
+        "at the narrowest width ω² of f is within 0.1 of β's",
+    )
+    rows = find(table, kind="omega", effect="gap", measure=list(PREFIXES))
+    if not len(rows):
+        return [
+            Check.not_run(claim, 0.0, "no balanced grid of two strengths without a runaway") for claim in (wide, narrow)
+        ]
+    found: list[dict[str, Check]] = [{}, {}]
+    for (measure, trained), part in rows.groupby(["measure", "trained"], sort=False):
+        ends = part.sort_values("points").iloc[[-1, 0]]
+        for parts, row, claim in zip(found, (ends.iloc[0], ends.iloc[1]), (wide, narrow), strict=True):
+            key = f"{NAMES[measure]}, {trained:.0f} prompts, {row['decades']:.2g} decades"
+            if not np.isfinite(row["low"]):
+                parts[key] = Check.not_run(claim, 0.0, "an interval needs three seeds")
+            elif claim == wide:
+                parts[key] = Check.above(claim, 0.0, _interval(row), "seeds")
+            else:
+                parts[key] = Check.below(claim, 0.1, _interval(row), "seeds")
+    return [Check.each(claim, parts) for claim, parts in zip((wide, narrow), found, strict=True)]
+
+
+def _steady(config: Config, table: pd.DataFrame) -> Check:
+    policies = find(table, kind="policy")
+    part = policies[policies["strength"] >= config.steady]
+    claim = f"share of runaways among the policies of β or βκ ≥ {config.steady:g}"
+    if not len(part):
+        return Check.not_run(claim, 0.05, "no policy of such a strength")
+    return Check.below(claim, 0.05, share_interval(int((part["status"] != "ok").sum()), len(part)), "policies")
+
+
+def summary(config: Config, table: pd.DataFrame) -> str:
+    """What was trained, how equal the losses are, where they are best, and what explains it."""
+    policies, pairs = find(table, kind="policy"), find(table, kind="pair")
+    away = int((policies["status"] != "ok").sum())
+    words = [
+        f"Study {config.study}: {len(policies)} policies of {policies['seed'].nunique()} seeds, {away} ran away, "
+        f"trained on {policies['study_device'].iloc[0]} at commit {policies['study_commit'].iloc[0][:12]}."
+    ]
+    for (measure, trained), rows in pairs.groupby(["measure", "trained"], sort=False):
+        equal = ((rows["low"] >= -config.equal) & (rows["high"] <= config.equal)).sum()
+        beyond = ((rows["low"] > config.equal) | (rows["high"] < -config.equal)).sum()
+        tuned = find(table, kind="tuned", measure=measure, trained=trained)
+        words.append(
+            f"{trained:.0f} prompts, {NAMES[measure]}: tuned decided rates {tuned['value'].min():.3f} to "
+            f"{tuned['value'].max():.3f}; of {len(rows)} pairs {equal} equal, {beyond} different, "
+            f"{len(rows) - equal - beyond} undecided at ±{config.equal:g}."
+        )
+        best = find(table, kind="best", measure=measure, trained=trained)
+        words.append("Best βκ (hinge: β): " + ", ".join(f"{r.loss} {r.value:.2g}" for r in best.itertuples()) + ".")
+    omega = find(table, kind="omega")
+    if len(omega):
+        widest = omega[omega["points"] == omega.groupby(["measure", "trained"])["points"].transform("max")]
+        part = widest.pivot_table(index=["measure", "trained"], columns="effect", values="value", sort=False)
+        shown = "; ".join(
+            f"{NAMES[m]}, {t:.0f} prompts: β {row['strength']:.2f}, f {row['loss']:.2f}"
+            for (m, t), row in part.iterrows()
+        )
+        words.append(f"ω² over the widest grid without runaways: {shown}.")
+    return " ".join(words)
