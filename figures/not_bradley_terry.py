@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
-from gpo_analysis.statistics import mean_interval
 from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
@@ -111,9 +110,8 @@ def _mark_savage(ax: Axes, rows: pd.DataFrame) -> None:
 def _annotators(ax: Axes, rows: pd.DataFrame) -> None:
     style = loss_style("squared")
     for level, group in rows.groupby("level"):
-        found = mean_interval(group["distance"])
-        ends = [[found.value - found.low], [found.high - found.value]]
-        ax.errorbar(level, found.value, ends, fmt=style.marker, color=style.color, elinewidth=1.0)
+        value, half = _mean(group["distance"])
+        ax.errorbar(level, value, half, fmt=style.marker, color=style.color, elinewidth=1.0)
     expected = rows.groupby("level")["second_order"].mean()
     ax.plot(expected.index, expected, color="black", linewidth=1.0, label="second order in P − ½")
     ax.set(xscale="log", yscale="log", xlabel="annotators m", ylabel="distance to the Nash policy")
@@ -154,3 +152,8 @@ def _votes(ax: Axes, rows: pd.DataFrame) -> None:
                 markerfacecolor=face, elinewidth=0.9,
             )  # fmt: skip
     ax.set_xticks(range(len(names)), [loss_label(n).split(" (")[0] for n in names], rotation=30, ha="right")
+
+
+def _mean(values: pd.Series) -> tuple[float, float]:
+    """Mean over what was drawn, with the half width of Student's 95 % interval."""
+    return float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
-from gpo_analysis.statistics import mean_interval
 from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
@@ -100,10 +100,14 @@ def _best(ax: Axes, table: pd.DataFrame) -> None:
         ax.axhline(theory["shift"], color=style.color, linewidth=1.2)
         ax.axhline(theory["trace"], color=style.color, linestyle=":", linewidth=1.2)
         for size, group in own.groupby("size"):
-            found = mean_interval(size * group.groupby("world")["beyond_score"].mean())
-            ends = [[found.value - found.low], [found.high - found.value]]
-            ax.errorbar(size * (1 + 0.08 * k), found.value, ends, fmt=style.marker, color=style.color, elinewidth=1.0)
+            value, half = _mean(size * group.groupby("world")["beyond_score"].mean())
+            ax.errorbar(size * (1 + 0.08 * k), value, half, fmt=style.marker, color=style.color, elinewidth=1.0)
     ax.set_xscale("log")
     ax.set_ylim(bottom=0.0)
     ax.set_xlabel("labelled pairs n")
     ax.set_ylabel("n log β*(n)/β*(∞)")
+
+
+def _mean(values: pd.Series) -> tuple[float, float]:
+    """Mean over what was drawn, with the half width of Student's 95 % interval."""
+    return float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))

@@ -62,7 +62,7 @@ def test_the_first_peak_is_no_later_one() -> None:
     assert first_peak(score, -score) == np.inf
     assert first_peak(score, score) == 0.0
     x, tilts = np.linspace(-3.0, 3.0, 61), np.geomspace(1e-2, 30.0, 3001)
-    gold = np.where(x > 2.9, 9.0, x - x**2)  # bends, but the farthest response is the best
+    gold = np.where(x > 2.9, 1.0, x - x**2)  # bends, but the farthest response is the best
     logits = tilts[:, None] * x
     policies = np.exp(logits - logits.max(axis=1, keepdims=True))
     rewards = (policies / policies.sum(axis=1, keepdims=True)) @ gold
