@@ -125,7 +125,7 @@ def run_pieces(
         for seed in asked:
             held.enter_context(run_lock(folder / f"seed-{seed}", command))
         remove_stale(folder)
-        store = Store(folder, claim(folder, config.to_json()), say)
+        store = Store(folder, claim(folder, config.to_json(), say), say)
         for seed in asked:
             store.check(seed, [piece.file for piece in plan([seed])])
         missing = [piece for piece in plan(seeds) if not (folder / piece.file).is_file()]

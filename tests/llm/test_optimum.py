@@ -231,6 +231,20 @@ def test_what_is_damaged_is_named_and_made_again(tmp_path: Path, file: str) -> N
     pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.drop(columns="seconds"))
 
 
+def test_a_damaged_note_of_whose_a_folder_is_is_written_again(tmp_path: Path) -> None:
+    config, said = dataclasses.replace(preset("tiny"), seeds=(0,), steps=10), []
+    run_study(config, tmp_path, say=said.append, tables=False)
+    note, whole = tmp_path / "study.json", (tmp_path / "study.json").read_bytes()
+    note.write_bytes(whole.replace(b"1", b"2", 1))
+    with pytest.raises(ValueError, match=r"study\.json is damaged .* not of this configuration"):
+        run_study(dataclasses.replace(config, steps=20), tmp_path, say=said.append, tables=False)
+    said.clear()
+    assert run_study(config, tmp_path, say=said.append, tables=False)
+    assert said[0].endswith("it is written again")
+    assert not any("policies in" in line for line in said)  # nothing was trained again
+    assert note.read_bytes() == whole
+
+
 def test_a_piece_in_anothers_place_is_no_piece(tmp_path: Path) -> None:
     config, said = dataclasses.replace(preset("tiny"), seeds=(0,), steps=10), []
     run_study(config, tmp_path, say=said.append, tables=False)
