@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import gpo_analysis as gpo
+from experiments._llm import run_as_written
 from gpo_analysis.locks import FolderBusy, run_lock
 from gpo_analysis.losses import PAPER_LOSSES
 from llm.data.world import demonstrations, generate, vocabulary
@@ -243,6 +244,21 @@ def test_a_damaged_note_of_whose_a_folder_is_is_written_again(tmp_path: Path) ->
     assert said[0].endswith("it is written again")
     assert not any("policies in" in line for line in said)  # nothing was trained again
     assert note.read_bytes() == whole
+
+
+@pytest.mark.parametrize("file", ["policies.parquet", "prompts.parquet", "run.json"])
+def test_damaged_tables_are_not_read(tmp_path: Path, file: str) -> None:
+    config = dataclasses.replace(preset("tiny"), seeds=(0,), steps=10)
+    folder = tmp_path / "optimum-tiny"
+    run_study(config, folder, say=lambda _line: None)
+    assert run_as_written(folder)["planned"] == 2
+    data = bytearray((folder / file).read_bytes())
+    data[len(data) // 3] ^= 1
+    (folder / file).write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=f"{file} is (damaged|not what the study wrote)"):
+        run_as_written(folder)
+    run_study(config, folder, say=lambda _line: None, budget_seconds=0.0)
+    assert run_as_written(folder)["planned"] == 2
 
 
 def test_a_piece_in_anothers_place_is_no_piece(tmp_path: Path) -> None:
