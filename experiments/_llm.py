@@ -25,6 +25,7 @@ import pandas as pd
 import gpo_analysis as gpo
 from experiments.framework import NotRun
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.files import file_digest, unseal_json
 from gpo_analysis.statistics import Interval, mean_interval
 from gpo_analysis.tables import find
 
@@ -60,6 +61,21 @@ def find_folder(study: str, files: tuple[str, ...], command: str) -> Path:
             "GPO_LLM (default out/llm)"
         )
     return folder
+
+
+def run_as_written(folder: Path) -> dict[str, Any]:
+    """run.json; a ValueError where it or a table is not what the study wrote. Older studies have no digests."""
+    path = folder / "run.json"
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "tables" not in document and "sha256" not in document:
+        return document
+    document = unseal_json(path.read_bytes(), path)
+    for name, digest in document["tables"].items():
+        if file_digest(folder / name) != digest:
+            raise ValueError(
+                f"{folder / name} is not what the study wrote; the study's command with --out {folder} writes it anew"
+            )
+    return document
 
 
 def checksum(folder: Path, files: tuple[str, ...]) -> str:

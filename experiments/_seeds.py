@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import binom
 
 from gpo_analysis.statistics import Interval, mean_interval, share_interval
 
@@ -60,3 +61,27 @@ def geometric_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """
     found = mean_interval(np.log(np.asarray(values, dtype=np.float64)), confidence)
     return Interval(*(float(np.exp(x)) for x in (found.value, found.low, found.high)))
+
+
+def median_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Median with the interval of order statistics, which assumes nothing of the distribution.
+
+    Parameters
+    ----------
+    values : array, shape (r,)
+        NaN is left out; infinities count. With so few that no pair of order statistics has the confidence, the ends are
+        the least and the largest.
+    confidence : float
+
+    Examples
+    --------
+    >>> print(median_interval(range(1, 12)))
+    6 [2, 10]
+    """
+    x = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    x = x[~np.isnan(x)]
+    if len(x) < 2:
+        return Interval(float(x[0]) if len(x) else np.nan, np.nan, np.nan)
+    below = int(binom.ppf((1.0 - confidence) / 2.0, len(x), 0.5))
+    k = max(below - 1, 0)
+    return Interval(float(np.median(x)), float(x[k]), float(x[len(x) - 1 - k]))

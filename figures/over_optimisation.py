@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("over-optimisation",)
 NAME = "over-optimisation"
 WORLD = 0
+LARGEST = 200.0
+"""|c| of the worlds left out, as in the experiment."""
 
 
 def caption(records: Mapping[str, Record]) -> str:
@@ -31,13 +34,16 @@ def caption(records: Mapping[str, Record]) -> str:
     training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
     the most any policy has at that KL, a frontier of its own in each panel. Grey dots: best-of-n by the gold reward.
     (c) The same along training from πref (left) at βκ nearest {config["shown"]:g}, {min(config["pairs"]):,} pairs, mean
-    over worlds, a mark a checkpoint. (d) The best value of βκ (of β for hinge) against the number of pairs, geometric
-    mean over worlds."""
+    over worlds, a mark a checkpoint. (d) n × log of the best β from n labels over that of the projected gold reward,
+    less its first-order score, in {config["wide_worlds"]} worlds of {config["wide"]} responses: means with 95 %
+    intervals over worlds. Full lines: c = ∇B·bias + ½ tr(∇²B Σ), predicted; dotted: tr Σ/‖v‖² alone. A fall of the best
+    β as 1/n is level here."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels."""
-    table = records[NAME].table
+    whole = records[NAME].table
+    table = find(whole, part="curves")
     figure, axes = new_figure(2, 2, height=2.9)
     (first, second), (third, fourth) = axes
     _against_kl(first, table, "gold", "frontier of reward", "mean gold reward  (0 at πref)")
@@ -46,8 +52,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     panel_label(second, "b", "gold win rate")
     _training(third, table, records[NAME].config["shown"])
     panel_label(third, "c", "along training")
-    _best(fourth, table)
-    panel_label(fourth, "d", "best strength")
+    _best(fourth, find(whole, part="best"))
+    panel_label(fourth, "d", "the best β falls as 1/n")
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
@@ -85,11 +91,23 @@ def _training(ax: Axes, table: pd.DataFrame, shown: float) -> None:
 
 
 def _best(ax: Axes, table: pd.DataFrame) -> None:
-    policies = find(table, kind="policy", step=table["step"].max())
-    top = policies.loc[policies.groupby(["loss", "pairs", "world"], sort=False)["gold"].idxmax()]
-    for name in policies["loss"].unique():
-        mean = np.exp(np.log(find(top, loss=name).set_index("pairs")["strength"]).groupby("pairs").mean())
-        ax.plot(mean.index, mean, **loss_style(name).points())
+    rows = find(table, kind="fitted")
+    for k, name in enumerate(rows["loss"].unique()):
+        own, style = find(rows, loss=name), loss_style(name)
+        sound = np.isfinite(own["beyond_score"]) & (own["shift"].abs() < LARGEST)
+        own = own[sound.groupby(own["world"]).transform("all")]
+        theory = own.groupby("world")[["shift", "trace"]].first().mean()
+        ax.axhline(theory["shift"], color=style.color, linewidth=1.2)
+        ax.axhline(theory["trace"], color=style.color, linestyle=":", linewidth=1.2)
+        for size, group in own.groupby("size"):
+            value, half = _mean(size * group.groupby("world")["beyond_score"].mean())
+            ax.errorbar(size * (1 + 0.08 * k), value, half, fmt=style.marker, color=style.color, elinewidth=1.0)
     ax.set_xscale("log")
-    ax.set_xlabel("labelled pairs")
-    ax.set_ylabel("best βκ  (hinge: best β)")
+    ax.set_ylim(bottom=0.0)
+    ax.set_xlabel("labelled pairs n")
+    ax.set_ylabel("n log β*(n)/β*(∞)")
+
+
+def _mean(values: pd.Series) -> tuple[float, float]:
+    """Mean over what was drawn, with the half width of Student's 95 % interval."""
+    return float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))

@@ -31,8 +31,8 @@ def caption(records: Mapping[str, Record]) -> str:
     samples of {largest:,} pairs, against the reward; on the grey line it is the reward. (b) Standard deviation of each
     response's fit over samples against the sandwich prediction; hollow: {smallest} pairs, full: {largest:,}. (c)
     Variance of logistic's fit over that of the others that estimate the same rewards: predicted (lines) and measured
-    (points) with an upper bound of the 95 % interval; hinge has no
-    such variance. (d) {config["noise"]:.0%} of the labels flipped: mean squared
+    (points) on the same {config["paired"]:,} samples, with 95 % intervals of the ratio; hinge has
+    no such variance. (d) {config["noise"]:.0%} of the labels flipped: mean squared
     distance of logistic's fit from the limit of clean labels; dotted: the bias alone."""
 
 
@@ -45,7 +45,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     panel_label(axes[0, 0], "a", "what is estimated")
     _spread(axes[0, 1], find(table, setting="bradley-terry"), largest)
     panel_label(axes[0, 1], "b", "how precisely")
-    _efficiency(axes[1, 0], find(table, setting="bradley-terry", response=0), largest)
+    _efficiency(axes[1, 0], find(table, setting="paired"))
     panel_label(axes[1, 0], "c", "against logistic")
     _noise(axes[1, 1], find(table, setting="noise", loss="logistic"))
     panel_label(axes[1, 1], "d", "noisy labels")
@@ -95,17 +95,14 @@ def _spread(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
     ax.set_ylabel("standard deviation\nover samples")
 
 
-def _efficiency(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
-    rows = find(rows, size=largest).set_index("loss")
-    logistic = rows.loc["logistic"]
+def _efficiency(ax: Axes, rows: pd.DataFrame) -> None:
+    rows = rows.set_index("loss")
     losses = [loss for loss in rows.index if loss in ("exponential", "savage")]
     for position, loss in enumerate(losses):
         own, style = rows.loc[loss], loss_style(loss)
-        measured = logistic["trace"] / own["trace"]
-        half = measured * np.hypot(logistic["trace_high"] / logistic["trace"] - 1, own["trace_high"] / own["trace"] - 1)
-        predicted = logistic["predicted_trace"] / own["predicted_trace"]
-        ax.plot([predicted] * 2, [position - 0.3, position + 0.3], color=style.color, linewidth=1.6)
-        ax.errorbar(measured, position, xerr=half, marker=style.marker, color=style.color, capsize=3)
+        ends = [[own["ratio"] - own["ratio_low"]], [own["ratio_high"] - own["ratio"]]]
+        ax.plot([own["predicted_ratio"]] * 2, [position - 0.3, position + 0.3], color=style.color, linewidth=1.6)
+        ax.errorbar(own["ratio"], position, xerr=ends, marker=style.marker, color=style.color, capsize=3)
     ax.axvline(1.0, color=GREY, linewidth=0.9, zorder=0)
     ax.set_yticks(range(len(losses)), [loss_label(loss) for loss in losses])
     ax.set_ylim(len(losses) - 0.4, -0.6)

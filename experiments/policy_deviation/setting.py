@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 import gpo_analysis as gpo
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.tabular import PreferenceProblem
+from gpo_analysis.statistics import Interval, mean_interval, share_interval
+from gpo_analysis.tabular import PreferenceProblem, solve_features
+from gpo_analysis.training import compared
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Config:
         Steps of gradient descent with features and for the chosen responses.
     seeds : int
         Problems.
+    seed : int
+        Of all of them: they are numbered from 1000 × seed.
     """
 
     responses: int = 24
@@ -41,6 +46,12 @@ class Config:
     labels: int = 300
     steps: int = 300
     seeds: int = 5
+    seed: int = 0
+
+    @property
+    def problems(self) -> range:
+        """Numbers of the problems."""
+        return range(1000 * self.seed, 1000 * self.seed + self.seeds)
 
 
 def problem_of(config: Config, seed: int, *, uniform: bool = False, matched: bool = False) -> PreferenceProblem:
@@ -73,3 +84,40 @@ def path_of(
 def slope_of(loss: str) -> float:
     """|f′(0)|."""
     return abs(float(gpo.get_loss(loss).derivative(0.0)))
+
+
+def fitted_direction(problem: PreferenceProblem, loss: str, phi: FloatArray | None) -> FloatArray:
+    """g = βh (n,) at the optimum of a problem or a sample, up to a constant; NaN where there is no unique finite one.
+
+    Free logits keep their sum over the compared responses, and those that nobody compared stay at 0.
+    """
+    if phi is not None:
+        return solve_features(problem, phi, loss, 1.0).log_ratio
+    on, found = compared(problem), problem.solve(loss, 1.0)
+    best = found.log_ratio if found.converged else found.representative
+    if best is None or not np.isfinite(best[on]).all():
+        return np.full(problem.n, np.nan)
+    return np.where(on, best - np.mean(best[on]), 0.0)
+
+
+def linear_direction(problem: PreferenceProblem, loss: str, phi: FloatArray | None) -> FloatArray:
+    """The same by one linear solve, κ E[xxᵀ] w = E[x]: Newton's first step from πref; NaN for hinge, whose κ is 0."""
+    kappa = float(gpo.get_loss(loss).curvature_ratio)
+    if kappa == 0:
+        return np.full(problem.n, np.nan)
+    pairs = problem.directed_pairs()
+    basis = phi if phi is not None else np.diag(compared(problem).astype(float))
+    x = basis[pairs.winner] - basis[pairs.loser]
+    weighted = x * pairs.weight[:, None]
+    found = basis @ np.linalg.lstsq(weighted.T @ x, weighted.sum(axis=0), rcond=None)[0] / kappa
+    return np.asarray(found)
+
+
+def by_problem(hits: pd.Series, problem: pd.Series) -> Interval:
+    """Mean over problems of each problem's share; where all of them are 1, Wilson's interval of so many problems."""
+    shares = hits.astype(float).groupby(problem).mean()
+    if shares.empty:
+        return Interval(np.nan, np.nan, np.nan)
+    if (shares == 1.0).all():
+        return share_interval(len(shares), len(shares))
+    return mean_interval(shares)

@@ -36,6 +36,8 @@ class Config:
         Bisections of the largest stable step, from a factor of 16 between stable and not.
     seeds : int
         Problems.
+    seed : int
+        Of all of them: they are numbered from 1000 × seed.
     """
 
     responses: int = 8
@@ -46,6 +48,7 @@ class Config:
     edge_steps: int = 6000
     halvings: int = 8
     seeds: int = 2
+    seed: int = 0
 
 
 def problem_of(config: Config, seed: int) -> PreferenceProblem:
@@ -67,17 +70,73 @@ def distance(logits: FloatArray, goal: FloatArray) -> FloatArray:
         return np.asarray(np.linalg.norm(gap - gap.mean(axis=-1, keepdims=True), axis=-1))
 
 
-def fitted_rate(clock: FloatArray, far: FloatArray) -> float:
-    """Slope of −log distance over the clock within WINDOW; NaN with fewer than four records there."""
-    kept = (far > WINDOW[0] * far[0]) & (far < WINDOW[1] * far[0])
-    if kept.sum() < 4:
-        return float("nan")
-    return float(-np.polyfit(clock[kept], np.log(far[kept]), 1)[0])
+@dataclass(frozen=True)
+class Fit:
+    """Local rates read off one run within WINDOW; NaN with fewer than four records.
+
+    Attributes
+    ----------
+    measured : float
+        Slope of −log distance.
+    expected : float
+        The same of the distance that the Hessian's modes give, from what each holds at the window's start.
+    late : float
+        Slope of −log distance over the records where, of these modes, the others add less than LITTLE to the slowest.
+    slowest : float
+        Slope of −log of the distance along the slowest mode alone, over the whole window.
+    """
+
+    measured: float = np.nan
+    expected: float = np.nan
+    late: float = np.nan
+    slowest: float = np.nan
 
 
-def ratios_of(rows: pd.DataFrame) -> FloatArray:
-    """Measured over predicted rates, where both are known."""
-    return np.asarray((rows["measured"] / rows["predicted"]).dropna(), dtype=np.float64)
+LITTLE = 1e-3
+"""Share by which the local slope may exceed the slowest rate in what `Fit.late` takes."""
+LEAST = 4
+"""Records that a slope is fitted to."""
+
+
+def fitted(clock: FloatArray, gap: FloatArray, modes: FloatArray, decay: FloatArray) -> Fit:
+    """Rates of a run whose logits are `gap` (k, n) from the optimum.
+
+    Parameters
+    ----------
+    clock : array, shape (k,)
+    gap : array, shape (k, n)
+    modes : array, shape (n, r)
+        Eigenvectors of the Hessian.
+    decay : array, shape (r,)
+        What the logarithm of each mode loses a unit of the clock; infinite where a step takes it all.
+    """
+    far = distance(gap, np.zeros(gap.shape[-1]))
+    kept = np.flatnonzero((far > WINDOW[0] * far[0]) & (far < WINDOW[1] * far[0]))
+    if len(kept) < LEAST:
+        return Fit()
+    slow = int(np.argmin(decay))
+    t, along = clock[kept] - clock[kept[0]], gap[kept] @ modes
+    excess = np.where(np.isfinite(decay), decay - decay[slow], 700.0)  # of a mode that is gone after a step
+    share = (along[0] / along[0, slow]) ** 2 * np.exp(-2.0 * np.multiply.outer(t, excess))
+    shape = 0.5 * np.log(share.sum(axis=1)) - decay[slow] * t
+    local = (share @ excess) / share.sum(axis=1) / decay[slow]
+    late = kept[local < LITTLE]
+    return Fit(
+        _slope(t, np.log(far[kept])),
+        _slope(t, shape),
+        _slope(clock[late], np.log(far[late])) if len(late) >= LEAST else np.nan,
+        _slope(t, np.log(np.abs(along[:, slow]))),
+    )
+
+
+def _slope(clock: FloatArray, log: FloatArray) -> float:
+    return float(-np.polyfit(clock, log, 1)[0])
+
+
+def ratios_of(rows: pd.DataFrame, measured: str = "measured", predicted: str = "predicted") -> FloatArray:
+    """Measured over predicted rates, where both are known: of each problem, the mean of its runs."""
+    ratio = (rows[measured] / rows[predicted]).astype(float)
+    return np.asarray(ratio.groupby(rows["seed"]).mean().dropna(), dtype=np.float64)
 
 
 def farthest(values: ArrayLike) -> float:

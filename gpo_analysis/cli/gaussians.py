@@ -29,9 +29,12 @@ def _numbers(text: str, option: str) -> list[float]:
     if len(parts) > MOST_MODES:
         raise ValueError(f"{option} takes at most {MOST_MODES} numbers, got {len(parts)}")
     try:
-        return [number_of(part) for part in parts]
+        found = [number_of(part) for part in parts]
     except ValueError:
         raise ValueError(f"{option} takes numbers with commas between them, got {shown(text)!r}") from None
+    if max(map(abs, found)) > 1e100:
+        raise ValueError(f"{option} takes numbers of at most 1e100 in size, got {shown(text)!r}")
+    return found
 
 
 @click.command(epilog=GAUSSIANS_HELP)

@@ -133,7 +133,8 @@ class _Coordinates:
         pairs = problem.directed_pairs()
         table = phi.reshape(problem.contexts, problem.n, -1)
         difference = table[pairs.context, pairs.winner] - table[pairs.context, pairs.loser]
-        _, sizes, axes = np.linalg.svd(difference, full_matrices=True)
+        triangle = np.linalg.qr(difference, mode="r")  # the same axes without a square of the number of pairs
+        _, sizes, axes = np.linalg.svd(triangle, full_matrices=True)
         rank = int(np.sum(sizes > 1e-11 * max(sizes.max(initial=0.0), 1e-300)))
         seen, unseen = axes[:rank].T, axes[rank:].T
         drift = table @ unseen

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.files import remove_stale, write_whole
+from gpo_analysis.files import file_digest, remove_stale, seal_json, write_whole
 from gpo_analysis.locks import run_lock
 from gpo_analysis.records import plain
 from llm.forests.config import SampledConfig
@@ -125,15 +125,17 @@ def run_pieces(
         for seed in asked:
             held.enter_context(run_lock(folder / f"seed-{seed}", command))
         remove_stale(folder)
-        store = Store(folder, claim(folder, config.to_json()), say)
+        store = Store(folder, claim(folder, config.to_json(), say), say)
         for seed in asked:
             store.check(seed, [piece.file for piece in plan([seed])])
         missing = [piece for piece in plan(seeds) if not (folder / piece.file).is_file()]
         whole = _make(config, store, missing, work, budget_seconds, commit, progress, clock)
         found = [piece for piece in plan(None) if (folder / piece.file).is_file()]
+        made = {}
         if found and tables is not None:
             say(tables(store, found))
-        _write_run(store, config, found, len(plan(None)))
+            made = {path.name: file_digest(path) for path in sorted(folder.glob("*.parquet"))}
+        _write_run(store, config, found, len(plan(None)), made)
     return whole
 
 
@@ -181,11 +183,14 @@ def _keep(store: Store, piece: Piece, made: Made) -> None:
     store.write(piece.file, buffer.getvalue())
 
 
-def _write_run(store: Store, config: PieceConfig, found: Sequence[Piece], planned: int) -> None:
-    """run.json: the configuration, and of every piece where and when it was trained."""
+def _write_run(
+    store: Store, config: PieceConfig, found: Sequence[Piece], planned: int, tables: Mapping[str, str]
+) -> None:
+    """run.json, sealed: the configuration, of every piece where and when it was trained, and the tables' digests."""
     pieces = []
     for piece in found:
         made = read_piece(store, piece)
         pieces.append({"piece": piece.file, "seconds": made.seconds, **made.provenance})
     document = {"config": plain(config.to_json()), "pieces": pieces, "planned": planned}
-    write_whole(store.folder / "run.json", (json.dumps(document, indent=1) + "\n").encode(), store.folder)
+    sealed = seal_json({**plain(document), "tables": dict(tables)})
+    write_whole(store.folder / "run.json", sealed, store.folder)

@@ -7,6 +7,7 @@ begins anew.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Store:
                 (self.folder / file).unlink()
 
 
-def claim(folder: Path, described: dict[str, Any]) -> str:
+def claim(folder: Path, described: dict[str, Any], say: Say = print) -> str:
     """Say whose folder this is and return the study's key.
 
     Parameters
@@ -78,20 +79,41 @@ def claim(folder: Path, described: dict[str, Any]) -> str:
     folder : Path
     described : dict
         The configuration as JSON values; its device is no part of what must agree: tables can be made elsewhere.
+    say : Say
+        Is told where ``study.json`` is damaged, and written again as the files beside it are this study's.
 
     Raises
     ------
     ValueError
-        Where the folder holds a study of another configuration.
+        Where the folder holds a study of another configuration, or its ``study.json`` is damaged and the files beside
+        it are not this configuration's.
     """
     described = plain({**described, "device": "any"})
     key, file = record_key(described), folder / "study.json"
     if file.is_file():
-        if unseal_json(file.read_bytes(), file)["key"] != key:
-            raise ValueError(f"{folder} holds a study of another configuration; give this one a folder of its own")
-        return key
+        try:
+            if unseal_json(file.read_bytes(), file)["key"] != key:
+                raise ValueError(f"{folder} holds a study of another configuration; give this one a folder of its own")
+            return key
+        except DamagedFile as error:
+            if not _sealed_under(folder, key):
+                raise ValueError(
+                    f"{error}, and the files beside it are not of this configuration; give it a folder of its own"
+                ) from None
+            say(f"{error}: it is written again")
     write_whole(file, seal_json({"key": key, "config": described}), folder)
     return key
+
+
+def _sealed_under(folder: Path, key: str) -> bool:
+    """Whether some file is sealed under this key, or none is there."""
+    store = Store(folder, key, print)
+    files = [path for path in folder.glob("seed-*/*") if path.name == "samples" or path.suffix == ".sealed"]
+    for path in files:
+        with contextlib.suppress(DamagedFile):
+            store.read(path.relative_to(folder).as_posix())
+            return True
+    return not files
 
 
 def seed_problem(

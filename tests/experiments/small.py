@@ -56,17 +56,18 @@ SMALL: dict[str, dict[str, Any]] = {
     "online-and-offline": {"responses": 40, "values_of_t": (0.0, 0.5, 1.0, 2.0), "starts": 6, "steps": 8},
     "over-optimisation": {
         "responses": 60, "pairs": (100, 20_000), "strengths": tuple(2.0**k for k in range(-6, 4)), "steps": 60,
-        "records": 5, "seeds": 6,
+        "records": 5, "seeds": 6, "wide": 80, "labels": (300, 1_000), "repeats": 1, "wide_worlds": 5,
     },
     "own-data": {"losses": ("logistic", "squared", "hinge"), "choice_sizes": (300, 30_000), "repetitions": 8,
                  "resamples": 30},
-    "policy-deviation": {"responses": 10, "seen": 5, "betas": (1.0,), "steps": 100, "seeds": 2, "labels": 60},
+    "policy-deviation": {"responses": 10, "seen": 5, "betas": (1.0,), "steps": 200, "seeds": 2, "labels": 60,
+                         "dimension": 3},
     "speed-and-dynamics": {
         "responses": 5, "betas": (0.5,), "fractions": (0.5,), "adam_rates": (0.1,), "adam_steps": 100,
-        "edge_steps": 600, "halvings": 4, "seeds": 1,
+        "edge_steps": 600, "halvings": 4, "seeds": 2, "seed": 1,
     },
     "statistical-efficiency": {
-        "sizes": (40, 400), "noisy_sizes": (40, 2000), "replications": 60, "rewards": (0.0, 1.0, 2.0),
+        "sizes": (40, 400), "noisy_sizes": (40, 2000), "replications": 60, "rewards": (0.0, 1.0, 2.0), "paired": 60,
     },
     "taylor": {"points": 16, "orders": (0, 1, 2, 8, 16, 32)},
     "taylor-in-training": {"responses": 5, "betas": (0.1, 1.0), "steps": 200, "seeds": 2, "problems": 6, "sizes": (4,)},

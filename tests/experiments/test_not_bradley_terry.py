@@ -8,6 +8,7 @@ import pytest
 from scipy.special import expit, log_expit
 
 from experiments import not_bradley_terry as experiment
+from experiments.not_bradley_terry import votes
 from gpo_analysis.preferences import diagnostics
 from tests.experiments.small import computed
 
@@ -18,9 +19,9 @@ def test_without_data_the_votes_are_not_run(monkeypatch: pytest.MonkeyPatch) -> 
     *_, told = experiment.cells(config)
     rows = [table[table["part"] != "votes"], experiment.run(config, **told)]
     without = pd.concat(rows, ignore_index=True)
-    (votes,) = [check for check in experiment.check(config, without) if check.claim.startswith("real votes")]
-    assert votes.holds is None
-    assert "GPO_DATA" in votes.note
+    (claim,) = [check for check in experiment.check(config, without) if check.claim.startswith("real votes")]
+    assert claim.holds is None
+    assert "GPO_DATA" in claim.note
     assert "Real votes were not run" in experiment.summary(config, without)
 
 
@@ -50,15 +51,15 @@ def test_links_mean_the_probabilities_of_their_losses() -> None:
     for name, margin in (
         ("logistic", np.log(4.0)), ("savage", np.log(4.0)), ("squared", 0.6), ("exponential", np.log(4.0) / 2),
     ):  # fmt: skip
-        np.testing.assert_allclose(np.exp(experiment.own_link(name, np.array([margin, 0.0]))), eta, atol=1e-12)
-    assert np.exp(experiment.own_link("squared", np.array([5.0, 0.0]))).max() == pytest.approx(0.99)
+        np.testing.assert_allclose(np.exp(votes.own_link(name, np.array([margin, 0.0]))), eta, atol=1e-12)
+    assert np.exp(votes.own_link("squared", np.array([5.0, 0.0]))).max() == pytest.approx(0.99)
 
 
 def test_the_fitted_scale_is_the_logistic_slope() -> None:
-    scores, votes = np.array([1.0, 0.0]), np.array([[0.0, 30.0], [10.0, 0.0]])  # 3 : 1, so a = log 3
-    assert experiment.scale_of(scores, votes) == pytest.approx(np.log(3.0), abs=1e-3)
-    assert experiment.scale_of(np.zeros(2), votes) == 0.0
+    scores, labels = np.array([1.0, 0.0]), np.array([[0.0, 30.0], [10.0, 0.0]])  # 3 : 1, so a = log 3
+    assert votes.scale_of(scores, labels) == pytest.approx(np.log(3.0), abs=1e-3)
+    assert votes.scale_of(np.zeros(2), labels) == 0.0
     expected = 0.75 * np.log(expit(1.0)) + 0.25 * np.log(expit(-1.0))
     gaps = scores[:, None] - scores[None, :]
-    assert experiment.likelihood(log_expit(gaps), votes) == pytest.approx(expected, abs=1e-12)
-    assert np.isnan(experiment.likelihood(log_expit(gaps), np.zeros((2, 2))))
+    assert votes.likelihood(log_expit(gaps), labels) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(votes.likelihood(log_expit(gaps), np.zeros((2, 2))))

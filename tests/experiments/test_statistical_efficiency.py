@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from experiments import statistical_efficiency as experiment
+from gpo_analysis.estimation import sampled_fits
 from tests.experiments.small import computed
 
 
@@ -27,3 +29,33 @@ def test_logistic_variance_is_that_of_the_information() -> None:
             information += eta * (1 - eta) / 3 * np.outer(e, e)  # μ uniform: each of the three pairs a third
     expected = np.sqrt(np.diag(np.linalg.pinv(information)) / 400)
     np.testing.assert_allclose(rows["predicted_std"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "columns", "predicted"),
+    [
+        ("total variance", ("trace", "trace_low", "trace_high"), "predicted_trace"),
+        ("relative to logistic", ("ratio", "ratio_low", "ratio_high"), "predicted_ratio"),
+    ],
+)
+def test_a_claim_with_an_interval_holds_where_it_is_narrow_and_right(
+    words: str, columns: tuple[str, str, str], predicted: str
+) -> None:
+    _, config, table = computed("statistical-efficiency")
+    for factor, verdict in ((1.0, "holds"), (1.2, "contradicted")):
+        ends = zip(columns, (1.0, 0.9999, 1.0001), strict=True)
+        narrow = table.assign(**{column: factor * end * table[predicted] for column, end in ends})
+        found = {check.verdict for check in experiment.check(config, narrow) if words in check.claim}
+        assert found == {verdict}
+
+
+def test_efficiency_on_the_same_samples_is_that_of_the_fits() -> None:
+    _, config, table = computed("statistical-efficiency")
+    row = table[(table["setting"] == "paired") & (table["loss"] == "exponential")].iloc[0]
+    problem = experiment.problem_of(config, "bradley-terry")
+    traces = []
+    for loss, scale in (("logistic", 1.0), ("exponential", 2.0)):  # 2κ
+        fits = scale * sampled_fits(problem, loss, 400, 60, seed=1_000_000).g
+        traces.append(float(np.trace(np.cov(fits.T))))
+    assert row["ratio"] == pytest.approx(traces[0] / traces[1], rel=1e-9)
+    assert row["ratio_low"] < row["ratio"] < row["ratio_high"]

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import gpo_analysis as gpo
+from experiments._llm import run_as_written
 from gpo_analysis.locks import FolderBusy, run_lock
 from gpo_analysis.losses import PAPER_LOSSES
 from llm.data.world import demonstrations, generate, vocabulary
@@ -229,6 +230,35 @@ def test_what_is_damaged_is_named_and_made_again(tmp_path: Path, file: str) -> N
     assert said[0].endswith("it is trained again" if "piece" in file else "seed 0 begins anew")
     after = pd.read_parquet(tmp_path / "policies.parquet")
     pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.drop(columns="seconds"))
+
+
+def test_a_damaged_note_of_whose_a_folder_is_is_written_again(tmp_path: Path) -> None:
+    config, said = dataclasses.replace(preset("tiny"), seeds=(0,), steps=10), []
+    run_study(config, tmp_path, say=said.append, tables=False)
+    note, whole = tmp_path / "study.json", (tmp_path / "study.json").read_bytes()
+    note.write_bytes(whole.replace(b"1", b"2", 1))
+    with pytest.raises(ValueError, match=r"study\.json is damaged .* not of this configuration"):
+        run_study(dataclasses.replace(config, steps=20), tmp_path, say=said.append, tables=False)
+    said.clear()
+    assert run_study(config, tmp_path, say=said.append, tables=False)
+    assert said[0].endswith("it is written again")
+    assert not any("policies in" in line for line in said)  # nothing was trained again
+    assert note.read_bytes() == whole
+
+
+@pytest.mark.parametrize("file", ["policies.parquet", "prompts.parquet", "run.json"])
+def test_damaged_tables_are_not_read(tmp_path: Path, file: str) -> None:
+    config = dataclasses.replace(preset("tiny"), seeds=(0,), steps=10)
+    folder = tmp_path / "optimum-tiny"
+    run_study(config, folder, say=lambda _line: None)
+    assert run_as_written(folder)["planned"] == 2
+    data = bytearray((folder / file).read_bytes())
+    data[len(data) // 3] ^= 1
+    (folder / file).write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=f"{file} is (damaged|not what the study wrote)"):
+        run_as_written(folder)
+    run_study(config, folder, say=lambda _line: None, budget_seconds=0.0)
+    assert run_as_written(folder)["planned"] == 2
 
 
 def test_a_piece_in_anothers_place_is_no_piece(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ GAMES = "winner,loser,count\na,b,3\nb,a,1\nb,c,2\nc,b,1\nc,a,1\na,c,2\n"
         (("diagnose", "FILE", "--beta", "1e308"), "--beta must lie between 1e-100 and 1e+100"),
         (("diagnose", "FILE", "--beta", "1", "--try-beta", "1e308"), "--try-beta must lie between"),
         (("gaussians", "--modes", ",".join(["1"] * 300)), "--modes takes at most 12 numbers, got 300"),
+        (("gaussians", "--modes", "1e308,-1e308"), "--modes takes numbers of at most 1e100 in size"),
         (("gaussians", "--modes", "1_0"), "--modes takes numbers with commas between them, got '1_0'"),
     ],
 )
