@@ -89,7 +89,7 @@ def best_of_n_excess(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(excess=rows["win_rate"] - at, noise=noise)
 
 
-STUDY = "restated November 2026: each loss against their mean, ±{:g}; the first form allowed whatever the noise was"
+RESTATED = "November 2026: each loss against their mean, ±{:g}; the first form allowed whatever the noise was"
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
@@ -111,7 +111,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             )  # fmt: skip
     claim = f"one trade-off: win rates of losses at equal KL less their mean, within {config.margin:g} of the optimum's"
     checks = [
-        Check.each(claim, parts, note=note).as_restated(STUDY.format(config.margin))
+        Check.each(claim, parts, note=note).as_restated(RESTATED.format(config.margin))
         if parts
         else Check.not_run(claim, 0.0, "no KL is reached by every seed of a loss")
     ]
@@ -119,7 +119,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     gaps = best.sub(best.mean(axis=1), axis=0)
     alike = {str(loss): Check.within("gap", 0.0, mean_interval(gaps[loss]), config.margin, over) for loss in gaps}
     claim = f"best win rates of the losses less their mean, within {config.margin:g}; β is chosen where it is judged"
-    checks.append(Check.each(claim, alike, note=note).as_restated(STUDY.format(config.margin)))
+    checks.append(Check.each(claim, alike, note=note).as_restated(RESTATED.format(config.margin)))
     claim = "as β falls the win rate does not: at the smallest strength less the next, mean over losses"
     checks.append(replace(Check.above(claim, 0.0, per_seed(measured, fall), over), note=note))
     excess = best_of_n_excess(table)
