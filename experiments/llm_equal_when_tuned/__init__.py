@@ -9,7 +9,6 @@ and enter nothing. Predictions and what refutes them: docs/predictions/llm-equal
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments._llm import checksum, find_folder, provenance_of, study_provenance
+from experiments._llm import checksum, find_folder, provenance_of, run_as_written, study_provenance
 from experiments.framework import Check
 from experiments.llm_equal_when_tuned.analysis import (
     PREFIXES,
@@ -94,7 +93,7 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
     if checksum(folder, FILES[:2]) != sha256:
         raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
     policies, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
-    made = study_provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    made = study_provenance(run_as_written(folder))
     keys = ["loss", "strength", "seed", "trained"]
     prompts = prompts.merge(policies[[*keys, "status"]], on=keys)
     tables = [policies.assign(kind="policy", **made)]
