@@ -35,7 +35,7 @@ def said(table: pd.DataFrame, words: str) -> Check:
 
 def test_equal_losses_are_equal_and_one_that_wins_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     same = read(tmp_path / "same", monkeypatch)
-    for words in ("by the tilt: difference", "by their own samples"):
+    for words in ("by the tilt: difference", "by their own samples: difference"):
         assert said(same, words).verdict == "holds"
         assert len(said(same, words).parts) == 12
     other = read(tmp_path / "other", monkeypatch, gain={"squared": 0.06})
