@@ -70,10 +70,10 @@ class Plan:
 
     def __str__(self) -> str:
         total = sum(self.minutes.values())
+        part = f", {self.trained:,} train" if self.trained < self.parameters else ""
         lines = [
             f"{self.name} on {self.device}",
-            f"parameters        {self.parameters:,}"
-            + (f", {self.trained:,} train" if self.trained < self.parameters else ""),
+            f"parameters        {self.parameters:,}{part}",
             f"cells             {self.cells} in {self.stacks} stacks of at most {self.stack}",
             f"memory a cell     {_bytes(self.cell_bytes)} and activations; {_bytes(self.base_bytes)} shared",
             f"disk              {_bytes(self.disk_bytes)}",
@@ -123,9 +123,10 @@ def miniature(config: StudyConfig, size: int) -> StudyConfig:
         config.grid, losses=config.grid.losses[:1], strengths=config.grid.strengths[: config.stack or 4],
         seeds=config.grid.seeds[:1], reused_losses=(),
     )  # fmt: skip
+    measured = config.evaluation
     evaluation = replace(
-        config.evaluation, second_samples=max(1, config.evaluation.second_samples * few.evaluation // counts.evaluation),
-        gradient_pairs=max(1, config.evaluation.gradient_pairs * few.held_out // counts.held_out),
+        measured, second_samples=max(1, measured.second_samples * few.evaluation // counts.evaluation),
+        gradient_pairs=max(1, measured.gradient_pairs * few.held_out // counts.held_out),
     )  # fmt: skip
     return replace(
         config, counts=few, training=training, grid=grid, evaluation=evaluation, workers=1,
