@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["train"]:
-        from llm.tuning.__main__ import main as train
+        from llm.own.__main__ import main as train
 
         return train(words[1:])
     if words[:1] == ["export"]:
