@@ -42,6 +42,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 reproduce: $(VENV)/.installed-run
 	$(BIN)/python -m llm run --preset $(STUDY) --out $(OUT)/llm/$(STUDY)
 	$(BIN)/python -m llm optimum --preset cpu --out $(OUT)/llm/optimum-cpu
+	$(BIN)/python -m llm predicted --preset cpu --out $(OUT)/llm/predicted-cpu
 	GPO_LLM=$(OUT)/llm $(BIN)/python -m experiments all --preset $(PRESET) --jobs $(JOBS) --out $(OUT)/records
 	$(BIN)/python -m figures all --records $(OUT)/records --out $(OUT)/figures
 	$(BIN)/python -m figures report --records $(OUT)/records --out $(OUT)

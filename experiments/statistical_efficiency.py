@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 import gpo_analysis as gpo
+from experiments._losses import one_claim
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.arrays import FloatArray
@@ -159,7 +160,7 @@ def _paired(config: Config, loss: str, size: int) -> dict[str, float]:
     fits = [
         sampled_fits(problem, name, size, config.paired, seed=config.seed + 1_000_000) for name in (loss, "logistic")
     ]
-    if any(one.lost for one in fits):
+    if any(one.without_fit for one in fits):
         return dict.fromkeys(("ratio", "ratio_low", "ratio_high", "predicted_ratio"), np.nan)
     scales = (_scale(loss), _scale("logistic"))
     if loss in LOGIT:
@@ -241,7 +242,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             claim = f"{setting}, {loss}: N × total variance on the logit scale, {largest:,} pairs"
             checks.append(Check.within(claim, predicted, trace, 0.1 * predicted, "samples"))
     checks += _efficiencies(rows, largest) + _noise(rows, config) + _separable(rows, config)
-    return checks
+    return one_claim(checks)
 
 
 def _one_row_a_cell(table: pd.DataFrame) -> pd.DataFrame:

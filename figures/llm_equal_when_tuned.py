@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,10 +32,10 @@ def caption(records: Mapping[str, Record]) -> str:
     away = int((policies["status"] != "ok").sum())
     return f"""Decided rate (wins over wins and defeats against an independent sample of πref, ties left out) on prompts
     that no policy was trained on, over βκ (hinge, whose κ is 0: over β). Rows 1 and 2: {few} and {many} trained
-    prompts. In each panel the loss of its heading over the others in grey. Filled, dots and line: the tilt of πref's
-    samples by π/πref, a dot a seed, the line their median; open circles and dashes: the median of the policies' own
-    samples. Vertical band: 95 % interval of the best strength by the tilt (dashed where it reaches the edge of what
-    ran). (g, h) Rate of each loss at its best β, chosen on half of the prompts and judged on the other, less that of
+    prompts. In each panel the loss of its heading over the others in grey. Dots and line: the tilt of πref's
+    samples by π/πref, a dot a seed, the line their median; open circles: the median of the policies' own samples.
+    Bars at the top: 95 % interval of the best strength by either (faint where it may lie at the edge of what ran).
+    (g, h) Rate of each loss at its best β, chosen on half of the prompts and judged on the other, less that of
     logistic, by the tilt and by own samples, with 95 % two-way intervals; within the grey band, ±0.03, a difference
     counts as none. (i, j) ω² of β, f, their interaction and seeds, by the width of the grid about the best β. {away} of
     {len(policies)} policies ran away (fewer than half of their samples came to their end): crosses at the foot of the
@@ -62,9 +62,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         for column, loss in enumerate(losses):
             ax = figure.add_subplot(upper[row, column], sharex=first, sharey=first)
             first = first or ax
-            _curves(
-                ax, find(policies, trained=trained), find(table, kind="best", measure="tilt", trained=trained), loss
-            )
+            _curves(ax, find(policies, trained=trained), find(table, kind="best", trained=trained), loss)
             if row == 0:
                 panel_label(ax, "abcdef"[column], _short(loss)).title.set_fontsize(8.5)
             else:
@@ -105,7 +103,7 @@ def _legend(figure: Figure) -> None:
     black = COLORS["black"]
     handles = [
         Line2D([], [], color=black, marker=".", label=WORDS["tilt"]),
-        Line2D([], [], color=black, marker="o", markerfacecolor="white", linestyle="--", label=WORDS["own"]),
+        Line2D([], [], color=black, marker="o", markerfacecolor="white", linestyle="none", label=WORDS["own"]),
         Line2D([], [], color=COLORS["grey"], label="other losses"),
         Line2D([], [], color=black, marker="x", linestyle="none", label="ran away"),
     ]
@@ -114,34 +112,37 @@ def _legend(figure: Figure) -> None:
 
 
 def _curves(ax: Axes, policies: pd.DataFrame, best: pd.DataFrame, loss: str) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import NullLocator
 
     ax.axhline(0.5, color=COLORS["grey"], linewidth=0.6)
     kept = policies[policies["status"] == "ok"]
     for other, rows in kept.groupby("loss", sort=False):
         if other != loss:
-            for column, dash in (("decided", "-"), ("own_decided", "--")):
-                middle = rows.groupby("strength")[column].median()
-                ax.plot(middle.index, middle, dash, color=COLORS["grey"], linewidth=0.6, alpha=0.5)
+            middle = rows.groupby("strength")[["decided", "own_decided"]].median()
+            ax.plot(middle.index, middle["decided"], color=COLORS["grey"], linewidth=0.6, alpha=0.5)
+            ax.plot(middle.index, middle["own_decided"], "o", color=COLORS["grey"], markersize=2, alpha=0.35)
     style, rows = loss_style(loss), find(kept, loss=loss)
-    for found in find(best, loss=loss).itertuples():
-        if np.isfinite(found.low):
-            edge = found.edge_share > 0.025
-            more: dict[str, Any] = {"hatch": "///", "alpha": 0.12} if edge else {"alpha": 0.2}
-            ax.axvspan(found.low, found.high, color=style.color, linewidth=0, **more)
+    for measure, level, mark, dash in (("tilt", 0.84, ".", "-"), ("own", 0.79, "o", "-")):
+        for found in find(best, loss=loss, measure=measure).itertuples():
+            if np.isfinite(found.low):
+                faint = 0.35 if found.edge_share > 0.025 else 1.0
+                ax.plot([found.low, found.high], [level, level], dash, color=style.color, alpha=faint, linewidth=1.8)
+                ax.plot(
+                    [found.value], [level], mark, color=style.color, alpha=faint, markerfacecolor="white", markersize=4
+                )
     ax.plot(rows["strength"], rows["decided"], ".", color=style.color, markersize=3)
     middle = rows.groupby("strength")[["decided", "own_decided"]].median()
     ax.plot(middle.index, middle["decided"], color=style.color, linewidth=1.4)
-    ax.plot(middle.index, middle["own_decided"], "--o", color=style.color, markerfacecolor="white", markersize=4)
+    ax.plot(middle.index, middle["own_decided"], "o", color=style.color, markerfacecolor="white", markersize=4)
     gone = find(policies, loss=loss)
     gone = gone[gone["status"] != "ok"].groupby("strength").size()
     for strength, count in gone.items():
         ax.plot([strength], [0.06], "x", color=COLORS["black"], markersize=4)
         ax.annotate(str(count), (float(strength), 0.06), (0, 4), textcoords="offset points", ha="center", fontsize=6.5)
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(numticks=4))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_ylim(0.0, 0.85)
+    ax.set_xticks([0.01, 0.1, 1.0], ["0.01", "", "1"])
+    ax.set_ylim(0.0, 0.9)
 
 
 def _tuned(ax: Axes, pairs: pd.DataFrame, losses: list[str], named: bool) -> None:
@@ -161,6 +162,8 @@ def _tuned(ax: Axes, pairs: pd.DataFrame, losses: list[str], named: bool) -> Non
     ax.set_yticks(range(len(others)), [_short(loss) for loss in others] if named else [""] * len(others))
     reach = max(0.05, *(abs(one) for one in ax.get_xlim()))
     ax.set_xlim(-reach, reach)
+    end = 0.05 if reach < 0.1 else 0.1
+    ax.set_xticks([-end, 0.0, end], [f"−{end:g}", "0", f"{end:g}"])
     ax.set_ylim(-0.6, len(others) - 0.4)
 
 

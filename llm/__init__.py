@@ -12,4 +12,5 @@ The rooms, each of which takes from those before it and never from those after:
 - ``evaluation`` exported policies, read and measured; keyed apart from their training
 - ``study`` configuration, presets, stages as functions, the order in which they run, tables; ``optimum`` study A,
   ``predicted`` study C
+- ``own`` people's own runs: a model and pairs of theirs, trained with any f by GPOTrainer
 """

@@ -30,9 +30,10 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
         prog="python -m llm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in ("run", *stages):
-        what = "every stage" if name == "run" else f"the stages up to '{name}'"
-        command = commands.add_parser(name, help=what)
+    for name in ("run", "plan", *stages):
+        what = {"run": "every stage", "plan": "what a study will take on this device, before it is run"}
+        what_of = what.get(name, f"the stages up to '{name}'")
+        command = commands.add_parser(name, help=what_of)
         command.add_argument("--preset", choices=presets, help="sizes and grid (default: cpu)")
         command.add_argument("--config", metavar="FILE", help="YAML or TOML file that declares the study")
         command.add_argument("--out", metavar="DIR", help="the study's folder (default: out/llm/PRESET)")
@@ -58,14 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
     try:
         from llm.study.declared import read_study
-        from llm.study.pipeline import STAGES, run_study
+        from llm.study.estimate import plan_study
+        from llm.study.pipeline import STAGES, configure, run_study
         from llm.study.presets import PRESETS
     except ModuleNotFoundError as error:
         print(missing(error), file=sys.stderr)
         return 1
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["train"]:
-        from llm.tuning.__main__ import main as train
+        from llm.own.__main__ import main as train
 
         return train(words[1:])
     if words[:1] == ["export"]:
@@ -90,6 +92,11 @@ def main(arguments: list[str] | None = None) -> int:
         if given.config is not None and given.preset is not None:
             raise ValueError(f"--config {given.config} and --preset {given.preset}: the file names its preset")
         config, data = (given.preset or "cpu", None) if given.config is None else read_study(given.config)
+        if given.command == "plan":
+            chosen = configure(config, device=given.device, seed=given.seed, workers=given.workers)
+            source = given.data or data
+            print(plan_study(chosen, data=None if source is None else Path(source)))
+            return
         run_study(
             config, given.out or Path("out", "llm", config if isinstance(config, str) else config.name),
             until=STAGES[-1] if given.command == "run" else given.command, data=given.data or data,

@@ -44,7 +44,7 @@ ORDER = (
     ("llm.sweep",),
     ("llm.evaluation",),
     ("llm.forests",),
-    ("llm.study", "llm.optimum", "llm.predicted", "llm.tuned", "llm.tuning"),
+    ("llm.study", "llm.optimum", "llm.predicted", "llm.tuned", "llm.own"),
     ("llm",),
     ("experiments",),
     ("figures",),

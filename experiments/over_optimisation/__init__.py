@@ -35,6 +35,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments._losses import one_claim
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from experiments.over_optimisation import best, curves
@@ -80,7 +81,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The frontiers hold, rise and fall; the best β."""
     found = [*curves.check(config, find(table, part="curves")), *best.check(config, find(table, part="best"))]
     exact = ("no policy is above", "best-of-n: KL")
-    return [
+    found = [
         replace(
             item,
             nature="theorem" if item.claim.startswith(exact) else "measurement",
@@ -88,6 +89,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         )
         for item in found
     ]
+    return one_claim(found)
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

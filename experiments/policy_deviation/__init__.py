@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments._losses import one_claim
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from experiments.policy_deviation import chosen, features, tabular
@@ -52,7 +53,7 @@ def run(config: Config, *, part: str, loss: str) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Size on the support, nothing off it without features, leaks with them, and the chosen."""
-    return [check for name, part in PARTS.items() for check in part.check(find(table, part=name))]
+    return one_claim(check for name, part in PARTS.items() for check in part.check(find(table, part=name)))
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

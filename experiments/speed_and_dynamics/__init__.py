@@ -24,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments._losses import CURVED
+from experiments._losses import CURVED, one_claim
 from experiments._seeds import geometric_interval
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
@@ -73,7 +73,7 @@ def run(config: Config, *, part: str, seed: int, **axes: Any) -> pd.DataFrame:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Rates, stable steps, the early phase, hinge and Adam against what was worked out."""
     parts = ("early", "descent", "hinge", "adam")
-    return [check for part in parts for check in PARTS[part].check(config, find(table, part=part))]
+    return one_claim(check for part in parts for check in PARTS[part].check(config, find(table, part=part)))
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

@@ -26,6 +26,7 @@ import pandas as pd
 import sympy
 
 import gpo_analysis as gpo
+from experiments._losses import one_claim
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from experiments.taylor_in_training import rule
@@ -168,7 +169,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         replace(item, nature="theorem" if any(words in item.claim for words in exact) else "measurement")
         for item in _path_checks(path) + _share_checks(shares)
     ]
-    return found + rule.check(ruled)
+    return one_claim(found + rule.check(ruled))
 
 
 def _parts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

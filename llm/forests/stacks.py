@@ -100,7 +100,10 @@ class PolicyStack:
         self.beta = torch.tensor([cell.beta for cell in cells], dtype=torch.float32, device=self.device)
         self.rates = torch.tensor(rates, dtype=torch.float64, device=self.device)
         expanded = {k: v.to(self.device).expand(len(cells), *v.shape[1:]) for k, v in reference.items()}
-        self.parameters = {name: value.contiguous().requires_grad_() for name, value in expanded.items()}
+        self.parameters = {
+            name: value.clone(memory_format=torch.contiguous_format).requires_grad_()
+            for name, value in expanded.items()
+        }
         self.optimizer = AdamW(self.parameters)
         self.forest, self.share = forest.to(self.device), share.to(self.device)
         self.alive = torch.ones(len(cells), dtype=torch.bool, device=self.device)

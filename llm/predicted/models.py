@@ -51,7 +51,9 @@ class Network:
     def __init__(self, problem: Problem, pairs: Pairs, heads: int, runs: int, device: str = "cpu") -> None:
         self.problem, self.pairs, self.heads, self.device = problem, pairs, heads, torch.device(device)
         start = {k: v.to(self.device).expand(runs, *v.shape[1:]) for k, v in problem.reference.items()}
-        self.parameters = {name: value.contiguous().requires_grad_() for name, value in start.items()}
+        self.parameters = {
+            name: value.clone(memory_format=torch.contiguous_format).requires_grad_() for name, value in start.items()
+        }
         self.forest = problem.seen.forest.to(self.device)
         # of each run and not of one: a product's rounding may depend on how many stand in it
         self.references = [self._logprobs(part) for _, part in problem.parts()]
@@ -145,15 +147,18 @@ def jacobian(problem: Problem, sampled: Sampled, heads: int, device: str = "cpu"
     """
     counts = (sampled.forest.weight > 0).sum(1).tolist()
     size = sum(value[0].numel() for value in problem.reference.values())
-    found = torch.zeros(len(counts), sampled.forest.weight.shape[1], size, device=device)
+    dtype = next(iter(problem.reference.values())).dtype
+    found = torch.zeros(len(counts), sampled.forest.weight.shape[1], size, dtype=dtype, device=device)
     for row, count in enumerate(counts):
         tree = sampled.forest.take(torch.tensor([row])).to(device)
         for start in range(0, count, chunk):
             width = min(chunk, count - start)
             copies = {
-                name: value.to(device).expand(width, *value.shape[1:]).contiguous().requires_grad_()
+                name: value.to(device).expand(width, *value.shape[1:]).clone(memory_format=torch.contiguous_format)
                 for name, value in problem.reference.items()
             }
+            for value in copies.values():
+                value.requires_grad_()
             logprobs = response_logprobs(copies, heads, tree)[:, 0, start : start + width]
             gradients = torch.autograd.grad(logprobs.diagonal().sum(), list(copies.values()))
             found[row, start : start + width] = torch.cat([g.flatten(1) for g in gradients], 1)

@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "llm-frontier": {"study": "one", "prompts": 4},
     "llm-kl-and-mu-square": {"study": "one", "prompts": 4},
     "llm-optimum": {"study": "optimum-cpu", "resamples": 200},
+    "llm-predicted-training": {"study": "predicted-cpu", "resamples": 20},
     "llm-side-by-side": {"study": "one"},
     "llm-taylor": {"study": "one"},
     "loss-to-order": {"margins": ("2",), "seeds": 2, "spreads": (2.0, 6.0)},
@@ -111,6 +112,9 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     off = {"logistic": 0.0, "squared": 0.3, "exponential": 0.01, "savage": 0.02}
     make_optimum(folder / "llm" / "optimum-cpu", off)
     make_tuned(folder / "llm" / "tuned-cpu")
+    make_predicted(
+        folder / "llm" / "predicted-cpu", {"tangent": 0.02, "scalar": -0.03, "direction": -0.2, "kappa": 0.6}
+    )
     make_votes(folder)
     return kept
 
@@ -289,5 +293,63 @@ def make_tuned(
     pd.concat(rows, ignore_index=True).to_parquet(folder / "prompts.parquet")
     (folder / "run.json").write_text(
         '{"planned": 1, "pieces": [{"git": {"commit": "abc"}, "device": {"accelerator": null, "processor": "a CPU", '
+        '"torch": "cpu"}, "threads": 1, "finished": "today"}]}'
+    )
+
+
+PREDICTED_SEEDS, PREDICTED_PROMPTS = 4, 6
+
+
+def make_predicted(folder: Path, off: dict[str, float], *, spread: float = 0.0, runaway: bool = False) -> None:
+    """Write a study C in which each method is off by e^off, prompt by prompt noisy."""
+    rng = np.random.default_rng(0)
+    grid = [
+        (f, s, o, 1.0, 16, 0.0)
+        for o in ("adamw", "sgd")
+        for f in ("logistic", "squared", "savage")
+        for s in (0.2, 0.8, 3.2)
+    ]
+    grid += [("logistic", 0.0, o, 1.0, 16, 0.0) for o in ("adamw", "sgd")]
+    grid += [("logistic", s, "adamw", 2.0, 16, e) for s in (0.0, 0.2) for e in (0.0, 0.2)]
+    grid += [("logistic", 0.0, "adamw", 1.0, 16, 0.2), ("logistic", 0.0, "adamw", 1.0, 16, 0.5)]
+    grid += [("savage", s, "adamw", 1.0, 16, 0.5) for s in (1.6, 6.4)]
+    grid += [("logistic", 1.6, "adamw", r, b, 0.5) for r, b in ((1.0, 16), (2.0, 16), (1.0, 64))]
+    rows = []
+    for loss, strength, optimizer, rate, batch, epsilon in grid:
+        for seed in range(PREDICTED_SEEDS):
+            for step in (10, 40):
+                for split in ("seen", "held"):
+                    size = rng.uniform(0.5, 1.5, PREDICTED_PROMPTS) * rate * step / 40 / (1 + strength)
+                    named = {
+                        "mean_rho": size * (1 - epsilon),
+                        "kl": 0.5 * size,
+                        "mu_squared_loss": size,
+                        "chosen_logp": -0.2 * size,
+                    }
+                    methods = {"tangent": off["tangent"], "thermometer": 0.1} if epsilon == 0.5 else off
+                    for method, value in methods.items() if strength else [("tangent", off["tangent"])]:
+                        noise = np.exp(value + spread * rng.normal(size=PREDICTED_PROMPTS))
+                        rows.append(pd.DataFrame({
+                            "prompt": range(PREDICTED_PROMPTS), "loss": loss, "strength": strength, "seed": seed,
+                            "beta": strength, "optimizer": optimizer, "rate": rate, "batch": batch,
+                            "epsilon": epsilon, "step": step, "split": split, "method": method, "stopped": 0,
+                            "tangent_stopped": 0, "rho_squared": 4 * size**2, **named,
+                            **{f"{name}_predicted": one * noise for name, one in named.items()},
+                        }))  # fmt: skip
+    prompts = pd.concat(rows, ignore_index=True)
+    if runaway:
+        away = (prompts["loss"] == "savage") & (prompts["seed"] == 0) & (prompts["optimizer"] == "sgd")
+        prompts.loc[away, ["mu_squared_loss", "mean_rho"]] = 1e3
+    numbers = [
+        name
+        for name in prompts
+        if prompts[name].dtype == np.float64 and name not in ("strength", "beta", "rate", "epsilon")
+    ]
+    keys = [name for name in prompts if name not in (*numbers, "prompt")]
+    folder.mkdir(parents=True)
+    prompts.groupby(keys, sort=False)[numbers].mean().reset_index().to_parquet(folder / "steps.parquet")
+    prompts.to_parquet(folder / "prompts.parquet")
+    (folder / "run.json").write_text(
+        '{"planned": 1, "pieces": [{"git": {"commit": "abc"}, "device": {"accelerator": null, "processor": "a chip", '
         '"torch": "cpu"}, "threads": 1, "finished": "today"}]}'
     )

@@ -35,7 +35,7 @@ def said(table: pd.DataFrame, words: str) -> Check:
 
 def test_equal_losses_are_equal_and_one_that_wins_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     same = read(tmp_path / "same", monkeypatch)
-    for words in ("by the tilt: difference", "by their own samples"):
+    for words in ("by the tilt: difference", "by their own samples: difference"):
         assert said(same, words).verdict == "holds"
         assert len(said(same, words).parts) == 12
     other = read(tmp_path / "other", monkeypatch, gain={"squared": 0.06})
@@ -66,7 +66,7 @@ def test_best_strengths_are_those_that_were_put_in(tmp_path: Path, monkeypatch: 
     assert best.loc["logistic", "value"] == pytest.approx(0.1, rel=0.05)
     assert best.loc["squared", "shift"] == pytest.approx(-0.5, abs=0.1)
     assert best.loc["exponential", "shift"] == pytest.approx(2.0, abs=0.15)
-    assert said(table, "κ alone").verdict == "contradicted"
+    assert said(table, "by the tilt, is what κ alone").verdict == "contradicted"
     rows = table[(table["kind"] == "number") & (table["measure"] == "tilt")]
     numbers = rows.set_index(["name", "trained"])["value"]
     assert numbers["few over many", 8] == pytest.approx(np.log2(0.1 / 0.03), abs=0.1)
@@ -80,7 +80,7 @@ def test_a_best_strength_at_the_edge_decides_nothing(tmp_path: Path, monkeypatch
     table = read(tmp_path, monkeypatch, shift=dict.fromkeys(TUNED_LOSSES, 6.0), noise=0.0)
     rows = table[(table["kind"] == "best") & (table["measure"] == "tilt")]
     assert rows["at_edge"].astype(bool).any()
-    assert said(table, "κ alone").verdict == "undecided"
+    assert said(table, "by the tilt, is what κ alone").verdict == "undecided"
     x = np.array([1.0, 2.0, 4.0, 8.0])
     rates = np.array([[0.5, 0.6, np.nan, 0.4], [np.nan] * 4])
     at, edge = peaks(x, rates)

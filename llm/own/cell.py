@@ -19,12 +19,12 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from gpo_analysis.integrations.preference_sets import REFERENCE
 from gpo_analysis.integrations.trl import GPOTrainer
 from gpo_analysis.integrations.trl_config import GPOConfig
+from llm.own.checkpoints import SealCheckpoints, newest_checkpoint
+from llm.own.config import TuningCell, TuningConfig
+from llm.own.inputs import Inputs
+from llm.own.measures import kl_measures, pair_measures
 from llm.policy.models import count_parameters, save_model
 from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors
-from llm.tuning.checkpoints import SealCheckpoints, newest_checkpoint
-from llm.tuning.config import TuningCell, TuningConfig
-from llm.tuning.inputs import Inputs
-from llm.tuning.measures import kl_measures, pair_measures
 
 LOG, POLICY, CHECKPOINTS, EVENTS = "log.jsonl", "policy", "checkpoints", "tensorboard"
 

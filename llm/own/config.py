@@ -16,7 +16,7 @@ from typing import Any
 from gpo_analysis.integrations.objective import DIVERGENCES
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.losses.naming import find_loss
-from llm.tuning.tokens import FORMATS
+from llm.own.tokens import FORMATS
 
 DTYPES = ("float32", "bfloat16")
 REQUIRED = ("model", "pairs", "out")

@@ -11,9 +11,9 @@ from typing import Any
 from gpo_analysis.integrations.sampling import end_tokens, position_limit
 from gpo_analysis.reading import LeftOut, ReadReport
 from llm.data.preferences import PreferencePair, read_preferences, split_by_prompt
+from llm.own.config import TuningConfig
+from llm.own.tokens import PairTokenizer, TokenRow, within
 from llm.storage.checksums import checksum_texts
-from llm.tuning.config import TuningConfig
-from llm.tuning.tokens import PairTokenizer, TokenRow, within
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,7 @@ def test_messages_go_through_the_chat_template(tmp_path: Path, model: Path) -> N
     from transformers import AutoTokenizer
 
     from llm.data.preferences import read_preferences
-    from llm.tuning.tokens import PairTokenizer
+    from llm.own.tokens import PairTokenizer
 
     path = tmp_path / "chat.jsonl"
     user = {"role": "user", "content": "why"}
@@ -187,7 +187,7 @@ def test_messages_go_through_the_chat_template(tmp_path: Path, model: Path) -> N
 
 
 def test_options_from_files(tmp_path: Path, model: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from llm.tuning.__main__ import configured
+    from llm.own.__main__ import configured
 
     common = {"model": str(model), "pairs": str(pairs), "out": str(tmp_path / "run")}
     (tmp_path / "run.toml").write_text(

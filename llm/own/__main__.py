@@ -17,7 +17,7 @@ from dataclasses import fields
 from typing import Any
 
 from llm.commands import ended
-from llm.tuning.config import TuningConfig, read_config, typed
+from llm.own.config import TuningConfig, read_config, typed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         logging.getLogger("transformers").setLevel(logging.ERROR)
         from transformers.utils import logging as theirs
 
-        from llm.tuning.run import tune
+        from llm.own.run import tune
 
         theirs.disable_progress_bar()
         tune(config, progress=shown, say=lambda line: print(line, flush=True))

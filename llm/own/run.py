@@ -17,12 +17,12 @@ from typing import Any
 from gpo_analysis.files import file_digest, write_whole
 from gpo_analysis.locks import run_lock
 from gpo_analysis.provenance import device, git_state, versions
+from llm.own.cell import LOG, POLICY, Setting, planned_steps, train_cell
+from llm.own.config import TuningCell, TuningConfig, described
+from llm.own.inputs import Inputs, read_inputs
+from llm.own.table import as_csv, as_text
 from llm.storage.checksums import checksum_texts
 from llm.storage.reports import finished_report, mark_done, read_document, stage_key, write_document
-from llm.tuning.cell import LOG, POLICY, Setting, planned_steps, train_cell
-from llm.tuning.config import TuningCell, TuningConfig, described
-from llm.tuning.inputs import Inputs, read_inputs
-from llm.tuning.table import as_csv, as_text
 
 RESULT, RUN = "result.json", "run.json"
 
