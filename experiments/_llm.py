@@ -99,9 +99,9 @@ def study_provenance(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def provenance_of(table: pd.DataFrame) -> dict[str, Any]:
-    """Of the study that a record reads, for its meta data, from the columns of its rows of kind ``policy``."""
-    row = table[table["kind"] == "policy"].iloc[0]
+def provenance_of(table: pd.DataFrame, kind: str = "policy") -> dict[str, Any]:
+    """Of the study that a record reads, for its meta data, from the columns of its rows of this kind."""
+    row = table[table["kind"] == kind].iloc[0]
     return {
         "git": {"commit": str(row["study_commit"])},
         "device": {"processor": str(row["study_device"])},

@@ -11,7 +11,6 @@ Settings ours.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments._llm import checksum, find_folder
+from experiments._llm import checksum, find_folder, provenance_of, run_as_written, study_provenance
 from experiments.framework import Check
 from experiments.llm_predicted_training.claims import claims, summarise
 from experiments.llm_predicted_training.errors import RUN, Errors
@@ -72,7 +71,7 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
     steps = with_status(steps)
     keys = [*RUN, "seed", "step", "split", "method"]
     prompts = prompts.merge(steps[[*keys, "status", "kl"]].rename(columns={"kl": "run_kl"}), on=keys)
-    made = _provenance(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    made = study_provenance(run_as_written(folder))
     found = Errors(prompts, config)
     kept = steps[steps["method"].isin(("tangent", "scalar", "thermometer")) | (steps["step"] == steps["step"].max())]
     numbers = [name for name in kept.columns if kept[name].dtype == np.float64 and name not in ("strength", "epsilon")]
@@ -91,28 +90,9 @@ def _five_digits(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def _provenance(document: dict[str, Any]) -> dict[str, Any]:
-    """Where the runs were made: of the study, not of its reading."""
-    pieces = document["pieces"]
-    device = pieces[-1]["device"]
-    return {
-        "study_commit": ", ".join(sorted({str(piece["git"]["commit"]) for piece in pieces})),
-        "study_device": device["accelerator"] or device.get("processor") or device["torch"],
-        "study_threads": pieces[-1]["threads"],
-        "study_finished": pieces[-1]["finished"],
-        "study_pieces": f"{len(pieces)} of {document['planned']}",
-    }
-
-
 def provenance(table: pd.DataFrame) -> dict[str, Any]:
     """Of the study that a record reads, for its meta data: what made the runs, not what read them."""
-    row = table[table["kind"] == "step"].iloc[0]
-    return {
-        "git": {"commit": str(row["study_commit"])},
-        "device": {"processor": str(row["study_device"])},
-        "threads": int(row["study_threads"]),
-        "finished": str(row["study_finished"]),
-    }
+    return provenance_of(table, "step")
 
 
 def with_status(steps: pd.DataFrame) -> pd.DataFrame:

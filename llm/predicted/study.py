@@ -8,44 +8,22 @@ study that ended early has whole seeds and, at most, one in part.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.files import remove_stale, write_whole
-from gpo_analysis.locks import run_lock
-from gpo_analysis.records import plain
+from llm.forests.pieces import Piece, read_piece, run_pieces
 from llm.forests.problem import Problem
-from llm.forests.store import Say, Store, claim, provenance, seed_problem
+from llm.forests.store import Say, Store
 from llm.predicted.config import Cell, PredictedConfig
 from llm.predicted.data import Pairs, draw_pairs
 from llm.predicted.models import Network, Tangent, gradient_moments, jacobian
 from llm.predicted.tables import Finished, write_tables
 from llm.predicted.training import Course, train
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Runs of one seed that share optimiser and batches, side by side."""
-
-    seed: int
-    number: int
-    cells: tuple[Cell, ...]
-
-    @property
-    def file(self) -> str:
-        """Where in the study's folder its result is kept."""
-        return f"seed-{self.seed}/piece-{self.number}.sealed"
 
 
 def plan_pieces(config: PredictedConfig, seeds: Sequence[int] | None = None) -> list[Piece]:
@@ -106,56 +84,24 @@ def run_study(
     bool
         Whether every piece of the seeds asked for is there.
     """
-    unknown = [seed for seed in seeds or () if seed not in config.seeds]
-    if unknown:
-        raise ValueError(f"seed {unknown[0]} is none of the study's, {config.seeds}")
-    with contextlib.ExitStack() as held:
-        for seed in () if budget_seconds == 0 else config.seeds if seeds is None else seeds:
-            held.enter_context(run_lock(Path(out, f"seed-{seed}"), "llm predicted"))
-        return _run(config, Path(out), seeds, budget_seconds, commit, tables, progress, say, clock)
-
-
-def _run(
-    config: PredictedConfig,
-    folder: Path,
-    seeds: Sequence[int] | None,
-    budget_seconds: float | None,
-    commit: str | None,
-    tables: bool,
-    progress: bool,
-    say: Say,
-    clock: Callable[[], float],
-) -> bool:
-    start = clock()
     if config.device == "cuda":
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
-    remove_stale(folder)
-    store = Store(folder, claim(folder, config.to_json()), say)
-    for seed in () if budget_seconds == 0 else config.seeds if seeds is None else seeds:
-        store.check(seed, [piece.file for piece in plan_pieces(config, [seed])])
-    missing = [piece for piece in plan_pieces(config, seeds) if not (folder / piece.file).is_file()]
-    longest, ready = 0.0, None
-    while missing:
-        spent = clock() - start
-        if budget_seconds is not None and (budget_seconds <= 0 or spent + 1.05 * longest > budget_seconds):
-            say(f"stopped within the budget after {spent:.0f} s, {len(missing)} pieces before the end")
-            break
-        begun, piece = clock(), missing[0]
-        if ready is None or ready.problem.seed != piece.seed:
-            ready = None  # frees the other seed's gradients first
-            waiting = list(dict.fromkeys(one.seed for one in missing))
-            ready = _Ready.of(seed_problem(config, store, piece.seed, waiting, progress=progress), config)
-        prepared = clock()
-        _keep(store, piece, ready, _train(ready, piece, config, progress), clock() - prepared, config, commit)
-        longest = max(longest, clock() - prepared)
-        missing.pop(0)
-        say(f"{piece.file}: {len(piece.cells)} runs in {clock() - prepared:.1f} s (problem {prepared - begun:.1f} s)")
-    found = [piece for piece in plan_pieces(config) if (folder / piece.file).is_file()]
-    if found and tables:
+    ready: dict[int, _Ready] = {}
+
+    def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
+        if piece.seed not in ready:
+            ready.clear()  # frees the other seed's gradients first
+            ready[piece.seed] = _Ready.of(problem, config)
+        return _trained(ready[piece.seed], piece, config, progress)
+
+    def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}
-        say(write_tables(folder, config, problems, [read_piece(store, piece)[0] for piece in found]))
-    _write_run(store, config, found)
-    return not missing
+        return write_tables(store.folder, config, problems, [finished(store, piece) for piece in found])
+
+    return run_pieces(
+        config, out, "llm predicted", lambda some: plan_pieces(config, some), work, written if tables else None,
+        seeds=seeds, budget_seconds=budget_seconds, commit=commit, progress=progress, say=say, clock=clock,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,52 +121,26 @@ class _Ready:
         return cls(problem, pairs, found, gradient_moments(found[0], pairs, batches))
 
 
-def _train(ready: _Ready, piece: Piece, config: PredictedConfig, progress: bool) -> tuple[Course, Course]:
+def _trained(ready: _Ready, piece: Piece, config: PredictedConfig, progress: bool) -> dict[str, FloatArray]:
+    """The networks, and then their tangents."""
     runs, title = len(piece.cells), f"seed {piece.seed}, {len(piece.cells)} "
     network = Network(ready.problem, ready.pairs, config.size.heads, runs, config.device)
     real = train(network, piece.cells, ready.pairs, config, title=title + "networks", progress=progress)
     del network
     tangent = Tangent(ready.jacobians, ready.pairs, runs)
-    return real, train(tangent, piece.cells, ready.pairs, config, title=title + "tangents", progress=progress)
-
-
-def _keep(
-    store: Store,
-    piece: Piece,
-    ready: _Ready,
-    courses: tuple[Course, Course],
-    seconds: float,
-    config: PredictedConfig,
-    commit: str | None,
-) -> None:
-    buffer = io.BytesIO()
-    described = {"provenance": provenance(config.device, commit), "cells": [asdict(cell) for cell in piece.cells]}
+    linear = train(tangent, piece.cells, ready.pairs, config, title=title + "tangents", progress=progress)
     arrays = {
         f"{kind}_{name}": value
-        for kind, course in zip(("real", "tangent"), courses, strict=True)
-        for name, value in vars(course).items()
+        for kind, one in (("real", real), ("tangent", linear))
+        for name, value in vars(one).items()
     }
-    np.savez_compressed(
-        buffer, **arrays, moments=ready.moments, seconds=np.array(seconds), described=np.array(json.dumps(described))
+    return {**arrays, "moments": ready.moments}
+
+
+def finished(store: Store, piece: Piece) -> Finished:
+    """A finished piece as tables take it."""
+    arrays = read_piece(store, piece).arrays
+    real, tangent = (
+        Course(*(arrays[f"{kind}_{name}"] for name in Course.__dataclass_fields__)) for kind in ("real", "tangent")
     )
-    store.write(piece.file, buffer.getvalue())
-
-
-def read_piece(store: Store, piece: Piece) -> tuple[Finished, float, dict[str, Any]]:
-    """A finished piece, the seconds it took, and where and when."""
-    with np.load(io.BytesIO(store.read(piece.file)), allow_pickle=False) as found:
-        real, tangent = (
-            Course(*(found[f"{kind}_{name}"] for name in Course.__dataclass_fields__)) for kind in ("real", "tangent")
-        )
-        made = json.loads(str(found["described"]))["provenance"]
-        return Finished(piece.seed, piece.cells, real, tangent, found["moments"]), float(found["seconds"]), made
-
-
-def _write_run(store: Store, config: PredictedConfig, found: Sequence[Piece]) -> None:
-    """run.json: the configuration, and of every piece where and when it was trained."""
-    pieces = []
-    for piece in found:
-        _, seconds, made = read_piece(store, piece)
-        pieces.append({"piece": piece.file, "seconds": seconds, **made})
-    document = {"config": plain(config.to_json()), "pieces": pieces, "planned": len(plan_pieces(config))}
-    write_whole(store.folder / "run.json", (json.dumps(document, indent=1) + "\n").encode(), store.folder)
+    return Finished(piece.seed, piece.cells, real, tangent, arrays["moments"])
