@@ -13,6 +13,8 @@ import experiments
 
 FRAMEWORK = "framework"
 """The package beside the experiments that runs them."""
+CLAIMS = "claims"
+"""The index of claims, which are no experiments: ``experiments.framework.claims`` finds them."""
 PARTS = ("CLAIM", "FIGURE", "PRESETS", "cells", "run", "check")
 
 
@@ -59,7 +61,7 @@ def find_experiments() -> tuple[Experiment, ...]:
     found = [
         Experiment(info.name.replace("_", "-"), f"experiments.{info.name}")
         for info in pkgutil.iter_modules(experiments.__path__)
-        if info.name != FRAMEWORK and not info.name.startswith("_")
+        if info.name not in (FRAMEWORK, CLAIMS) and not info.name.startswith("_")
     ]
     return tuple(sorted(found, key=lambda experiment: experiment.name))
 

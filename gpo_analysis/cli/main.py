@@ -9,6 +9,7 @@ import click
 
 from gpo_analysis import __version__
 from gpo_analysis.cli.advice import diagnose, recommend_beta
+from gpo_analysis.cli.audit import audit_log
 from gpo_analysis.cli.beta import beta
 from gpo_analysis.cli.conventions import conventions
 from gpo_analysis.cli.gaussians import gaussians
@@ -26,6 +27,7 @@ Examples:
   gpo solve comparisons.csv
   gpo recommend-beta comparisons.csv --kl 0.5
   gpo diagnose log.csv --loss dpo --beta 0.1
+  gpo audit-log log.csv
   gpo gaussians --figure landscape.png"""
 
 
@@ -35,7 +37,7 @@ def gpo() -> None:
     """What does an offline preference-optimisation loss do to a policy, and why?"""
 
 
-for command in (losses, analyze, beta, conventions, solve, recommend_beta, diagnose, gaussians):
+for command in (losses, analyze, beta, conventions, solve, recommend_beta, diagnose, audit_log, gaussians):
     gpo.add_command(command)
 
 

@@ -4,6 +4,7 @@ Conventions as in :mod:`gpo_analysis.tabular`: ρ is a difference of sequence su
 Intervals are of 95 % unless told otherwise and come from the bootstrap; every random step takes a `seed`.
 """
 
+from gpo_analysis.estimation.audit import LossAudit, audit_log
 from gpo_analysis.estimation.choice import HeldOut, LossChoice, choose_loss
 from gpo_analysis.estimation.covariance import Asymptotics, SampledFits, asymptotics, relative_efficiency, sampled_fits
 from gpo_analysis.estimation.diagnose import Diagnosis, diagnose
@@ -20,11 +21,13 @@ __all__ = [
     "Diagnosis",
     "FitDifference",
     "HeldOut",
+    "LossAudit",
     "LossChoice",
     "SampledFits",
     "ScoreIntervals",
     "TrainingLog",
     "asymptotics",
+    "audit_log",
     "bootstrap_scores",
     "choose_loss",
     "diagnose",

@@ -1,0 +1,36 @@
+"""``gpo audit-log``: which loss a run really trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpo_analysis.cli.output import json_option, print_json, say
+
+AUDIT_HELP = """\b
+Examples:
+  gpo audit-log log.jsonl
+  gpo audit-log trainer_state.json --json
+
+\b
+FILE is CSV or JSON, plain or .gz, with a column loss and one of
+- policy_chosen, policy_rejected, reference_chosen, reference_rejected of each pair, and
+  chosen_length, rejected_length where token means are to be told from sums;
+- margin: ρ or βρ of each pair (the β found is then that of this margin);
+- rewards/margins and rewards/accuracies, means over batches, as in trainer_state.json.
+Where all rows of a step share their loss, it is taken as the mean of that step's pairs."""
+
+
+@click.command("audit-log", epilog=AUDIT_HELP)
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def audit_log(file: Path, as_json: bool) -> None:
+    """Name the loss, β, reduction and label smoothing that a run trained, from its log, or say why it is undecided."""
+    from gpo_analysis.estimation.audit import audit_log as audit
+
+    found = audit(file)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        say(str(found))

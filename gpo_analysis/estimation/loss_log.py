@@ -1,0 +1,197 @@
+"""A training log with the loss beside margins or log-ratios, read for an audit of what was trained.
+
+Three kinds are read: a row a pair with its own loss; a row a pair whose loss is the mean of its step's pairs; a row a
+logging step with means over batches (TRL's ``loss``, ``rewards/margins``, ``rewards/accuracies``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.estimation.identify import Pairs
+from gpo_analysis.estimation.logs import _ALIASES, NEEDED
+from gpo_analysis.reading import OneDocument, number_in, read_table, text_of
+
+_LOSS = ("loss", "train_loss", "loss/train", "train/loss")
+_MARGIN = ("margin", "margins", "reward_margin", "rho", "z")
+_MEAN_MARGIN = ("rewards/margins", "train/rewards/margins", "rewards_train/margins")
+_ACCURACY = ("rewards/accuracies", "train/rewards/accuracies", "rewards_train/accuracies")
+ACCEPTED = (
+    "a column loss, and either policy_chosen, policy_rejected, reference_chosen, reference_rejected (with "
+    "chosen_length and rejected_length, where token means are to be told from sums), or margin (βρ or ρ of a pair), or "
+    "rewards/margins (means over batches, as TRL logs them, with rewards/accuracies where there are any)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LossLog:
+    """Losses beside what they are losses of.
+
+    Attributes
+    ----------
+    pairs : Pairs
+        Of each row. Where only margins were logged they stand as the chosen's log-ratio, the rejected's being 0.
+    noise : array, shape (k,)
+        Standard deviation of what rounding did to the ρ of each row.
+    group : array, shape (k,)
+        The entry of `loss` that each row belongs to.
+    loss : array, shape (m,)
+        The mean loss of the rows of a group.
+    loss_noise : array, shape (m,)
+        Standard deviation of what rounding did to it.
+    coarse : bool
+        Whether the losses were rounded to bfloat16, so that the margin was on the way.
+    of : str
+        "log-ratios" or "logged margins": what β multiplies.
+    means : bool
+        Whether a row is a mean over a batch whose pairs were not logged.
+    accuracy : array, shape (k,), or None
+        Shares of pairs with positive margin, in a log of means.
+    """
+
+    pairs: Pairs
+    noise: FloatArray
+    group: IntArray
+    loss: FloatArray
+    loss_noise: FloatArray
+    coarse: bool
+    of: str
+    means: bool = False
+    accuracy: FloatArray | None = None
+
+
+def rounding(values: FloatArray) -> tuple[FloatArray, bool]:
+    """Standard deviation of the rounding that a column shows, shape (k,), and whether it is that of bfloat16.
+
+    Examples
+    --------
+    >>> rounding(np.array([0.6931, 0.5012]))[0].round(7)
+    array([2.89e-05, 2.89e-05])
+    >>> rounding(np.array([5.96875, 0.265625, -0.53125]))[1]
+    True
+    """
+    single = values.astype(np.float32)
+    size = np.maximum(np.abs(values), 1e-30)
+    bits = single.view(np.uint32) & 0xFFFF
+    if np.all(single == values) and not bits.any() and np.any(values != np.round(values)):
+        return np.exp2(np.floor(np.log2(size)) - 7) / np.sqrt(12), True
+    for digits in range(1, 9):
+        if np.all(np.abs(np.round(values, digits) - values) <= 1e-12 * (1 + size)):
+            return np.full(len(values), 10.0**-digits / np.sqrt(12)), False
+    return 1e-6 * size, False
+
+
+def loss_log(columns: Mapping[str, FloatArray]) -> LossLog:
+    """From columns of one length; names as :func:`read_loss_log` takes them.
+
+    Parameters
+    ----------
+    columns : mapping of str to array, shape (k,)
+
+    Raises
+    ------
+    ValueError
+        Where the loss or what it is a loss of is missing.
+    """
+    named = {_ALIASES.get(key, key): np.asarray(values, dtype=np.float64) for key, values in columns.items()}
+    loss = _first(named, _LOSS)
+    if loss is None:
+        raise ValueError(f"no loss among the columns {', '.join(columns)!r:.200}; accepted are {ACCEPTED}")
+    step = named.get("step")
+    if set(NEEDED) <= set(named):
+        policy, reference = (
+            [named[f"{who}_{which}"] for which in ("chosen", "rejected")] for who in ("policy", "reference")
+        )
+        lengths = [named.get("chosen_length"), named.get("rejected_length")]
+        if (lengths[0] is None) != (lengths[1] is None):
+            raise ValueError("chosen_length and rejected_length go together: give both or none")
+        pairs = Pairs(policy[0] - reference[0], policy[1] - reference[1], *lengths)
+        noise = np.sqrt(sum(rounding(column)[0] ** 2 for column in (*policy, *reference)))
+        return _grouped(pairs, noise, loss, step, "log-ratios")
+    accuracy = _first(named, _ACCURACY)
+    means = _first(named, _MEAN_MARGIN)
+    single = accuracy is not None and bool(np.isin(accuracy, (0.0, 1.0)).all())
+    margins = _first(named, _MARGIN) if means is None or single else None
+    if margins is None and single:
+        margins = means
+    if margins is not None:
+        pairs = Pairs(margins, np.zeros_like(margins))
+        return _grouped(pairs, rounding(margins)[0], loss, step, "logged margins")
+    if means is None:
+        raise ValueError(f"no margins or log-probabilities among {', '.join(columns)!r:.200}; accepted are {ACCEPTED}")
+    sizes, coarse = rounding(loss)
+    pairs, noise = Pairs(means, np.zeros_like(means)), rounding(means)[0]
+    return LossLog(
+        pairs, noise, np.arange(len(loss)), loss, sizes, coarse, "logged margins", means=True, accuracy=accuracy
+    )
+
+
+def _first(named: Mapping[str, FloatArray], names: tuple[str, ...]) -> FloatArray | None:
+    return next((named[name] for name in names if name in named), None)
+
+
+def _grouped(pairs: Pairs, noise: FloatArray, loss: FloatArray, step: FloatArray | None, of: str) -> LossLog:
+    """One loss a row, unless the rows of every step share theirs: then it is the mean of that step's pairs."""
+    group = np.arange(len(loss))
+    if step is not None:
+        _, first, of_step, counts = np.unique(step, return_index=True, return_inverse=True, return_counts=True)
+        if counts.max() > 1 and np.all(loss == loss[first][of_step]) and counts.min() > 1:
+            group, loss = of_step.reshape(-1), loss[first]
+    sizes, coarse = rounding(loss)
+    return LossLog(pairs, noise, group.astype(np.int64), loss, sizes, coarse, of)
+
+
+def read_loss_log(path: str | Path) -> LossLog:
+    """Read CSV, JSON lines, a JSON array, or a trainer's state with its ``log_history``.
+
+    Parameters
+    ----------
+    path : str or Path
+        Columns: a loss (``loss``, ``train_loss``, …) and the four log-probabilities that
+        :func:`gpo_analysis.estimation.read_training_log` takes, or ``margin``, or ``rewards/margins`` of batches. Rows
+        without all of them (evaluations, a last summary) are left out.
+
+    Raises
+    ------
+    ValueError
+        Naming the file and what is accepted.
+    OSError
+        Where the file cannot be opened.
+    """
+    try:
+        table = read_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED)
+        rows = [(row.line, row.values) for row in table.rows]
+    except OneDocument as error:
+        if "log_history" not in error.keys:
+            raise
+        history = json.loads(text_of(path)).get("log_history")
+        if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
+            raise ValueError(f"{path}: log_history is no list of objects; accepted are {ACCEPTED}") from None
+        rows = [(i, {str(key).lower(): value for key, value in row.items()}) for i, row in enumerate(history, start=1)]
+    used = (*_LOSS, *_MARGIN, *_MEAN_MARGIN, *_ACCURACY, "chosen_length", "rejected_length", "step", *NEEDED)
+    known = {key for _, row in rows for key in row if _ALIASES.get(key, key) in used}
+    loss = next((name for name in _LOSS if name in known), None)
+    wanted = [
+        *(key for key in known if _ALIASES.get(key, key) in NEEDED),
+        *(n for n in (*_MARGIN, *_MEAN_MARGIN) if n in known),
+    ]
+    if loss is None or not wanted:
+        raise ValueError(f"{path}: no {'loss' if loss is None else 'margins'} in it; accepted are {ACCEPTED}")
+    whole = [(line, row) for line, row in rows if all(row.get(key) not in (None, "") for key in (loss, *wanted))]
+    if not whole:
+        raise ValueError(f"{path}: no row has both {loss} and {', '.join(wanted)}; accepted are {ACCEPTED}")
+    keys = [key for key in known if all(row.get(key) not in (None, "") for _, row in whole)]
+    columns = {key: np.array([number_in(row[key], key, f"{path}, line {line}") for line, row in whole]) for key in keys}
+    for key, least in (("chosen_length", 1.0), ("rejected_length", 1.0)):
+        for name, values in columns.items():
+            if _ALIASES.get(name, name) == key and values.min() < least:
+                raise ValueError(f"{path}: {name} is {values.min():g}; accepted are numbers of at least 1")
+    if len(whole) < 8:
+        raise ValueError(f"{path} has {len(whole)} rows with a loss and margins; an audit needs at least 8")
+    return loss_log(columns)
