@@ -3,6 +3,7 @@
 Examples
 --------
     python -m experiments list
+    python -m experiments claims
     python -m experiments run losses taylor --preset quick
     python -m experiments all --jobs 2 --out out/records
     python -m experiments all --preset paper --scheduler tcp://127.0.0.1:8786
@@ -28,6 +29,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 with needs_extra("experiments", "experiments"):
     from experiments.framework.checks import VERDICTS, verdict_of
+    from experiments.framework.claims import run_claims, table
     from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
     from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result, recheck_result
     from experiments.framework.runner import Interrupted, Plan, run_experiments
@@ -49,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "list":
         _list(options.json)
         return 0
+    if options.command == "claims":
+        return _claims(options.json)
     try:
         if options.command == "recheck":
             return _recheck(options)
@@ -90,6 +94,13 @@ def _run(options: argparse.Namespace) -> int:
             line = f"what became of {plan.name} could not be noted, and the report will not say it: {plan.not_noted}"
             print(f"experiments: {line}", file=sys.stderr)
     return 1 if failed or any(plan.not_noted for plan in plans) else 0
+
+
+def _claims(as_json: bool) -> int:
+    """Compute the claims of papers; the exit code is 1 where one is contradicted."""
+    results = run_claims()
+    print(json.dumps([r.to_dict() for r in results], indent=1, ensure_ascii=False) if as_json else table(results))
+    return int(any(r.verdict != "holds" for r in results))
 
 
 def _list(as_json: bool) -> None:
@@ -169,6 +180,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="name and claim of every experiment")
     listing.add_argument("--json", action="store_true", help="with the figure, for other programs")
+    claims = commands.add_parser("claims", help="compute the claims of papers in experiments/claims and print a table")
+    claims.add_argument("--json", action="store_true", help="for other programs")
     run = commands.add_parser("run", help="run the named experiments")
     run.add_argument("names", nargs="+", metavar="NAME")
     everything = commands.add_parser("all", help="run every experiment")

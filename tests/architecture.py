@@ -56,7 +56,12 @@ WITH_CLOCKS = {"gpo_analysis.files", "gpo_analysis.provenance", "gpo_analysis.re
 CLOCKS = {"time", "datetime", "signal", "resource", "timeit", "sched", "ctypes", "asyncio", "_thread", "faulthandler"}
 CLOCK_NAMES = {"Timer", "PyThreadState_SetAsyncExc", "setitimer", "alarm", "setrlimit", "process_time"}
 #: Where modules are found by listing a folder, so that no source names them.
-DISCOVERY = {"experiments.framework.cells", "experiments.framework.claims", "experiments.framework.discovery", "figures.framework.drawing"}
+DISCOVERY = {
+    "experiments.framework.cells",
+    "experiments.framework.claims",
+    "experiments.framework.discovery",
+    "figures.framework.drawing",
+}
 MOST_LINES = 400
 
 

@@ -7,5 +7,6 @@ To add one, add a file here (at most 80 lines). Its docstring has the theorem, i
 - ``compute()``, which returns what was computed and what the theorem states, numbers or arrays of one shape;
 - ``KIND``, where it is not "exact": "at most" or "at least", what computed is of stated;
 - ``TOLERANCE``, where it is not 1e-9, relative to 1 + \\|stated\\|;
-- ``REMEMBERED = True`` where the paper itself was not read: such a claim counts because its derivation stands in the file.
+- ``REMEMBERED = True`` where the paper itself was not read: such a claim counts because its derivation stands in the
+  file.
 """

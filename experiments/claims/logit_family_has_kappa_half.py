@@ -1,7 +1,7 @@
 """Every loss whose link is the logit has κ = ½
 
-Theorem. At the minimiser η f′(z*) = (1−η) f′(−z*). Differentiated at η = ½, z* = 0: 2 f′(0) + f″(0) z*′ = 0 in
-absolute values, κ = f″(0)/|f′(0)| = 2/z*′(½); for z* = logit η, z*′(½) = 4. So too for Bregman losses (arXiv 2505.19601).
+Theorem. At the minimiser η f′(z*) = (1−η) f′(−z*). Differentiated at η = ½, z* = 0: 2 f′(0) + f″(0) z*′(½) = 0,
+so that κ = f″(0)/|f′(0)| = 2/z*′(½); for z* = logit η, z*′(½) = 4. So too for Bregman losses (arXiv 2505.19601).
 
 Source: Derived here, for Tang et al. 2024 and Kim et al. 2025, arXiv 2505.19601
 """
