@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import sympy
@@ -22,11 +21,10 @@ from gpo_analysis.analysis.objective import (
     breakpoints,
     end_slope,
     end_value,
-    exact_end,
     is_affine,
     kink_floats,
-    precise_jet,
 )
+from gpo_analysis.analysis.precise_minimum import precise_jet, precise_minimum
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
@@ -335,7 +333,8 @@ def _lowest(
         near = abs(lowest - best) <= 4 * doubt
     small = (np.minimum(objective.p, objective.q) < _TINY) & (objective.p * objective.q > 0)
     for k in np.flatnonzero((beyond & small) | near):
-        z = _precise(objective, int(k), right[k] <= left[k], np.nan if small[k] else float(result[k]))
+        place = None if small[k] else float(result[k])
+        z = precise_minimum(objective, int(k), right[k] <= left[k], _units(objective.loss), place)
         if z is not None:
             result[k], beyond[k] = z, False
         elif near[k]:
@@ -343,50 +342,3 @@ def _lowest(
     # both ends alike: the side of the larger weight, and of ±∞ the positive one
     lean = np.where(objective.p < objective.q, -np.inf, np.inf)
     return np.where(beyond, np.where(np.isnan(side), lean, side), result)
-
-
-def _precise(objective: Objective, k: int, to_the_right: bool, known: float) -> float | None:
-    """The best stationary point of one objective in 45 digits without under- or overflow; None if an end is lower.
-
-    Looked for beside ``known``, or where that is NaN on a coarse grid of the whole line.
-    """
-    loss = objective.loss
-    weights = [float(w[k]) for w in (objective.p, objective.q, objective.s)]
-    limit = exact_end(loss, *weights) if to_the_right else exact_end(loss, weights[1], weights[0], -weights[2])
-    if limit is sympy.nan or limit == -sympy.oo:
-        return None
-    exact = tuple(NUMBERS.mpf(w) for w in weights)
-
-    def jet(z: Any) -> tuple[Any, Any]:
-        return precise_jet(loss, exact, z)
-
-    units = _units(loss)
-    unit, steps = NUMBERS.mpf(units[0]), int(20 * (8 + np.log(units[-1] / units[0])))
-    marks = [NUMBERS.sinh(NUMBERS.mpf(j) / 20) * unit for j in range(-steps, steps + 1)]
-    if not np.isnan(known):
-        x = NUMBERS.mpf(float(known))
-        marks = [x - abs(x) * NUMBERS.mpf(10) ** -6, x + abs(x) * NUMBERS.mpf(10) ** -6]
-        if x == 0:
-            marks = [-unit * NUMBERS.mpf(10) ** -9, unit * NUMBERS.mpf(10) ** -9]
-    try:
-        slopes = [jet(z)[1] for z in marks]
-        candidates = []
-        if not np.isnan(known):
-            height, slope = jet(NUMBERS.mpf(known))
-            candidates = [(height, NUMBERS.mpf(known))] if slope == 0 else []
-    except Unsupported:
-        return None
-    for low, high, before, after in zip(marks[:-1], marks[1:], slopes[:-1], slopes[1:], strict=True):
-        if not (before < 0 <= after):
-            continue
-        if not np.isnan(known):
-            candidates.append((jet(NUMBERS.mpf(known))[0], NUMBERS.mpf(known)))
-        for _ in range(120):
-            middle = (low + high) / 2
-            low, high = (middle, high) if jet(middle)[1] < 0 else (low, middle)
-        candidates.append((jet(low)[0], low))
-    if not candidates:
-        return None
-    height, z = min(candidates)
-    end = number(limit)
-    return float(z) if height <= end + NUMBERS.mpf(10) ** -42 * abs(end) else None

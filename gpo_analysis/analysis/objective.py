@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import sympy
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
-from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.calculus.pieces import Piece
@@ -131,26 +129,6 @@ class Objective:
 def _weighted(weight: FloatArray, value: FloatArray) -> FloatArray:
     """weight · value with 0 · ∞ = 0: what has no weight is not there."""
     return np.where(weight == 0, 0.0, weight * value)
-
-
-def precise_jet(loss: MarginLoss, weights: tuple[Any, ...], z: Any) -> tuple[Any, Any]:
-    """p f(z) + q f(−z) − s z and its slope in 45 digits, for weights (p, q, s).
-
-    Raises
-    ------
-    Unsupported
-        Where f holds a function without a recurrence.
-    """
-    sides = []
-    for x in (z, -z):
-        part = next(part for part in pieces(loss) if number(part.lower) <= x <= number(part.upper))
-        sides.append(jet_function(part.expression, loss.symbol).at(x, 1))
-    p, q, s = weights
-    return _times(p, sides[0][0]) + _times(q, sides[1][0]) - s * z, _times(p, sides[0][1]) - _times(q, sides[1][1]) - s
-
-
-def _times(weight: Any, value: Any) -> Any:
-    return NUMBERS.mpf(0) if weight == 0 else weight * value
 
 
 # ---- what happens at the ends -------------------------------------------------------------------------------------

@@ -127,11 +127,16 @@ def _constant_sign(g: sympy.Expr) -> Signs | None:
 def _algebraic(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.Expr) -> Signs | None:
     """Signs of every factor, multiplied."""
     g = exponential_form(g)
+    shift = _common_shift(g, z)
+    if shift != 0:
+        found = _algebraic(g.subs(z, z + shift), z, lower - shift, upper - shift)
+        return None if found is None else replace(found, zeros=tuple(shift + zero for zero in found.zeros))
     base = exponential_base(g, z)
     t = sympy.Dummy("t", positive=True)
     if base is not None:
         g = with_exponential(g, z, base, t)
-    # other exponentials are each one unknown: sympy would take e^{(z−1)²} apart into powers of e^z and e^{z²}
+    # other exponentials are each one unknown: sympy would take e^{(z−1)²} apart into powers of e^z and e^{z²}, and e^40
+    # as a power of e
     named = _named(g, z)
     g, names = g.xreplace(named), {name: e for e, name in named.items() if name.is_Symbol}
     size = fraction_size(g)
@@ -153,13 +158,27 @@ def _algebraic(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: sympy.E
     return result
 
 
+def _common_shift(g: sympy.Expr, z: sympy.Symbol) -> sympy.Expr:
+    """b with every e^{az + c} of the form e^{a(z − b)}, 0 where there is no such b."""
+    shift = sympy.S.Zero
+    for node in g.atoms(sympy.exp):
+        exponent = node.args[0]
+        rate = exponent.diff(z)
+        if rate == 0 or z in rate.free_symbols:
+            continue
+        own = -exponent.subs(z, 0) / rate
+        if own == 0 or (shift != 0 and own != shift) or not own.is_Rational:
+            return sympy.S.Zero
+        shift = own
+    return shift
+
+
 def _named(g: sympy.Expr, z: sympy.Symbol) -> dict[sympy.Expr, sympy.Expr]:
-    """An unknown for each e^u, a power of it for e^{ku} with a whole number k."""
+    """An unknown for each e^u, a power of it for e^{ku} with a whole number k; u may be a constant."""
     found: dict[sympy.Expr, sympy.Expr] = {}
     known: list[tuple[sympy.Expr, sympy.Symbol]] = []
     point = sympy.Rational(37, 100)
-    exponentials = [e for e in g.atoms(sympy.exp) if z in e.free_symbols]
-    for e in sorted(exponentials, key=lambda e: (abs(number(e.args[0].subs(z, point))), str(e))):
+    for e in sorted(g.atoms(sympy.exp), key=lambda e: (abs(number(e.args[0].subs(z, point))), str(e))):
         for u, name in known:
             ratio = sympy.cancel(e.args[0] / u) if fraction_size(e.args[0] / u).within(40, 20) else sympy.S.Half
             if ratio.is_Integer and abs(ratio) <= MAX_POWER:

@@ -1,0 +1,126 @@
+"""The objective p f(z) + q f(−z) − s z in 45 digits: for what floats cannot tell apart, or do not hold at all.
+
+What does not depend on the weights, f′ on a coarse grid of the whole line, is worked out once a loss.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import sympy
+
+from gpo_analysis.analysis.objective import Objective, exact_end
+from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.jets import Unsupported, jet_function
+from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.shape import pieces
+
+_DENSITY = 20
+_REACH = 8  # units of sinh: up to 1,490 times the unit
+_BESIDE = NUMBERS.mpf(10) ** -6
+_BESIDE_ZERO = NUMBERS.mpf(10) ** -9
+
+
+def precise_jet(loss: MarginLoss, weights: tuple[Any, ...], z: Any) -> tuple[Any, Any]:
+    """p f(z) + q f(−z) − s z and its slope in 45 digits, for weights (p, q, s).
+
+    Raises
+    ------
+    Unsupported
+        Where f holds a function without a recurrence.
+    """
+    p, q, s = weights
+    ahead, mirror = _jet(loss, z), _jet(loss, -z)
+    return _times(p, ahead[0]) + _times(q, mirror[0]) - s * z, _times(p, ahead[1]) - _times(q, mirror[1]) - s
+
+
+def _jet(loss: MarginLoss, z: Any) -> tuple[Any, Any]:
+    """f and f′."""
+    k = next(k for k, (low, high) in enumerate(_edges(loss)) if low <= z <= high)
+    value, slope = jet_function(pieces(loss)[k].expression, loss.symbol).at(z, 1)
+    return value, slope
+
+
+@lru_cache(maxsize=512)
+def _edges(loss: MarginLoss) -> tuple[tuple[Any, Any], ...]:
+    return tuple((number(part.lower), number(part.upper)) for part in pieces(loss))
+
+
+def _times(weight: Any, value: Any) -> Any:
+    return NUMBERS.mpf(0) if weight == 0 else weight * value
+
+
+@lru_cache(maxsize=64)
+def _coarse_slopes(loss: MarginLoss, unit: float, span: float) -> tuple[list[Any], list[Any]]:
+    """z, symmetric about 0, on the whole line, and f′ there."""
+    steps = int(_DENSITY * (_REACH + np.log(span)))
+    marks = [NUMBERS.sinh(NUMBERS.mpf(j) / _DENSITY) * NUMBERS.mpf(unit) for j in range(-steps, steps + 1)]
+    return marks, [_jet(loss, z)[1] for z in marks]
+
+
+def precise_minimum(
+    objective: Objective, k: int, to_the_right: bool, units: tuple[float, ...], known: float | None
+) -> float | None:
+    """The best stationary point of one objective without under- or overflow; None if an end of the line is lower.
+
+    Parameters
+    ----------
+    objective : Objective
+    k : int
+        Which of its weights.
+    to_the_right : bool
+        Which end of the line it is compared with.
+    units : tuple of float
+        Lengths on which f changes, ascending.
+    known : float or None
+        Where it is looked for; on a coarse grid of the whole line where that is None.
+    """
+    loss = objective.loss
+    weights = [float(w[k]) for w in (objective.p, objective.q, objective.s)]
+    limit = exact_end(loss, *weights) if to_the_right else exact_end(loss, weights[1], weights[0], -weights[2])
+    if limit is sympy.nan or limit == -sympy.oo:
+        return None
+    exact = tuple(NUMBERS.mpf(w) for w in weights)
+    try:
+        candidates = _stationary(loss, exact, units, known)
+    except Unsupported:
+        return None
+    if not candidates:
+        return None
+    height, z = min(candidates)
+    end = number(limit)
+    return float(z) if height <= end + NUMBERS.mpf(10) ** -42 * abs(end) else None
+
+
+def _stationary(
+    loss: MarginLoss, weights: tuple[Any, ...], units: tuple[float, ...], known: float | None
+) -> list[tuple[Any, Any]]:
+    """(height, z) of the places at which the slope goes from falling to rising, and of the known one."""
+    candidates = []
+    if known is None:
+        marks, rows = _coarse_slopes(loss, units[0], units[-1] / units[0])
+        p, q, s = weights
+        slopes = [_times(p, a) - _times(q, b) - s for a, b in zip(rows, reversed(rows), strict=True)]
+    else:
+        x = NUMBERS.mpf(known)
+        reach = abs(x) * _BESIDE if x != 0 else NUMBERS.mpf(units[0]) * _BESIDE_ZERO
+        marks = [x - reach, x + reach]
+        slopes = [precise_jet(loss, weights, z)[1] for z in marks]
+        height, slope = precise_jet(loss, weights, x)
+        if slope == 0 or slopes[0] < 0 <= slopes[1]:
+            candidates.append((height, x))
+    for (low, high), (before, after) in zip(pairwise(marks), pairwise(slopes), strict=True):
+        if before < 0 <= after:
+            z = _bisected(loss, weights, low, high)
+            candidates.append((precise_jet(loss, weights, z)[0], z))
+    return candidates
+
+
+def _bisected(loss: MarginLoss, weights: tuple[Any, ...], low: Any, high: Any) -> Any:
+    for _ in range(120):
+        middle = (low + high) / 2
+        low, high = (middle, high) if precise_jet(loss, weights, middle)[1] < 0 else (low, middle)
+    return low
