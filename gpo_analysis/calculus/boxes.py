@@ -14,8 +14,8 @@ from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, sign_of
 from gpo_analysis.calculus.jets import JetFunction
 
 MAX_BOXES = 6000
-#: Operations on jets of intervals, of which a box takes two or three times as many as the function has.
-MAX_WORK = 120_000
+#: Operations on jets of intervals, each by its cost; a box takes two or three evaluations of the function.
+MAX_WORK = 240_000
 
 
 def isolate(function: JetFunction, low: Any, high: Any) -> tuple[list[Any], list[int]] | None:
@@ -27,7 +27,7 @@ def isolate(function: JetFunction, low: Any, high: Any) -> tuple[list[Any], list
     done = 0
     while pending:
         done += 1
-        if done > MAX_BOXES or 3 * done * function.length > MAX_WORK:
+        if done > MAX_BOXES or 3 * done * function.cost > MAX_WORK:
             return None
         a, b = pending.pop()
         outcome = _box(function, a, b)

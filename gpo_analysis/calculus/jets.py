@@ -21,7 +21,15 @@ import mpmath
 import sympy
 
 from gpo_analysis.calculus.arithmetic import EXACT, INTERVALS, NUMBERS, constant
-from gpo_analysis.calculus.recurrences import FUNCTIONS, Jet, log_or_log1p, multiply, power
+from gpo_analysis.calculus.recurrences import FUNCTIONS, PAIRS, Jet, log_or_log1p, multiply, power
+
+
+#: What operations cost on intervals, in that of a sum; 2 where nothing is said.
+_COSTS = {
+    **{"symbol": 0, "constant": 0, "add": 1, "mul": 2, "power": 3, "exp": 4, "log": 6, "log1p": 8, "log_or_log1p": 8},
+    **{"tanh": 10, "one_minus_tanh": 6, "sinh": 8, "cosh": 8, "sin": 4, "cos": 4, "erf": 13, "erfc": 13, "atan": 7},
+    **{"asinh": 7, "LambertW": 30},
+}
 
 
 class Unsupported(Exception):
@@ -103,7 +111,7 @@ class JetFunction:
         if isinstance(inner, sympy.Add) and inner.as_coeff_Add()[0] == 1:
             return ("log1p", (self._index(inner - 1),), None)  # log(1 + e^{−z}) keeps all digits for large z
         name = type(node).__name__
-        if name not in FUNCTIONS or len(node.args) != 1:
+        if (name not in FUNCTIONS and name not in PAIRS) or len(node.args) != 1:
             raise Unsupported(f"no Taylor recurrence for {name}")
         return (name, (self._index(node.args[0]),), None)
 
@@ -111,6 +119,11 @@ class JetFunction:
     def length(self) -> int:
         """Operations in one evaluation: what a budget counts."""
         return len(self._tape)
+
+    @property
+    def cost(self) -> int:
+        """Those operations by what they cost on intervals: an exponential as much as four sums, tanh as ten."""
+        return sum(_COSTS.get(kind, 2) for kind, _, _ in self._tape)
 
     @property
     def sums(self) -> frozenset[int]:
@@ -127,6 +140,7 @@ class JetFunction:
         Raises what the arithmetic of ``context`` raises where the expression has no value.
         """
         jets: list[Jet] = []
+        pairs: dict[tuple[Any, int], tuple[Jet, Jet]] = {}
         zero, one = context.zero, context.mpf(1)
         for index, (kind, children, extra) in enumerate(self._tape):
             if kind == "symbol":
@@ -147,6 +161,11 @@ class JetFunction:
                 jets.append(power(jets[children[0]], extra, jets[children[1]][0], context))
             elif kind == "log_or_log1p":
                 jets.append(log_or_log1p(jets[children[0]], jets[children[1]], context))
+            elif kind in PAIRS:
+                both, which = PAIRS[kind]
+                if (both, children[0]) not in pairs:
+                    pairs[both, children[0]] = both(jets[children[0]], context)
+                jets.append(pairs[both, children[0]][which])
             else:
                 jets.append(FUNCTIONS[kind](jets[children[0]], context))
         return jets

@@ -221,15 +221,19 @@ FUNCTIONS: dict[str, Callable[[Jet, Any], Jet]] = {
     "exp": _exp,
     "log": _log,
     "log1p": _log1p,
-    "sinh": lambda a, context: _hyperbolic(a, context)[0],
-    "cosh": lambda a, context: _hyperbolic(a, context)[1],
     "tanh": _from_slope("tanh", _sech_squared),
-    "sin": lambda a, context: _trigonometric(a, context)[0],
-    "cos": lambda a, context: _trigonometric(a, context)[1],
     "atan": _from_slope("atan", lambda a, c: _divide(_ones(a, c), _one_plus_square(a, c), c.zero)),
     "asinh": _from_slope("asinh", lambda a, c: power(_one_plus_square(a, c), sympy.Rational(-1, 2), -c.mpf(1) / 2, c)),
     "erf": _from_slope("erf", _gaussian(1)),
     "one_minus_tanh": _one_minus_tanh,
     "erfc": _from_slope("erfc", _gaussian(-1)),
     "LambertW": _lambert,
+}
+
+#: Functions whose jets are worked out two at a time: the recurrence, and which of the two.
+PAIRS: dict[str, tuple[Callable[[Jet, Any], tuple[Jet, Jet]], int]] = {
+    "sinh": (_hyperbolic, 0),
+    "cosh": (_hyperbolic, 1),
+    "sin": (_trigonometric, 0),
+    "cos": (_trigonometric, 1),
 }
