@@ -25,10 +25,14 @@ from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.newton import minimise_stack
 from gpo_analysis.solvers.nonconvex import descend
 from gpo_analysis.solvers.pairs import WeightedPairs
+from gpo_analysis.solvers.precise import RESPONSES_AT_MOST, minimise_precisely
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
 
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
+
+#: Shares of the largest weight below which a weight is lost in the rounding of others.
+GRADED = 1e-10
 
 #: What numerical libraries raise when a problem is too much for them. One that does ends as "not converged".
 FAILURES = (np.linalg.LinAlgError, RuntimeError, ArithmeticError)
@@ -50,7 +54,7 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
     """
     unit, shape = unit_of(loss), shape_of(loss)
     f: Differentiable = loss if unit == 1 else Stretched(loss, unit)
-    cases = [_Case(pairs, f, stretched(shape, unit), shape) for pairs in problems]
+    cases = [_Case(pairs, f, stretched(shape, unit), shape, loss, unit) for pairs in problems]
     found: dict[int, Minimum] = {}
     stacks: dict[int, list[int]] = {}
     for k, case in enumerate(cases):
@@ -84,12 +88,14 @@ def _stacked(cases: list[_Case]) -> list[Minimum]:
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """One problem under one loss, `loss` and `shape` in the solvers' unit of z, `given` in that of the user."""
+    """One problem under one loss, `loss` and `shape` in the solvers' unit of z, `given` and `source` in the user's."""
 
     pairs: WeightedPairs
     loss: Differentiable
     shape: LossShape
     given: LossShape
+    source: MarginLoss
+    unit: float
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -145,12 +151,32 @@ class _Case:
         """From the end of a solver to the answer for the whole problem."""
         if not found.converged and self.is_smooth and is_small_enough(self.kept):
             found = minimise_by_cuts(self.kept, self.loss, found.reward)
+        if self.is_smooth and (not found.converged or self._is_beyond_floats):
+            found = self._in_many_digits(found)
         found = replace(found, value=self.total(found.value))
         if self.verdict.status is Status.NO_FINITE_OPTIMUM and (found.converged or self.verdict.separated is None):
             return self._nowhere(found, Status.NO_FINITE_OPTIMUM, self.verdict.reason)
         if not found.converged:
             return found
         return self._unique_or_not(found)
+
+    @property
+    def _is_beyond_floats(self) -> bool:
+        """Whether what is level to floats (pairs on a straight piece) may be decided by pairs of a tiny weight."""
+        weight = self.kept.weight
+        return bool(self.shape.straight) and weight.min(initial=1.0) < GRADED * weight.max(initial=0.0)
+
+    def _in_many_digits(self, found: Minimum) -> Minimum:
+        """What floats do not settle; what they seemed to is not believed where this does not either."""
+        settled = minimise_precisely(self.kept, self.source, self.unit * found.reward)
+        if settled is not None:
+            return replace(settled, reward=settled.reward / self.unit, iterations=found.iterations + settled.iterations)
+        if not found.converged:
+            return found
+        ratio = self.kept.weight.min() / self.kept.weight.max()
+        reason = f"the loss has straight pieces, and the weights of the pairs are down to {ratio:.0e} of the largest: "
+        reason += f"too little for floats; more digits are taken for at most {RESPONSES_AT_MOST} responses"
+        return replace(found, status=Status.NOT_CONVERGED, reason=reason)
 
     def _nowhere(self, found: Minimum, status: Status, reason: str) -> Minimum:
         return replace(found, reward=nowhere(self.pairs.n), status=status, reason=reason)
