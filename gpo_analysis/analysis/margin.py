@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +18,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses.shape import pieces
 
 _TERMS = 32
 
@@ -65,35 +68,55 @@ def optimal_margin(loss: MarginLoss | str, eta: ArrayLike) -> FloatArray:
     return _near_half(loss, p, q, z).reshape(array.shape)
 
 
-@lru_cache(maxsize=512)
-def _slope_series(loss: MarginLoss) -> tuple[FloatArray, float] | None:
-    """Taylor coefficients of f′ at 0, and the |z| up to which their sum is f′ to 16 digits; None where 0 is a kink.
+@dataclass(frozen=True)
+class _Slopes:
+    """f′(±x) = E(x) ± O(x) for 0 ≤ x < reach, both sums to 16 digits: coefficients of the powers of x."""
 
-    What is left out is at most M (|z|/R)ⁿ/(1 − |z|/R) with M = max |f′| on the circle |z| = R (Cauchy): M is bounded on
-    circles of several sizes, and the one that vouches for the largest |z| is taken. "To 16 digits" is of the odd and of
-    the even part, of which the solution of p f′(z) = q f′(−z) is made.
+    even: FloatArray
+    odd: FloatArray
+    reach: float
+
+
+@lru_cache(maxsize=512)
+def _slope_series(loss: MarginLoss) -> _Slopes | None:
+    """E and O from the Taylor coefficients of f′ at 0 on either side; None where these do not vouch for any x > 0.
+
+    What is left out is at most M (x/R)ⁿ/(1 − x/R) with M = max |f′| on the circle |z| = R (Cauchy): M is bounded on
+    circles of several sizes, and the one that vouches for the largest x is taken.
     """
-    part = piece_at_zero(loss)
-    if part is None:
-        return None
-    slope = part.expression.diff(loss.symbol)
+    whole = piece_at_zero(loss)
+    sides = [whole, whole] if whole else [part for part in pieces(loss) if 0 in (part.lower, part.upper)]
+    slopes = [part.expression.diff(loss.symbol) for part in sides]
     try:
-        jet = jet_function(slope, loss.symbol).at(0, _TERMS)
-        function = Continuation(slope, loss.symbol)
+        left, right = (jet_function(slope, loss.symbol).at(0, _TERMS) for slope in slopes)
+        functions = [Continuation(slope, loss.symbol) for slope in dict.fromkeys(slopes)]
     except Unsupported:
         return None
-    if any(NUMBERS.isnan(c) for c in jet):
+    if any(NUMBERS.isnan(c) for c in (*left, *right)):
         return None
-    coefficients = np.array([float(c) for c in jet])
-    odd = np.flatnonzero(coefficients[1::2])
-    if coefficients[0] == 0 or not len(odd) or not np.isfinite(coefficients).all():
+    left = [-c if k % 2 else c for k, c in enumerate(left)]
+    even = np.array([float((a + b) / 2) for a, b in zip(right, left, strict=True)])
+    odd = np.array([float(_difference(a, b)) for a, b in zip(right, left, strict=True)])
+    leads = np.flatnonzero(odd)
+    # where the slope jumps at 0 nothing cancels
+    if even[0] == 0 or odd[0] != 0 or not len(leads) or not np.isfinite([*even, *odd]).all():
         return None
-    lead = 2 * int(odd[0]) + 1
-    first_odd = abs(coefficients[lead])
-    edge = float(min(-number(part.lower), number(part.upper)))
+    edge = float(min(-number(sides[0].lower), number(sides[1].upper)))
+    sizes = abs(even) + abs(odd)
     # where the first of the other terms grows as large as f′(0): hardly further out than the radius of convergence
-    powers = np.flatnonzero(coefficients[1:]) + 1
-    unit = float(np.min(np.abs(coefficients[0] / coefficients[powers]) ** (1 / powers)))
+    powers = np.flatnonzero(sizes[1:]) + 1
+    unit = float(np.min((sizes[0] / sizes[powers]) ** (1 / powers)))
+    reach = min(_vouched(function, unit, int(leads[0]), abs(odd[leads[0]])) for function in functions)
+    return _Slopes(even, odd, min(reach, edge)) if reach > 0 else None
+
+
+def _difference(a: Any, b: Any) -> Any:
+    """Half of a − b, 0 where that is rounding in 45 digits."""
+    return NUMBERS.mpf(0) if abs(a - b) <= NUMBERS.mpf(10) ** -40 * (abs(a) + abs(b)) else (a - b) / 2
+
+
+def _vouched(function: Continuation, unit: float, lead: int, size: float) -> float:
+    """The largest x at which what the series of a function leaves out is below 2⁻⁵³ of ``size`` x^``lead``."""
     reach = 0.0
     for power in range(-6, 5):
         radius = unit * 2.0**power
@@ -103,14 +126,14 @@ def _slope_series(loss: MarginLoss) -> tuple[FloatArray, float] | None:
         most = walk.largest()
         if not np.isfinite(most):
             break
-        # |z|ⁿ M/(Rⁿ (1 − |z|/R)) ≤ 2⁻⁵³ |cₖ zᵏ|, cₖ the first odd one, n = _TERMS + 1, and |z| ≤ R/2
-        share = (2.0**-54 * first_odd * radius**lead / most) ** (1 / (_TERMS + 1 - lead))
+        # xⁿ M/(Rⁿ (1 − x/R)) ≤ 2⁻⁵³ |cₖ xᵏ|, cₖ the first odd one, n = _TERMS + 1, and x ≤ R/2
+        share = (2.0**-54 * size * radius**lead / most) ** (1 / (_TERMS + 1 - lead))
         reach = max(reach, radius * min(share, 0.5))
-    return (coefficients, min(reach, edge)) if reach > 0 else None
+    return reach
 
 
 def _near_half(loss: MarginLoss, p: FloatArray, q: FloatArray, z: FloatArray) -> FloatArray:
-    """Newton steps on (p − q) E(z) + (p + q) O(z) = 0, with f′ = E + O its even and odd part, where |z| is small.
+    """Newton steps on (p − q) E(x) + (p + q) O(x) = 0 for z = x (of −x with p and q exchanged) where x is small.
 
     There p f′(z) and q f′(−z) cancel in floats; E and O, summed from their series, do not. Only the last digits move: a
     step that would change z by more than rounding in the slope explains is not taken.
@@ -119,21 +142,20 @@ def _near_half(loss: MarginLoss, p: FloatArray, q: FloatArray, z: FloatArray) ->
     series = _slope_series(loss) if small.any() else None
     if series is None:
         return z
-    coefficients, reach = series
-    small &= abs(z) < reach
-    even = np.where(np.arange(_TERMS + 1) % 2 == 0, coefficients, 0.0)
-    odd = coefficients - even
-    x, difference = z[small], p[small] - q[small]
-    value = np.polynomial.Polynomial(even), np.polynomial.Polynomial(odd)
-    slope = value[0].deriv(), value[1].deriv()
+    small &= abs(z) < series.reach
+    side = np.sign(z[small])
+    x, difference = abs(z[small]), side * (p[small] - q[small])
+    even, odd = np.polynomial.Polynomial(series.even), np.polynomial.Polynomial(series.odd)
+    slopes = even.deriv(), odd.deriv()
     for _ in range(3):
         with np.errstate(all="ignore"):
-            curvature = difference * slope[0](x) + slope[1](x)
-            step = (difference * value[0](x) + value[1](x)) / curvature
-            rounding = 2.0**-45 * (abs(value[0](x)) + abs(value[1](x))) / abs(curvature)
-        x = np.where(np.isfinite(step) & (abs(step) <= rounding) & (abs(x - step) < reach), x - step, x)
+            curvature = difference * slopes[0](x) + slopes[1](x)
+            step = (difference * even(x) + odd(x)) / curvature
+            rounding = 2.0**-45 * (abs(even(x)) + abs(odd(x))) / abs(curvature)
+        inside = (x - step > 0) & (x - step < series.reach)
+        x = np.where(np.isfinite(step) & (abs(step) <= rounding) & inside, x - step, x)
     refined = z.copy()
-    refined[small] = x
+    refined[small] = side * x
     return refined
 
 

@@ -19,6 +19,7 @@ from gpo_analysis.calculus import at_zero
 from gpo_analysis.calculus.arithmetic import NUMBERS, bounds, number
 from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.jets import Unsupported, jet_function
+from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import pieces
 
@@ -76,7 +77,7 @@ def _coefficients(loss: MarginLoss, order: int) -> tuple[sympy.Expr, ...]:
         if len(values) < len(sides):
             derivative = derivative_at_zero(loss, k)
             values = [derivative / math.factorial(k)]
-        if sympy.nan in values or abs(number(values[0]) - number(values[-1])) > _SAME * (1 + abs(number(values[0]))):
+        if sympy.nan in values or not at_zero.are_equal(values[0], values[-1]):
             raise ValueError(f"{loss.name} has no derivative of order {k} at 0, where it has a kink")
         found.append(values[0])
     return tuple(found)
@@ -106,7 +107,7 @@ def _vanishes(exact: sympy.Expr, value: Any) -> bool:
     """Whether an exact number vanishes without showing it; a fraction shows it, and may be as small as 1/60!."""
     if exact.is_Rational:
         return bool(exact == 0)
-    return bool(abs(number(exact)) < _SAME * (1 + abs(value)) and abs(value) < _SAME)
+    return bool(abs(value) < _SAME) and vanishes(exact, sympy.Dummy())
 
 
 def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) -> float:

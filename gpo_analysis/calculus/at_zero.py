@@ -14,6 +14,7 @@ from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import pieces_of
+from gpo_analysis.calculus.zeros import vanishes
 
 _TINY = 1e-35
 
@@ -52,9 +53,24 @@ def derivative_at_zero(expression: sympy.Expr, symbol: sympy.Symbol, order: int)
     for part, side in zip(dict.fromkeys(sides), (-1, 1), strict=False):
         derivative = part.expression.diff(symbol, order) if order else part.expression
         values.append(simplified(value_at(derivative, symbol, sympy.S.Zero, side)))
-    if len(values) == 2 and (sympy.nan in values or abs(number(values[0]) - number(values[1])) > _TINY):
+    if len(values) == 2 and (sympy.nan in values or not are_equal(*values)):
         return sympy.nan
     return values[0]
+
+
+def are_equal(a: sympy.Expr, b: sympy.Expr) -> bool:
+    """Whether two constants are the same number, however small both are.
+
+    Examples
+    --------
+    >>> are_equal(sympy.exp(sympy.log(2) - 99), 2 * sympy.exp(-99)), are_equal(sympy.exp(-99), 2 * sympy.exp(-99))
+    (True, False)
+    """
+    if a == b:
+        return True
+    if abs(number(a) - number(b)) > _TINY * (1 + abs(number(a))):
+        return False
+    return a.has(sympy.Float) or b.has(sympy.Float) or vanishes(a - b, sympy.Dummy())
 
 
 def curvature_ratio(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:

@@ -23,12 +23,28 @@ import sympy
 from gpo_analysis.calculus.arithmetic import EXACT, INTERVALS, NUMBERS, constant
 from gpo_analysis.calculus.recurrences import FUNCTIONS, PAIRS, Jet, log_or_log1p, multiply, power
 
-
 #: What operations cost on intervals, in that of a sum; 2 where nothing is said.
 _COSTS = {
-    **{"symbol": 0, "constant": 0, "add": 1, "mul": 2, "power": 3, "exp": 4, "log": 6, "log1p": 8, "log_or_log1p": 8},
-    **{"tanh": 10, "one_minus_tanh": 6, "sinh": 8, "cosh": 8, "sin": 4, "cos": 4, "erf": 13, "erfc": 13, "atan": 7},
-    **{"asinh": 7, "LambertW": 30},
+    "symbol": 0,
+    "constant": 0,
+    "add": 1,
+    "mul": 2,
+    "power": 3,
+    "exp": 4,
+    "log": 6,
+    "log1p": 8,
+    "log_or_log1p": 8,
+    "tanh": 10,
+    "one_minus_tanh": 6,
+    "sinh": 8,
+    "cosh": 8,
+    "sin": 4,
+    "cos": 4,
+    "erf": 13,
+    "erfc": 13,
+    "atan": 7,
+    "asinh": 7,
+    "LambertW": 30,
 }
 
 

@@ -305,4 +305,15 @@ def _with_one_constant(function: Function, arguments: list[_Part]) -> list[_Part
 def _check_values(expression: sympy.Expr) -> None:
     for point in (*PROBES, 0.0, 1.0, -1.0):
         if math.isnan(evaluate_precisely(expression, MARGIN, 0, point)):
-            raise Refused(f"it is not a finite real number at z = {point:g}")
+            raise Refused(f"it is not a finite real number at z = {point:g}{_removable(expression, point)}")
+
+
+def _removable(expression: sympy.Expr, point: float) -> str:
+    """What is said of 0/0 with a limit: sinh(z)/z at 0."""
+    beside = [evaluate_precisely(expression, MARGIN, 0, point + step) for step in (-1e-9, 1e-9, 1e-6)]
+    if not all(math.isfinite(value) and abs(value - beside[0]) <= 1e-4 * (1 + abs(beside[0])) for value in beside):
+        return ""
+    return (
+        f", where it is 0/0 with the limit {beside[0]:.6g}: f and its derivatives are computed at every z, so that a "
+        "quotient whose denominator vanishes is not taken, though it has a limit there; write f without that division"
+    )

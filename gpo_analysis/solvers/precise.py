@@ -46,11 +46,11 @@ def minimise_precisely(pairs: WeightedPairs, loss: MarginLoss, start: FloatArray
     Parameters
     ----------
     pairs : WeightedPairs
-        Of at most :data:`RESPONSES_AT_MOST` responses, all of which hang together.
+        Of at most :data:`RESPONSES_AT_MOST` responses.
     loss : MarginLoss
     start : array, shape (n,)
     """
-    if pairs.n > RESPONSES_AT_MOST or pairs.parts.max(initial=0) > 0 or not len(pairs.weight):
+    if pairs.n > RESPONSES_AT_MOST or not len(pairs.weight):
         return None
     bits = int(200 + 2 * np.log2(pairs.weight.max()) - 2 * np.log2(pairs.weight.min()))
     if bits > _MOST_BITS:
@@ -62,17 +62,20 @@ def minimise_precisely(pairs: WeightedPairs, loss: MarginLoss, start: FloatArray
 
 
 class _Descent:
-    """One problem on numbers of one precision; the first response is held at 0."""
+    """One problem on numbers of one precision; the first response of each component stays where it is."""
 
     def __init__(self, pairs: WeightedPairs, loss: MarginLoss, context: Any) -> None:
         self.context, self.function, self.n = context, _Function(loss, context), pairs.n
+        self.parts = pairs.parts
+        grounds = set(np.unique(pairs.parts, return_index=True)[1].tolist())
+        self.moved = [k for k in range(pairs.n) if k not in grounds]
         self.pairs = list(zip(pairs.winner.tolist(), pairs.loser.tolist(), pairs.weight.tolist(), strict=True))
 
     def value(self, g: Sequence[Any]) -> Any:
         return self.context.fsum(w * self.function(g[i] - g[j], 0)[0] for i, j, w in self.pairs)
 
     def derivatives(self, g: Sequence[Any]) -> tuple[list[Any], Any]:
-        """The gradient and the Hessian without the first response."""
+        """The gradient and the Hessian of what moves."""
         m, n = self.context, self.n
         gradient, hessian = [m.zero] * n, [[m.zero] * n for _ in range(n)]
         for i, j, w in self.pairs:
@@ -83,25 +86,25 @@ class _Descent:
                 hessian[a][b] += sign * w * half
         # where F is straight a step is as long as this lets it be, and halved
         tiny = max(hessian[k][k] for k in range(n)) * m.ldexp(m.mpf(1), -m.prec // 2 - 60)
-        matrix = m.matrix(n - 1, n - 1)
-        for a in range(1, n):
-            for b in range(1, n):
-                matrix[a - 1, b - 1] = hessian[a][b] + (tiny if a == b else 0)
-        return gradient, matrix
+        rows = [[hessian[a][b] + (tiny if a == b else 0) for b in self.moved] for a in self.moved]
+        return gradient, m.matrix(rows)
 
     def run(self, start: FloatArray) -> Minimum | None:
         m = self.context
-        g = [m.mpf(float(x)) - m.mpf(float(start[0])) for x in start] if np.isfinite(start).all() else [m.zero] * self.n
+        g = [m.mpf(float(x)) for x in start] if np.isfinite(start).all() else [m.zero] * self.n
         value = self.value(g)
         for iteration in range(_STEPS):
             gradient, matrix = self.derivatives(g)
-            step = [m.zero, *m.lu_solve(matrix, m.matrix([-x for x in gradient[1:]]))]
+            step = [m.zero] * self.n
+            for k, x in zip(self.moved, m.lu_solve(matrix, m.matrix([-gradient[k] for k in self.moved])), strict=True):
+                step[k] = x
             size = max(abs(x) for x in step)
             # smaller than what the weakest pair can move against the strongest
             if size <= m.ldexp(1 + max(abs(x) for x in g), -m.prec // 2):
                 reward = np.array([float(x) for x in g])
+                reward -= (np.bincount(self.parts, reward) / np.bincount(self.parts))[self.parts]
                 error = float(np.finfo(float).eps * (1 + np.abs(reward).max()))
-                return ended(reward - reward.mean(), float(value), error, True, iteration)
+                return ended(reward, float(value), error, True, iteration)
             slope, length = m.fdot(zip(gradient, step, strict=True)), m.mpf(1)
             for _ in range(_HALVINGS):
                 trial = [a + length * b for a, b in zip(g, step, strict=True)]

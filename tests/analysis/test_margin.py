@@ -239,3 +239,13 @@ def test_bayes_risk_is_concave_and_symmetric(name: str, a: float, b: float, t: f
     )
     assert height >= t * ends[0] + (1 - t) * ends[1] - 1e-9 * (1 + abs(height))
     assert mirrored == pytest.approx(height, rel=1e-8, abs=1e-10)
+
+
+@pytest.mark.parametrize("excess", [1e-3, 1e-6, 1e-9, 1e-13])
+def test_near_one_half_where_a_higher_derivative_jumps_at_zero(excess):
+    """With h(z) = 1 − 1/(1 + z)², f′(±z) = ±h − ½ for z > 0, so that h(z*) = η − ½."""
+    loss = loss_of("z**2/(1+abs(z))-z/2")
+    for sign in (1, -1):
+        eta = 0.5 + sign * excess
+        wanted = sign * np.expm1(-np.log1p(-abs(eta - 0.5)) / 2)
+        assert float(gpo.optimal_margin(loss, eta)) == pytest.approx(wanted, rel=1e-12)

@@ -223,3 +223,16 @@ def test_the_bound_holds_everywhere(radius: float, order: int, share: float) -> 
         z = mpmath.mpf(radius) * mpmath.mpf(share)
         polynomial = sympy.lambdify(Z, gpo.taylor("dpo", order), "mpmath")(z)
         assert abs(mpmath.log1p(mpmath.exp(-z)) - polynomial) <= bound
+
+
+def test_small_irrational_coefficients_are_kept():
+    loss = gpo.parse_loss("1e-40*exp(pi*z)")
+    wanted = sum(sympy.Rational(1, 10**40) * sympy.pi**k * loss.symbol**k / sympy.factorial(k) for k in range(4))
+    assert sympy.expand(gpo.taylor(loss, 3) - wanted) == 0
+
+
+def test_a_small_kink_is_a_kink():
+    loss = gpo.parse_loss("1e-40*abs(z)+1e-40*pi*z")
+    assert gpo.analyze(loss).slope is sympy.nan
+    with pytest.raises(ValueError, match="kink"):
+        gpo.taylor(loss, 1)

@@ -161,3 +161,16 @@ def test_not_a_text() -> None:
     for bad in (None, 3, b"z"):
         with pytest.raises(ValueError, match="non-empty text"):
             gpo.parse_loss(bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["(exp(z)-1)/z", "z/tanh(z)-z/2"])
+def test_what_is_zero_by_zero_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="not a finite real number at z = 0, where it is 0/0 with the limit 1:"):
+        gpo.parse_loss(text)
+
+
+@pytest.mark.parametrize("text", ["log(z**2)", "1/z", "1/z**2"])
+def test_a_pole_is_no_zero_by_zero(text: str) -> None:
+    with pytest.raises(ValueError, match="not a finite real number") as refusal:
+        gpo.parse_loss(text)
+    assert "0/0" not in str(refusal.value)

@@ -38,3 +38,12 @@ def test_too_many_responses_for_many_digits_are_not_called_an_optimum():
     fit = gpo.PreferenceProblem(gpo.bradley_terry(rewards)).fit("truncated_quadratic")
     assert fit.status == Status.NOT_CONVERGED
     assert "straight pieces" in fit.reason or "Newton" in fit.reason
+
+
+def test_groups_that_are_not_compared():
+    """Each is solved by itself: (a − b)/(a + b) of its wins and losses, which rounds to 1 for two of them."""
+    votes = [("a", "b", 1.0), ("b", "a", 1e-17), ("c", "d", 1.0), ("d", "c", 1e-22), ("e", "f", 3.0), ("f", "e", 1.0)]
+    problem = gpo.PreferenceProblem.from_comparisons(gpo.Comparisons.from_pairs(votes))
+    fit = problem.fit("truncated_quadratic")
+    np.testing.assert_allclose(fit.reward[0::2] - fit.reward[1::2], [1.0, 1.0, 0.5], rtol=1e-13)
+    assert fit.status == Status.NOT_UNIQUE
