@@ -169,7 +169,7 @@ def test_what_is_zero_by_zero_is_named(text: str) -> None:
         gpo.parse_loss(text)
 
 
-@pytest.mark.parametrize("text", ["log(z**2)", "1/z", "1/z**2"])
+@pytest.mark.parametrize("text", ["exp(-z)+1/z", "1/z", "1/z**2"])
 def test_a_pole_is_no_zero_by_zero(text: str) -> None:
     with pytest.raises(ValueError, match="not a finite real number") as refusal:
         gpo.parse_loss(text)
