@@ -5,6 +5,8 @@ import pytest
 
 import gpo_analysis as gpo
 from gpo_analysis.solvers.minimum import Status
+from gpo_analysis.solvers.pairs import WeightedPairs
+from gpo_analysis.solvers.precise import minimise_precisely
 
 
 @pytest.mark.parametrize("difference", [20.0, 36.0, 37.0, 38.0, 40.0, 50.0, 100.0, 700.0])
@@ -42,8 +44,10 @@ def test_too_many_responses_for_many_digits_are_not_called_an_optimum():
 
 def test_groups_that_are_not_compared():
     """Each is solved by itself: (a − b)/(a + b) of its wins and losses, which rounds to 1 for two of them."""
-    votes = [("a", "b", 1.0), ("b", "a", 1e-17), ("c", "d", 1.0), ("d", "c", 1e-22), ("e", "f", 3.0), ("f", "e", 1.0)]
-    problem = gpo.PreferenceProblem.from_comparisons(gpo.Comparisons.from_pairs(votes))
-    fit = problem.fit("truncated_quadratic")
-    np.testing.assert_allclose(fit.reward[0::2] - fit.reward[1::2], [1.0, 1.0, 0.5], rtol=1e-13)
-    assert fit.status == Status.NOT_UNIQUE
+    winner, loser = np.array([0, 1, 2, 3, 4, 5]), np.array([1, 0, 3, 2, 5, 4])
+    weight = np.array([1.0, 1e-17, 1.0, 1e-22, 3.0, 1.0])
+    pairs = WeightedPairs(6, winner, loser, weight, 0.0, tuple("abcdef"), None)
+    found = minimise_precisely(pairs, gpo.get_loss("truncated_quadratic"), np.zeros(6))
+    assert found is not None and found.status == Status.OPTIMUM
+    np.testing.assert_allclose(found.reward[0::2] - found.reward[1::2], [1.0, 1.0, 0.5], rtol=1e-13)
+    np.testing.assert_allclose(found.reward[0::2] + found.reward[1::2], 0.0, atol=1e-13)
