@@ -333,8 +333,8 @@ def _lowest(
         near = abs(lowest - best) <= 4 * doubt
     small = (np.minimum(objective.p, objective.q) < _TINY) & (objective.p * objective.q > 0)
     for k in np.flatnonzero((beyond & small) | near):
-        place = None if small[k] else float(result[k])
-        z = precise_minimum(objective, int(k), right[k] <= left[k], _units(objective.loss), place)
+        known = None if small[k] else float(result[k])
+        z = precise_minimum(objective, int(k), right[k] <= left[k], _units(objective.loss), known)
         if z is not None:
             result[k], beyond[k] = z, False
         elif near[k]:

@@ -48,6 +48,7 @@ def test_groups_that_are_not_compared():
     weight = np.array([1.0, 1e-17, 1.0, 1e-22, 3.0, 1.0])
     pairs = WeightedPairs(6, winner, loser, weight, 0.0, tuple("abcdef"), None)
     found = minimise_precisely(pairs, gpo.get_loss("truncated_quadratic"), np.zeros(6))
-    assert found is not None and found.status == Status.OPTIMUM
+    assert found is not None
+    assert found.status == Status.OPTIMUM
     np.testing.assert_allclose(found.reward[0::2] - found.reward[1::2], [1.0, 1.0, 0.5], rtol=1e-13)
     np.testing.assert_allclose(found.reward[0::2] + found.reward[1::2], 0.0, atol=1e-13)
