@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-from gpo_analysis.integrations.preference_sets import REFERENCE
+from gpo_analysis.integrations.preference_sets import REFERENCE, some_rows
 from gpo_analysis.integrations.trl import GPOTrainer
 from gpo_analysis.integrations.trl_config import GPOConfig
 from llm.own.checkpoints import SealCheckpoints, newest_checkpoint
@@ -92,7 +92,7 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
             if trainer.is_world_process_zero():
                 save_model(trained, setting.inputs.tokenizer, folder / POLICY)
             radius_of = (cell.margin_loss, cell.beta, config.reduction)
-            rows = {"train": list(trainer.train_dataset)[: config.record_pairs]}
+            rows = {"train": some_rows(trainer.train_dataset, config.record_pairs)}
             if trainer.eval_dataset is not None:
                 rows["held_out"] = list(trainer.eval_dataset)
             result["measures"] = {
