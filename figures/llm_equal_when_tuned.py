@@ -21,7 +21,7 @@ EXPERIMENTS = ("llm-equal-when-tuned",)
 MEASURES = {"tilt": "decided", "own": "own_decided"}
 WORDS = {"tilt": "tilt of πref's samples", "own": "the policy's own samples"}
 EFFECTS = {"strength": ("β", "blue", "o"), "loss": ("f", "vermillion", "s"), "loss:strength": ("β × f", "purple", "^")}
-EFFECTS |= {"seed": ("seeds", "grey", "D")}
+EFFECTS |= {"seed": ("seeds", "grey", "D"), "rest": ("seeds × β, f", "black", "x")}
 
 
 def caption(records: Mapping[str, Record]) -> str:
@@ -37,9 +37,10 @@ def caption(records: Mapping[str, Record]) -> str:
     Bars at the top: 95 % interval of the best strength by either (faint where it may lie at the edge of what ran).
     (g, h) Rate of each loss at its best β, chosen on half of the prompts and judged on the other, less that of
     logistic, by the tilt and by own samples, with 95 % two-way intervals; within the grey band, ±0.03, a difference
-    counts as none. (i, j) ω² of β, f, their interaction and seeds, by the width of the grid about the best β. {away} of
+    counts as none. (i, j) ω² of β, f, their interaction, seeds and the interactions of seeds, by the width of the
+    grid about the best β, runaways as what they reached (the record has them also without). {away} of
     {len(policies)} policies ran away (fewer than half of their samples came to their end): crosses at the foot of the
-    panels; they enter nothing. {policies["seed"].nunique()} seeds redraw πref, prompts, samples, labels and order.
+    panels; they enter nothing else. {policies["seed"].nunique()} seeds redraw πref, prompts, samples, labels and order.
     Study {record.config["study"]}, trained on {policies["study_device"].iloc[0]}; settings ours."""
 
 
@@ -170,9 +171,6 @@ def _tuned(ax: Axes, pairs: pd.DataFrame, losses: list[str], named: bool) -> Non
 def _omega(ax: Axes, rows: pd.DataFrame) -> None:
     ax.axhline(0.0, color=COLORS["grey"], linewidth=0.6)
     for effect, (_, color, marker) in EFFECTS.items():
-        part = find(rows, effect=effect).sort_values("decades")
+        part = find(rows, effect=effect, runaways=True).sort_values("decades")
         ax.plot(part["decades"], part["value"], marker=marker, markersize=4, color=COLORS[color], linewidth=1.0)
-        low, high = part["low"].clip(lower=-0.3), part["high"].clip(upper=1.1)
-        if effect in ("strength", "loss"):
-            ax.fill_between(part["decades"], low, high, color=COLORS[color], alpha=0.12, linewidth=0)
     ax.set_ylim(-0.15, 1.0)

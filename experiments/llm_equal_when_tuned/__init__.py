@@ -45,6 +45,7 @@ OVER = "seeds and prompts"
 AFTERWARDS = (
     "26 November 2026: predicted of the tilt; read of own samples too once the run had begun to show the tilt blind"
 )
+WHOLE = "26 November 2026: of three decades 0.9 to 1.3 are without a runaway; over all, runaways as what they reached"
 NAMES = {"tilt": "by the tilt", "own": "by their own samples", "log KL": "log KL of the tilt"}
 
 
@@ -92,7 +93,8 @@ def cells(config: Config) -> list[dict[str, Any]]:
 def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Rows of kind ``policy``, ``tuned``, ``pair``, ``best``, ``omega``, and ``number`` (what else the claims need).
 
-    Seeds that lack a policy of a condition are left out of it.
+    Rows ``omega`` with ``runaways`` decompose the whole grid, runaways taken for what they reached. Seeds that lack a
+    policy of a condition are left out of it.
     """
     folder = _folder(config.study)
     if checksum(folder, FILES[:2]) != sha256:
@@ -109,15 +111,19 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
         for measure in PREFIXES:
             judged = judge(rows, measure, config.resamples, config.seed)
             read[measure, int(trained)] = judged
-            omega = omega_rows(judged.rates, judged.strengths, judged.rates)
-            found = pd.DataFrame(tuned_rows(judged) + best_rows(judged) + omega)
+            found = pd.DataFrame(tuned_rows(judged) + best_rows(judged))
             tables.append(found.assign(measure=measure, trained=trained, seeds=len(judged.seeds)))
+            every = judge(rows.assign(status="ok"), measure, 1, config.seed).rates
+            for values, whole in ((judged.rates, False), (every, True)):
+                omega = pd.DataFrame(omega_rows(values, judged.strengths, judged.rates))
+                tables.append(omega.assign(measure=measure, trained=trained, seeds=len(judged.seeds), runaways=whole))
         tilt = read["tilt", int(trained)]
         kl = rows[rows["status"] == "ok"].pivot_table(index="seed", columns=["loss", "strength"], values="kl")
         wide = kl.reindex(columns=pd.MultiIndex.from_product([tilt.losses, tilt.strengths]))
         logs = np.log(wide.to_numpy().reshape(tilt.rates.shape))
         omega = omega_rows(logs, tilt.strengths, tilt.rates)
-        tables.append(pd.DataFrame(omega).assign(measure="log KL", trained=trained, seeds=len(tilt.seeds)))
+        found = pd.DataFrame(omega).assign(measure="log KL", trained=trained, seeds=len(tilt.seeds), runaways=False)
+        tables.append(found)
     tables.append(pd.DataFrame(_numbers(config, policies, read)).assign(kind="number"))
     return pd.concat(tables, ignore_index=True)
 
@@ -151,7 +157,7 @@ def _numbers(config: Config, policies: pd.DataFrame, read: dict[tuple[str, int],
         curved = [k for k, loss in enumerate(tilt.losses) if float(get_loss(loss).curvature_ratio) > 0]
         add("spread", interval(float(_spread(tilt.means, curved)), _spread(tilt.drawn, curved)), trained)
         low = np.flatnonzero(tilt.strengths <= config.blind)
-        if len(low):
+        if len(low) and trained == sizes[0]:
             part = np.ix_(curved, low)
             mean = _of(own, lambda rates, p=part: np.nanmean(rates[..., p[0], p[1]], axis=(-2, -1)))  # type: ignore[misc]
             add("own", mean, trained)
@@ -202,7 +208,8 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         *_moves(table, sizes),
         *_blind(table, sizes[0]),
         _straight(config, table, sizes),
-        *_decompositions(table),
+        *_decompositions(find(table, runaways=False)),
+        _decompositions(find(table, runaways=True))[0].as_restated(WHOLE),
         _steady(config, table),
     ]
 
@@ -310,15 +317,14 @@ def _straight(config: Config, table: pd.DataFrame, sizes: list[int]) -> Check:
 
 def _decompositions(table: pd.DataFrame) -> list[Check]:
     """β against f over the whole grid, and within half a decade of the best."""
-    wide, narrow = (
-        "over the whole grid ω² of β exceeds that of f",
-        "at the narrowest width ω² of f is within 0.1 of β's",
-    )
+    there = bool(table["runaways"].astype(bool).any())
+    wide = "over the whole grid" if there else "over the grid without strengths at which a policy ran away"
+    wide += ", ω² of β exceeds that of f"
+    narrow = "at the narrowest width ω² of β exceeds that of f by no more than 0.1"
     rows = find(table, kind="omega", effect="gap", measure=list(PREFIXES))
     if not len(rows):
-        return [
-            Check.not_run(claim, 0.0, "no balanced grid of two strengths without a runaway") for claim in (wide, narrow)
-        ]
+        why = "no balanced grid of two strengths without a runaway"
+        return [Check.not_run(claim, 0.0, why) for claim in (wide, narrow)]
     found: list[dict[str, Check]] = [{}, {}]
     for (measure, trained), part in rows.groupby(["measure", "trained"], sort=False):
         ends = part.sort_values("points").iloc[[-1, 0]]
@@ -361,7 +367,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         )
         best = find(table, kind="best", measure=measure, trained=trained)
         words.append("Best βκ (hinge: β): " + ", ".join(f"{r.loss} {r.value:.2g}" for r in best.itertuples()) + ".")
-    omega = find(table, kind="omega")
+    omega = find(table, kind="omega", runaways=True)
     if len(omega):
         widest = omega[omega["points"] == omega.groupby(["measure", "trained"])["points"].transform("max")]
         part = widest.pivot_table(index=["measure", "trained"], columns="effect", values="value", sort=False)
@@ -369,5 +375,5 @@ def summary(config: Config, table: pd.DataFrame) -> str:
             f"{NAMES[m]}, {t:.0f} prompts: β {row['strength']:.2f}, f {row['loss']:.2f}"
             for (m, t), row in part.iterrows()
         )
-        words.append(f"ω² over the widest grid without runaways: {shown}.")
+        words.append(f"ω² over the whole grid, runaways as what they reached: {shown}.")
     return " ".join(words)

@@ -216,7 +216,7 @@ def omega_rows(values: FloatArray, strengths: FloatArray, best: FloatArray) -> l
         What is decomposed.
     strengths : array, shape (K,)
     best : array, shape (S, L, K)
-        Its mean over losses and seeds is greatest at the best strength.
+        Its mean over losses and seeds, NaN left out, is greatest at the best strength.
     """
     rates = values.transpose(1, 2, 0)  # (L, K, S)
     known = np.flatnonzero(np.isfinite(rates).all((0, 2)))
@@ -224,7 +224,7 @@ def omega_rows(values: FloatArray, strengths: FloatArray, best: FloatArray) -> l
     if len(known) < 2 or rates.shape[0] < 2 or rates.shape[2] < 2:
         return rows
     rates, strengths = rates[:, known], strengths[known]
-    top = int(best[..., known].mean((0, 1)).argmax())
+    top = int(np.nanmean(best[..., known], axis=(0, 1)).argmax())
     for count in range(2, len(known) + 1):
         start = min(max(0, top - (count - 1) // 2), len(known) - count)
         window = slice(start, start + count)

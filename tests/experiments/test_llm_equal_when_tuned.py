@@ -95,7 +95,7 @@ def test_runaways_are_counted_and_enter_nothing(tmp_path: Path, monkeypatch: pyt
     away = policies["status"] == "runaway"
     assert away.sum() == 8
     omega = table[(table["kind"] == "omega") & (table["measure"] == "tilt")]
-    assert omega["points"].max() == 6  # of seven strengths
+    assert omega.groupby("runaways")["points"].max().to_dict() == {False: 6, True: 7}  # of seven strengths
     assert said(table, "share of runaways").verdict in ("undecided", "contradicted")
     record = Record("llm-equal-when-tuned", dataclasses.asdict(CONFIG), table)
     caption = " ".join(figure.caption({"llm-equal-when-tuned": record}).split())
@@ -109,12 +109,14 @@ def test_runaways_are_counted_and_enter_nothing(tmp_path: Path, monkeypatch: pyt
 def test_variance_is_decomposed_by_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read(tmp_path, monkeypatch)
     rows = table[(table["kind"] == "omega") & (table["measure"] == "tilt") & (table["trained"] == 8)]
+    assert rows.groupby("runaways")["value"].sum().nunique() == 1  # nobody ran away
+    rows = rows[~rows["runaways"].astype(bool)]
     assert sorted(set(rows["points"])) == [2, 3, 4, 5, 6, 7]
     widest = rows[rows["points"] == 7].set_index("effect")
     assert widest.loc["strength", "value"] > 0.8
     assert abs(widest.loc["loss", "value"]) < 0.05
     assert widest.loc["gap", "value"] == pytest.approx(widest.loc["strength", "value"] - widest.loc["loss", "value"])
-    assert said(table, "exceeds that of f").verdict == "holds"
+    assert said(table, "a policy ran away, ω² of β").verdict == "holds"
     kl = table[(table["kind"] == "omega") & (table["measure"] == "log KL") & (table["points"] == 7)].set_index("effect")
     assert kl.loc["strength", "value"].to_numpy() == pytest.approx(1.0, abs=1e-6)
 
