@@ -101,7 +101,9 @@ def test_runaways_are_counted_and_enter_nothing(tmp_path: Path, monkeypatch: pyt
     caption = " ".join(figure.caption({"llm-equal-when-tuned": record}).split())
     assert f"8 of {len(policies)} policies ran away" in caption
     drawn = figure.draw({"llm-equal-when-tuned": record})
-    crosses = [line for ax in drawn.axes for line in ax.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1]
+    crosses = [
+        line for ax in drawn.axes for line in ax.lines if line.get_marker() == "x" and len(line.get_xdata()) == 1
+    ]
     assert len(crosses) == 2
     assert "8 ran away" in experiment.summary(CONFIG, table)
 
