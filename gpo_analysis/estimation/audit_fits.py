@@ -243,7 +243,9 @@ def mean_fits(log: LossLog) -> Iterator[Fitted]:
         if family.name in _IPO:
             ways += [(2.0, False, True)]
         for beta, smoothed, free in ways:
-            yield _mean_fit(log, family, m, beta, smoothed, free)
+            found = _mean_fit(log, family, m, beta, smoothed, free)
+            if not smoothed or found.label_smoothing > 0.02:  # less cannot be told from the shape of a batch's margins
+                yield found
 
 
 def _pairs_a_row(accuracy: FloatArray | None) -> int:
