@@ -101,9 +101,10 @@ def _mark_savage(ax: Axes, rows: pd.DataFrame) -> None:
     far = (find(rows, level=level)["distance"] > FAR).mean()
     if far > 0:
         words = f"Savage gives up a pair\nin {far:.0%} of the problems"
+        middle = (rows["level"].min() + rows["level"].max()) / 2
         ax.annotate(
-            words, (level, means[level]), xytext=(-6, 4), textcoords="offset points", ha="right", va="bottom",
-            fontsize=7,
+            words, (level, means[level]), xytext=(middle, 0.7 * means[level]), ha="right", va="center", fontsize=7,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": "black"},
         )  # fmt: skip
 
 

@@ -33,11 +33,25 @@ def caption(records: Mapping[str, Record]) -> str:
     (a), (b) One world of {config["seeds"]}: mean gold reward and win rate against πref over √KL(πθ‖πref), at the end of
     training, each curve one f over β from large (left) to small, for the fewest and (faint) the most pairs. Black line:
     the most any policy has at that KL, a frontier of its own in each panel. Grey dots: best-of-n by the gold reward.
-    (c) The same along training from πref (left) at βκ nearest {config["shown"]:g}, {min(config["pairs"]):,} pairs, mean
-    over worlds, a mark a checkpoint. (d) n × log of the best β from n labels over that of the projected gold reward,
-    less its first-order score, in {config["wide_worlds"]} worlds of {config["wide"]} responses: means with 95 %
-    intervals over worlds. Full lines: c = ∇B·bias + ½ tr(∇²B Σ), predicted; dotted: tr Σ/‖v‖² alone. A fall of the best
-    β as 1/n is level here."""
+    {_again(records[NAME].table)}(c) The same along training from πref (left) at βκ nearest {config["shown"]:g},
+    {min(config["pairs"]):,} pairs, mean over worlds, a mark a checkpoint. (d) n × log of the best β from n labels over
+    that of the projected gold reward, less its first-order score, in {config["wide_worlds"]} worlds of {config["wide"]}
+    responses: means with 95 % intervals over worlds. Full lines: c = ∇B·bias + ½ tr(∇²B Σ), predicted; dotted:
+    tr Σ/‖v‖² alone. A fall of the best β as 1/n is level here."""
+
+
+def _again(table: pd.DataFrame) -> str:
+    """A sentence where the world shown is one whose reward rises again at last; else nothing."""
+    rows = find(table, kind="policy", loss="logistic", world=WORLD)
+    rows = find(rows, pairs=rows["pairs"].min(), step=rows["step"].max()).sort_values("kl")
+    gold = rows["gold"].to_numpy()
+    peak = int(np.flatnonzero(np.diff(gold) < 0)[0]) if (np.diff(gold) < 0).any() else len(gold) - 1
+    if gold[-1] <= gold[peak:].min() + 0.05 * np.ptp(gold):
+        return ""
+    return (
+        "The farthest responses of this world happen to be good, so that the reward rises again at last; the peak "
+        "that is meant is the first. "
+    )
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
@@ -22,16 +23,21 @@ EXPERIMENTS = ("policy-deviation",)
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings and findings."""
     config, table = records["policy-deviation"].config, records["policy-deviation"].table
-    away = table[(table["part"] == "chosen") & ~_flag(table["matched"])]
+    chosen, leaks = find(table, part="chosen"), find(table, part="features")
+    away = chosen[~_flag(chosen["matched"])]
+    known, solved = away[away["predicted_change"].notna()], leaks[leaks["linear_leak"].notna()]
+    right = (np.sign(known["change"]) == np.sign(known["predicted_change"])).mean()
+    same = (np.sign(solved["final_leak"]) == np.sign(solved["linear_leak"])).mean()
     return f"""Policies over {config["responses"]} responses of which μ reaches {config["seen"]}; Bradley–Terry
     preferences, {config["seeds"]} problems, settings ours. (a) Largest |log π/πref| on μ's support at the population
     optimum over β (markers: means over problems) and what z*(η)/β predicts (lines). (b) The same off the support:
     free logits (lines) move by the normaliser alone, policies with {config["dimension"]} linear features, trained on
     {config["labels"]} labels (markers), go much farther. (c) Change of the mass that π gives to responses nobody
-    compared, with features, after a fiftieth of training, against the first-order prediction from f′(0), which f and β
-    do not enter but by the clock. (d) Change of the mean log-probability of the chosen responses in training, against
-    its first slope over β|f′(0)|; μ = πref (open) and μ elsewhere (filled), free logits and features, population and
-    sample. With μ elsewhere it ends lower in {(away["change"] < 0).mean():.0%} of the runs."""
+    compared, with features, at the end of training, against πref exp(g/β)/Z off the support, g from one linear solve
+    (hinge has none); on the grey line it is that; signs agree in {same:.0%}. (d) Change of the mean log-probability of
+    the chosen responses in training, μ elsewhere than πref, over β/β_c, where β_c is the root of A/β = Λ(1/β) at the
+    fitted direction: left of 1 they are to fall, right of it to rise. At the left edge, A ≤ 0: they are to fall at
+    every β. Free logits (open) and features (filled), population and sample; signs agree in {right:.0%}."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -47,8 +53,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     axes.flat[1].set_ylabel("largest |log π/πref|  [nats]")
     panel_label(axes.flat[1], "b", "off the support")
     _leaks(axes.flat[2], features)
-    panel_label(axes.flat[2], "c", "leak off the support, features")
-    _chosen(axes.flat[3], chosen)
+    panel_label(axes.flat[2], "c", "mass off the support, features")
+    _chosen(axes.flat[3], chosen[~_flag(chosen["matched"])])
     panel_label(axes.flat[3], "d", "chosen log-probability")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -71,25 +77,33 @@ def _sizes(ax: Axes, lines: pd.DataFrame, line: str, points: pd.DataFrame, point
 
 
 def _leaks(ax: Axes, rows: pd.DataFrame) -> None:
+    rows = rows[rows["linear_leak"].notna()]
     for loss, run in rows.groupby("loss", sort=False):
         style = loss_style(str(loss))
-        ax.plot(run["predicted_leak"], run["early_leak"], style.marker, color=style.color, markersize=3, alpha=0.6)
+        ax.plot(run["linear_leak"], run["final_leak"], style.marker, color=style.color, markersize=3, alpha=0.6)
+    ends = [rows["linear_leak"].min(), rows["linear_leak"].max()]
+    ax.plot(ends, ends, color=COLORS["grey"], linewidth=0.9, zorder=0)
     for line in (ax.axhline, ax.axvline):
         line(0.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
-    ax.locator_params(axis="x", nbins=4)
-    ax.set(xlabel="predicted from the slope, per unit of the clock", ylabel="change of mass")
+    ax.set(xlabel="change of mass, one linear solve", ylabel="change of mass, trained")
+
+
+NEAREST = 0.02
+"""β/β_c at the left edge of panel d, where those stand that have no β_c."""
 
 
 def _chosen(ax: Axes, rows: pd.DataFrame) -> None:
+    rows = rows[rows["edge"].notna()]
     for loss, run in rows.groupby("loss", sort=False):
         style = loss_style(str(loss))
-        for matched, fill in ((True, "white"), (False, style.color)):
-            part = run[_flag(run["matched"]) == matched]
+        for policy, fill in (("tabular", "white"), ("features", style.color)):
+            part = find(run, policy=policy)
             ax.plot(
-                part["predicted_slope"], part["change"], style.marker, color=style.color, markerfacecolor=fill,
-                markersize=3, alpha=0.6,
+                (part["beta"] / part["edge"]).clip(lower=NEAREST), part["change"], style.marker, color=style.color,
+                markerfacecolor=fill, markersize=3, alpha=0.5,
             )  # fmt: skip
-    for line in (ax.axhline, ax.axvline):
-        line(0.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
+    ax.axhline(0.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
+    ax.axvline(1.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
+    ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=0.1)
-    ax.set(xlabel="first slope over β|f′(0)|  [nats]", ylabel="change in training  [nats]")
+    ax.set(xlabel="β / $β_c$", ylabel="change in training  [nats]")

@@ -23,7 +23,9 @@ SHORT = {"truncated_quadratic": "trunc. quad.", "savage": "Savage"}
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings and findings."""
     config, table = records["speed-and-dynamics"].config, records["speed-and-dynamics"].table
-    ratio = (table["measured"] / table["predicted"])[table["part"] == "descent"].dropna()
+    descent = table[table["part"] == "descent"]
+    whole, alone = ((descent[name] / descent["predicted"]).dropna() for name in ("measured", "slowest"))
+    modes = (descent["measured"] / descent["expected"]).dropna()
     edge = table.loc[table["part"] == "adam", "edge"].dropna()
     return f"""Training a softmax policy over {config["responses"]} responses with Bradley–Terry preferences; settings
     ours. (a), (b) One problem, β = 0.3, gradient descent with the clock of the start made equal for all losses
@@ -31,7 +33,9 @@ def caption(records: Mapping[str, Record]) -> str:
     optimum. (c) The same distance with each loss's best step 2/(λ_min + λ_max) (hinge, which has no curvature, as in
     b), (d) and with Adam at learning rate 0.03. (e) Local rates measured over {config["seeds"]} problems against those
     of the Hessian (descent per step, flow per unit of time, Adam from its own scale √v̂); ratio for descent and flow
-    {ratio.min():.3g} to {ratio.max():.3g}. (f) Largest stable step of descent over 2/λ_max, near the optimum (filled)
+    {whole.min():.3g} to {whole.max():.3g}, where a second mode is nearly as slow; to what all modes of the Hessian give
+    from the window's start {modes.min():.4g} to {modes.max():.4g}, along the slowest alone {alone.min():.4g} to
+    {alone.max():.4g}. (f) Largest stable step of descent over 2/λ_max, near the optimum (filled)
     and from πref (open); lr·λ_max(P⁻¹H)/38 at the end of {config["edge_steps"]} steps of Adam (grey), median
     {edge.median():.2g}."""
 

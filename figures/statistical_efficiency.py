@@ -106,6 +106,7 @@ def _efficiency(ax: Axes, rows: pd.DataFrame) -> None:
     ax.axvline(1.0, color=GREY, linewidth=0.9, zorder=0)
     ax.set_yticks(range(len(losses)), [loss_label(loss) for loss in losses])
     ax.set_ylim(len(losses) - 0.4, -0.6)
+    ax.locator_params(axis="x", nbins=4)
     ax.set_xlabel("efficiency relative to logistic")
 
 

@@ -119,5 +119,7 @@ def _rules(ax: Axes, rows: pd.DataFrame) -> None:
                 position + 0.16 * (k - 1.5), share, errors, fmt=style.marker,
                 color=style.color, markersize=3.5, elinewidth=1.0,
             )  # fmt: skip
-    ax.set_xticks(range(len(names)), list(names.values()), fontsize=5.5)
+    ax.set_xticks(
+        range(len(names)), [name.replace("\n", " ") for name in names.values()], fontsize=6.5, rotation=35, ha="right"
+    )
     ax.set(ylabel="error rate", ylim=(-0.02, 0.75))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import cvxpy as cp
@@ -15,7 +16,7 @@ from gpo_analysis.losses import get_loss, parse_loss
 from gpo_analysis.preferences import Comparisons
 from gpo_analysis.solvers.recession import can_move, least_norm_within, moved_to_infinity, steepest_recession
 from gpo_analysis.tabular import PreferenceProblem
-from gpo_analysis.tabular.features import solve_features
+from gpo_analysis.tabular.features import _Coordinates, solve_features
 
 CONVEX = ("logistic", "squared", "hinge", "exponential", "truncated_quadratic")
 
@@ -342,3 +343,16 @@ def test_least_norm_against_scipy() -> None:
     assert not can_move(rows, rows @ inside, rows @ inside, rows @ inside)
     free = np.full(6, np.inf)
     np.testing.assert_array_equal(least_norm_within(rows, -free, free, inside), 0.0)
+
+
+def test_axes_of_many_pairs_take_no_square_of_memory() -> None:
+    problem, phi = problem_of(120), np.random.default_rng(0).normal(size=(120, 3))
+    phi[:, 2] = phi[:, 0] - phi[:, 1]  # of rank 2
+    tracemalloc.start()
+    at = _Coordinates.of(problem, phi)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(at.rows) == 120 * 119
+    assert at.seen.shape == (3, 2)
+    assert not at.hidden
+    assert peak < 50e6  # a square of the pairs would be 1.6 GB
