@@ -12,9 +12,9 @@ from tests.experiments.small import computed
 
 def test_cells_cover_the_settings() -> None:
     cells = experiment.cells(experiment.PRESETS["quick"])
-    assert {cell["setting"] for cell in cells} == {"bradley-terry", "two groups", "noise"}
+    assert {cell["setting"] for cell in cells} == {"bradley-terry", "two groups", "noise", "paired"}
     assert {cell["kind"] for cell in cells if cell["setting"] == "noise"} == {"plain", "smoothed", "robust"}
-    assert sum(cell["loss"] == "savage" for cell in cells) == 1
+    assert sorted(cell["setting"] for cell in cells if cell["loss"] == "savage") == ["bradley-terry", "paired"]
 
 
 def test_logistic_variance_is_that_of_the_information() -> None:
