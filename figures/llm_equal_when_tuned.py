@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("llm-equal-when-tuned",)
 MEASURES = {"tilt": "decided", "own": "own_decided"}
 WORDS = {"tilt": "tilt of πref's samples", "own": "the policy's own samples"}
+TITLES = {"tilt": "tilt", "own": "own samples"}
 EFFECTS = {"strength": ("β", "blue", "o"), "loss": ("f", "vermillion", "s"), "loss:strength": ("β × f", "purple", "^")}
 EFFECTS |= {"seed": ("seeds", "grey", "D"), "rest": ("seeds × β, f", "black", "x")}
 
@@ -77,9 +78,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
             ax = figure.add_subplot(lower[row, column])
             _tuned(ax, find(table, kind="pair", measure=measure, trained=trained), losses, column == 0)
             if row == 0:
-                panel_label(ax, "gh"[column], f"tuned, {measure}")
+                panel_label(ax, "gh"[column], f"tuned, {TITLES[measure]}")
             else:
-                ax.set_xlabel("less logistic")
+                ax.set_xlabel("rate less logistic's")
             if column == 0:
                 ax.set_ylabel(f"{trained} prompts")
             ax = figure.add_subplot(lower[row, 2 + column])
@@ -107,6 +108,8 @@ def _legend(figure: Figure) -> None:
         Line2D([], [], color=black, marker="o", markerfacecolor="white", linestyle="none", label=WORDS["own"]),
         Line2D([], [], color=COLORS["grey"], label="other losses"),
         Line2D([], [], color=black, marker="x", linestyle="none", label="ran away"),
+        Line2D([], [], color=black, linewidth=1.8, label="best β (bars at the top)"),
+        Line2D([], [], color=black, linewidth=1.8, alpha=0.35, label="maybe at the grid's edge"),
     ]
     handles += [Line2D([], [], color=COLORS[c], marker=m, label=f"ω² of {name}") for name, c, m in EFFECTS.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)

@@ -28,13 +28,13 @@ def caption(records: Mapping[str, Record]) -> str:
     away = int((runs["status"] != "ok").sum())
     strengths = ", ".join(f"{value:g}" for value in sorted(set(rows["strength"]) - {0.0}))
     return f"""Upper panels: mean margin of the pairs trained on, against steps of Adam, for the limit β → 0 (uppermost)
-    and βκ = {strengths} (hinge, whose κ is 0: β). Dots: a network a seed; markers their median; lines: the tangent at
-    πref, trained likewise; dashes: the law of two parts, from the limit run alone (both medians over seeds); grey: the
-    other losses' tangents. Lower panels: log(predicted/measured) of the mean margin at every step, against the KL of
-    the network, tangent (dots) and two parts (crosses), clipped at ±{SPAN:g} (triangles); the band is ±0.1. Nothing is
-    fitted. {len(runs)} runs of {rows["seed"].nunique()} seeds, which redraw πref, prompts, samples, pairs, labels and
-    order; {away} ran away and are left out. Study {record.config["study"]}, on {rows["study_device"].iloc[0]};
-    settings ours."""
+    and βκ = {strengths} (hinge, whose κ is 0: β), written at the ends. Dots: a network a seed; markers their median;
+    lines: the tangent at πref, trained likewise; dashes: the law of two parts, from the limit run alone (both medians
+    over seeds); grey: the other losses' tangents. Lower panels: log(predicted/measured) of the mean margin at every
+    step, against the KL of the network, tangent (dots) and two parts (crosses), clipped at ±{SPAN:g} (triangles); the
+    band is ±0.1. Nothing is fitted. {len(runs)} runs of {rows["seed"].nunique()} seeds, which redraw πref, prompts,
+    samples, pairs, labels and order; {away} ran away and are left out. Study {record.config["study"]}, on
+    {rows["study_device"].iloc[0]}; settings ours."""
 
 
 def _grid(table: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +66,25 @@ def draw(records: Mapping[str, Record]) -> Figure:
         if column == 0:
             above.set_ylabel("mean ρ  [nats]")
             below.set_ylabel("log(predicted/measured)")
+    _legend(figure)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    from matplotlib.lines import Line2D
+
+    dark, grey = COLORS["black"], COLORS["grey"]
+    handles = [
+        Line2D([], [], color=dark, marker="o", markerfacecolor="white", linestyle="none", label="networks: median"),
+        Line2D(
+            [], [], color=dark, marker=".", linestyle="none", label="a network (above); the tangent's error (below)"
+        ),
+        Line2D([], [], color=dark, label="said before: tangent at πref"),
+        Line2D([], [], color=dark, linestyle="--", label="said before: law from the run at β → 0"),
+        Line2D([], [], color=dark, marker="x", linestyle="none", label="the law's error (below)"),
+        Line2D([], [], color=grey, alpha=0.6, label="other losses (above); ±10 % (band below)"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
 
 
 def _courses(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
@@ -83,6 +101,11 @@ def _courses(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
             measured = part.groupby("step")["mean_rho"].median()
             ax.plot(part["step"], part["mean_rho"], ".", color=style.color, markersize=2.5, alpha=0.5)
             ax.plot(measured.index, measured, style.marker, color=style.color, markerfacecolor="white", markersize=4)
+            name, raised = (f"{strength:g}", 0) if strength else ("β → 0", 5)
+            ax.annotate(
+                name, (middle.index[-1], middle.iloc[-1]), (3, raised), textcoords="offset points", va="center",
+                fontsize=6, color=style.color,
+            )  # fmt: skip
     for _, part in laws[laws["loss"] == loss].groupby("strength"):
         middle = part.groupby("step")["mean_rho_predicted"].median()
         ax.plot(middle.index, middle, "--", color="black", linewidth=0.9)
@@ -90,6 +113,10 @@ def _courses(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
     ax.set_yscale("log")
     steps = sorted(set(rows["step"]))
     ax.set_xticks(steps, [f"{step:g}" for step in steps])
+    ax.set_xlim(0.9 * steps[0], 1.5 * steps[-1])
+    low, high = ax.get_ylim()
+    ticks = [tick for tick in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0) if low <= tick <= high]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
 
 
