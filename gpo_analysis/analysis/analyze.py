@@ -12,7 +12,7 @@ import sympy
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.analysis import report
-from gpo_analysis.analysis.calibration import calibration
+from gpo_analysis.analysis.calibration import Calibration, calibration
 from gpo_analysis.analysis.closed_forms import closed_bayes_risk, closed_link
 from gpo_analysis.analysis.conjugate import Conjugate, closed_conjugate
 from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
@@ -20,6 +20,9 @@ from gpo_analysis.analysis.minimise import least_points, stationary_points
 from gpo_analysis.analysis.singularities import taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero, taylor, taylor_remainder_bound
 from gpo_analysis.calculus.at_zero import curvature_ratio
+from gpo_analysis.calculus.convexity import Convexity
+from gpo_analysis.calculus.exponentials import exact_numbers
+from gpo_analysis.calculus.pieces import Undecided
 from gpo_analysis.calculus.tails import Tail
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import convexity, kinks, tails
@@ -33,9 +36,9 @@ class Certainty:
     ----------
     kind : str
         "finite margin" (one minimiser of f, or the one of smallest \\|z\\|), "half line" (every z ≥ margin is one),
-        "infinity" (the infimum is approached far out only) or "unbounded below".
+        "infinity" (the infimum is approached far out only), "unbounded below" or "undecided".
     margin : sympy.Expr
-        z*(1): exact where it is a kink or the link has a closed form, a float otherwise, ±oo.
+        z*(1): exact where it is a kink or the link has a closed form, a float otherwise, ±oo; ``nan`` if undecided.
     """
 
     kind: str
@@ -80,6 +83,10 @@ class LossAnalysis:
         H(η) = min_z η f(z) + (1−η) f(−z) in the symbol ``eta``, None where no closed form was found.
     conjugate : Conjugate
         f*(s) = sup_z s z − f(z): closed form, domain, and a call for numbers.
+    undecided : str
+        Why the fields that rest on the smooth pieces of f (kinks, derivatives at 0, radius, tails, link, Bayes risk,
+        conjugate) are not decided: None, empty or ``nan``; "" where they are. The numerical link, Bayes risk and
+        conjugate then raise ValueError with this reason.
 
     Examples
     --------
@@ -108,6 +115,7 @@ class LossAnalysis:
     bayes_risk: sympy.Expr | None
     conjugate: Conjugate
     loss: MarginLoss = field(repr=False)
+    undecided: str = ""
 
     def optimal_margin(self, eta: ArrayLike) -> NDArray[np.float64]:
         """z*(η), numerically: :func:`gpo_analysis.optimal_margin`."""
@@ -185,7 +193,10 @@ def analyze(loss: MarginLoss | str) -> LossAnalysis:
 @lru_cache(maxsize=512)
 def _analyze(loss: MarginLoss) -> LossAnalysis:
     shape, right = convexity(loss), calibration(loss)
-    both = tails(loss)
+    try:
+        both = tails(loss)
+    except Undecided as reason:
+        return _without_pieces(loss, shape, right, str(reason))
     slope, curvature = derivative_at_zero(loss, 1), derivative_at_zero(loss, 2)
     return LossAnalysis(
         name=loss.name,
@@ -208,6 +219,34 @@ def _analyze(loss: MarginLoss) -> LossAnalysis:
         bayes_risk=closed_bayes_risk(loss),
         conjugate=closed_conjugate(loss),
         loss=loss,
+    )
+
+
+def _without_pieces(loss: MarginLoss, shape: Convexity, right: Calibration, reason: str) -> LossAnalysis:
+    """What remains where the smooth pieces of f could not be told apart: its value at 0, and what rules decide."""
+    unknown, z = Tail("unknown", sympy.nan, sympy.nan, False), loss.symbol
+    return LossAnalysis(
+        name=loss.name,
+        expression=loss.expression,
+        value=exact_numbers(loss.expression).subs(z, 0),
+        slope=sympy.nan,
+        curvature=sympy.nan,
+        curvature_ratio=sympy.nan,
+        is_convex=shape.is_convex,
+        nonconvex_region=shape.region,
+        convexity_proof=shape.proof,
+        is_calibrated=right.is_calibrated,
+        calibration_proof=right.proof,
+        taylor_radius=sympy.nan,
+        kinks=(),
+        left_tail=unknown,
+        right_tail=unknown,
+        link=None,
+        at_certainty=Certainty("undecided", sympy.nan),
+        bayes_risk=None,
+        conjugate=Conjugate(None, None, loss),
+        loss=loss,
+        undecided=reason,
     )
 
 

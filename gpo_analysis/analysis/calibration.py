@@ -30,7 +30,7 @@ from gpo_analysis.analysis.objective import as_float, end_value, piecewise, risk
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.limits import limit_at_infinity
-from gpo_analysis.calculus.pieces import pieces_of
+from gpo_analysis.calculus.pieces import Undecided, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
@@ -69,6 +69,13 @@ def calibration(loss: MarginLoss) -> Calibration:
     >>> calibration(get_loss("savage")).is_calibrated
     True
     """
+    try:
+        return _calibration(loss)
+    except Undecided as reason:
+        return Calibration(None, str(reason))
+
+
+def _calibration(loss: MarginLoss) -> Calibration:
     slope = derivative_at_zero(loss, 1)
     if convexity(loss).is_convex:
         if slope is sympy.nan:

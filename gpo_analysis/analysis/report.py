@@ -68,6 +68,8 @@ class Analysed(Protocol):
     def bayes_risk(self) -> sympy.Expr | None: ...
     @property
     def conjugate(self) -> _Conjugate: ...
+    @property
+    def undecided(self) -> str: ...
 
 
 def exact(expression: sympy.Expr | None) -> dict[str, Any] | None:
@@ -109,6 +111,7 @@ def to_dict(a: Analysed) -> dict[str, Any]:
             "expression": None if a.conjugate.expression is None else str(a.conjugate.expression),
             "domain": None if a.conjugate.domain is None else str(a.conjugate.domain),
         },
+        "undecided": a.undecided,
     }
 
 
@@ -183,7 +186,7 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
     region = "" if a.nonconvex_region is None else f"; f″ < 0 on {_shown(a.nonconvex_region)}"
     conjugate = a.conjugate
     domain = "" if conjugate.domain is None else f", s in {_shown(conjugate.domain)}"
-    return [
+    found = [
         ("f(z)", _shown(a.expression)),
         ("value f(0)", _number(a.value)),
         ("slope f′(0)", _number(a.slope)),
@@ -201,6 +204,14 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
         ("at η = 1", _certain_words(certain.kind, certain.margin)),
         ("Bayes risk H(η)", "numerical" if a.bayes_risk is None else _shown(a.bayes_risk)),
         ("conjugate f*(s)", ("numerical" if conjugate.expression is None else _shown(conjugate.expression)) + domain),
+    ]
+    if not a.undecided:
+        return found
+    # what does not rest on the pieces of f stays
+    kept = ("f(z)", "value f(0)", "convex", "calibrated", "  because")
+    return [
+        *((what, value if what in kept else "not decided") for what, value in found),
+        ("not decided", f"because {a.undecided}"),
     ]
 
 

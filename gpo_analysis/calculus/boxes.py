@@ -1,8 +1,9 @@
-"""Simple zeros of a smooth function on a compact interval, and the signs between them, by bisection of boxes.
+"""Zeros of a smooth function on a compact interval, and the signs between them, by bisection of boxes.
 
 On a box where an enclosure of the value excludes zero the sign is known; where one of the derivative does, the function
 is monotone there and has a zero exactly if the signs at the ends differ (Moore 1966; Tucker 2011). Other boxes are
-halved, as long as a number of operations is not used up.
+halved, as long as a number of operations is not used up. A zero of higher order (0 of e^z − 1 − z) is not found so: its
+place is told, and :func:`around_zero` gives the signs about it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ MAX_BOXES = 6000
 MAX_WORK = 240_000
 
 
-def isolate(function: JetFunction, low: Any, high: Any) -> tuple[list[Any], list[int]] | None:
-    """Simple zeros in [low, high] and the signs between them, by bisection of boxes; None for what stays undecided."""
+def isolate(
+    function: JetFunction, low: Any, high: Any, stuck: list[Any] | None = None
+) -> tuple[list[Any], list[int]] | None:
+    """Simple zeros in [low, high] and the signs between them, by bisection of boxes; None for what stays undecided.
+
+    A place that boxes close in upon without an answer, as they do on a zero of higher order, is put into ``stuck``, and
+    the place reached when the operations are used up.
+    """
+    stuck = [] if stuck is None else stuck
     edges = sorted({low, high, *[x for k in range(-2, 12) for x in (-(2.0**k), 2.0**k, 0.0) if low < x < high]})
     pending = [(NUMBERS.mpf(a), NUMBERS.mpf(b)) for a, b in pairwise(edges)][::-1]
     zeros: list[Any] = []
@@ -27,13 +35,15 @@ def isolate(function: JetFunction, low: Any, high: Any) -> tuple[list[Any], list
     done = 0
     while pending:
         done += 1
-        if done > MAX_BOXES or 3 * done * function.cost > MAX_WORK:
-            return None
         a, b = pending.pop()
+        if done > MAX_BOXES or 3 * done * function.cost > MAX_WORK:
+            stuck.append(b)
+            return None
         outcome = _box(function, a, b)
         if outcome is None:
             middle = (a + b) / 2
             if b - a < 1e-25 * (1 + abs(middle)):
+                stuck.append(middle)
                 return None
             pending += [(middle, b), (a, middle)]
             continue
@@ -42,10 +52,25 @@ def isolate(function: JetFunction, low: Any, high: Any) -> tuple[list[Any], list
                 if not runs or len(runs) == len(zeros):
                     runs.append(entry)
                 elif runs[-1] != entry:
-                    return None  # a zero sits on the common edge of two boxes: seen below by a shifted box
+                    stuck.append(a)  # a zero sits on the common edge of two boxes
+                    return None
             else:
                 zeros.append(entry)
     return (zeros, runs) if len(runs) == len(zeros) + 1 else None
+
+
+def around_zero(function: JetFunction, place: Any, order: int) -> tuple[Any, int, int] | None:
+    """(δ, sign before, sign after) on [place − δ, place + δ], where the first ``order`` coefficients at place are 0.
+
+    By Taylor's theorem with the remainder in Lagrange's form the place is the only zero where an enclosure of the next
+    coefficient excludes zero.
+    """
+    for halving in range(-2, 60):
+        width = NUMBERS.mpf(2) ** -halving
+        sign = sign_of(function.over(place - width, place + width, order)[order])
+        if sign is not None and sign != 0:
+            return width, sign * (-1) ** order, sign
+    return None
 
 
 def _box(function: JetFunction, a: Any, b: Any) -> list[Any] | None:

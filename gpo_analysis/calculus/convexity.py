@@ -19,7 +19,7 @@ from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, bounds, number
 from gpo_analysis.calculus.exponentials import exact_numbers
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.limits import value_at
-from gpo_analysis.calculus.pieces import Piece, pieces_of
+from gpo_analysis.calculus.pieces import Piece, Undecided, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.units import unit_of
 
@@ -83,11 +83,16 @@ def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
     Interval.open(-oo, -log(2))
     """
     expression = exact_numbers(sympy.sympify(expression))
-    cut = pieces_of(expression, symbol)  # refuses what is not a function on the whole line
-    if curvature_by_rules(expression, symbol) in ("constant", "affine", "convex"):
+    by_rules = curvature_by_rules(expression, symbol) in ("constant", "affine", "convex")
+    try:
+        cut = pieces_of(expression, symbol)  # refuses what is not a function on the whole line
+    except Undecided as reason:
+        return Convexity(True, None, _RULES) if by_rules else Convexity(None, None, str(reason))
+    if by_rules:
         return Convexity(True, None, _RULES)
     concave: list[sympy.Set] = []
-    reasons, exact, proved, decided = [], True, True, True
+    reasons, exact, decided = [], True, True
+    proved = all(piece.proved for piece in cut)
     for piece in cut:
         found = signs_on(piece.expression.diff(symbol, 2), symbol, piece.lower, piece.upper)
         if found is None:
@@ -113,7 +118,7 @@ def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
         if len(cut) > 1:
             reasons.append("the slope rises at every kink")
         if not proved:
-            return Convexity(None, None, "; ".join(reasons) + "; but far out the sign of f″ was only sampled", exact)
+            return Convexity(None, None, "; ".join(reasons) + "; but a sign far out was only sampled", exact)
         return Convexity(True, None, "; ".join(reasons))
     return Convexity(False, sympy.Union(*concave), "; ".join(reasons), exact)
 

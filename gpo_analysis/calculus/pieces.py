@@ -25,6 +25,10 @@ MAX_PIECES = 64
 _CHOOSING = (sympy.Max, sympy.Min, sympy.Abs, sympy.sign, sympy.Heaviside, sympy.Piecewise)
 
 
+class Undecided(ValueError):
+    """The pieces of a function could not be worked out: no bad input, but a question left open."""
+
+
 @dataclass(frozen=True)
 class Piece:
     """A smooth piece of a function: f = ``expression`` for ``lower`` ≤ z ≤ ``upper``.
@@ -35,11 +39,14 @@ class Piece:
         Ends, exact where a closed form is known, ±oo at the ends of the line.
     expression : sympy.Expr
         Free of Max, Min, Abs and the like; decimal numbers have become exact fractions.
+    proved : bool
+        False where a sign far out by which a branch was chosen was only sampled.
     """
 
     lower: sympy.Expr
     upper: sympy.Expr
     expression: sympy.Expr
+    proved: bool = True
 
     def inner_point(self) -> sympy.Expr:
         """A rational number strictly between the ends."""
@@ -67,8 +74,9 @@ def pieces_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[Piece, ...]
     Raises
     ------
     ValueError
-        Where f is not a finite real number on the whole line (log z, 1/z), or where what decides between two branches
-        cannot be worked out.
+        Where f is not a finite real number on the whole line (log z, 1/z).
+    Undecided
+        A ValueError, where what decides between two branches cannot be worked out.
 
     Examples
     --------
@@ -85,7 +93,8 @@ def pieces_of(expression: sympy.Expr, symbol: sympy.Symbol) -> tuple[Piece, ...]
     joined: list[Piece] = []
     for piece in cut:
         if joined and _same(joined[-1].expression, piece.expression, symbol):
-            joined[-1] = Piece(joined[-1].lower, piece.upper, joined[-1].expression)
+            last = joined[-1]
+            joined[-1] = Piece(last.lower, piece.upper, last.expression, last.proved and piece.proved)
         else:
             joined.append(piece)
     for piece in joined:
@@ -106,7 +115,7 @@ def _split(piece: Piece, symbol: sympy.Symbol) -> list[Piece]:
     pending = [piece]
     while pending:
         if len(done) + len(pending) > MAX_PIECES:
-            raise ValueError(f"{piece.expression} has more than {MAX_PIECES} smooth pieces")
+            raise Undecided(f"{piece.expression} has more than {MAX_PIECES} smooth pieces")
         current = pending.pop()
         choice = _innermost(current.expression)
         if choice is None:
@@ -141,10 +150,12 @@ def _resolve(piece: Piece, choice: sympy.Expr, symbol: sympy.Symbol) -> list[Pie
     else:
         deciders = [choice.args[0]]
     cuts: list[sympy.Expr] = []
+    proved = piece.proved
     for decider in deciders:
         found = signs_on(decider, symbol, piece.lower, piece.upper)
         if found is None:
-            raise ValueError(f"cannot find where {decider} changes its sign between {piece.lower} and {piece.upper}")
+            raise Undecided(f"cannot find where {decider} changes its sign between {piece.lower} and {piece.upper}")
+        proved = proved and found.proved
         changes = [x for x, a, b in zip(found.zeros, found.signs[:-1], found.signs[1:], strict=True) if a != b]
         cuts += changes if found.exact else _closed_forms(decider, symbol, changes)
     ends = [piece.lower, *sort_numbers(cuts), piece.upper]
@@ -152,7 +163,7 @@ def _resolve(piece: Piece, choice: sympy.Expr, symbol: sympy.Symbol) -> list[Pie
     for lower, upper in pairwise(ends):
         point = Piece(lower, upper, sympy.S.Zero).inner_point()
         branch = _branch(choice, symbol, point)
-        parts.append(Piece(lower, upper, piece.expression.xreplace({choice: branch})))
+        parts.append(Piece(lower, upper, piece.expression.xreplace({choice: branch}), proved))
     return parts
 
 
@@ -209,7 +220,7 @@ def _split_at_roots(piece: Piece, symbol: sympy.Symbol) -> list[Piece]:
                 raise ValueError(f"{node} is not real everywhere between {piece.lower} and {piece.upper}")
             cuts += found.zeros
     ends = [piece.lower, *sort_numbers(cuts), piece.upper]
-    return [Piece(a, b, piece.expression) for a, b in pairwise(ends)]
+    return [Piece(a, b, piece.expression, piece.proved) for a, b in pairwise(ends)]
 
 
 def _same(left: sympy.Expr, right: sympy.Expr, symbol: sympy.Symbol) -> bool:

@@ -24,7 +24,6 @@ from typing import Any
 import sympy
 
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
-from gpo_analysis.calculus.boxes import isolate
 from gpo_analysis.calculus.budget import digits, fraction_size
 from gpo_analysis.calculus.exponentials import (
     MAX_POWER,
@@ -34,6 +33,7 @@ from gpo_analysis.calculus.exponentials import (
     with_exponential,
 )
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
+from gpo_analysis.calculus.multiple_zeros import isolate_all
 from gpo_analysis.calculus.tail_signs import tail_sign
 from gpo_analysis.calculus.units import unit_of
 from gpo_analysis.calculus.zeros import vanishes
@@ -44,6 +44,8 @@ _MAX_DIGITS = 400
 MAX_POLYNOMIAL_DEGREE = 150
 _FACTORED_ONCE = 8
 _DIGITS = 40
+#: Of points 64, 128, … at which the sign far out is looked for where it has no proof.
+_FAR_POINTS = 28
 _POSITIVE = (sympy.exp, sympy.cosh, sympy.erfc)
 _ODD = (sympy.sinh, sympy.tanh, sympy.atan, sympy.erf, sympy.asinh)
 
@@ -358,7 +360,7 @@ def _by_intervals(g: sympy.Expr, z: sympy.Symbol, lower: sympy.Expr, upper: symp
             low = -reach if NUMBERS.isinf(high) or -reach < high else high - 1
         else:
             high = reach if reach > low else low + 1
-    isolated = isolate(function, low, high)
+    isolated = isolate_all(g, z, function, low, high)
     if isolated is None:
         return None
     zeros, signs = isolated
@@ -379,12 +381,16 @@ def _recognised(g: sympy.Expr, z: sympy.Symbol, x: Any) -> sympy.Expr:
 
 
 def _sampled_tail(function: JetFunction, side: int) -> tuple[Any, int] | None:
-    """The sign far out as a dozen points show it: no proof."""
-    reach = NUMBERS.mpf(64)
-    signs = set()
-    for k in range(12):
-        value = function.at(side * reach * 2**k)[0]
+    """The sign far out as points show it, from where at least a dozen in a row agree: no proof."""
+    start, last = NUMBERS.mpf(64), 0
+    for k in range(_FAR_POINTS):
+        reach = NUMBERS.mpf(64) * 2**k
+        value = function.at(side * reach)[0]
         if NUMBERS.isnan(value) or value == 0:
             return None
-        signs.add(1 if value > 0 else -1)
-    return (reach, signs.pop()) if len(signs) == 1 else None
+        sign = 1 if value > 0 else -1
+        if sign != last:
+            start, last = reach, sign
+        elif reach >= start * 2**11:
+            return start, sign
+    return None
