@@ -66,7 +66,12 @@ def find_folder(study: str, files: tuple[str, ...], command: str) -> Path:
 def run_as_written(folder: Path) -> dict[str, Any]:
     """run.json; a ValueError where it or a table is not what the study wrote. Older studies have no digests."""
     path = folder / "run.json"
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged: {error}; the study's command with --out {folder} writes it anew"
+        ) from None
     if "tables" not in document and "sha256" not in document:
         return document
     document = unseal_json(path.read_bytes(), path)

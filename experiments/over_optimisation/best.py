@@ -45,7 +45,7 @@ def attenuated(name: str, slope: float, curvature: float, features: int) -> floa
     Examples
     --------
     >>> round(attenuated("logistic", 1.0, 1.2, 4), 3), round(attenuated("squared", 1.0, 1e-6, 4) / 5e-7, 2)
-    (0.312, 0.65)
+    (0.312, 0.73)
     """
     loss = gpo.get_loss(name)
     x, along = roots_hermitenorm(80)

@@ -113,8 +113,9 @@ def crossing(winners: FloatArray, reference: FloatArray, direction: FloatArray) 
 
     Examples
     --------
-    >>> crossing(np.array([0.5, 0.5]), np.array([0.25, 0.75]), np.array([1.0, 0.0]))  # e^{t/2} = (3 + e^t)/4: t = log 9
-    0.45511961331341866
+    >>> one = crossing(np.array([0.5, 0.5]), np.array([0.25, 0.75]), np.array([1.0, 0.0]))
+    >>> round(one, 9)  # e^{t/2} = (3 + e^t)/4: t = log 9
+    0.455119613
     """
     if not np.isfinite(direction).all():
         return float("nan")

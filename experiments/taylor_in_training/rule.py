@@ -124,9 +124,9 @@ def time_to(loss: MarginLoss, radius: float, speed: FloatArray, eta: FloatArray)
 
     Examples
     --------
-    >>> one = np.ones(1)  # squared, a sure pair: z = 1 − e^{−t} at speed 1, so that ½ takes log 2
-    >>> float(time_to(gpo.get_loss("squared"), 0.5, one, one).round(3)[0])
-    0.693
+    >>> one = np.ones(1)  # squared, a sure pair: z = 1 − e^{−t} at speed 1, so that ½ takes log 2 = 0.69
+    >>> float(time_to(gpo.get_loss("squared"), 0.5, one, one).round(2)[0])
+    0.69
     """
     end = REACHED * radius
     if float(loss.derivative(0.0, 2)) == 0.0:

@@ -150,18 +150,22 @@ def _resolve(piece: Piece, choice: sympy.Expr, symbol: sympy.Symbol) -> list[Pie
     else:
         deciders = [choice.args[0]]
     cuts: list[sympy.Expr] = []
+    ties: list[sympy.Expr] = []  # where two branches touch without crossing, as 0 and z² do
     proved = piece.proved
     for decider in deciders:
         found = signs_on(decider, symbol, piece.lower, piece.upper)
         if found is None:
             raise Undecided(f"cannot find where {decider} changes its sign between {piece.lower} and {piece.upper}")
         proved = proved and found.proved
-        changes = [x for x, a, b in zip(found.zeros, found.signs[:-1], found.signs[1:], strict=True) if a != b]
+        sides = list(zip(found.zeros, found.signs[:-1], found.signs[1:], strict=True))
+        changes = [x for x, a, b in sides if a != b]
+        ties += [x for x, a, b in sides if a == b]
         cuts += changes if found.exact else _closed_forms(decider, symbol, changes)
     ends = [piece.lower, *sort_numbers(cuts), piece.upper]
     parts = []
     for lower, upper in pairwise(ends):
-        point = Piece(lower, upper, sympy.S.Zero).inner_point()
+        inside = [x for x in sort_numbers(ties) if number(lower) < number(x) < number(upper)]
+        point = Piece(lower, inside[0] if inside else upper, sympy.S.Zero).inner_point()
         branch = _branch(choice, symbol, point)
         parts.append(Piece(lower, upper, piece.expression.xreplace({choice: branch}), proved))
     return parts

@@ -222,7 +222,6 @@ def _divergence(losses: TrlLosses, name: str) -> tuple[bool | None, str]:
         more: dict[str, Any] = {
             "f_divergence_type": name,
             "f_alpha_divergence_coef": coefficient,
-            "dtype": torch.float32,
         }
         values = losses.values(pairs, "sigmoid", beta, dtype=torch.float32, **more)
         if _equal(_linked(LINKS[name](coefficient), pairs, beta), values, 1e-5):

@@ -110,3 +110,12 @@ def test_points_inside_pieces() -> None:
         point = Piece(low, high, Z).inner_point()
         assert low < point < high
         assert point.is_Rational
+
+
+def test_a_branch_is_not_chosen_where_two_only_touch() -> None:
+    """0 and z² tie at 0, the very point at which a branch of the whole line would be tried."""
+    for expression, expected in ((Max(0, Z**2), Z**2), (Min(0, -(Z**2)), -(Z**2))):
+        (piece,) = pieces_of(expression, Z)
+        assert sympy.simplify(piece.expression - expected) == 0
+    touching = gpo.parse_loss("max(0,(-z)**2)+(z-2)**2")
+    assert gpo.optimal_margin(touching, 0.97) == pytest.approx(2 * 0.97 - 1, rel=1e-12)  # f' = 4z − 4
