@@ -91,6 +91,45 @@ def checksum(folder: Path, files: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class PiecesStudy:
+    """A study in pieces as an experiment reads it: two tables, of policies (or steps) and of their prompts.
+
+    Parameters
+    ----------
+    command : str
+        Of ``python -m llm``, and what the study's name begins with.
+    name : str
+        The study's folder, under that of GPO_LLM.
+    table : str
+        The first table's name; the second is ``prompts``.
+    """
+
+    command: str
+    name: str
+    table: str = "policies"
+
+    @property
+    def _tables(self) -> tuple[str, str]:
+        return f"{self.table}.parquet", "prompts.parquet"
+
+    def _folder(self) -> Path:
+        preset = self.name.removeprefix(f"{self.command}-")
+        return find_folder(self.name, (*self._tables, "run.json"), f"{self.command} --preset {preset}")
+
+    def cells(self) -> list[dict[str, Any]]:
+        """One cell: the study is read whole; its axis is the checksum of what is read."""
+        return [{"sha256": checksum(self._folder(), self._tables)}]
+
+    def read(self, sha256: str) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+        """Both tables, and the columns that say what made them; a ValueError where they are not those of the cell."""
+        folder = self._folder()
+        if checksum(folder, self._tables) != sha256:
+            raise ValueError(f"the study {self.name!r} has changed since the run was planned; run it again")
+        first, prompts = (pd.read_parquet(folder / name) for name in self._tables)
+        return first, prompts, study_provenance(run_as_written(folder))
+
+
 def study_provenance(document: dict[str, Any]) -> dict[str, Any]:
     """Columns that say where the policies of a study in pieces were trained, from its run.json."""
     pieces = document["pieces"]

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import checksum, find_folder, provenance_of, run_as_written, study_provenance
+from experiments._llm import PiecesStudy, provenance_of
 from experiments._seeds import geometric_interval
 from experiments.framework import Check
 from gpo_analysis.arrays import FloatArray
@@ -28,7 +27,6 @@ CLAIM = (
 )
 FIGURE = "llm-optimum"
 
-FILES = ("policies.parquet", "prompts.parquet", "run.json")
 CONVEX = ("logistic", "hinge", "squared", "exponential", "truncated_quadratic")
 SMOOTH = tuple(name for name in CONVEX if name != "hinge")
 LEFT_OUT = ("runaway", "stopped")
@@ -63,22 +61,14 @@ class Config:
 PRESETS = {"quick": Config(), "paper": Config(study="optimum-gpu", resamples=4000)}
 
 
-def _folder(study: str) -> Path:
-    return find_folder(study, FILES, f"optimum --preset {study.removeprefix('optimum-')}")
-
-
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell: the study is read whole; its axis is the checksum of what is read."""
-    return [{"sha256": checksum(_folder(config.study), FILES[:2])}]
+    return PiecesStudy("optimum", config.study).cells()
 
 
 def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Rows of kind ``policy``, a row a policy, and ``summary``, a row a loss, strength and quantity."""
-    folder = _folder(config.study)
-    if checksum(folder, FILES[:2]) != sha256:
-        raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
-    policies, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
-    made = study_provenance(run_as_written(folder))
+    policies, prompts, made = PiecesStudy("optimum", config.study).read(sha256)
     summaries = pd.DataFrame(summarise(policies, prompts, config.resamples, config.seed))
     return pd.concat([policies.assign(kind="policy", **made), summaries.assign(kind="summary")], ignore_index=True)
 

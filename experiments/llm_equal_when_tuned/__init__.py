@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import checksum, find_folder, provenance_of, run_as_written, study_provenance
+from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import Check
 from experiments.llm_equal_when_tuned.analysis import (
     PREFIXES,
@@ -40,7 +39,6 @@ from gpo_analysis.tables import find
 CLAIM = "With β tuned the six losses reach the same win rate; the best β moves as κ says; β decides more than f."
 FIGURE = "llm-equal-when-tuned"
 
-FILES = ("policies.parquet", "prompts.parquet", "run.json")
 OVER = "seeds and prompts"
 AFTERWARDS = (
     "26 November 2026: predicted of the tilt; read of own samples too once the run had begun to show the tilt blind"
@@ -81,13 +79,9 @@ class Config:
 PRESETS = {"quick": Config(), "paper": Config(study="tuned-small", resamples=4000)}
 
 
-def _folder(study: str) -> Path:
-    return find_folder(study, FILES, f"tuned --preset {study.removeprefix('tuned-')}")
-
-
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell: the study is read whole; its axis is the checksum of what is read."""
-    return [{"sha256": checksum(_folder(config.study), FILES[:2])}]
+    return PiecesStudy("tuned", config.study).cells()
 
 
 def run(config: Config, *, sha256: str) -> pd.DataFrame:
@@ -96,11 +90,7 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
     Rows ``omega`` with ``runaways`` decompose the whole grid, runaways taken for what they reached. Seeds that lack a
     policy of a condition are left out of it.
     """
-    folder = _folder(config.study)
-    if checksum(folder, FILES[:2]) != sha256:
-        raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
-    policies, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
-    made = study_provenance(run_as_written(folder))
+    policies, prompts, made = PiecesStudy("tuned", config.study).read(sha256)
     keys = ["loss", "strength", "seed", "trained"]
     prompts = prompts.merge(policies[[*keys, "status"]], on=keys)
     tables = [policies.assign(kind="policy", **made)]

@@ -12,13 +12,12 @@ Settings ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments._llm import checksum, find_folder, provenance_of, run_as_written, study_provenance
+from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import Check
 from experiments.llm_predicted_training.claims import claims, summarise
 from experiments.llm_predicted_training.errors import RUN, Errors
@@ -27,7 +26,6 @@ from gpo_analysis.statistics import Interval
 CLAIM = "What a run will do is said before it is made: by its tangent, and for every f and β from one run at β → 0."
 FIGURE = "llm-predicted-training"
 
-FILES = ("steps.parquet", "prompts.parquet", "run.json")
 #: ½E_μ[ρ²] beyond this many times that of the limit run: as w < 1 but for wrong labels, only noise does that.
 RUNAWAY = 2.0
 OVER = "seeds, and prompts within them"
@@ -53,25 +51,17 @@ class Config:
 PRESETS = {"quick": Config(), "paper": Config(study="predicted-small", resamples=2000)}
 
 
-def _folder(study: str) -> Path:
-    return find_folder(study, FILES, f"predicted --preset {study.removeprefix('predicted-')}")
-
-
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell: the study is read whole; its axis is the checksum of what is read."""
-    return [{"sha256": checksum(_folder(config.study), FILES[:2])}]
+    return PiecesStudy("predicted", config.study, "steps").cells()
 
 
 def run(config: Config, *, sha256: str) -> pd.DataFrame:
     """Rows of kind ``step``, a row a run, step, split and method, ``summary`` (E by f, β, step), and ``claim``."""
-    folder = _folder(config.study)
-    if checksum(folder, FILES[:2]) != sha256:
-        raise ValueError(f"the study {config.study!r} has changed since the run was planned; run it again")
-    steps, prompts = (pd.read_parquet(folder / name) for name in FILES[:2])
+    steps, prompts, made = PiecesStudy("predicted", config.study, "steps").read(sha256)
     steps = with_status(steps)
     keys = [*RUN, "seed", "step", "split", "method"]
     prompts = prompts.merge(steps[[*keys, "status", "kl"]].rename(columns={"kl": "run_kl"}), on=keys)
-    made = study_provenance(run_as_written(folder))
     found = Errors(prompts, config)
     kept = steps[steps["method"].isin(("tangent", "scalar", "thermometer")) | (steps["step"] == steps["step"].max())]
     numbers = [name for name in kept.columns if kept[name].dtype == np.float64 and name not in ("strength", "epsilon")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gpo_analysis.losses import get_loss
 from llm.data.world import WorldConfig
 from llm.policy.models import LlamaSize
 
@@ -90,3 +92,19 @@ def rate_at(height: float, strength: float) -> float:
     [1.0, 1.0, 0.25]
     """
     return height * min(1.0, 0.2 / strength)
+
+
+def check_grid(losses: Sequence[str], strengths: Sequence[float], seeds: Sequence[int]) -> None:
+    """Refuse, with a ValueError, a loss without a name, a strength of 0 or less, a seed below 0, and none of a kind.
+
+    Examples
+    --------
+    >>> check_grid(["logistic"], [0.1], [0])
+    """
+    for name in losses:
+        get_loss(name)
+    if not (len(losses) and len(strengths) and len(seeds)) or min(strengths) <= 0 or min(seeds) < 0:
+        raise ValueError(
+            f"losses {losses}, strengths {strengths}, seeds {seeds}; accepted is one or more of each, strengths above "
+            "0, seeds from 0"
+        )

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
@@ -67,6 +67,34 @@ def split(seed: int, cells: Sequence[Any], stack: int, first: int = 0) -> list[P
     return [Piece(seed, first + k, tuple(cells[edges[k] : edges[k + 1]])) for k in range(count)]
 
 
+class RunOptions(TypedDict, total=False):
+    """How a study in pieces is run; what each of them leaves to `run_pieces`.
+
+    Attributes
+    ----------
+    seeds : sequence of int, optional
+        Only these of the configuration's.
+    budget_seconds : float, optional
+        Wall time after which no piece is begun that, by the longest so far, would end later; 0 makes nothing and
+        writes the tables of what is there. None: no limit.
+    commit : str, optional
+        The commit that runs, where the code does not lie in a checkout that knows it.
+    progress : bool
+        Whether to show bars.
+    say : Say
+        Is told what is done, a line at a time.
+    clock : callable
+        Seconds, for the budget.
+    """
+
+    seeds: Sequence[int] | None
+    budget_seconds: float | None
+    commit: str | None
+    progress: bool
+    say: Say
+    clock: Callable[[], float]
+
+
 def run_pieces(
     config: PieceConfig,
     out: str | os.PathLike[str],
@@ -98,24 +126,18 @@ def run_pieces(
         From a seed's problem and a piece to the arrays that are kept.
     tables : callable, optional
         Writes tables of the pieces that are there and says what is in them.
-    seeds : sequence of int, optional
-        Only these of the configuration's.
-    budget_seconds : float, optional
-        Wall time after which no piece is begun that, by the longest so far, would end later; 0 makes nothing and
-        writes the tables of what is there. None: no limit.
-    commit : str, optional
-        The commit that runs, where the code does not lie in a checkout that knows it.
-    progress : bool
-        Whether to show bars.
-    say : Say
-        Is told what is done, a line at a time.
-    clock : callable
-        Seconds, for the budget.
+    seeds, budget_seconds, commit, progress, say, clock : optional
+        See `RunOptions`.
 
     Returns
     -------
     bool
         Whether every piece of the seeds asked for is there.
+
+    Raises
+    ------
+    ValueError
+        For a seed that is none of the configuration's, and for a folder that holds another study.
     """
     unknown = [seed for seed in seeds or () if seed not in config.seeds]
     if unknown:

@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpo_analysis.losses import PAPER_LOSSES, get_loss
+from gpo_analysis.losses import PAPER_LOSSES
 from llm.data.world import WorldConfig
-from llm.forests.config import ReferenceConfig, rate_at
+from llm.forests.config import ReferenceConfig, check_grid, rate_at
 from llm.policy.models import LlamaSize
 
 
@@ -73,13 +73,7 @@ class OptimumConfig:
             raise ValueError(f"batch_size is {self.batch_size}; it must divide prompts, {self.prompts}")
         if self.steps % 10:
             raise ValueError(f"steps is {self.steps}; accepted are multiples of 10, for the last tenth is measured")
-        for name in self.losses:
-            get_loss(name)
-        if not (self.losses and self.strengths and self.seeds) or min(self.strengths) <= 0 or min(self.seeds) < 0:
-            raise ValueError(
-                f"losses {self.losses}, strengths {self.strengths}, seeds {self.seeds}; accepted is one or more of "
-                "each, strengths above 0, seeds from 0"
-            )
+        check_grid(self.losses, self.strengths, self.seeds)
 
     def rate_at(self, strength: float) -> float:
         """Return the height of the learning rate at a strength (`llm.forests.config.rate_at`).

@@ -11,16 +11,16 @@ seeds and, at most, one in part.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import torch
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from llm.forests.pieces import Piece, read_piece, run_pieces, split
+from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces, split
 from llm.forests.problem import Problem
-from llm.forests.store import Say, Store
+from llm.forests.store import Store
 from llm.optimum.config import OptimumConfig
 from llm.optimum.tables import write_tables
 from llm.optimum.training import PolicyCell, Trained, train_piece
@@ -47,16 +47,7 @@ def plan_pieces(config: OptimumConfig, seeds: Sequence[int] | None = None) -> li
 
 
 def run_study(
-    config: OptimumConfig,
-    out: str | os.PathLike[str],
-    *,
-    seeds: Sequence[int] | None = None,
-    budget_seconds: float | None = None,
-    commit: str | None = None,
-    tables: bool = True,
-    progress: bool = False,
-    say: Say = print,
-    clock: Callable[[], float] = time.perf_counter,
+    config: OptimumConfig, out: str | os.PathLike[str], *, tables: bool = True, **options: Unpack[RunOptions]
 ) -> bool:
     """Train what is missing, within the budget, and write the tables of what is there.
 
@@ -66,21 +57,10 @@ def run_study(
         What to train.
     out : str or os.PathLike[str]
         The study's folder; a ValueError says so where it holds a study of another configuration.
-    seeds : sequence of int, optional
-        Only these of the configuration's.
-    budget_seconds : float, optional
-        Wall time after which no piece is begun that, by the longest so far, would end later; 0 trains nothing and
-        writes the tables of what is there. None: no limit.
-    commit : str, optional
-        The commit that runs, where the code does not lie in a checkout that knows it.
     tables : bool
         Whether to write tables at the end; without, no optimum is solved.
-    progress : bool
-        Whether to show bars.
-    say : Say
-        Is told what is done, a line at a time.
-    clock : callable
-        Seconds, for the budget.
+    **options
+        ``seeds``, ``budget_seconds``, ``commit``, ``progress``, ``say``, ``clock``: `llm.forests.pieces.RunOptions`.
 
     Returns
     -------
@@ -91,7 +71,7 @@ def run_study(
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
 
     def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
-        return vars(train_piece(problem, piece.cells, config, progress=progress))
+        return vars(train_piece(problem, piece.cells, config, progress=options.get("progress", False)))
 
     def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}
@@ -101,6 +81,5 @@ def run_study(
         )
 
     return run_pieces(
-        config, out, "llm optimum", lambda some: plan_pieces(config, some), work, written if tables else None,
-        seeds=seeds, budget_seconds=budget_seconds, commit=commit, progress=progress, say=say, clock=clock,
-    )  # fmt: skip
+        config, out, "llm optimum", lambda some: plan_pieces(config, some), work, written if tables else None, **options
+    )

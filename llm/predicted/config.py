@@ -8,7 +8,7 @@ from typing import Any
 
 from gpo_analysis.losses import PAPER_LOSSES, get_loss
 from llm.data.world import WorldConfig
-from llm.forests.config import ReferenceConfig
+from llm.forests.config import ReferenceConfig, check_grid
 from llm.policy.models import LlamaSize
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -125,14 +125,10 @@ class PredictedConfig:
             raise ValueError(f"record is {self.record}; accepted are rising steps that end with steps, {self.steps}")
         if self.record[0] < 1:
             raise ValueError(f"record begins with {self.record[0]}; accepted are steps from 1")
-        for name in (*self.losses, *self.varied, *self.coin_losses):
-            get_loss(name)
-        strengths = (*self.strengths, *self.sgd_strengths, *self.varied_strengths, *self.coin_strengths)
-        if not (self.losses and self.strengths and self.seeds) or min(strengths) <= 0 or min(self.seeds) < 0:
-            raise ValueError(
-                f"losses {self.losses}, strengths {strengths}, seeds {self.seeds}; accepted is one or more of each, "
-                "strengths above 0, seeds from 0"
-            )
+        check_grid(
+            (*self.losses, *self.varied, *self.coin_losses),
+            (*self.strengths, *self.sgd_strengths, *self.varied_strengths, *self.coin_strengths), self.seeds,
+        )  # fmt: skip
         if not all(0 < epsilon < COIN for epsilon in self.epsilons):
             raise ValueError(f"epsilons {self.epsilons}; accepted are numbers between 0 and {COIN}")
         if max(self.batch, *self.batches, 1) > self.pairs:

@@ -9,16 +9,16 @@ study that ended early has whole seeds and, at most, one in part.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 
 from gpo_analysis.arrays import FloatArray
-from llm.forests.pieces import Piece, read_piece, run_pieces
+from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces
 from llm.forests.problem import Problem
-from llm.forests.store import Say, Store
+from llm.forests.store import Store
 from llm.predicted.config import Cell, PredictedConfig
 from llm.predicted.data import Pairs, draw_pairs
 from llm.predicted.models import Network, Tangent, gradient_moments, jacobian
@@ -44,16 +44,7 @@ def plan_pieces(config: PredictedConfig, seeds: Sequence[int] | None = None) -> 
 
 
 def run_study(
-    config: PredictedConfig,
-    out: str | os.PathLike[str],
-    *,
-    seeds: Sequence[int] | None = None,
-    budget_seconds: float | None = None,
-    commit: str | None = None,
-    tables: bool = True,
-    progress: bool = False,
-    say: Say = print,
-    clock: Callable[[], float] = time.perf_counter,
+    config: PredictedConfig, out: str | os.PathLike[str], *, tables: bool = True, **options: Unpack[RunOptions]
 ) -> bool:
     """Train what is missing, within the budget, and write the tables of what is there.
 
@@ -63,21 +54,10 @@ def run_study(
         What to train.
     out : str or os.PathLike[str]
         The study's folder; a ValueError says so where it holds a study of another configuration.
-    seeds : sequence of int, optional
-        Only these of the configuration's.
-    budget_seconds : float, optional
-        Wall time after which no piece is begun that, by the longest so far, would end later; 0 trains nothing and
-        writes the tables of what is there. None: no limit.
-    commit : str, optional
-        The commit that runs, where the code does not lie in a checkout that knows it.
     tables : bool
         Whether to write tables at the end.
-    progress : bool
-        Whether to show bars.
-    say : Say
-        Is told what is done, a line at a time.
-    clock : callable
-        Seconds, for the budget.
+    **options
+        ``seeds``, ``budget_seconds``, ``commit``, ``progress``, ``say``, ``clock``: `llm.forests.pieces.RunOptions`.
 
     Returns
     -------
@@ -92,15 +72,20 @@ def run_study(
         if piece.seed not in ready:
             ready.clear()  # frees the other seed's gradients first
             ready[piece.seed] = _Ready.of(problem, config)
-        return _trained(ready[piece.seed], piece, config, progress)
+        return _trained(ready[piece.seed], piece, config, options.get("progress", False))
 
     def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}
         return write_tables(store.folder, config, problems, [finished(store, piece) for piece in found])
 
     return run_pieces(
-        config, out, "llm predicted", lambda some: plan_pieces(config, some), work, written if tables else None,
-        seeds=seeds, budget_seconds=budget_seconds, commit=commit, progress=progress, say=say, clock=clock,
+        config,
+        out,
+        "llm predicted",
+        lambda some: plan_pieces(config, some),
+        work,
+        written if tables else None,
+        **options,
     )  # fmt: skip
 
 

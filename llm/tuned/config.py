@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpo_analysis.losses import PAPER_LOSSES, get_loss
+from gpo_analysis.losses import PAPER_LOSSES
 from llm.data.world import WorldConfig
-from llm.forests.config import ReferenceConfig, rate_at
+from llm.forests.config import ReferenceConfig, check_grid, rate_at
 from llm.policy.models import LlamaSize
 
 
@@ -90,13 +90,7 @@ class TunedConfig:
             raise ValueError(f"batch_size is {self.batch_size}; it must divide each of trained, {self.trained}")
         if self.steps % 4:
             raise ValueError(f"steps is {self.steps}; accepted are multiples of 4: training is watched by quarters")
-        for name in self.losses:
-            get_loss(name)
-        if not (self.losses and self.strengths and self.seeds) or min(self.strengths) <= 0 or min(self.seeds) < 0:
-            raise ValueError(
-                f"losses {self.losses}, strengths {self.strengths}, seeds {self.seeds}; accepted is one or more of "
-                "each, strengths above 0, seeds from 0"
-            )
+        check_grid(self.losses, self.strengths, self.seeds)
 
     @property
     def prompts(self) -> int:

@@ -8,14 +8,14 @@ strengths, so that a study that ended early has whole seeds and, at most, one in
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from llm.forests.pieces import Piece, read_piece, run_pieces, split
+from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces, split
 from llm.forests.problem import Problem
-from llm.forests.store import Say, Store
+from llm.forests.store import Store
 from llm.tuned.config import TunedConfig
 from llm.tuned.tables import write_tables
 from llm.tuned.training import TunedCell, TunedPolicies, train_tuned
@@ -46,15 +46,7 @@ def plan_pieces(config: TunedConfig, seeds: Sequence[int] | None = None) -> list
 
 
 def run_study(
-    config: TunedConfig,
-    out: str | os.PathLike[str],
-    *,
-    seeds: Sequence[int] | None = None,
-    budget_seconds: float | None = None,
-    commit: str | None = None,
-    progress: bool = False,
-    say: Say = print,
-    clock: Callable[[], float] = time.perf_counter,
+    config: TunedConfig, out: str | os.PathLike[str], *, tables: bool = True, **options: Unpack[RunOptions]
 ) -> bool:
     """Train what is missing, within the budget, and write the tables of what is there.
 
@@ -64,19 +56,10 @@ def run_study(
         What to train.
     out : str or os.PathLike[str]
         The study's folder; a ValueError says so where it holds a study of another configuration.
-    seeds : sequence of int, optional
-        Only these of the configuration's.
-    budget_seconds : float, optional
-        Wall time after which no piece is begun that, by the longest so far, would end later; 0 trains nothing and
-        writes the tables of what is there. None: no limit.
-    commit : str, optional
-        The commit that runs, where the code does not lie in a checkout that knows it.
-    progress : bool
-        Whether to show bars.
-    say : Say
-        Is told what is done, a line at a time.
-    clock : callable
-        Seconds, for the budget.
+    tables : bool
+        Whether to write tables at the end.
+    **options
+        ``seeds``, ``budget_seconds``, ``commit``, ``progress``, ``say``, ``clock``: `llm.forests.pieces.RunOptions`.
 
     Returns
     -------
@@ -85,7 +68,7 @@ def run_study(
     """
 
     def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
-        return vars(train_tuned(problem, piece.cells, config, progress=progress))
+        return vars(train_tuned(problem, piece.cells, config, progress=options.get("progress", False)))
 
     def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}
@@ -95,6 +78,5 @@ def run_study(
         )
 
     return run_pieces(
-        config, out, "llm tuned", lambda some: plan_pieces(config, some), work, written, seeds=seeds,
-        budget_seconds=budget_seconds, commit=commit, progress=progress, say=say, clock=clock,
-    )  # fmt: skip
+        config, out, "llm tuned", lambda some: plan_pieces(config, some), work, written if tables else None, **options
+    )
