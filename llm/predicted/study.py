@@ -56,8 +56,8 @@ def run_study(
         The study's folder; a ValueError says so where it holds a study of another configuration.
     tables : bool
         Whether to write tables at the end.
-    **options
-        ``seeds``, ``budget_seconds``, ``commit``, ``progress``, ``say``, ``clock``: `llm.forests.pieces.RunOptions`.
+    **options : RunOptions
+        ``seeds``, ``budget_seconds``, ``commit``, ``progress``, ``say``, ``clock``: `llm.forests.pieces`.
 
     Returns
     -------
