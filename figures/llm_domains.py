@@ -37,6 +37,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     measured = find(records["llm-domains"].table, kind="measured")
     studies, losses = (list(dict.fromkeys(measured[name])) for name in ("study", "loss"))
     figure, axes = new_figure(len(losses), len(studies), height=1.15, sharex="col", sharey="col", squeeze=False)
+    figure.supylabel("win rate over πref", fontsize=9)
     for column, study in enumerate(studies):
         rows = find(measured, study=study)
         lines = {str(loss): _medians(part) for loss, part in rows.groupby("loss", sort=False)}

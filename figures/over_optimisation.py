@@ -120,6 +120,9 @@ def _best(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_ylim(bottom=0.0)
     ax.set_xlabel("labelled pairs n")
     ax.set_ylabel("n log β*(n)/β*(∞)")
+    for mark, label in (("k-", "predicted"), ("k:", "variance alone"), ("ko", "measured")):
+        ax.plot([], [], mark, label=label)
+    ax.legend(loc="lower left")
 
 
 def _mean(values: pd.Series) -> tuple[float, float]:
