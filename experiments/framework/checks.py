@@ -155,9 +155,11 @@ class Check:
         cls, claim: str, predicted: float | str, found: Interval, holds: bool, beyond: bool, over: str,
         tolerance: float | None = None, kind: str = "text",
     ) -> Check:  # fmt: skip
-        decided = True if holds else False if beyond else None
         known = math.isfinite(found.low) and math.isfinite(found.high)
         note = f"95 % interval over {over} [{found.low:.3g}, {found.high:.3g}]" if known else f"no interval over {over}"
+        decided = True if holds else False if beyond else None
+        if known and found.value not in found:  # resampling has moved the statistic: no ground for a verdict
+            decided, note = None, f"{note}, which does not hold the value itself: biased, and decides nothing"
         ends = (float(found.low), float(found.high)) if known else (None, None)
         return cls(
             claim, predicted, float(found.value), tolerance, decided, note, kind, *ends, undecided=decided is None

@@ -52,6 +52,8 @@ def test_doctests() -> None:
         (Check.within("c", 1.0, Interval(1.3, 1.2, 1.4), 0.11, "seeds"), False),
         (Check.within("c", 1.0, Interval(0.7, 0.6, 0.8), 0.11, "seeds"), False),
         (Check.within("c", 1.0, Interval(1.0, math.nan, math.nan), 0.11, "seeds"), None),
+        (Check.within("c", 0.0, Interval(0.12, 0.13, 0.25), 0.1, "seeds"), None),
+        (Check.below("c", 1.0, Interval(0.12, 0.13, 0.25), "seeds"), None),
         (Check.above("c", 0.0, Interval(1.0, 0.1, 2.0), "seeds"), True),
         (Check.above("c", 0.0, Interval(1.0, -0.1, 2.0), "seeds"), None),
         (Check.above("c", 0.0, Interval(-1.0, -2.0, -0.1), "seeds"), False),
