@@ -158,7 +158,8 @@ class Check:
         known = math.isfinite(found.low) and math.isfinite(found.high)
         note = f"95 % interval over {over} [{found.low:.3g}, {found.high:.3g}]" if known else f"no interval over {over}"
         decided = True if holds else False if beyond else None
-        if known and found.value not in found:  # resampling has moved the statistic: no ground for a verdict
+        slack = 1e-9 * (1 + abs(found.value))  # rounding, where nothing varies
+        if known and not found.low - slack <= found.value <= found.high + slack:  # resampling has moved the statistic
             decided, note = None, f"{note}, which does not hold the value itself: biased, and decides nothing"
         ends = (float(found.low), float(found.high)) if known else (None, None)
         return cls(
