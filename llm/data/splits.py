@@ -152,12 +152,18 @@ def read_splits(folder: Path, counts: Counts, *, max_prompt: int, seed: int = 0)
     FileNotFoundError
         Where a split's file is missing.
     ValueError
-        Where a part would be empty, or files differ in kind.
+        Where a part would be empty, or files differ in kind, or ``counts`` asks for an empty one.
     """
     paths = {name: find_split(folder, name) for name in NAMES}
     kinds = {kind_of(path) for path in paths.values()}
     if len(kinds) != 1:
         raise ValueError(f"{folder}: files of {' and '.join(sorted(kinds))}; accepted is one kind")
+    none = [name for name in PARTS if not getattr(counts, name)]
+    if none:
+        raise ValueError(
+            f"the counts of {', '.join(none)} are 0, and files need some: their reward is learnt; accepted are 1 or "
+            "more, as in the preset files"
+        )
     needed = {
         "train": counts.fine_tuning + counts.reward + counts.pairs,
         "validation": counts.held_out,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,13 @@ def test_a_prompt_inside_of_two_dialogues_is_found(tmp_path: Path) -> None:
     write(path, [{"question": "a", "answer": "b"}])
     with pytest.raises(ValueError, match=r"has the keys question, answer; accepted are .*\{chosen, rejected\}"):
         kind_of(path)
+
+
+def test_counts_that_leave_files_without_a_reward_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "validation", "test"):
+        (tmp_path / f"{name}.jsonl").write_text('{"text": "a b c d e f", "label": 1}\n')
+    with pytest.raises(ValueError, match=r"the counts of reward are 0.*preset files"):
+        read_splits(tmp_path, replace(COUNTS, reward=0), max_prompt=10)
 
 
 def test_labels_may_be_one_and_zero(tmp_path: Path) -> None:
