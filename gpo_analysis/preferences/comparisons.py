@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpo_analysis.preferences.contests import FIRST, Contests, PairCounts, as_counts, as_index
 from gpo_analysis.preferences.reading import Label, read_labels
 from gpo_analysis.reading import ReadReport
 
 if TYPE_CHECKING:
     import pandas as pd
     from scipy import sparse
-
-
-MOST = 1e300  #: Sum of counts, so that products with small numbers and sums of sums stay within a float.
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +38,10 @@ class Comparisons:
     ----------
     report : ReadReport or None
         How the file was read, where they come from one.
+    prompts : tuple of str
+        Names of prompts, where each item is a response to one: `prompt_of_item` says to which. Empty elsewhere.
+    contests : Contests
+        The rows themselves: ties of both kinds, who stood first, covariates, prompts, clusters.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class Comparisons:
     count: NDArray[np.float64]
     items: tuple[str, ...]
     report: ReadReport | None = None
+    prompts: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -67,41 +71,112 @@ class Comparisons:
         count: ArrayLike | None = None,
         items: Sequence[str] | None = None,
     ) -> None:
-        won = _as_index(winner, "winner")
-        lost = _as_index(loser, "loser")
+        size = None if items is None else len(items)
+        won, lost = as_index(winner, "winner", size), as_index(loser, "loser", size)
         if won.size == 0:
             raise ValueError("no comparisons: winner and loser are empty; at least one pair is needed")
         if lost.shape != won.shape:
             raise ValueError(f"winner and loser must have one shape (k,), got {won.shape} and {lost.shape}")
         names = tuple(str(i) for i in range(int(max(won.max(), lost.max())) + 1)) if items is None else tuple(items)
         _check_names(names)
-        for name, index in (("winner", won), ("loser", lost)):
-            outside = (index < 0) | (index >= len(names))
-            if outside.any():
-                k = int(np.argmax(outside))
-                raise ValueError(f"{name}[{k}] is {index[k]}; accepted are indices 0 to {len(names) - 1} into items")
         if np.any(won == lost):
             k = int(np.argmax(won == lost))
             raise ValueError(f"comparison {k} sets {names[won[k]]!r} against itself; winner and loser must differ")
-        times = np.ones(won.shape) if count is None else np.array(count, dtype=np.float64)
-        if times.shape != won.shape:
-            raise ValueError(f"count must have the shape of winner, {won.shape}, got {times.shape}")
-        bad = ~np.isfinite(times) | (times < 0)
-        if bad.any():
-            k = int(np.argmax(bad))
-            raise ValueError(f"count[{k}] is {times[k]}; accepted are finite numbers of at least 0")
-        with np.errstate(over="ignore"):
-            total = float(times.sum())
-        if total > MOST:
-            raise ValueError(f"the counts add up to {total:g}; accepted are counts of at most {MOST:g} together")
-        if not np.any(times > 0):
-            raise ValueError("every count is 0; at least one comparison must have a count above 0")
+        self._take(won, lost, as_counts(count, len(won)), names)
+
+    def _take(
+        self, won: NDArray[np.int64], lost: NDArray[np.int64], times: NDArray[np.float64], names: tuple[str, ...]
+    ) -> None:
         for array in (won, lost, times):
             array.flags.writeable = False
-        object.__setattr__(self, "winner", won)
-        object.__setattr__(self, "loser", lost)
-        object.__setattr__(self, "count", times)
-        object.__setattr__(self, "items", names)
+        for name, value in (("winner", won), ("loser", lost), ("count", times), ("items", names)):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of_contests(
+        cls,
+        contests: Contests,
+        items: Sequence[str] | None = None,
+        *,
+        prompts: Sequence[str] = (),
+        report: ReadReport | None = None,
+    ) -> Comparisons:
+        """From contests: a tie is half a win each in winner, loser, count, and stays a tie in `contests`.
+
+        Parameters
+        ----------
+        contests : Contests
+        items : sequence of str, optional
+            n names, no two alike; ``"0", "1", …`` by default.
+        prompts : sequence of str
+            The prompts' names, where every item belongs to one prompt (`Contests.prompt` says which).
+        report : ReadReport, optional
+
+        Raises
+        ------
+        ValueError
+            For names that are not n different ones, or an item that is compared under two prompts.
+
+        Examples
+        --------
+        >>> held = Contests(2, [0, 1], [1, 0], [0, 2])
+        >>> games = Comparisons.of_contests(held, ["a", "b"])
+        >>> games.winner, games.count, games.contests.ties
+        (array([0, 1, 0]), array([1. , 0.5, 0.5]), 1.0)
+        """
+        if not len(contests):
+            raise ValueError("no comparisons: the contests are empty; at least one pair is needed")
+        names = tuple(str(i) for i in range(contests.n)) if items is None else tuple(items)
+        if len(names) != contests.n:
+            raise ValueError(f"items must name the {contests.n} items of the contests, got {len(names)} names")
+        _check_names(names)
+        found = object.__new__(cls)
+        found._take(*contests.directed(), names)
+        object.__setattr__(found, "report", report)
+        object.__setattr__(found, "prompts", tuple(prompts))
+        found.__dict__["contests"] = contests
+        if prompts:
+            found._check_prompts()
+        return found
+
+    @cached_property
+    def contests(self) -> Contests:
+        """What is compared, a row each, with ties, positions, covariates, prompts and clusters where they are known.
+
+        Comparisons that were not read from such rows are contests whose winner stands first, without ties.
+        """
+        outcome = np.full(len(self.winner), FIRST)
+        return Contests(self.n, self.winner, self.loser, outcome, self.count)
+
+    @property
+    def ties(self) -> float:
+        """Sum of the counts of ties of either kind; they are half a win each in `count`."""
+        return self.contests.ties
+
+    def pair_counts(self, *, by_position: bool = False) -> PairCounts:
+        """Wins, losses and ties of each pair: see `Contests.pairs`."""
+        return self.contests.pairs(by_position=by_position)
+
+    @cached_property
+    def prompt_of_item(self) -> NDArray[np.int64] | None:
+        """Index into `prompts` of every item, shape (n,); None where items are compared across prompts."""
+        if not self.prompts or self.contests.prompt is None:
+            return None
+        owner = np.full(self.n, -1)
+        for side in (self.contests.first, self.contests.second):
+            owner[side] = self.contests.prompt
+        return owner
+
+    def _check_prompts(self) -> None:
+        owner, asked = self.prompt_of_item, self.contests.prompt
+        if owner is None or asked is None:
+            raise ValueError("prompts are named, but the contests do not say which prompt they belong to")
+        if asked.max() >= len(self.prompts):
+            raise ValueError(f"prompts has {len(self.prompts)} names, but a contest belongs to prompt {asked.max()}")
+        for side in (self.contests.first, self.contests.second):
+            if np.any(owner[side] != asked):
+                item = self.items[side[int(np.argmax(owner[side] != asked))]]
+                raise ValueError(f"{item!r:.60} is compared under two prompts; items are of one prompt each")
 
     @classmethod
     def from_pairs(
@@ -187,7 +262,11 @@ class Comparisons:
         return float(self.count.sum())
 
     def aggregated(self) -> Comparisons:
-        """Each ordered pair once, with its counts added up; pairs of count 0 are left out."""
+        """Each ordered pair once, with its counts added up; pairs of count 0 are left out.
+
+        A tie stays half a win each, and no more: which contests were ties, positions, covariates and clusters are in
+        `contests` of what was aggregated.
+        """
         key, where = np.unique(self.winner * self.n + self.loser, return_inverse=True)
         total = np.bincount(where.ravel(), weights=self.count, minlength=len(key))
         keep = total > 0
@@ -269,15 +348,6 @@ def read_comparisons_by_prompt(path: str | Path) -> dict[str, Comparisons]:
             raise ValueError(f"{path}: every count of the prompt {prompt!r:.60} is 0; take its rows out")
         found[prompt] = Comparisons.of_labels(pairs, labels.report)
     return found
-
-
-def _as_index(values: ArrayLike, name: str) -> NDArray[np.int64]:
-    array: NDArray[Any] = np.array(values)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must have shape (k,), got {array.shape}")
-    if array.size and array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must hold integer indices, got {array.dtype}")
-    return array.astype(np.int64)
 
 
 def _check_names(names: tuple[str, ...]) -> None:
