@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib import resources
 
-from gpo_analysis.preferences.comparisons import Comparisons, read_comparisons
+from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.files import read_comparisons
 
 __all__ = ["PUBLISHED_JOURNAL_ABILITIES", "load_journals"]
 

@@ -4,9 +4,10 @@ Arrays have shape (..., n, n), entries in [0, 1], ``P[i, j] + P[j, i] = 1`` and 
 """
 
 from gpo_analysis.preferences.argument_votes import read_argument_votes
-from gpo_analysis.preferences.comparisons import Comparisons, read_comparisons, read_comparisons_by_prompt
+from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.contests import OUTCOMES, Contests, PairCounts
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
+from gpo_analysis.preferences.files import read_comparisons, read_comparisons_by_prompt
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
 from gpo_analysis.preferences.models import (
     bradley_terry,

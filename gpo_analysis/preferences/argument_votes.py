@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.preferences.comparisons import Comparisons
-from gpo_analysis.preferences.reading import Label
+from gpo_analysis.preferences.comparisons import Comparisons, Label
 from gpo_analysis.reading import Names, ReadReport, Row, Table, is_blank, number_in, read_table, text_in
 
 

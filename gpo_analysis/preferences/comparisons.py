@@ -7,18 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.preferences.contests import FIRST, Contests, PairCounts, as_counts, as_index
-from gpo_analysis.preferences.reading import Label, read_labels
+from gpo_analysis.preferences.options import ReadOptions
+from gpo_analysis.preferences.reading import ReadContests, read_contests
 from gpo_analysis.reading import ReadReport
 
 if TYPE_CHECKING:
     import pandas as pd
     from scipy import sparse
+
+
+Label = tuple[str, str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,7 @@ class Comparisons:
         *,
         prompts: Sequence[str] = (),
         report: ReadReport | None = None,
+        merged: bool = False,
     ) -> Comparisons:
         """From contests: a tie is half a win each in winner, loser, count, and stays a tie in `contests`.
 
@@ -111,6 +116,8 @@ class Comparisons:
         prompts : sequence of str
             The prompts' names, where every item belongs to one prompt (`Contests.prompt` says which).
         report : ReadReport, optional
+        merged : bool
+            Whether each winner and loser stand once, with their counts added up, rather than as the rows have them.
 
         Raises
         ------
@@ -131,7 +138,7 @@ class Comparisons:
             raise ValueError(f"items must name the {contests.n} items of the contests, got {len(names)} names")
         _check_names(names)
         found = object.__new__(cls)
-        found._take(*contests.directed(), names)
+        found._take(*(contests.merged() if merged else contests.directed()), names)
         object.__setattr__(found, "report", report)
         object.__setattr__(found, "prompts", tuple(prompts))
         found.__dict__["contests"] = contests
@@ -234,10 +241,44 @@ class Comparisons:
         return cls(won, lost, table[won, lost], items=names)
 
     @classmethod
-    def read(cls, path: str | Path, *, across_prompts: bool = False) -> Comparisons:
-        """Read a CSV or JSON file, plain or gzip-compressed: see `read_comparisons`."""
-        labels = read_labels(path)
-        return cls.of_labels(labels.pairs if across_prompts else labels.by_item(), labels.report)
+    def read(cls, path: str | Path, **options: Unpack[ReadOptions]) -> Comparisons:
+        """Read CSV, TSV, JSON or Parquet, plain or gzip-compressed: see `read_comparisons`, also for the options."""
+        return cls._of(read_contests(path, options))
+
+    @classmethod
+    def from_frame(cls, frame: Any, **options: Unpack[ReadOptions]) -> Comparisons:
+        """From a DataFrame, in any of the layouts that files have: see `read_comparisons`, also for the options.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Or whatever has a method ``to_pandas`` (polars, Arrow, data sets of Hugging Face).
+
+        Raises
+        ------
+        ValueError
+            Naming the row (from 0) and what is accepted.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> votes = pd.DataFrame({"model_a": ["x", "y"], "model_b": ["y", "x"], "winner": ["model_a", "tie"]})
+        >>> games = Comparisons.from_frame(votes)
+        >>> games, games.ties
+        (Comparisons(2 items, 3 pairs, total count 2), 1.0)
+        """
+        return cls._of(read_contests(frame, options))
+
+    @classmethod
+    def _of(cls, found: ReadContests) -> Comparisons:
+        try:
+            games = cls.of_contests(
+                found.contests, found.items, prompts=found.prompts, report=found.report, merged=found.is_counted
+            )
+        except ValueError as error:
+            raise ValueError(f"{found.report.file}: {error}") from None
+        games.__dict__["texts"] = found.texts
+        return games
 
     @classmethod
     def of_labels(cls, pairs: Iterable[Label], report: ReadReport) -> Comparisons:
@@ -246,6 +287,40 @@ class Comparisons:
             return cls.from_pairs(pairs)._with(report)
         except ValueError as error:
             raise ValueError(f"{report.file}: {error}") from None
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The items' names without their prompts; two prompts may have the same."""
+        return self.items
+
+    def by_prompt(self) -> dict[str, Comparisons]:
+        """One set of comparisons a prompt, items by their own names; a single one, of name ``""``, without prompts.
+
+        Raises
+        ------
+        ValueError
+            Where every count of a prompt is 0.
+        """
+        asked = self.contests.prompt
+        if not self.prompts or asked is None:
+            return {"": self}
+        file = "" if self.report is None else f"{self.report.file}: "
+        rows = np.argsort(asked, kind="stable")
+        ends = np.cumsum(np.bincount(asked, minlength=len(self.prompts)))
+        found = {}
+        for prompt, start, end in zip(self.prompts, [0, *ends[:-1]], ends, strict=True):
+            if start == end:
+                continue
+            mine = rows[start:end]
+            both = np.stack([self.contests.first[mine], self.contests.second[mine]], axis=1).ravel()
+            items, first, codes = np.unique(both, return_index=True, return_inverse=True)
+            place = np.argsort(np.argsort(first))[codes.ravel()].reshape(-1, 2)  # in the order of appearance
+            names = [self.texts[items[i]] for i in np.argsort(first)]
+            if not self.contests.count[mine].any():
+                raise ValueError(f"{file}every count of the prompt {prompt!r:.60} is 0; take its rows out")
+            part = self.contests.chosen(mine).between(len(items), place[:, 0], place[:, 1])
+            found[prompt] = Comparisons.of_contests(part, names, report=self.report)
+        return found
 
     def _with(self, report: ReadReport | None) -> Comparisons:
         object.__setattr__(self, "report", report)
@@ -290,64 +365,6 @@ class Comparisons:
 
     def __repr__(self) -> str:
         return f"Comparisons({self.n} items, {len(self.winner)} pairs, total count {self.total:g})"
-
-
-def read_comparisons(path: str | Path, *, across_prompts: bool = False) -> Comparisons:
-    """Read who beat whom from a CSV or JSON file, plain or gzip-compressed.
-
-    Parameters
-    ----------
-    path : str or Path
-        Names ending in .jsonl, .ndjson or .json (or these with .gz) are JSON (one object a line, or one array of
-        objects), .csv and .tsv are CSV; any other name is JSON if its first character is ``{`` or ``[``. Columns:
-        ``winner, loser`` and optionally ``count`` (or votes, weight, n), ``tie`` and ``prompt``; or ``chosen,
-        rejected``; or ``model_a, model_b, winner``, ties at half a win each.
-    across_prompts : bool
-        Where the file has prompts, names are items of their own under each, "prompt: name", since responses to
-        different prompts are never compared. True takes a name as one item whatever the prompt (models, say).
-
-    Returns
-    -------
-    Comparisons
-        Items in the order in which they appear, pairs as the file has them; `report` says what was left out, joined or
-        not used.
-
-    Raises
-    ------
-    ValueError
-        Naming file, line and what is accepted: for a missing column, one that occurs twice or looks as if it counted
-        and is not known, a count that is empty, negative or not a finite number, a name that is empty or marks a
-        missing value, a winner equal to the loser, malformed CSV or JSON, a file without comparisons.
-    OSError
-        Where the file cannot be opened.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder, "games.csv")
-    ...     _ = file.write_text("winner,loser,count\\nrock,scissors,3\\nscissors,paper,2\\n")
-    ...     read_comparisons(file)
-    Comparisons(3 items, 2 pairs, total count 5)
-    """
-    return Comparisons.read(path, across_prompts=across_prompts)
-
-
-def read_comparisons_by_prompt(path: str | Path) -> dict[str, Comparisons]:
-    """Read a file as `read_comparisons` does, into one set of comparisons a prompt, items by their own names.
-
-    Returns
-    -------
-    dict of str to Comparisons
-        In the order of the file; one entry, of name ``""``, where the file has no prompts.
-    """
-    labels = read_labels(path)
-    found = {}
-    for prompt, pairs in labels.by_prompt().items():
-        if prompt and not any(count for *_, count in pairs):
-            raise ValueError(f"{path}: every count of the prompt {prompt!r:.60} is 0; take its rows out")
-        found[prompt] = Comparisons.of_labels(pairs, labels.report)
-    return found
 
 
 def _check_names(names: tuple[str, ...]) -> None:

@@ -183,6 +183,13 @@ class Contests:
             **{name: None if getattr(self, name) is None else getattr(self, name)[index] for name in every}
         )
 
+    def between(self, n: int, first: ArrayLike, second: ArrayLike) -> Contests:
+        """The same contests between n items under other indices, shape (k,) each."""
+        a, b = as_index(first, "first", n), as_index(second, "second", n)
+        if a.shape != self.first.shape or b.shape != a.shape:
+            raise ValueError(f"first and second must have shape {self.first.shape}, got {a.shape} and {b.shape}")
+        return self._changed(n=n, first=a, second=b)
+
     def _changed(self, **changes: object) -> Contests:
         found = object.__new__(Contests)
         for name in self.__dataclass_fields__:
@@ -214,6 +221,15 @@ class Contests:
         keep = table.sum(axis=1) > 0
         key, table = key[keep], table[keep]
         return PairCounts(key // self.n, key % self.n, *(np.ascontiguousarray(column) for column in table.T))
+
+    def merged(self) -> tuple[IntArray, IntArray, FloatArray]:
+        """As `directed`, but each winner and loser once, in the order of their first row."""
+        winner, loser, count = self.directed()
+        key, first, where = np.unique(winner * self.n + loser, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        total: FloatArray = np.bincount(where.ravel(), count, len(key)).astype(np.float64)[order]
+        keep = (total > 0) if np.any(total > 0) else np.ones(len(total), dtype=bool)
+        return winner[first[order]][keep], loser[first[order]][keep], total[keep]
 
     def directed(self) -> tuple[IntArray, IntArray, FloatArray]:
         """Winner, loser and count, a tie as two rows of half its count; shape (k + ties,) each, in order."""

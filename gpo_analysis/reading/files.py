@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import sys
 import zlib
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def text_of(path: str | Path) -> str:
     Parameters
     ----------
     path : str or Path
-        Gzip is told by the ending .gz or by its first bytes.
+        ``-`` is standard input. Gzip is told by the ending .gz or by the first bytes.
 
     Raises
     ------
@@ -43,8 +44,21 @@ def text_of(path: str | Path) -> str:
     OSError
         Where the file cannot be opened.
     """
+    return decoded(str(path), bytes_of(path))
+
+
+def bytes_of(path: str | Path) -> bytes:
+    """What a file holds, unpacked where it is gzip-compressed; ``-`` is standard input.
+
+    Raises
+    ------
+    ValueError
+        For a gzip file that is not whole.
+    OSError
+        Where the file cannot be opened.
+    """
     try:
-        data = Path(path).read_bytes()
+        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
     except OSError as error:  # reading, unlike opening, leaves out which file it was
         error.filename = error.filename or str(path)
         raise
@@ -53,6 +67,17 @@ def text_of(path: str | Path) -> str:
             data = gzip.decompress(data)
         except (EOFError, OSError, zlib.error) as error:  # BadGzipFile is an OSError
             raise ValueError(f"{path} is not a whole gzip file: {error}") from None
+    return data
+
+
+def decoded(path: str, data: bytes) -> str:
+    """The text that bytes are, without their byte-order mark.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, the line and what is accepted, where they are none.
+    """
     for start, kind in ((b"\x1f\x8b", "a gzip file within a gzip file"), *_KINDS):
         if data.startswith(start):
             raise ValueError(f"{path} is {kind}; accepted are {ACCEPTED}")

@@ -57,6 +57,10 @@ class Names:
     ----------
     items : bool
         Whether a word for a tie is refused: nobody is called so.
+    missing : bool
+        Whether marks of a missing value (NaN, None, null) are refused where they are text. Answers may read so.
+    unit : str
+        What places are numbered by.
 
     Examples
     --------
@@ -67,9 +71,11 @@ class Names:
     [(3, 'the same in another Unicode form')]
     """
 
-    def __init__(self, *, items: bool = True) -> None:
-        self._items = items
+    def __init__(self, *, items: bool = True, missing: bool = True, unit: str = "line") -> None:
+        self._items, self._missing, self._unit = items, missing, unit
         self.joined: list[Joined] = []
+        self.order: tuple[str, ...] = ()
+        self._told: set[tuple[str, str]] = set()
         self._taken: dict[tuple[type, Any], str] = {}
         self._first: dict[str, tuple[str, int]] = {}
 
@@ -85,10 +91,10 @@ class Names:
         cached = self._taken.get((type(value), value)) if isinstance(value, str | int) else None
         if cached is not None:
             return cached
-        where = f"{path}, line {line}"
+        where = f"{path}, {self._unit} {line}"
         text = text_in(value, what, where)
         folded = text.casefold()
-        if folded in _NO_NAMES or (isinstance(value, float) and not math.isfinite(value)):
+        if (self._missing and folded in _NO_NAMES) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError(
                 f"{where}: {what} is {text!r}, which marks a missing value; take the row out, or rename the item if it "
                 "is called so"
@@ -102,11 +108,20 @@ class Names:
         if not key:
             raise ValueError(f"{where}: {what} is {text!r}: invisible characters alone; accepted are non-empty names")
         name, first = self._first.setdefault(key, (text, line))
-        if text != name and all(text != other.name for other in self.joined if other.taken_as == name):
+        if text != name and (text, name) not in self._told:
+            self._told.add((text, name))
             self.joined.append(Joined(line, text, name, first, _difference(text, name)))
         if isinstance(value, str | int):
             self._taken[type(value), value] = name
         return name
+
+    def find(self, value: Any) -> str | None:
+        """The name that this value is a spelling of, or None where no such name was taken; never an error."""
+        text = str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+        if not text:
+            return None
+        key = str(int(value)) if isinstance(value, float) and value.is_integer() else _key(text)
+        return self._first.get(key, (None, 0))[0]
 
     def alike(self) -> list[str]:
         """Names that were kept apart though they look alike, in words."""

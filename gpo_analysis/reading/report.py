@@ -53,6 +53,8 @@ class ReadReport:
         How ties were taken: "none" where there were none, or "half a win each".
     prompts : int
         How many prompts the file tells apart; 0 where it has no such column.
+    unit : str
+        What is numbered: "line", or "row" (from 0) of a frame or a Parquet file.
     """
 
     file: str
@@ -65,6 +67,7 @@ class ReadReport:
     notes: tuple[str, ...] = ()
     ties: str = "none"
     prompts: int = 0
+    unit: str = "line"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -76,16 +79,17 @@ class ReadReport:
             "notes": list(self.notes),
             "ties": self.ties,
             "prompts": self.prompts,
+            "unit": self.unit,
         }
 
     def lines(self) -> list[str]:
         """In words, a line each: what one should know of how the file was read; often none."""
         told = [
-            f"{len(item.lines)} {'row' if len(item.lines) == 1 else 'rows'} left out: {item.why} ({_at(item.lines)})"
+            f"{len(item.lines)} row{'s' * (len(item.lines) != 1)} left out: {item.why} ({_at(item.lines, self.unit)})"
             for item in self.left_out
         ]
         told += [
-            f"line {item.line}: {shown(item.name)!a} taken as {shown(item.taken_as)!a} of line "
+            f"{self.unit} {item.line}: {shown(item.name)!a} taken as {shown(item.taken_as)!a} of {self.unit} "
             f"{item.first_line} ({item.why})"
             for item in self.joined[:_FEW]
         ]
@@ -102,6 +106,6 @@ class ReadReport:
         return "\n".join([head, *(f"- {line}" for line in self.lines())])
 
 
-def _at(lines: tuple[int, ...]) -> str:
+def _at(lines: tuple[int, ...], unit: str) -> str:
     few = ", ".join(map(str, lines[:_FEW]))
-    return f"line{'' if len(lines) == 1 else 's'} {few}{', …' if len(lines) > _FEW else ''}"
+    return f"{unit}{'' if len(lines) == 1 else 's'} {few}{', …' if len(lines) > _FEW else ''}"

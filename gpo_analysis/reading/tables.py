@@ -18,7 +18,7 @@ from gpo_analysis.reading.files import text_of
 from gpo_analysis.reading.values import MOST_DIGITS, float_of
 from gpo_analysis.reading.visible import shown
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ONE_A_LINE = "accepted is one object a line, or one array of objects"
 Fields = dict[str, Any]
 _SPACE = re.compile(r"\s*")
@@ -92,19 +92,64 @@ def read_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted
         Where the file cannot be opened.
     """
     text = text_of(path)
+    return json_table(path, text) if holds_json(path, text) else _csv_table(path, text, fits, accepted)
+
+
+def holds_json(path: str | Path, text: str) -> bool:
+    """Whether a text is JSON, by the name of its file or by its first character."""
     suffixes = [s.lower() for s in Path(path).suffixes if s.lower() != ".gz"]
     kind = suffixes[-1] if suffixes else ""
-    if kind in (".jsonl", ".ndjson", ".json") or text.lstrip()[:1] in (
-        ("{",) if kind in (".csv", ".tsv") else ("{", "[")
-    ):
-        return _json_table(path, text)
-    return _csv_table(path, text, fits, accepted)
+    first = text.lstrip()[:1]
+    return kind in (".jsonl", ".ndjson", ".json") or first in (("{",) if kind in (".csv", ".tsv") else ("{", "["))
 
 
 def _csv_table(path: str | Path, text: str, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
+    start, body, separator, head = csv_head(path, text, fits, accepted)
+    columns = head[1]
+    rows, blank = [], []
+    for line, cells in csv_records(path, body, start, separator, skip=1):
+        if not any(cell.strip() for cell in cells):
+            blank.append(line)
+        elif len(cells) != len(columns):
+            raise width_refused(path, line, cells, columns)
+        else:
+            rows.append(Row(line, dict(zip(columns, cells, strict=True))))
+    empty = {name for name in columns if name.startswith("(unnamed") and not any(r.values[name].strip() for r in rows)}
+    kept = {name: head[0] for name in columns if name not in empty}
+    return Table(str(path), f"CSV ({SEPARATORS[separator]})", tuple(rows), kept, tuple(blank))
+
+
+def width_refused(path: str | Path, line: int, cells: Sequence[str], columns: Sequence[str]) -> ValueError:
+    """What is said of a record of another length than the header."""
+    return ValueError(
+        f"{path}, line {line}: {len(cells)} fields, but the header has {len(columns)} ({', '.join(columns)!r:.200})"
+    )
+
+
+def csv_head(
+    path: str | Path,
+    text: str,
+    fits: Callable[[Sequence[str]], bool],
+    accepted: str,
+    separator: str | None = None,
+) -> tuple[int, str, str, tuple[int, list[str]]]:
+    """Where a CSV file begins and how it is separated.
+
+    Returns
+    -------
+    int, str, str, (int, list of str)
+        Lines before the text that follows (Excel's ``sep=;``), that text, the separator, and the header's line and
+        columns: those of the first separator with which it fits, or else of the first of all.
+
+    Raises
+    ------
+    ValueError
+        Where the file is empty or a column occurs twice.
+    """
     named = re.match(r'"?sep=([,;|\t])"?\r?\n', text)  # what Excel writes and reads
     start, body = (1, text[named.end() :]) if named else (0, text)
-    separator, head = _head(path, body, start, [named[1]] if named else list(_SEPARATORS), fits)
+    tried = [separator] if separator is not None else [named[1]] if named else list(SEPARATORS)
+    found, head = _head(path, body, start, tried, fits)
     if head is None:
         raise ValueError(
             f"{path} is empty and holds no rows; accepted are a header with {accepted}, and one row a line"
@@ -113,39 +158,26 @@ def _csv_table(path: str | Path, text: str, fits: Callable[[Sequence[str]], bool
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{path}, line {head[0]}: column {shown(twice)} occurs twice; accepted are {accepted}")
-    rows, blank = [], []
-    for line, cells in _records(path, body, start, separator)[1:]:
-        if not any(cell.strip() for cell in cells):
-            blank.append(line)
-        elif len(cells) != len(columns):
-            raise ValueError(
-                f"{path}, line {line}: {len(cells)} fields, but the header has {len(columns)} "
-                f"({', '.join(columns)!r:.200})"
-            )
-        else:
-            rows.append(Row(line, dict(zip(columns, cells, strict=True))))
-    empty = {name for name in columns if name.startswith("(unnamed") and not any(r.values[name].strip() for r in rows)}
-    kept = {name: head[0] for name in columns if name not in empty}
-    return Table(str(path), f"CSV ({_SEPARATORS[separator]})", tuple(rows), kept, tuple(blank))
+    return start, body, found, (head[0], columns)
 
 
 def _head(
     path: str | Path, text: str, start: int, separators: list[str], fits: Callable[[Sequence[str]], bool]
 ) -> tuple[str, tuple[int, list[str]] | None]:
     """The first separator with which the header fits, or else the first of all; and the header with its line."""
-    first = _records(path, text, start, separators[0], most=1)
-    if not first or fits(_named(first[0][1])):
-        return separators[0], first[0] if first else None
+    first = next(csv_records(path, text, start, separators[0]), None)
+    if not first or fits(_named(first[1])):
+        return separators[0], first
     for separator in separators[1:]:
         with contextlib.suppress(ValueError):  # malformed as CSV of this kind
-            found = _records(path, text, start, separator, most=1)
-            if found and fits(_named(found[0][1])):
-                return separator, found[0]
-    return separators[0], first[0]
+            found = next(csv_records(path, text, start, separator), None)
+            if found and fits(_named(found[1])):
+                return separator, found
+    return separators[0], first
 
 
 def _named(cells: Sequence[str]) -> list[str]:
-    return [_key(cell) or f"(unnamed {i})" for i, cell in enumerate(cells, start=1)]
+    return [key_of(cell) or f"(unnamed {i})" for i, cell in enumerate(cells, start=1)]
 
 
 def in_words(name: str) -> str:
@@ -159,31 +191,31 @@ def in_words(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name).strip("_").rstrip("0123456789").rstrip("_") or name
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
+    """A column's name without regard to case and outer white space."""
     return name.strip().strip("\ufeff\u200b").strip().lower()
 
 
-def _records(
-    path: str | Path, text: str, start: int, separator: str, most: int | None = None
-) -> list[tuple[int, list[str]]]:
-    """Records, and the line on which each starts; lines without anything are none."""
-    found: list[tuple[int, list[str]]] = []
+def csv_records(
+    path: str | Path, text: str, start: int, separator: str, skip: int = 0
+) -> Iterator[tuple[int, list[str]]]:
+    """Records but for the first few, and the line on which each starts; lines without anything are none."""
     with _fields_of_any_length():
         reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
         line = start + 1
         try:
             for cells in reader:
                 if len(cells) > 1 or (cells and cells[0].strip()):
-                    found.append((line, cells))
+                    if skip:
+                        skip -= 1
+                    else:
+                        yield line, cells
                 line = start + reader.line_num + 1
-                if len(found) == most:
-                    break
         except csv.Error as error:
             raise ValueError(
                 f"{path}, line {line}: malformed CSV ({error}); accepted are fields with or without double quotes, "
                 "a quote within quotes doubled"
             ) from None
-    return found
 
 
 @contextlib.contextmanager
@@ -196,7 +228,8 @@ def _fields_of_any_length() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _json_table(path: str | Path, text: str) -> Table:
+def json_table(path: str | Path, text: str) -> Table:
+    """The rows of JSON lines or of a JSON array."""
     is_array = text.lstrip()[:1] == "["
     rows = []
     columns: dict[str, int] = {}
@@ -205,7 +238,7 @@ def _json_table(path: str | Path, text: str) -> Table:
             raise ValueError(f"{path}, line {line}: {value!r:.60} is not an object; {_ONE_A_LINE}")
         fields: Fields = {}
         for key, item in value.items():
-            name = _key(key)
+            name = key_of(key)
             if name in fields:
                 raise ValueError(f"{path}, line {line}: key {name!r:.60} occurs twice; accepted is each key once")
             fields[name] = item
