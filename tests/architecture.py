@@ -21,7 +21,8 @@ FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "benchmarks"
 #: Who may import whom: a part may import those of the lines above its own, and itself. Parts of one line stand side by
 #: side and do not import each other. The longest name that fits a module decides which part it belongs to.
 ORDER = (
-    ("gpo_analysis.arrays", "gpo_analysis.locks", "gpo_analysis.provenance", "gpo_analysis.reading"),
+    ("gpo_analysis.arrays",),
+    ("gpo_analysis.locks", "gpo_analysis.provenance", "gpo_analysis.reading"),
     ("gpo_analysis.tables",),
     ("gpo_analysis.statistics", "gpo_analysis.files"),
     ("gpo_analysis.calculus", "gpo_analysis.records"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from gpo_analysis.reading.column import MISSING, ColumnTable
 Outcomes = NDArray[np.int8]
 
 
-def sided(table: ColumnTable, layout: Layout, rows: IntArray, a: IntArray, b: IntArray, book: Names) -> Outcomes:
+def sided(
+    table: ColumnTable, layout: Layout, rows: IntArray, a: IntArray, b: IntArray, book: Names, own: Mapping[str, str]
+) -> Outcomes:
     """Outcomes by a column that names the winner, its side, or a tie.
 
     Raises
@@ -28,7 +31,7 @@ def sided(table: ColumnTable, layout: Layout, rows: IntArray, a: IntArray, b: In
     """
     name = layout.ends[0]
     column = cells_of(table, name).chosen(rows)
-    sides, known = words_of_sides(layout), {text: i for i, text in enumerate(book.order)}
+    sides, known = words_of_sides(layout, own), {text: i for i, text in enumerate(book.order)}
     word = np.full(len(column.values), -1)
     item = np.full(len(column.values), -2)
     for i, value in enumerate(column.values):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -167,9 +167,18 @@ def side_name(side: str) -> str:
     return side.rpartition("_")[2]
 
 
-def words_of_sides(layout: Layout) -> dict[str, int]:
-    """Words for who won, in lower case with _ between their parts: 0 for the first side, 1 for the second."""
+def words_of_sides(layout: Layout, own: Mapping[str, str]) -> dict[str, int]:
+    """Words for who won, in lower case with _ between their parts: 0 for the first side, 1 for the second.
+
+    Parameters
+    ----------
+    layout : Layout
+    own : mapping of str to str
+        From names of columns to those that the file has for them.
+    """
     words = {layout.first: 0, layout.second: 1, short(layout.first): 0, short(layout.second): 1}
+    for code, side in enumerate((layout.first, layout.second)):
+        words[re.sub(r"[\W_]+", "_", own.get(side, side).strip().casefold()).strip("_")] = code
     if short(layout.first) == "a":
         words |= {"1": 0, "2": 1}
     return words

@@ -31,6 +31,7 @@ class Asked:
     """The options, with what follows from them."""
 
     def __init__(self, options: ReadOptions) -> None:
+        self.own = dict(options.get("columns") or {})
         self.across = options.get("across_prompts")
         self.implicit = options.get("implicit_prompts")
         self.cluster = options.get("cluster", "").strip().lower()

@@ -5,7 +5,7 @@ One comparison a row, in one of these layouts (columns by name, without regard t
 - ``winner, loser``, and optionally ``tie`` (1 where neither won) and ``prompt``;
 - ``prompt, chosen, rejected``, texts or lists of messages; or without the prompt, which whole dialogues share;
 - ``model_a, model_b, winner`` (or ``left, right``, ``item_a, item_b``, ``home, away``, …), the winner being
-  ``model_a``, ``model_b``, ``tie``, ``tie (bothbad)`` or one of the two names; or ``winner_model_a`` and so on as marks;
+  ``model_a``, ``model_b``, ``tie``, ``tie (bothbad)`` or one of the two names; or ``winner_model_a``, … as marks;
 - ``model_a, model_b, model_a_wins, model_b_wins`` and optionally ``ties, ties_both_bad``: a row a pair, with counts;
 - ``prompt, chosen, rejected, votes_chosen, votes_rejected`` and optionally ``votes_equal``: votes on a pair.
 
@@ -112,6 +112,9 @@ class _Reading:
         if prompt is not None:
             (of_prompt,), prompt_names = take_names(prompts, table, rows, [("prompt", prompt.chosen(rows))])
         rows, a, b, of_prompt = self._without_equal(rows, a, b, of_prompt, names)
+        if of_prompt is not None:
+            seen, of_prompt = np.unique(of_prompt, return_inverse=True)
+            prompt_names = tuple(prompt_names[i] for i in seen)
         made = self._contests(rows, a, b, of_prompt, book)
         within = of_prompt is not None and asked.within(layout)
         items, texts, made = _items(made, names, prompt_names if within else ())
@@ -171,7 +174,7 @@ class _Reading:
             times = self._times(rows)
             outcome = np.zeros(len(rows), dtype=np.int8)
             if layout.kind == "sided":
-                outcome = sided(table, layout, rows, a, b, book)
+                outcome = sided(table, layout, rows, a, b, book, self.asked.own)
             elif layout.kind == "marked":
                 outcome = marked(table, layout, rows)
             if layout.ties:

@@ -100,7 +100,9 @@ def texts_of(
     )
     if prompt is not None or not (dialogues if implicit is None else implicit):
         if prompt is None and implicit is None and layout.first == "chosen" and not layout.prompt:
-            told.notes.append("no prompts: the texts are compared across the file (or take their common beginning)")
+            told.notes.append(
+                "no prompts: a text is one item in the whole file (implicit prompts, their beginning, are an option)"
+            )
         return prompt, first, second
     turn = TURN if dialogues else ""
     parts: list[tuple[str, str, str]] = []

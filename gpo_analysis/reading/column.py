@@ -56,8 +56,12 @@ class Column:
 
     def chosen(self, rows: BoolArray | IntArray) -> Column:
         """Some of the rows."""
-        used, codes = np.unique(self.codes[rows], return_inverse=True)
-        return Column(codes.astype(np.int64), tuple(self.values[i] for i in used))
+        codes = self.codes[rows]
+        is_used = np.bincount(codes, minlength=len(self.values)) > 0
+        if is_used.all():
+            return Column(codes, self.values)
+        used = np.flatnonzero(is_used)
+        return Column((np.cumsum(is_used) - 1)[codes], tuple(self.values[i] for i in used))
 
     @staticmethod
     def of(cells: Iterable[Any]) -> Column:

@@ -97,7 +97,7 @@ class _Renamed:
         """Raise ValueError where a column that was named is not there."""
         have = list(columns)
         for known, own in self.rename.items():
-            if own not in have and known not in have:
+            if own not in have:
                 raise ValueError(
                     f"{path} has no column {own!r:.60}, which was named as {known}; it has {', '.join(have)!r:.200}"
                 )
