@@ -32,7 +32,8 @@ PRECISION = 1e-9  # relative; what falls below 1e-300 or above 1e300 is compared
 
 
 def _expit(u: Any) -> Any:
-    return scipy.special.expit(u)
+    # as exact as scipy's, which computes one value at a time
+    return np.exp(np.minimum(u, 0.0)) / (1.0 + np.exp(-np.abs(u)))
 
 
 def _softplus(u: Any) -> Any:

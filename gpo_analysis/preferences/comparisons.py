@@ -342,10 +342,11 @@ class Comparisons:
         A tie stays half a win each, and no more: which contests were ties, positions, covariates and clusters are in
         `contests` of what was aggregated.
         """
-        key, where = np.unique(self.winner * self.n + self.loser, return_inverse=True)
-        total = np.bincount(where.ravel(), weights=self.count, minlength=len(key))
-        keep = total > 0
-        return Comparisons(key[keep] // self.n, key[keep] % self.n, total[keep], items=self.items)._with(self.report)
+        table = self.matrix()  # put in order by counting, in linear time
+        found = object.__new__(Comparisons)
+        winner = np.repeat(np.arange(self.n), np.diff(table.indptr))
+        found._take(winner, table.indices.astype(np.int64), table.data, self.items)
+        return found._with(self.report)
 
     def matrix(self) -> sparse.csr_array:
         """Sparse table of counts, shape (n, n): entry [i, j] says how often i beat j."""

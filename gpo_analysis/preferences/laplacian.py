@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg, splu
@@ -18,42 +21,68 @@ def centred(x: FloatArray, labels: IntArray) -> FloatArray:
     return np.asarray(x - (np.bincount(labels, weights=x) / np.bincount(labels))[labels])
 
 
+@dataclass(frozen=True, eq=False)
+class Laplacian:
+    """``L = diag(degree) − (half + halfᵀ)``: pairs as they are listed, never written out as a symmetric matrix.
+
+    Attributes
+    ----------
+    half : sparse array, shape (n, n)
+        Entry [i, j] is what the pairs listed as (i, j) weigh, at least 0, nothing on the diagonal. Its transpose is
+        applied from the same arrays. May be 0 within a component: x is then near a least-norm answer.
+    """
+
+    half: sparse.csr_array
+
+    def neighbours(self, x: FloatArray) -> FloatArray:
+        """``(half + halfᵀ) x``."""
+        return np.asarray(self.half @ x + self.half.T @ x)
+
+    @cached_property
+    def degree(self) -> FloatArray:
+        """Each node's weight, shape (n,)."""
+        return self.neighbours(np.ones(self.half.shape[0]))
+
+    def solve(
+        self, right: FloatArray, labels: IntArray, *, tolerance: float = 1e-13, direct: bool = False
+    ) -> tuple[FloatArray, bool]:
+        """``x`` with ``L x = right`` and mean zero over each component.
+
+        Parameters
+        ----------
+        right : array, shape (n,)
+            Its mean over each component is taken off first.
+        labels : array of int, shape (n,)
+            The components, numbered from 0.
+        tolerance : float
+            Of conjugate gradients, relative to the norm of `right`.
+        direct : bool
+            Whether to go straight to the factor.
+
+        Returns
+        -------
+        x : array, shape (n,)
+        iterated : bool
+            Whether conjugate gradients did it; where not, later calls for like weights may pass ``direct=True``.
+        """
+        n, degree = len(right), self.degree
+        side = centred(right, labels)
+        loose = degree <= 0
+        if not direct and not side[loose].any():
+            inverse = 1 / np.where(loose, 1.0, degree)
+            laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - self.neighbours(x), dtype=np.float64)
+            scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
+            x, failed = cg(laplacian, side, rtol=tolerance, atol=0.0, maxiter=ROUNDS, M=scaling)
+            if not failed and np.isfinite(x).all() and x @ side >= 0:
+                return centred(x, labels), True
+        return _by_factor(sparse.csr_array(self.half + self.half.T), degree, side, labels), False
+
+
 def solve_laplacian(
     weights: sparse.csr_array, right: FloatArray, labels: IntArray, *, tolerance: float = 1e-13, direct: bool = False
 ) -> tuple[FloatArray, bool]:
-    """``x`` with ``L x = right`` and mean zero over each component, L the Laplacian of a graph.
-
-    Parameters
-    ----------
-    weights : sparse array, shape (n, n)
-        Symmetric, at least 0, nothing on the diagonal. May be 0 within a component: x is then near a least-norm answer.
-    right : array, shape (n,)
-        Its mean over each component is taken off first.
-    labels : array of int, shape (n,)
-        The components, numbered from 0.
-    tolerance : float
-        Of conjugate gradients, relative to the norm of `right`.
-    direct : bool
-        Whether to go straight to the factor.
-
-    Returns
-    -------
-    x : array, shape (n,)
-    iterated : bool
-        Whether conjugate gradients did it; where not, later calls for like weights may pass ``direct=True``.
-    """
-    n = len(right)
-    degree: FloatArray = np.asarray(weights.sum(axis=1), dtype=np.float64).ravel()
-    side = centred(right, labels)
-    loose = degree <= 0
-    if not direct and not side[loose].any():
-        inverse = 1 / np.where(loose, 1.0, degree)
-        laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - weights @ x, dtype=np.float64)
-        scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
-        x, failed = cg(laplacian, side, rtol=tolerance, atol=0.0, maxiter=ROUNDS, M=scaling)
-        if not failed and np.isfinite(x).all() and x @ side >= 0:
-            return centred(x, labels), True
-    return _by_factor(weights, degree, side, labels), False
+    """:meth:`Laplacian.solve` for a graph given as a symmetric matrix of weights, shape (n, n)."""
+    return Laplacian(sparse.csr_array(0.5 * weights)).solve(right, labels, tolerance=tolerance, direct=direct)
 
 
 def _by_factor(weights: sparse.csr_array, degree: FloatArray, side: FloatArray, labels: IntArray) -> FloatArray:

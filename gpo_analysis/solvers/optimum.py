@@ -183,12 +183,22 @@ class _Case:
 
     def _unique_or_not(self, found: Minimum) -> Minimum:
         g = found.reward
+        if found.intervals is None and self._is_held(g):
+            return replace(found, reward=g - g.mean(), status=Status.OPTIMUM)
         intervals = self._intervals(g) if found.intervals is None else found.intervals
         blocks = fixed_blocks(self.pairs.n, intervals, g)
         if blocks.max() == 0:
             return replace(found, reward=g - g.mean(), status=Status.OPTIMUM)
         nearest = least_norm(self.pairs.n, self._with_separated(intervals), g, blocks)
         return replace(found, reward=nearest, status=Status.NOT_UNIQUE, reason=self._why_free(blocks))
+
+    def _is_held(self, g: FloatArray) -> bool:
+        """Whether pairs where an f without kinks is curved connect all responses, so that no other g is as good."""
+        if not self.shape.straight:
+            return not self.kept.parts.any()
+        intervals = self._intervals(g)
+        curved = intervals.lower == intervals.upper
+        return not self.kept.restricted(curved).parts.any()
 
     def _intervals(self, g: FloatArray) -> Intervals:
         """Within which every minimiser's margins stay, for an f without kinks."""

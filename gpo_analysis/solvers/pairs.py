@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
-from gpo_analysis.solvers.faces import components
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +30,47 @@ class WeightedPairs:
     @cached_property
     def parts(self) -> IntArray:
         """Labels (n,) of the components of the comparison graph, directions ignored."""
-        if self.is_complete:
+        if self.is_complete or ("cycles" in self.__dict__ and not self.cycles.any()):
             return np.zeros(self.n, dtype=np.int64)
-        return components(self.n, self.winner, self.loser, strong=False)
+        return self._components("weak")
 
     @cached_property
     def cycles(self) -> IntArray:
         """Labels (n,) of the strongly connected components: who can be reached from whom by arrows winner → loser."""
         if self.is_complete:
             return np.zeros(self.n, dtype=np.int64)
-        return components(self.n, self.winner, self.loser, strong=True)
+        return self._components("strong")
+
+    def _components(self, connection: str) -> IntArray:
+        pairs = self.ordered
+        _, labels = connected_components(pairs.table(pairs.weight), directed=True, connection=connection)
+        return np.asarray(labels, dtype=np.int64)
 
     @property
     def is_complete(self) -> bool:
         """Whether every ordered pair has weight."""
         return len(self.weight) == self.n * (self.n - 1)
+
+    @cached_property
+    def ordered(self) -> WeightedPairs:
+        """The same pairs, those of one winner in a row."""
+        if np.all(self.winner[1:] >= self.winner[:-1]):
+            return self
+        order = np.argsort(self.winner, kind="stable")
+        sides = (self.winner[order], self.loser[order], self.weight[order])
+        return WeightedPairs(self.n, *sides, self.diagonal_mass, self.names, self.matrix)
+
+    @cached_property
+    def _rows(self) -> tuple[IntArray, IntArray]:
+        """Columns and where rows begin, of the pairs as a sparse table; they must be ordered."""
+        small = max(self.n, len(self.winner)) < 2**31
+        kind = np.int32 if small else np.int64
+        begins = np.concatenate([[0], np.cumsum(np.bincount(self.winner, minlength=self.n))])
+        return self.loser.astype(kind), begins.astype(kind)
+
+    def table(self, values: FloatArray) -> sparse.csr_array:
+        """Values of ordered pairs (k,) as a sparse array, shape (n, n), without a copy."""
+        return sparse.csr_array((values, *self._rows), shape=(self.n, self.n))
 
     def dense(self) -> FloatArray:
         """The weights as an (n, n) array."""
@@ -63,6 +90,8 @@ class WeightedPairs:
 
     def within(self, labels: IntArray) -> BoolArray:
         """Which pairs stay inside one label, shape (k,)."""
+        if labels.max(initial=0) == 0:
+            return np.ones(len(self.winner), dtype=bool)
         return np.asarray(labels[self.winner] == labels[self.loser])
 
     def restricted(self, keep: BoolArray) -> WeightedPairs:

@@ -1,17 +1,27 @@
-"""Newton's method for one large problem with sparse pairs: conjugate gradients, a sparse factor where those fail."""
+"""Newton's method for one large problem with sparse pairs: conjugate gradients, a sparse factor where those fail.
+
+All that is stored of a point are two numbers a pair, slope and curvature, computed in chunks that stay in the
+processor's cache; sums over the pairs of a response are products with the pairs as a sparse table.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.preferences.laplacian import centred, solve_laplacian
+from gpo_analysis.preferences.laplacian import Laplacian, centred
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
 from gpo_analysis.solvers.newton import ACCURACY, DECREASE, STEP
 from gpo_analysis.solvers.pairs import WeightedPairs
+
+#: Pairs evaluated at once.
+CHUNK = 1 << 15
 
 
 def minimise_sparse(
@@ -29,92 +39,162 @@ def minimise_sparse(
     pairs : WeightedPairs
     loss : MarginLoss, or what has its calls
     start : array, shape (n,), optional
-        Zeros by default, which is π = πref.
+        By default, of zeros (π = πref) and each response's best reward with all others at 0, the better.
     convex : bool
         If not, |f″| stands in for f″ wherever the Hessian has no positive curvature along the step.
     max_iterations : int
     """
-    parts = pairs.parts
-    system = _System(pairs, loss, convex)
-    g = np.zeros(pairs.n) if start is None else start
-    value, gradient, curvature, size = system.derivatives(g)
-    last, stalled, error, iterations = np.inf, 0, np.inf, 0
+    system = _System(pairs.ordered, loss, convex)
+    if start is None:
+        start = system.first_guess() if convex else np.zeros(pairs.n)
+    point = system.at(start)
+    last, flattest, stalled, error, iterations = np.inf, np.inf, 0, np.inf, 0
     for _ in range(max_iterations):
         iterations += 1
-        step = system.solve(curvature, -gradient, tolerance=min(1e-2, max(1e-10, 0.1 * last)))
-        slope = float(gradient @ step)
-        length = 1.0
+        step = system.solve(point, -point.gradient, tolerance=min(1e-2, max(1e-5, 0.1 * last)))
+        largest, slope = float(np.abs(step).max()), float(point.gradient @ step)
+        if largest <= STEP * (1 + np.abs(point.g).max()) or stalled >= 3:
+            error = max(largest, system.error(point))
+            break
+        length, trial = 1.0, point
         for _ in range(60):
-            trial = centred(g + length * step, parts)
-            new = system.derivatives(trial)
-            enough = new[0] <= value + DECREASE * length * slope
-            if enough or (new[0] <= value + 1e-14 * size and abs(new[1] @ step) <= 0.9 * abs(slope) + 1e-300):
+            trial = system.at(centred(point.g + length * step, pairs.parts), keep=point)
+            if system.falls(point, trial, step, slope, flattest, length):
                 break
             length *= 0.5
         else:
             break
-        g, (value, gradient, curvature, size) = trial, new
-        largest = float(np.abs(step).max())
-        stalled = stalled + 1 if abs(slope) <= 1e-13 * size and largest > 0.5 * last else 0
+        point, flattest = trial, min(flattest, abs(slope))
+        hidden = largest > 0.5 * last and abs(slope) <= 1e-13 * point.size
+        stalled = stalled + 1 if hidden else 0
         last = largest
-        if (largest <= STEP * (1 + np.abs(g).max()) and length == 1.0) or stalled >= 3:
-            error = system.error(g, gradient, curvature)
-            break
-    converged = bool(np.isfinite(value) and error <= ACCURACY * (1 + np.abs(g).max()))
-    return ended(g, float(value), float(error), converged, iterations)
+    converged = bool(np.isfinite(point.value) and error <= ACCURACY * (1 + np.abs(point.g).max()))
+    return ended(point.g, point.value, float(error), converged, iterations)
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """F's derivatives at g: w f″ of each pair (k,), and the gradient (n,)."""
+
+    system: _System
+    g: FloatArray
+    curvature: FloatArray
+    gradient: FloatArray
+
+    @cached_property
+    def _sums(self) -> tuple[float, float]:
+        return self.system.sums(self.g)
+
+    @property
+    def value(self) -> float:
+        """F, computed when it is asked for."""
+        return self._sums[0]
+
+    @property
+    def size(self) -> float:
+        """Σ|w f|, of which F's rounding is a share."""
+        return self._sums[1]
+
+    @cached_property
+    def hessian(self) -> Laplacian:
+        return Laplacian(self.system.pairs.table(self.curvature))
 
 
 class _System:
     """Gradient and Hessian (a graph's Laplacian) of one sparse problem."""
 
     def __init__(self, pairs: WeightedPairs, loss: Differentiable, convex: bool) -> None:
-        self.pairs, self.loss, self.parts, self.convex = pairs, loss, pairs.parts, convex
+        self.pairs, self.loss, self.convex = pairs, loss, convex
         self.direct = False
+        k = len(pairs.weight)
+        self.flow, self.rooms = np.empty(k), (np.empty(k), np.empty(k))
 
-    def derivatives(self, g: FloatArray) -> tuple[float, FloatArray, FloatArray, float]:
-        """F, gradient (n,), curvature of each pair (k,), Σ|w f|."""
-        pairs = self.pairs
-        d = pairs.margins(g)
-        terms = pairs.weight * self.loss(d)
-        flow = pairs.weight * self.loss.derivative(d)
-        curvature = pairs.weight * self.loss.derivative(d, order=2)
-        return float(terms.sum()), pairs.balance(flow), curvature, float(np.abs(terms).sum())
+    def first_guess(self) -> FloatArray:
+        """Each response's best reward with all others at 0, after half a comparison won and half one lost; or zeros."""
+        pairs, g = self.pairs, np.zeros(self.pairs.n)
+        if not len(pairs.weight):
+            return g
+        table, ones = pairs.table(pairs.weight), np.ones(pairs.n)
+        won, lost = (np.asarray(side @ ones) + 0.5 * pairs.weight.min() for side in (table, table.T))
+        for _ in range(10):
+            slope = won * self.loss.derivative(g) - lost * self.loss.derivative(-g)
+            curvature = won * self.loss.derivative(g, order=2) + lost * self.loss.derivative(-g, order=2)
+            g = g - np.clip(np.divide(slope, curvature, out=np.zeros_like(g), where=curvature > 0), -1.0, 1.0)
+        g = centred(g, pairs.parts)
+        at_zero = float(pairs.weight.sum()) * float(self.loss(np.zeros(())))
+        return g if self.sums(g)[0] < at_zero else np.zeros(pairs.n)
 
-    def solve(self, curvature: FloatArray, right: FloatArray, tolerance: float) -> FloatArray:
+    def at(self, g: FloatArray, keep: _Point | None = None) -> _Point:
+        """The derivatives at g; they take the room of every earlier point but one, and `flow` (k,) is w f′ at g."""
+        pairs, flow = self.pairs, self.flow
+        curvature = self.rooms[1] if keep is not None and keep.curvature is self.rooms[0] else self.rooms[0]
+        for part in self._parts():
+            weight = pairs.weight[part]
+            d = g[pairs.winner[part]] - g[pairs.loser[part]]
+            np.multiply(weight, self.loss.derivative(d), out=flow[part])
+            np.multiply(weight, self.loss.derivative(d, order=2), out=curvature[part])
+        table, ones = pairs.table(flow), np.ones(pairs.n)
+        return _Point(self, g, curvature, np.asarray(table @ ones - table.T @ ones))
+
+    def sums(self, g: FloatArray) -> tuple[float, float]:
+        """F and Σ|w f| at g."""
+        pairs, value, size = self.pairs, 0.0, 0.0
+        for part in self._parts():
+            terms = pairs.weight[part] * self.loss(g[pairs.winner[part]] - g[pairs.loser[part]])
+            value += float(terms.sum())
+            size += float(np.abs(terms).sum())
+        return value, size
+
+    def _parts(self) -> list[slice]:
+        return [slice(first, first + CHUNK) for first in range(0, len(self.pairs.weight), CHUNK)]
+
+    def falls(
+        self, old: _Point, new: _Point, step: FloatArray, slope: float, flattest: float, length: float
+    ) -> bool:
+        """Whether a trial is accepted: F has fallen enough, or rounding hides that it has and the slope is flatter.
+
+        Of a convex F the slopes alone may say so: it falls all the way, or Newton's decrement shrinks from step to step
+        and hardly a tenth of the slope is left at the end.
+        """
+        after = float(new.gradient @ step)
+        if self.convex and (after <= 0 or (after <= 0.1 * abs(slope) and abs(slope) <= flattest)):
+            return True
+        if new.value <= old.value + DECREASE * length * slope:
+            return True
+        return new.value <= old.value + 1e-14 * old.size and abs(after) <= 0.9 * abs(slope) + 1e-300
+
+    def solve(self, point: _Point, right: FloatArray, tolerance: float) -> FloatArray:
         """Newton's step, centred within each component."""
-        pairs, n = self.pairs, self.pairs.n
-        half = sparse.coo_array((curvature, (pairs.winner, pairs.loser)), shape=(n, n)).tocsr()
-        both = sparse.csr_array(half + half.T)
-        if not self.convex and (curvature < 0).any():
-            step = _positive_step(both, centred(right, self.parts), tolerance)
+        parts, hessian = self.pairs.parts, point.hessian
+        if not self.convex and (point.curvature < 0).any():
+            step = _positive_step(hessian, centred(right, parts), tolerance)
             if step is not None:
-                return centred(step, self.parts)
-            both = abs(both)
-        step, iterated = solve_laplacian(both, right, self.parts, tolerance=tolerance, direct=self.direct)
+                return centred(step, parts)
+            half = hessian.half
+            hessian = Laplacian(sparse.csr_array(0.5 * abs(half + half.T)))
+        step, iterated = hessian.solve(right, parts, tolerance=tolerance, direct=self.direct)
         self.direct = not iterated
         return step
 
-    def error(self, g: FloatArray, gradient: FloatArray, curvature: FloatArray) -> float:
-        """The gradient's rest and its rounding, with random signs, carried through the Hessian."""
-        pairs = self.pairs
-        flow = np.abs(pairs.weight * self.loss.derivative(pairs.margins(g)))
-        traffic = np.bincount(pairs.winner, flow, pairs.n) + np.bincount(pairs.loser, flow, pairs.n)
+    def error(self, point: _Point) -> float:
+        """The gradient's rounding at the last point, with random signs, carried through the Hessian."""
+        traffic = Laplacian(self.pairs.table(np.abs(self.flow))).degree
         size = 4 * np.finfo(float).eps * traffic
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(2, pairs.n))
-        sides = [gradient, size * signs[0], size * signs[1]]
-        return max(float(np.abs(self.solve(curvature, side, 1e-6)).max()) for side in sides)
+        rng, draws = np.random.default_rng(0), 1 if self.pairs.n > 1000 else 3
+        sides = [size * (2.0 * rng.integers(2, size=self.pairs.n) - 1.0) for _ in range(draws)]
+        return max(float(np.abs(self.solve(point, side, 1e-2)).max()) for side in sides)
 
 
-def _positive_step(weights: sparse.csr_array, right: FloatArray, tolerance: float) -> FloatArray | None:
+def _positive_step(hessian: Laplacian, right: FloatArray, tolerance: float) -> FloatArray | None:
     """Newton's step from a Laplacian with weights of either sign; None where conjugate gradients do not find one."""
-    degree: FloatArray = np.asarray(weights.sum(axis=1), dtype=np.float64).ravel()
+    degree = hessian.degree
     loose = degree == 0
     if (degree < 0).any() or right[loose].any():
         return None
     inverse = 1 / np.where(loose, 1.0, degree)
     n = len(right)
-    laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - weights @ x, dtype=np.float64)
+    laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - hessian.neighbours(x), dtype=np.float64)
     scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
     step, failed = cg(laplacian, right, rtol=tolerance, atol=0.0, maxiter=300, M=scaling)
-    curvature = float(step @ (degree * step - weights @ step))
+    curvature = float(step @ (degree * step - hessian.neighbours(step)))
     return None if failed or not np.isfinite(step).all() or step @ right < 0 or curvature < 0 else np.asarray(step)

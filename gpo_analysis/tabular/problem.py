@@ -84,8 +84,8 @@ class PreferenceProblem:
                 )
             matrix, observed = None, comparisons.aggregated()
             shape = (observed.n,)
-            ends = np.concatenate([observed.winner, observed.loser])
-            share = np.bincount(ends, weights=np.tile(observed.count, 2), minlength=observed.n)
+            ends = (observed.winner, observed.loser)
+            share = sum(np.bincount(end, weights=observed.count, minlength=observed.n) for end in ends)
             mu, items = share / share.sum(), observed.items
         else:
             if preference is None:
