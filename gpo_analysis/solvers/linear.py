@@ -5,8 +5,12 @@ With ``f(z) = a + σ₀ z + Σ_r s_r max(0, z − z_r)`` the problem ``min_g Σ_
     min Σ_kr z_r u_kr   subject to   0 ≤ u_kr ≤ w_k s_r,   (w_k σ₀ + Σ_r u_kr) balanced at every response
 
 a flow with one arc a pair and kink; g are its potentials. Differences between the values of g at a vertex are sums of
-kinks, so for a single kink they are exact multiples of it. Weights within a few orders of magnitude go to HiGHS; others
-have no scale on which its tolerances mean anything, and go to the network simplex method in exact arithmetic.
+kinks, so for a single kink they are exact multiples of it. Many pairs go to OR-tools where it is installed
+(:mod:`.network`). Of the others, weights within a few orders of magnitude go to HiGHS; the rest have no scale on which
+its tolerances mean anything, and go to the network simplex method in exact arithmetic.
+
+Where many g are minimisers, any optimal flow gives the same intervals, and of the g within them the one of least norm
+is returned (:func:`.faces.least_norm`), whichever solver found the flow.
 """
 
 from __future__ import annotations
@@ -20,8 +24,14 @@ from gpo_analysis.solvers.faces import Intervals
 from gpo_analysis.solvers.flow import RESOLUTION, Flow, whole
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, Status
+from gpo_analysis.solvers.network import is_available, solve_network
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.program import linear_program
+
+#: Pairs from which on OR-tools is asked: below, HiGHS takes less time than loading it.
+MANY = 2000
+#: The largest duality gap, relative to Σ w max|z|, with which its answer is taken.
+CERTAIN = 1e-9
 
 
 def minimise_linear(pairs: WeightedPairs, loss: Differentiable, shape: LossShape) -> Minimum:
@@ -39,14 +49,30 @@ def minimise_linear(pairs: WeightedPairs, loss: Differentiable, shape: LossShape
     Minimum
         At a vertex of the set of minimisers.
     """
+    gap = np.nan
     if not len(pairs.weight) or not shape.kinks:
         # nothing compared, or a straight line under which wins and losses balance: every g is a minimiser
         free = np.full(len(pairs.weight), np.inf)
         g, intervals = np.zeros(pairs.n), Intervals(pairs.winner, pairs.loser, -free, free)
     else:
-        g, below, above = _vertex(pairs, shape)
+        found = _by_network(pairs, shape)
+        g, below, above, gap = (*_vertex(pairs, shape), np.nan) if found is None else found
         intervals = _intervals(pairs, np.array([z for z, _ in shape.kinks]), below, above)
-    return Minimum(g, float(pairs.weight @ loss(pairs.margins(g))), Status.OPTIMUM, intervals=intervals)
+    value = float(pairs.weight @ loss(pairs.margins(g)))
+    return Minimum(g, value, Status.OPTIMUM, intervals=intervals, gap=gap)
+
+
+def _by_network(pairs: WeightedPairs, shape: LossShape) -> tuple[FloatArray, BoolArray, BoolArray, float] | None:
+    """As :func:`_vertex`, and the gap; None where there are few pairs, or the gap proves nothing."""
+    if len(pairs.weight) * len(shape.kinks) < MANY or not is_available():
+        return None
+    found = solve_network(pairs, shape)
+    largest = max(abs(kink) for kink, _ in shape.kinks)
+    if found is None or not found.gap <= CERTAIN * max(largest, 1e-300) * max(jump for _, jump in shape.kinks):
+        return None
+    rows = len(shape.kinks)
+    g = found.potential - found.potential.mean()
+    return g, found.below.reshape(rows, -1), found.above.reshape(rows, -1), found.gap
 
 
 def _vertex(pairs: WeightedPairs, shape: LossShape) -> tuple[FloatArray, BoolArray, BoolArray]:

@@ -47,6 +47,8 @@ class Minimum:
     iterations : int
     intervals : Intervals or None
         Constraints on differences that describe all minimisers, where the solver knows them.
+    gap : float
+        How far the value at `reward` can lie above the infimum, by a dual solution, a unit of weight; NaN without one.
     """
 
     reward: FloatArray
@@ -56,6 +58,7 @@ class Minimum:
     error: float = np.nan
     iterations: int = 0
     intervals: Intervals | None = None
+    gap: float = np.nan
 
     @property
     def converged(self) -> bool:

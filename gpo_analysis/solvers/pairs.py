@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from scipy import sparse
@@ -41,7 +42,7 @@ class WeightedPairs:
             return np.zeros(self.n, dtype=np.int64)
         return self._components("strong")
 
-    def _components(self, connection: str) -> IntArray:
+    def _components(self, connection: Literal["weak", "strong"]) -> IntArray:
         pairs = self.ordered
         _, labels = connected_components(pairs.table(pairs.weight), directed=True, connection=connection)
         return np.asarray(labels, dtype=np.int64)

@@ -148,9 +148,7 @@ class _System:
     def _parts(self) -> list[slice]:
         return [slice(first, first + CHUNK) for first in range(0, len(self.pairs.weight), CHUNK)]
 
-    def falls(
-        self, old: _Point, new: _Point, step: FloatArray, slope: float, flattest: float, length: float
-    ) -> bool:
+    def falls(self, old: _Point, new: _Point, step: FloatArray, slope: float, flattest: float, length: float) -> bool:
         """Whether a trial is accepted: F has fallen enough, or rounding hides that it has and the slope is flatter.
 
         Of a convex F the slopes alone may say so: it falls all the way, or Newton's decrement shrinks from step to step

@@ -84,8 +84,8 @@ class PreferenceProblem:
                 )
             matrix, observed = None, comparisons.aggregated()
             shape = (observed.n,)
-            ends = (observed.winner, observed.loser)
-            share = sum(np.bincount(end, weights=observed.count, minlength=observed.n) for end in ends)
+            share = np.bincount(observed.winner, weights=observed.count, minlength=observed.n)
+            share = share + np.bincount(observed.loser, weights=observed.count, minlength=observed.n)
             mu, items = share / share.sum(), observed.items
         else:
             if preference is None:
