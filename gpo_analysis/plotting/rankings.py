@@ -60,7 +60,10 @@ def plot_scores(
     known = np.concatenate([part[np.isfinite(part)] for part in (x, left, right)])
     span = float(np.ptp(known)) if len(known) else 1.0
     edges = (known.min() - 0.1 * span, known.max() + 0.1 * span) if len(known) else (-1.0, 1.0)
-    ends = np.where(np.isnan(left), np.nan, np.clip(left, *edges)), np.where(np.isnan(right), np.nan, np.clip(right, *edges))
+    ends = (
+        np.where(np.isnan(left), np.nan, np.clip(left, *edges)),
+        np.where(np.isnan(right), np.nan, np.clip(right, *edges)),
+    )
     ax.hlines(rows, *ends, colors=marks.color, linewidth=1.2)
     ax.plot(x, rows, linestyle="none", marker=marks.marker, color=marks.color, markersize=3.5 if n > 40 else 4.5)
     for end, values, mark in zip(ends, (left, right), ("<", ">"), strict=True):

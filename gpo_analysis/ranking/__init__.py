@@ -4,6 +4,7 @@ A row is a pair with wins, losses and ties of the first; margins are ``z = g_fir
 loss is logistic. Arrays of outcomes have the shape (3, k): win, loss, tie. Parameters are θ = (g, γ, τ).
 """
 
+from gpo_analysis.ranking.intervals import ScoreIntervals
 from gpo_analysis.ranking.noise import NoiseTest, NoiseTests, noise_tests
 from gpo_analysis.ranking.problem import ComparisonProblem
 from gpo_analysis.ranking.quality import (
@@ -15,7 +16,7 @@ from gpo_analysis.ranking.quality import (
     goodness,
     held_out,
 )
-from gpo_analysis.ranking.ranking import Ranking, ScoreIntervals, rank, rank_all
+from gpo_analysis.ranking.ranking import Ranking, rank, rank_all
 from gpo_analysis.ranking.ranks import RankSets, rank_sets
 from gpo_analysis.ranking.resampled import BootstrapScores, bootstrap
 

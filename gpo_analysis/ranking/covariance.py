@@ -5,8 +5,8 @@ r"""The sandwich covariance of a fit to votes, by vote or by cluster.
     V = H⁻¹ M H⁻¹,    M = Σ_v s_v s_vᵀ,   or by cluster   M = C/(C−1) Σ_c (Σ_{v∈c} s_v)(Σ_{v∈c} s_v)ᵀ
 
 (Liang and Zeger 1986), on what comparisons identify: H⁻¹ is the inverse along scores that sum to zero in each connected
-part. A tie at half a win each is one vote, with the mean of both gradients. V holds whether or not the model does. Where
-numbers of votes a pair are fixed by design and the model is wrong it errs to the wide side.
+part. A tie at half a win each is one vote, with the mean of both gradients. V holds whether or not the model does;
+where numbers of votes a pair are fixed by design and the model is wrong it errs to the wide side.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def bread(system: System, theta: FloatArray, terms: Terms) -> FloatArray:
 
 
 _STRAIGHT = (
-    "{} has directions without curvature at its optimum: it is not approached at the rate 1/√N as if normal, but in jumps "
-    "from kink to kink, so that a standard error would say nothing"
+    "{} has directions without curvature at its optimum: it is approached not at the rate 1/√N as if normal, but in "
+    "jumps from kink to kink, so that a standard error would say nothing"
 )
 
 
@@ -89,9 +89,7 @@ def meat_by_cluster(system: System, terms: Terms, problem: ComparisonProblem, cl
     return np.asarray(clusters / (clusters - 1) * (total.T @ total).toarray())
 
 
-def cluster_scores(
-    system: System, terms: Terms, problem: ComparisonProblem, cluster: IntArray
-) -> sparse.csr_array:
+def cluster_scores(system: System, terms: Terms, problem: ComparisonProblem, cluster: IntArray) -> sparse.csr_array:
     """Gradients summed over each cluster, shape (C, p)."""
     rows = problem.rows
     counts = np.where(rows.turned, problem.counts[[1, 0, 2]], problem.counts)
@@ -117,8 +115,5 @@ def sandwich(
     """
     terms = system.terms(theta)
     inverse = bread(system, theta, terms)
-    if cluster is None:
-        middle = meat_by_vote(system, terms)
-    else:
-        middle = meat_by_cluster(system, terms, problem, cluster)
+    middle = meat_by_vote(system, terms) if cluster is None else meat_by_cluster(system, terms, problem, cluster)
     return inverse @ middle @ inverse, inverse

@@ -1,4 +1,4 @@
-"""Which solver fits what: pairs alone go to :mod:`gpo_analysis.solvers.optimum`, all else to the joint Newton method."""
+"""Which solver fits what: pairs alone go to :mod:`gpo_analysis.solvers.optimum`, all else to the joint Newton steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.ranking.joint import JointFit, System, minimise_joint
+from gpo_analysis.ranking.joint import MOST_DENSE, JointFit, System, minimise_joint
 from gpo_analysis.ranking.problem import ComparisonProblem
 from gpo_analysis.solvers.minimum import Minimum, Status
 from gpo_analysis.solvers.optimum import optimise
@@ -31,16 +31,29 @@ def fitted_theta(system: System, loss: MarginLoss, problem: ComparisonProblem) -
     """
     plain = not system.model.has_parameter and not system.d and not system.ridge
     if plain and (not system.prior or not system.model.is_smooth):
-        found = optimise([weighted_pairs(system, problem.items)], loss)[0]
-        return _of_minimum(system, found)
+        found = _of_minimum(system, optimise([weighted_pairs(system, problem.items)], loss)[0])
+        if found.status is Status.NOT_UNIQUE and system.model.is_smooth and system.size <= MOST_DENSE:
+            return _in_parts(system, found)
+        return found
     if system.model.is_smooth:
         return minimise_joint(system)
     if system.ridge or system.prior:
         raise ValueError(
-            f"{loss.name} has kinks: it takes no ridge, and a prior only without covariates; a prior without covariates "
-            "keeps its scores finite"
+            f"{loss.name} has kinks: it takes no ridge, and a prior only without covariates; a prior on pairs "
+            "alone keeps its scores finite"
         )
     return _kinked(system, loss)
+
+
+def _in_parts(system: System, found: JointFit) -> JointFit:
+    """The fit of several connected parts, unique up to a constant for each; as found where that is not the reason."""
+    joint = minimise_joint(system)
+    if not joint.status.is_answer:
+        return found
+    reason = (
+        f"the comparisons fall into {int(system.parts.max()) + 1} parts, each with scores of its own; {joint.reason}"
+    )
+    return replace(joint, reason=reason.rstrip("; "))
 
 
 def weighted_pairs(system: System, names: tuple[str, ...], counts: FloatArray | None = None) -> WeightedPairs:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -223,7 +224,7 @@ def minimise_joint(system: System, start: FloatArray | None = None) -> JointFit:
     theta = _start(system) if start is None else start
     terms = system.terms(theta)
     value, size = system.value(theta, terms)
-    for iteration in range(1, STEPS + 1):  # noqa: B007
+    for iteration in range(1, STEPS + 1):
         gradient = system.gradient(theta, terms)
         step = _step(system, theta, terms, gradient)
         slope = float(gradient @ step)
@@ -276,7 +277,12 @@ def _concluded(system: System, theta: FloatArray, terms: Terms, value: float, it
     traffic = abs(system.design).T @ np.abs(system.rows.counts * terms.z).sum(axis=0)
     if terms.t is not None:
         traffic[-1] += np.abs(system.rows.counts * terms.t).sum()
-    error = float((np.abs(gradient) / np.maximum(traffic + system.penalty * np.abs(theta) + np.abs(system.prior_terms(theta)[1]), 1e-300)).max())
+    error = float(
+        (
+            np.abs(gradient)
+            / np.maximum(traffic + system.penalty * np.abs(theta) + np.abs(system.prior_terms(theta)[1]), 1e-300)
+        ).max()
+    )
     if error > 1e-9:
         away = None if system.is_penalised else separated(system)
         if away is not None:
@@ -303,8 +309,8 @@ def _without(system: System, value: float, status: Status, reason: str, iteratio
 def recession_rows(system: System) -> sparse.csr_array:
     """Rows a with ``a·d ≥ 0`` for every direction d along which no loss rises, one or two a kind of vote that occurs.
 
-    Davidson's loss of an outcome grows as the largest of z/2, −z/2 and τ less its own; Rao–Kupper's win as (τ − z)₊, tie
-    as (τ − z)₊ + (τ + z)₊ − 2τ.
+    Davidson's loss of an outcome grows as the largest of z/2, −z/2 and τ less its own; Rao–Kupper's win as (τ − z)₊,
+    tie as (τ − z)₊ + (τ + z)₊ − 2τ.
     """
     design, counts = system.design, system.rows.counts
     up, down, tied = (counts[k] > 0 for k in range(3))
@@ -329,9 +335,10 @@ def separated(system: System) -> str | None:
     """Why there is no finite optimum, for losses that fall for ever: some direction hurts no vote and helps one."""
     rows = recession_rows(system)
     k, p = rows.shape
-    found = linprog(
+    solver: Any = linprog
+    found = solver(
         np.concatenate([np.zeros(p), -np.ones(k)]),
-        A_ub=sparse.hstack([-rows, sparse.eye_array(k)]).tocsr(),
+        A_ub=sparse.csr_array(sparse.hstack([-rows, sparse.eye_array(k)])),
         b_ub=np.zeros(k),
         bounds=[(-1.0, 1.0)] * p + [(0.0, 1.0)] * k,
         method="highs",

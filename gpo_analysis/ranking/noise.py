@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import chi2
 
@@ -70,7 +71,7 @@ class NoiseTests:
     Attributes
     ----------
     cyclic_share : NoiseTest
-        Share of the flow 2P − 1 that no scores make (Hodge).
+        Share of the flow 2P − 1 that no scores make (Hodge); what noise makes is measured against the flow of the data.
     cyclic_triples, weak_violations, strong_violations : NoiseTest or None
         None where there are too many items.
     misfit : NoiseTest
@@ -226,9 +227,7 @@ class _Null:
         theta = theta - np.bincount(decided.parts, theta)[decided.parts] / np.bincount(decided.parts)[decided.parts]
         z = theta[one] - theta[two]
         spread = _shrunk(system, theta)
-        return cls(
-            decided.n, decided.parts, one, two, counts[0], votes, counts[2], expit(spread * z), expit(z)
-        )
+        return cls(decided.n, decided.parts, one, two, counts[0], votes, counts[2], expit(spread * z), expit(z))
 
     def _projected(self, weight: FloatArray, values: FloatArray) -> FloatArray:
         """The gradient part of flows (b, e) in the metric of weights (e,)."""
@@ -247,12 +246,11 @@ class _Null:
         return np.asarray(scores[:, self.first] - scores[:, self.second])
 
     def cyclic(self, share: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Cyclic share of each flow, and the size of its gradient part, each of shape (b,)."""
+        """Size of each flow's cyclic part relative to the first flow's whole, and of its gradient part, shape (b,)."""
         flow, weight = 2 * share - 1, self.votes + self.ties
         rest = flow - self._projected(weight, flow)
         total, cyclic = (weight * flow**2).sum(axis=1), (weight * rest**2).sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.where(total > 0, cyclic / total, np.nan)), np.asarray(total - cyclic)
+        return np.asarray(cyclic / total[0] if total[0] > 0 else np.full(len(cyclic), np.nan)), total - cyclic
 
     def misfit(self, wins: FloatArray) -> FloatArray:
         """Pearson's X² of each, fitted by one step from the null: linear, and exact to first order."""
@@ -267,7 +265,7 @@ def _shrunk(system: System, theta: FloatArray) -> float:
     """The factor c with ``|cθ|² = |θ̂|² − E|θ̂ − θ|²``, 0 where noise explains all of the spread."""
     terms = system.terms(theta)
     matrix = system.hessian(theta, terms)
-    inverse = project(system, np.linalg.inv(matrix + 1e-12 * np.diag(np.diag(matrix))))
+    inverse = project(system, np.asarray(np.linalg.inv(matrix + 1e-12 * np.diag(np.diag(matrix))), dtype=np.float64))
     size = float(theta @ theta)
     return float(np.sqrt(max(0.0, 1 - np.trace(inverse) / size))) if size > 0 else 0.0
 
@@ -294,7 +292,7 @@ def _on_tables(null: _Null, share: FloatArray) -> dict[str, FloatArray]:
     return {name: np.concatenate(values).astype(np.float64) for name, values in found.items()}
 
 
-def _closed(steps: FloatArray, closing: FloatArray) -> FloatArray:
+def _closed(steps: NDArray[np.float32], closing: NDArray[np.float32]) -> FloatArray:
     """``Σ (S²) ∘ C`` of each table, shape (b,)."""
     return np.asarray(np.einsum("bij,bij->b", steps @ steps, closing, dtype=np.float64))
 

@@ -1,17 +1,17 @@
-"""Comparisons as people have them: wins, losses and ties of pairs, with covariates, a position, and clusters of votes."""
+"""Comparisons as people have them: wins, losses and ties of pairs, with covariates, a position, clusters of votes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.contests import FIRST, SECOND
 from gpo_analysis.solvers.faces import components
 
 #: The rows of every table of outcomes, in this order.
@@ -114,7 +114,9 @@ class ComparisonProblem:
         one, two = _indices(first, "first"), _indices(second, "second")
         m = len(one)
         if m == 0 or two.shape != one.shape:
-            raise ValueError(f"first and second must have one shape (m,), m at least 1; got {one.shape} and {two.shape}")
+            raise ValueError(
+                f"first and second must have one shape (m,), m at least 1; got {one.shape} and {two.shape}"
+            )
         n = int(max(one.max(), two.max())) + 1 if items is None else len(items)
         names = tuple(map(str, range(n))) if items is None else tuple(items)
         for name, index in (("first", one), ("second", two)):
@@ -138,8 +140,19 @@ class ComparisonProblem:
             object.__setattr__(self, field, value)
 
     @classmethod
-    def from_comparisons(cls, comparisons: Comparisons) -> ComparisonProblem:
-        """From what was read: winners first, with the ties, covariates, position, clusters and prompts it brings.
+    def from_comparisons(cls, comparisons: Comparisons, *, position: bool = False) -> ComparisonProblem:
+        """From what was read: the contests with their ties of either kind, covariates, clusters and prompts.
+
+        Parameters
+        ----------
+        comparisons : Comparisons
+        position : bool
+            Whether to fit an advantage of who was shown first.
+
+        Raises
+        ------
+        ValueError
+            For a position where the contests do not say who was shown first.
 
         Examples
         --------
@@ -147,11 +160,20 @@ class ComparisonProblem:
         >>> ComparisonProblem.from_comparisons(load_journals())
         ComparisonProblem(4 items, 12 rows, 3727 decided, 0 ties)
         """
-        given: dict[str, Any] = {
-            name: getattr(comparisons, name, None)
-            for name in ("ties", "features", "feature_names", "position", "cluster", "prompt")
-        }
-        return cls(comparisons.winner, comparisons.loser, comparisons.count, items=comparisons.items, **given)
+        held = comparisons.contests
+        if position and not held.ordered:
+            raise ValueError(
+                "an advantage of the position takes contests that say who was shown first (model_a, model_b); here the "
+                "winner stands first"
+            )
+        won, lost, tied = (
+            np.where(which, held.count, 0.0) for which in (held.outcome == FIRST, held.outcome == SECOND, held.is_tie)
+        )
+        return cls(
+            held.first, held.second, won, lost, tied, items=comparisons.items,
+            features=held.covariates, feature_names=held.covariate_names if held.covariates is not None else None,
+            position=np.ones(len(held)) if position else None, cluster=held.cluster, prompt=held.prompt,
+        )  # fmt: skip
 
     @property
     def n(self) -> int:
@@ -184,7 +206,7 @@ class ComparisonProblem:
         k = len(where)
         won = np.where(turned, self.counts[1], self.counts[0])
         lost = np.where(turned, self.counts[0], self.counts[1])
-        counts = np.stack([np.bincount(source, part, k) for part in (won, lost, self.counts[2])])
+        counts = np.array([np.bincount(source, part, k) for part in (won, lost, self.counts[2])], dtype=np.float64)
         return Rows(one[where], two[where], x[where], counts, source, turned)
 
     def without_covariates(self) -> ComparisonProblem:

@@ -77,19 +77,19 @@ class Profile:
         return t
 
     def _spread(self, contrast: FloatArray) -> float:
-        step = self._solve(self.theta, contrast)
-        return float(np.sqrt(max(contrast @ step, 1e-12)))
+        variance = float(contrast @ self._solve(self.theta, contrast))
+        return float(np.sqrt(max(variance, 1e-12)))
 
     def _solve(self, theta: FloatArray, right: FloatArray) -> FloatArray:
         matrix = self.system.hessian(theta, self.system.terms(theta))
-        scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+        scale: FloatArray = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
         scaled = matrix * scale[:, None] * scale
         sides = right if right.ndim == 2 else right[:, None]
         try:
             factor = cho_factor(scaled + 1e-13 * np.eye(len(scale)), check_finite=False)
             found = cho_solve(factor, scale[:, None] * sides, check_finite=False)
         except LinAlgError:
-            found = np.linalg.lstsq(scaled, scale[:, None] * sides, rcond=1e-14)[0]
+            found = np.asarray(np.linalg.lstsq(scaled, scale[:, None] * sides, rcond=1e-14)[0], dtype=np.float64)
         return np.asarray((scale[:, None] * found).reshape(right.shape))
 
     def _at(self, contrast: FloatArray, t: float, start: FloatArray) -> tuple[FloatArray, float]:

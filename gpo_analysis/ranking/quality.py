@@ -1,4 +1,4 @@
-"""How well a model fits: deviance, calibration of predicted shares, likelihood of held-out votes, choice among models."""
+"""How well a model fits: deviance, calibration of predicted shares, likelihood of held-out votes, choice of a model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Goodness:
         Twice the distance to the saturated model.
     degrees_of_freedom : int
     p : float
-        Of the deviance by χ²; NaN where fewer than 5 votes an outcome are expected on average, for the limit is then far.
+        Of the deviance by χ²; NaN where fewer than 5 votes an outcome are expected on average: the limit is far then.
     aic, bic : float
     """
 

@@ -1,4 +1,4 @@
-"""Fit a problem and say how sure it is: scores, intervals, rank sets, predictions; for people as a table and a figure."""
+"""Fit a problem and say how sure it is: scores, intervals, rank sets, predictions; as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -15,41 +15,17 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.ranking.covariance import NoCovarianceError, sandwich
 from gpo_analysis.ranking.fitting import fitted_theta
+from gpo_analysis.ranking.intervals import ScoreIntervals, near_the_edge
 from gpo_analysis.ranking.joint import JointFit, System
 from gpo_analysis.ranking.outcomes import OutcomeModel, outcome_model
 from gpo_analysis.ranking.problem import ComparisonProblem
-from gpo_analysis.ranking.profile import Profile
 from gpo_analysis.ranking.ranks import RankSets, rank_sets
 from gpo_analysis.reading import shown
-from gpo_analysis.solvers.faces import components
 from gpo_analysis.solvers.minimum import Status, described
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-#: Information Σ N p (1 − p) of an item below which it is near the edge, and the profile is taken.
-SURE = 5.0
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreIntervals:
-    """Intervals of scores.
-
-    Attributes
-    ----------
-    low, high : array, shape (n,)
-        Infinite where the votes do not bound that side; NaN where there is none.
-    method : tuple of str, length n
-        "sandwich", "profile" or "none".
-    reason : str
-        Where an interval is "none" or open: why.
-    """
-
-    low: FloatArray
-    high: FloatArray
-    method: tuple[str, ...]
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,60 +114,15 @@ class Ranking:
     @cached_property
     def intervals(self) -> ScoreIntervals:
         """Of each score by itself: sandwich, near the edge the profile of the likelihood, or none with the reason."""
-        n = self.problem.n
-        half = norm.ppf(0.5 + self.confidence / 2) * self.standard_errors[:n]
-        low, high = self.scores - half, self.scores + half
-        method = np.array(["none" if self.covariance is None else "sandwich"] * n, dtype=object)
-        reason = self.why
-        if self.model.is_likelihood and not self.ridge and not self.prior and self.problem.cluster is None:
-            edge = self._near_the_edge()
-            if edge.any() and self.fit.status is not Status.NOT_UNIQUE:
-                reason = self._profiled(edge, low, high, method) or ("" if self.covariance is not None else self.why)
-        return ScoreIntervals(low, high, tuple(method), reason)
-
-    def _near_the_edge(self) -> np.ndarray:
-        if not self.converged:
-            return np.ones(self.problem.n, dtype=bool)
-        rows = self.problem.rows
-        win, loss, _ = self.model.probabilities(*self.system.split(self.fit.theta))
-        each = rows.counts.sum(axis=0) * win * loss / np.maximum(win + loss, 1e-300) ** 2
-        n = self.problem.n
-        return np.asarray(np.bincount(rows.first, each, n) + np.bincount(rows.second, each, n) < SURE)
-
-    def _profiled(self, edge: np.ndarray, low: FloatArray, high: FloatArray, method: np.ndarray) -> str:
-        """Put the profile's ends where the sandwich is not to be believed; say against what they are measured."""
-        profile, cores = Profile.of(self.system), self._cores()
-        for i in np.flatnonzero(edge):
-            contrast = np.zeros(len(self.fit.theta))
-            core = cores == cores[i] if self.converged else self._core_of(i, cores)
-            contrast[: self.problem.n][core] -= 1 / core.sum()
-            contrast[i] += 1.0
-            if not contrast.any():  # alone in its part
-                continue
-            low[i], high[i] = profile.interval(contrast, self.confidence)
-            method[i] = "profile"
-        if self.converged:
-            return ""
-        return (
-            f"{described(self.fit.status, self.fit.reason)}. Intervals are profiles of the score less the mean of the "
-            "largest group within which wins go both ways; open where no vote bounds them"
-        )
-
-    def _cores(self) -> IntArray:
-        """Labels (n,): the connected parts where the fit is finite, else the groups within which wins go both ways."""
-        if self.converged:
-            return self.problem.parts
-        rows = self.problem.rows
-        up = rows.counts[0] + rows.counts[2] > 0
-        down = rows.counts[1] + rows.counts[2] > 0
-        tail = np.concatenate([rows.first[up], rows.second[down]])
-        head = np.concatenate([rows.second[up], rows.first[down]])
-        return components(self.problem.n, tail, head, strong=True)
-
-    def _core_of(self, i: int, cores: IntArray) -> np.ndarray:
-        """The largest group of the item's part, as a mask (n,)."""
-        part = self.problem.parts == self.problem.parts[i]
-        return np.asarray(cores == np.bincount(cores[part]).argmax())
+        half = float(norm.ppf(0.5 + self.confidence / 2)) * self.standard_errors[: self.problem.n]
+        found = ScoreIntervals(
+            self.scores - half, self.scores + half,
+            ("none" if self.covariance is None else "sandwich",) * self.problem.n, self.why,
+        )  # fmt: skip
+        penalised, clustered = self.system.is_penalised, self.problem.cluster is not None
+        if not self.model.is_likelihood or penalised or clustered or self.fit.status is Status.NOT_UNIQUE:
+            return found
+        return near_the_edge(found, self.system, self.fit, self.confidence)
 
     @cached_property
     def ranks(self) -> RankSets | None:
@@ -401,9 +332,9 @@ def rank(
     >>> problem = ComparisonProblem([0, 0, 1], [1, 2, 2], wins=[6, 7, 5], losses=[4, 1, 3])
     >>> found = rank(problem)
     >>> found.scores.round(3), found.standard_errors.round(3)
-    (array([ 0.679,  0.153, -0.832]), array([0.437, 0.407, 0.479]))
+    (array([ 0.691,  0.058, -0.749]), array([0.348, 0.351, 0.379]))
     >>> found.predict_proba("0", "2").round(3)
-    array([0.819])
+    array([0.808])
     """
     f = get_loss(loss)
     for name, value in (("ridge", ridge), ("prior", prior)):
@@ -438,15 +369,22 @@ NO_CURVATURE = (
 )
 
 
-def rank_all(problem: ComparisonProblem, losses: Sequence[MarginLoss | str], **options: float) -> dict[str, Ranking]:
+def rank_all(
+    problem: ComparisonProblem,
+    losses: Sequence[MarginLoss | str],
+    *,
+    ridge: float = 0.0,
+    prior: float = 0.0,
+    confidence: float = 0.95,
+) -> dict[str, Ranking]:
     """One `rank` a loss, by name, ties at half a win each.
 
     Parameters
     ----------
     problem : ComparisonProblem
     losses : sequence of MarginLoss or str
-    **options : float
-        ``ridge, prior, confidence``.
+    ridge, prior, confidence : float
+        Of :func:`rank`.
     """
-    found = [rank(problem, loss, **options) for loss in losses]
+    found = [rank(problem, loss, ridge=ridge, prior=prior, confidence=confidence) for loss in losses]
     return {one.loss: one for one in found}

@@ -133,10 +133,8 @@ def _drawn(covariance: FloatArray, draws: int, seed: int) -> FloatArray:
     return np.asarray(np.random.default_rng(seed).standard_normal((draws, len(values))) @ root.T)
 
 
-def _largest(
-    z: FloatArray, first: IntArray, second: IntArray, error: FloatArray, sign: FloatArray
-) -> FloatArray:
-    """The largest t over the hypotheses left, of each draw: both signs of a pair, or one where the other is rejected."""
+def _largest(z: FloatArray, first: IntArray, second: IntArray, error: FloatArray, sign: FloatArray) -> FloatArray:
+    """The largest t of each draw over the hypotheses left: both signs of a pair, or one where the other is rejected."""
     largest = np.full(len(z), -np.inf)
     size = max(1, CHUNK // len(z))
     for start in range(0, len(first), size):

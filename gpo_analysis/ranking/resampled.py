@@ -49,8 +49,8 @@ class BootstrapScores:
 
 
 STUCK = (
-    "all resamples have the same score for {} of {} items: the optimum of {} sits on a kink, from which the votes' noise "
-    "does not move it, and no interval can be told by resampling"
+    "all resamples have the same score for {} of {} items: the optimum of {} sits on a kink, from which the votes' "
+    "noise does not move it, and no interval can be told by resampling"
 )
 
 

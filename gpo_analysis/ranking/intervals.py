@@ -1,0 +1,94 @@
+"""Intervals of scores: sandwich where scores are normal, the profile near the edge, or none with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.ranking.joint import JointFit, System
+from gpo_analysis.ranking.profile import Profile
+from gpo_analysis.solvers.faces import components
+from gpo_analysis.solvers.minimum import described
+
+#: Information Σ N p (1 − p) of an item below which it is near the edge, and the profile is taken.
+SURE = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreIntervals:
+    """Intervals of scores, each by itself.
+
+    Attributes
+    ----------
+    low, high : array, shape (n,)
+        Infinite where the votes do not bound that side; NaN where there is none.
+    method : tuple of str, length n
+        "sandwich", "profile" or "none".
+    reason : str
+        Where an interval is "none" or open: why.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    method: tuple[str, ...]
+    reason: str
+
+
+def near_the_edge(given: ScoreIntervals, system: System, fit: JointFit, confidence: float) -> ScoreIntervals:
+    """The profile in place of the interval of each item near the edge: of all where there is no finite optimum.
+
+    Parameters
+    ----------
+    given : ScoreIntervals
+    system : System
+        Of a likelihood, without a penalty.
+    fit : JointFit
+    confidence : float
+
+    Notes
+    -----
+    A score is measured against the mean of its connected part, or where there is no finite optimum against the mean of
+    the part's largest group within which wins go both ways.
+    """
+    finite = fit.status.is_answer
+    edge = information(system, fit.theta) < SURE if finite else np.ones(system.n, dtype=bool)
+    if not edge.any():
+        return given
+    low, high, method = given.low.copy(), given.high.copy(), list(given.method)
+    profile, groups = Profile.of(system), system.parts if finite else _two_way_groups(system)
+    for i in np.flatnonzero(edge):
+        part = system.parts == system.parts[i]
+        core = groups == np.bincount(groups[part]).argmax()
+        contrast = np.zeros(system.size)
+        contrast[: system.n][core] -= 1 / core.sum()
+        contrast[i] += 1.0
+        if contrast.any():  # not alone in its part
+            low[i], high[i] = profile.interval(contrast, confidence)
+            method[i] = "profile"
+    if finite:
+        return ScoreIntervals(low, high, tuple(method), given.reason)
+    reason = (
+        f"{described(fit.status, fit.reason)}. Intervals are profiles of the score less the mean of the largest group "
+        "within which wins go both ways; open where no vote bounds them"
+    )
+    return ScoreIntervals(low, high, tuple(method), reason)
+
+
+def information(system: System, theta: FloatArray) -> FloatArray:
+    """``Σ N p (1 − p)`` over an item's votes, p the probability of a win among decided ones; shape (n,)."""
+    rows = system.rows
+    win, loss, _ = system.model.probabilities(*system.split(theta))
+    each = rows.counts.sum(axis=0) * win * loss / np.maximum(win + loss, 1e-300) ** 2
+    return np.asarray(np.bincount(rows.first, each, system.n) + np.bincount(rows.second, each, system.n))
+
+
+def _two_way_groups(system: System) -> IntArray:
+    """Labels (n,) of the groups within which wins go both ways."""
+    rows = system.rows
+    up: BoolArray = rows.counts[0] + rows.counts[2] > 0
+    down: BoolArray = rows.counts[1] + rows.counts[2] > 0
+    tail = np.concatenate([rows.first[up], rows.second[down]])
+    head = np.concatenate([rows.second[up], rows.first[down]])
+    return components(system.n, tail, head, strong=True)
