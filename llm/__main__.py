@@ -6,7 +6,8 @@ python -m llm run --preset cpu --out out/llm/cpu
 python -m llm train --model DIR --pairs pairs.jsonl --loss squared --beta 0.1 --out out/own     (train --help)
 python -m llm pairs --preset cpu --out out/llm/cpu     (the stages up to pairs)
 python -m llm run --config study.yaml     (see llm/study/declared.py)
-python -m llm run --preset h200 --data data/arxiv_titles --out out/llm/titles
+python -m llm run --preset gpu --budget-seconds 300     (what fits is made, condition by condition)
+python -m llm gpu --out out/llm     (the gpu presets of all four studies within fifteen minutes of one GPU)
 accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/small
 python -m llm optimum --preset cpu --out out/llm/optimum-cpu     (study A; its options: python -m llm optimum --help)
 python -m llm predicted --preset cpu --out out/llm/predicted-cpu (study C; likewise)
@@ -43,10 +44,14 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
         command.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
         command.add_argument("--seed", type=int, help="seed of everything (default: the preset's)")
         command.add_argument("--workers", type=int, help="processes side by side (default: the preset's)")
+        command.add_argument(
+            "--budget-seconds", type=float, metavar="N", help="time of this run (default: the preset's)"
+        )
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")
     commands.add_parser("train", add_help=False, help="train a model of one's own on pairs of one's own")
     commands.add_parser("export", add_help=False, help="a policy of a finished study, in Hugging Face format")
+    commands.add_parser("gpu", add_help=False, help="the gpu presets of all studies, within one budget")
     commands.add_parser("optimum", add_help=False, help="study A: is the population optimum reached?")
     commands.add_parser("predicted", add_help=False, help="study C: what a run will do, said before it is made")
     commands.add_parser("tuned", add_help=False, help="study B: are the losses equal when β is tuned?")
@@ -74,6 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
         from llm.study.__main__ import main as export
 
         return export(words[1:])
+    if words[:1] == ["gpu"]:
+        from llm.gpu import main as gpu
+
+        return gpu(words[1:])
     if words[:1] == ["optimum"]:
         from llm.optimum.__main__ import main as optimum
 
@@ -101,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
             config, given.out or Path("out", "llm", config if isinstance(config, str) else config.name),
             until=STAGES[-1] if given.command == "run" else given.command, data=given.data or data,
             progress=given.progress, device=given.device, seed=given.seed, workers=given.workers,
-            say=lambda line: print(line, flush=True),
+            budget_seconds=given.budget_seconds, say=lambda line: print(line, flush=True),
         )  # fmt: skip
 
     return ended(work, given.traceback)

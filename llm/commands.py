@@ -84,7 +84,7 @@ def study_command(
     parser.add_argument("--preset", choices=presets, default="cpu", help="sizes and grid (default: cpu)")
     parser.add_argument("--out", metavar="DIR", help=f"the study's folder (default: out/llm/{name}-PRESET)")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds of the preset")
-    parser.add_argument("--budget-seconds", type=float, metavar="N", help="begin no piece that would end later")
+    parser.add_argument("--budget-seconds", type=float, metavar="N", help="time of this run (default: the preset's)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
     parser.add_argument("--commit", metavar="HASH", help="the commit that runs, where git does not know")
     parser.add_argument("--progress", action="store_true", help="show bars")

@@ -38,7 +38,7 @@ ORDER = (
     ("gpo_analysis.ranking",),
     ("gpo_analysis.cli",),
     ("gpo_analysis",),  # the facade, which loads all of these lazily
-    ("llm.commands", "llm.devices", "llm.storage"),
+    ("llm.budget", "llm.commands", "llm.devices", "llm.storage"),
     ("llm.data",),
     ("llm.policy",),
     ("llm.rewards",),

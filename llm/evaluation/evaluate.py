@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from llm.evaluation.expansion import compare_gradients
 from llm.evaluation.margins import margins, on_policy_mu_squared
 from llm.evaluation.texts import dependence, describe
 from llm.evaluation.win_rate import BestOfN, WinRate, best_of_n, compare, length_controlled, win_rate
-from llm.policy.logprobs import along, logprobs_of
+from llm.policy.logprobs import along, logprobs_of, precision
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts
 
@@ -69,7 +70,10 @@ class EvaluationSet:
     pairs : HeldOutPairs
         Held-out pairs.
     max_new_tokens, seed, batch_size : int
-        Of sampling.
+        Of sampling; log-probabilities are of a quarter as many responses side by side, 128 or more.
+    dtype : str
+        "float32", or "bfloat16" for autocast: of policies and of πref alike, in which all that is said of a policy is
+        computed, so that of πref itself KL and ρ are 0.
     second_samples : int
         Prompts that get a second response of the policy, for ½E[ρ²] on-policy.
     gradient_pairs : int
@@ -93,6 +97,21 @@ class EvaluationSet:
     gradient_pairs: int = 96
     judge: Reward | None = None
     judge_rewards: FloatArray | None = None
+    dtype: str = "float32"
+
+    @property
+    def scored(self) -> int:
+        """Responses whose log-probabilities are computed side by side."""
+        return scored_together(self.batch_size)
+
+    def precise(self) -> AbstractContextManager[Any]:
+        """The context of ``dtype``, for models alone: rewards keep theirs."""
+        return precision(self.reference.device, self.dtype)
+
+
+def scored_together(batch_size: int) -> int:
+    """How many responses are scored side by side where so many are drawn."""
+    return max(128, batch_size // 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,17 +152,18 @@ def prepare(
     ----------
     samples : int
         Samples of πref a prompt.
-    **settings : int
-        ``batch_size``, ``second_samples``, ``gradient_pairs`` of `EvaluationSet`.
+    **settings : object
+        ``batch_size``, ``second_samples``, ``gradient_pairs``, ``dtype`` of `EvaluationSet`.
     """
     if samples < 1 or not examples:
         raise ValueError(f"samples is {samples} for {len(examples)} prompts; accepted is at least one of both")
     prompts = [example.prompt for example in examples]
     ids = encode_prompts(tokenizer, prompts)
-    drawn = sample(
-        reference, tokenizer, ids, seed=seed, max_new_tokens=max_new_tokens, samples=samples, keep_logprobs=True,
-        batch_size=settings.get("batch_size", 256),
-    )  # fmt: skip
+    with precision(reference.device, settings.get("dtype", "float32")):
+        drawn = sample(
+            reference, tokenizer, ids, seed=seed, max_new_tokens=max_new_tokens, samples=samples, keep_logprobs=True,
+            batch_size=settings.get("batch_size", 256),
+        )  # fmt: skip
     texts, repeated = drawn.texts(tokenizer), [prompt for prompt in prompts for _ in range(samples)]
     assert drawn.logprobs is not None
     shape = (len(prompts), samples)
@@ -172,13 +192,14 @@ def evaluate(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float)
         `compare_gradients` and `describe`, ``length_controlled_win_rate``, ``reward_on_length``, ``rho_on_length`` and
         their ``_correlation``. `signature` says in words what it shows.
     """
-    drawn = sample(
-        policy, against.tokenizer, against.prompt_ids, seed=against.seed + POLICY_STREAM,
-        max_new_tokens=against.max_new_tokens, batch_size=against.batch_size,
-    )  # fmt: skip
+    with against.precise():
+        drawn = sample(
+            policy, against.tokenizer, against.prompt_ids, seed=against.seed + POLICY_STREAM,
+            max_new_tokens=against.max_new_tokens, batch_size=against.batch_size,
+        )  # fmt: skip
+        said = along(policy, against.reference, against.prompt_ids, drawn.tokens, batch_size=against.scored)
     texts = drawn.texts(against.tokenizer)
     rewards = against.reward([example.prompt for example in against.examples], texts)
-    said = along(policy, against.reference, against.prompt_ids, drawn.tokens)
     row: dict[str, Any] = _named(win_rate(rewards, against.reference_rewards), "")
     row |= _named(win_rate(rewards, against.target_rewards), "human_") | _judged(against, texts)
     row |= {"kl": float(said[:, 0].mean()), "kl_stderr": _stderr(said[:, 0])}
@@ -199,10 +220,11 @@ def evaluate(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float)
 def best_of_n_table(against: EvaluationSet, *, pool: int, powers: Sequence[int] = (1, 2, 4, 8, 16)) -> list[BestOfN]:
     """Best-of-n of πref: n samples out of ``pool`` fresh ones a prompt, against the set's samples."""
     prompts = [example.prompt for example in against.examples]
-    drawn = sample(
-        against.reference, against.tokenizer, against.prompt_ids, seed=against.seed + SECOND_STREAM + 1,
-        max_new_tokens=against.max_new_tokens, samples=pool, batch_size=against.batch_size,
-    )  # fmt: skip
+    with against.precise():
+        drawn = sample(
+            against.reference, against.tokenizer, against.prompt_ids, seed=against.seed + SECOND_STREAM + 1,
+            max_new_tokens=against.max_new_tokens, samples=pool, batch_size=against.batch_size,
+        )  # fmt: skip
     rewards = against.reward([prompt for prompt in prompts for _ in range(pool)], drawn.texts(against.tokenizer))
     table = rewards.reshape(len(prompts), pool)
     return [best_of_n(table, against.reference_rewards, n) for n in powers if n <= pool]
@@ -230,11 +252,12 @@ def _on_policy(policy: Any, against: EvaluationSet, said: FloatArray) -> dict[st
     if count == 0:
         return {}
     some = list(against.prompt_ids[:count])
-    second = sample(
-        policy, against.tokenizer, some, seed=against.seed + SECOND_STREAM, max_new_tokens=against.max_new_tokens,
-        batch_size=against.batch_size,
-    )  # fmt: skip
-    again = along(policy, against.reference, some, second.tokens)
+    with against.precise():
+        second = sample(
+            policy, against.tokenizer, some, seed=against.seed + SECOND_STREAM, max_new_tokens=against.max_new_tokens,
+            batch_size=against.batch_size,
+        )  # fmt: skip
+        again = along(policy, against.reference, some, second.tokens, batch_size=against.scored)
     ratios = np.stack([said[:count, 1] - said[:count, 2], again[:, 1] - again[:, 2]], 1)
     value, stderr = on_policy_mu_squared(ratios)
     return {"mu_squared_loss_on_policy": value, "mu_squared_loss_on_policy_stderr": stderr}
@@ -254,7 +277,9 @@ def _lengths(rewards: FloatArray, lengths: IntArray, against: EvaluationSet) -> 
 
 def _pairs(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float) -> dict[str, float]:
     pairs = against.pairs
-    logps = np.stack([logprobs_of(policy, pairs.prompts, side) for side in (pairs.chosen, pairs.rejected)], 1)
+    sides = (pairs.chosen, pairs.rejected)
+    with against.precise():
+        logps = np.stack([logprobs_of(policy, pairs.prompts, one, batch_size=against.scored) for one in sides], 1)
     found = margins(logps, pairs.reference_logps, loss, beta, pairs.p)
     change = logps - pairs.reference_logps
     longer = [len(a) - len(b) for a, b in zip(pairs.chosen, pairs.rejected, strict=True)]
@@ -262,10 +287,11 @@ def _pairs(policy: Any, against: EvaluationSet, loss: MarginLoss, beta: float) -
     found |= {"rho_on_length": slope, "rho_on_length_correlation": correlation}
     count = min(against.gradient_pairs, len(pairs.prompts))
     if count:
-        found |= compare_gradients(
-            policy, pairs.prompts[:count], pairs.chosen[:count], pairs.rejected[:count], pairs.reference_logps[:count],
-            loss, beta, p=pairs.p[:count],
-        )  # fmt: skip
+        with against.precise():
+            found |= compare_gradients(
+                policy, pairs.prompts[:count], pairs.chosen[:count], pairs.rejected[:count],
+                pairs.reference_logps[:count], loss, beta, p=pairs.p[:count],
+            )  # fmt: skip
     return found
 
 

@@ -65,9 +65,10 @@ def compare_gradients(
         rho = _margins(model, prompts[part], chosen[part], rejected[part], base[part])
         z = (beta * rho).detach().double()
         for order, weights in _weights(loss, z, soft[part].to(z.device), orders).items():
-            pieces = torch.autograd.grad(
-                (weights.to(rho) * rho).sum() * (beta / count), parameters, retain_graph=True, allow_unused=True
-            )
+            with torch.autocast(rho.device.type, enabled=False):  # it is the forward pass's alone
+                pieces = torch.autograd.grad(
+                    (weights.to(rho) * rho).sum() * (beta / count), parameters, retain_graph=True, allow_unused=True
+                )
             piece = torch.cat([one.flatten().double() for one in pieces if one is not None])
             sums[order] = sums[order] + piece if order in sums else piece
     true = sums[TRUE]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from llm.budget import Stop, TimeIsUp
 from llm.devices import on_first, own_share, spread, this_rank, wait_for_all
 from llm.evaluation.evaluate import EvaluationSet, evaluate
 from llm.storage.reports import read_document, stage_key, write_document
@@ -55,6 +56,7 @@ def evaluate_policies(
     last_step: int,
     processes: int = 1,
     progress: bool = False,
+    stop: Stop | None = None,
 ) -> list[dict[str, Any]]:
     """Evaluate the policies that have not been.
 
@@ -78,6 +80,8 @@ def evaluate_policies(
         Processes side by side, on a CPU.
     progress : bool
         Whether to show a bar.
+    stop : callable, optional
+        Asked before each evaluation whether to stop there, by a `TimeIsUp`; for one process.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def evaluate_policies(
     missing = [policy for policy, done in zip(policies, before, strict=True) if not done]
     mine = own_share(missing, where)
     if mine:
-        job = _Job(base_model, against(), key, folder, last_step)
+        job = _Job(base_model, against(), key, folder, last_step, stop)
         spread(_evaluate, mine, job, processes=processes, progress=progress, unit="policy")
     wait_for_all(where)
     found = [read_evaluation(folder, policy, key) for policy in policies]
@@ -109,9 +113,12 @@ class _Job:
     key: str
     folder: Path
     last_step: int
+    stop: Stop | None
 
 
 def _evaluate(job: _Job, policy: PolicyFile) -> None:
+    if job.stop is not None and job.stop():
+        raise TimeIsUp(f"stopped before the evaluation of {policy.cell.name}")
     start = time.perf_counter()
     model = load_policy(job.base_model, policy)
     findings = evaluate(model, job.against, policy.cell.margin_loss, policy.cell.beta)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
@@ -18,17 +19,23 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.files import file_digest, remove_stale, seal_json, write_whole
 from gpo_analysis.locks import run_lock
 from gpo_analysis.records import plain
+from llm.budget import Budget, Clock, Stop, TimeIsUp, coarse_to_fine
 from llm.forests.config import SampledConfig
 from llm.forests.problem import Problem
 from llm.forests.store import Say, Store, claim, provenance, seed_problem
 
 
 class PieceConfig(SampledConfig, Protocol):
-    """A configuration of a study in pieces: its seeds, and itself as JSON values."""
+    """A configuration of a study in pieces: its seeds, the time of a run (or None), and itself as JSON values."""
 
     @property
     def seeds(self) -> tuple[int, ...]: ...
+    @property
+    def budget_seconds(self) -> float | None: ...
     def to_json(self) -> dict[str, Any]: ...
+
+
+Work = Callable[["Problem", "Piece", Stop | None], Mapping[str, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,8 @@ class Made:
     provenance: Mapping[str, Any]
 
 
-def split(seed: int, cells: Sequence[Any], stack: int, first: int = 0) -> list[Piece]:
-    """Pieces of about equal size, at most ``stack`` policies each, numbered from ``first``.
+def split(seed: int, cells: Sequence[Any], stack: int) -> list[Piece]:
+    """Pieces of about equal size, at most ``stack`` policies each.
 
     Examples
     --------
@@ -64,7 +71,36 @@ def split(seed: int, cells: Sequence[Any], stack: int, first: int = 0) -> list[P
     """
     count = -(-len(cells) // stack)
     edges = [len(cells) * k // count for k in range(count + 1)]
-    return [Piece(seed, first + k, tuple(cells[edges[k] : edges[k + 1]])) for k in range(count)]
+    return [Piece(seed, k, tuple(cells[edges[k] : edges[k + 1]])) for k in range(count)]
+
+
+def split_conditions(seed: int, losses: int, cells: Sequence[Any], stack: int, budget: float | None) -> list[Piece]:
+    """`split` of a seed's cells, all losses of a strength after another.
+
+    Of a study with a budget of its own a piece holds whole strengths, in an order whose every beginning spans them all:
+    what time leaves out is then in between.
+
+    Parameters
+    ----------
+    seed, losses : int
+    cells : sequence
+        ``losses`` of each strength.
+    stack : int
+        Most policies of a piece.
+    budget : float or None
+        The study's own.
+
+    Examples
+    --------
+    >>> [piece.cells for piece in split_conditions(0, 2, "aAbBcC", 4, 60.0)]
+    [('a', 'A', 'c', 'C'), ('b', 'B')]
+    """
+    if budget is None:
+        return split(seed, cells, stack)
+    groups = coarse_to_fine([cells[at : at + losses] for at in range(0, len(cells), losses)])
+    size = max(1, stack // losses)
+    blocks = [groups[at : at + size] for at in range(0, len(groups), size)]
+    return [Piece(seed, k, tuple(c for one in block for c in one)) for k, block in enumerate(blocks)]
 
 
 class RunOptions(TypedDict, total=False):
@@ -75,8 +111,9 @@ class RunOptions(TypedDict, total=False):
     seeds : sequence of int, optional
         Only these of the configuration's.
     budget_seconds : float, optional
-        Wall time after which no piece is begun that, by the longest so far, would end later; 0 makes nothing and
-        writes the tables of what is there. None: no limit.
+        Wall time of this run, in place of the configuration's own. No piece is begun that, by the longest so far, would
+        end later, and one that does not come to its end is begun anew by the next run; 0 makes nothing and writes the
+        tables of what is there. A study with a budget of its own shares it equally among its seeds.
     commit : str, optional
         The commit that runs, where the code does not lie in a checkout that knows it.
     progress : bool
@@ -92,7 +129,7 @@ class RunOptions(TypedDict, total=False):
     commit: str | None
     progress: bool
     say: Say
-    clock: Callable[[], float]
+    clock: Clock
 
 
 def run_pieces(
@@ -100,7 +137,7 @@ def run_pieces(
     out: str | os.PathLike[str],
     command: str,
     plan: Callable[[Sequence[int] | None], list[Piece]],
-    work: Callable[[Problem, Piece], Mapping[str, FloatArray]],
+    work: Work,
     tables: Callable[[Store, list[Piece]], str] | None,
     *,
     seeds: Sequence[int] | None = None,
@@ -108,7 +145,7 @@ def run_pieces(
     commit: str | None = None,
     progress: bool = False,
     say: Say = print,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> bool:
     """Make what is missing, within the budget, and write the tables of what is there, and run.json.
 
@@ -123,7 +160,7 @@ def run_pieces(
     plan : callable
         From seeds, or None for all, to the pieces in their order.
     work : callable
-        From a seed's problem and a piece to the arrays that are kept.
+        From a seed's problem, a piece and what says when to stop (or None) to the arrays that are kept.
     tables : callable, optional
         Writes tables of the pieces that are there and says what is in them.
     seeds, budget_seconds, commit, progress, say, clock : optional
@@ -143,6 +180,8 @@ def run_pieces(
     if unknown:
         raise ValueError(f"seed {unknown[0]} is none of the study's, {config.seeds}")
     folder, asked = Path(out), () if budget_seconds == 0 else config.seeds if seeds is None else seeds
+    limit = config.budget_seconds if budget_seconds is None else budget_seconds
+    budget = None if limit == 0 else Budget(limit, clock)
     with contextlib.ExitStack() as held:
         for seed in asked:
             held.enter_context(run_lock(folder / f"seed-{seed}", command))
@@ -151,44 +190,90 @@ def run_pieces(
         for seed in asked:
             store.check(seed, [piece.file for piece in plan([seed])])
         missing = [piece for piece in plan(seeds) if not (folder / piece.file).is_file()]
-        whole = _make(config, store, missing, work, budget_seconds, commit, progress, clock)
+        maker = _Maker(config, store, work, budget, commit, progress)
+        whole = maker.make(missing)
         found = [piece for piece in plan(None) if (folder / piece.file).is_file()]
         made = {}
         if found and tables is not None:
             say(tables(store, found))
             made = {path.name: file_digest(path) for path in sorted(folder.glob("*.parquet"))}
-        _write_run(store, config, found, len(plan(None)), made)
+        _write_run(store, config, found, plan(None), made)
     return whole
 
 
-def _make(
-    config: PieceConfig,
-    store: Store,
-    missing: Sequence[Piece],
-    work: Callable[[Problem, Piece], Mapping[str, FloatArray]],
-    budget_seconds: float | None,
-    commit: str | None,
-    progress: bool,
-    clock: Callable[[], float],
-) -> bool:
-    """Whether all was made; no piece is begun that, by the longest so far, would end beyond the budget."""
-    start, longest, problem = clock(), 0.0, None
-    for at, piece in enumerate(missing):
-        spent = clock() - start
-        if budget_seconds is not None and (budget_seconds <= 0 or spent + 1.05 * longest > budget_seconds):
-            store.say(f"stopped within the budget after {spent:.0f} s, {len(missing) - at} pieces before the end")
-            return False
-        begun = clock()
-        if problem is None or problem.seed != piece.seed:
-            waiting = list(dict.fromkeys(one.seed for one in missing[at:]))
-            problem = seed_problem(config, store, piece.seed, waiting, progress=progress)
-        ready = clock()
-        arrays = work(problem, piece)
-        seconds = clock() - ready
-        _keep(store, piece, Made(arrays, seconds, provenance(config.device, commit)))
-        longest = max(longest, seconds)
-        store.say(f"{piece.file}: {len(piece.cells)} policies in {seconds:.1f} s (problem {ready - begun:.1f} s)")
-    return True
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    """Makes pieces while the budget lasts; None where there is no time at all."""
+
+    config: PieceConfig
+    store: Store
+    work: Work
+    budget: Budget | None
+    commit: str | None
+    progress: bool
+
+    def make(self, missing: Sequence[Piece]) -> bool:
+        """Whether all was made."""
+        waiting, made = list(missing), 0
+        seeds = list(dict.fromkeys(piece.seed for piece in missing))
+        try:
+            if self.budget is None:
+                raise TimeIsUp("a budget of 0 s")
+            for piece in self._in_time(waiting, seeds):
+                waiting.remove(piece)
+                made += 1
+        except TimeIsUp:
+            pass
+        if waiting and self.budget is not None and self.config.budget_seconds is not None:
+            names = ", ".join(piece.file for piece in waiting)
+            self.store.say(f"dropped for time after {self.budget.spent:.0f} s: {names}")
+        elif waiting:
+            spent = 0.0 if self.budget is None else self.budget.spent
+            self.store.say(f"stopped within the budget after {spent:.0f} s, {len(waiting)} pieces before the end")
+        return not waiting
+
+    def _in_time(self, missing: Sequence[Piece], seeds: Sequence[int]) -> Iterator[Piece]:
+        """Make a piece after another; a study with a budget of its own shares it among the seeds.
+
+        There all seeds' problems are made first; what is left is shared equally among the seeds that are left, and none
+        gets further than the first one came, so that conditions are dropped and no seed is.
+        """
+        assert self.budget is not None
+        budget, shared = self.budget, self.config.budget_seconds is not None and self.budget.seconds is not None
+        longest, furthest = 0.0, math.inf
+        problems = {seed: self._problem(seed, seeds) for seed in seeds} if shared else {}
+        for place, seed in enumerate(seeds):
+            share = budget.spent + budget.left / (len(seeds) - place)
+            mine = [piece for piece in missing if piece.seed == seed]
+            problem = problems.pop(seed, None)
+            for at, piece in enumerate(mine):
+                if piece.number > furthest or (shared and at and budget.spent + 1.05 * longest > share):
+                    furthest = min(furthest, mine[at - 1].number if at else furthest)
+                    break
+                if longest and not budget.allows(longest):
+                    raise TimeIsUp("the longest piece so far would not end in time")
+                problem = self._problem(seed, seeds[place:]) if problem is None else problem
+                longest = max(longest, self._piece(problem, piece))
+                yield piece
+
+    def _problem(self, seed: int, waiting: Sequence[int]) -> Problem:
+        assert self.budget is not None
+        self.budget.check()
+        return seed_problem(self.config, self.store, seed, waiting, progress=self.progress, stop=self._stop)
+
+    def _piece(self, problem: Problem, piece: Piece) -> float:
+        """Seconds of the piece, made and kept."""
+        assert self.budget is not None
+        start = self.budget.spent
+        arrays = self.work(problem, piece, self._stop)
+        seconds = self.budget.spent - start
+        _keep(self.store, piece, Made(arrays, seconds, provenance(self.config.device, self.commit)))
+        self.store.say(f"{piece.file}: {len(piece.cells)} policies in {seconds:.1f} s")
+        return seconds
+
+    @property
+    def _stop(self) -> Stop | None:
+        return None if self.budget is None or self.budget.seconds is None else self.budget.is_up
 
 
 def read_piece(store: Store, piece: Piece) -> Made:
@@ -206,13 +291,18 @@ def _keep(store: Store, piece: Piece, made: Made) -> None:
 
 
 def _write_run(
-    store: Store, config: PieceConfig, found: Sequence[Piece], planned: int, tables: Mapping[str, str]
+    store: Store, config: PieceConfig, found: Sequence[Piece], planned: Sequence[Piece], tables: Mapping[str, str]
 ) -> None:
-    """run.json, sealed: the configuration, of every piece where and when it was trained, and the tables' digests."""
+    """run.json, sealed: the configuration, of every piece where and when it was trained, and the tables' digests.
+
+    Under ``missing`` the cells of the pieces that are not there.
+    """
     pieces = []
     for piece in found:
         made = read_piece(store, piece)
         pieces.append({"piece": piece.file, "seconds": made.seconds, **made.provenance})
-    document = {"config": plain(config.to_json()), "pieces": pieces, "planned": planned}
+    there = {piece.file for piece in found}
+    missing = {piece.file: [asdict(cell) for cell in piece.cells] for piece in planned if piece.file not in there}
+    document = {"config": plain(config.to_json()), "pieces": pieces, "planned": len(planned), "missing": missing}
     sealed = seal_json({**plain(document), "tables": dict(tables)})
     write_whole(store.folder / "run.json", sealed, store.folder)

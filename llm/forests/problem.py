@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import gpo_analysis as gpo
 from gpo_analysis.arrays import FloatArray
+from llm.budget import Stop, TimeIsUp
 from llm.data.types import Example
 from llm.data.world import demonstrations, generate, vocabulary
 from llm.forests.config import ReferenceConfig, SampledConfig
@@ -84,7 +85,9 @@ class Problem:
         return ("seen", self.seen), ("held", self.held)
 
 
-def make_references(config: SampledConfig, seeds: Sequence[int], *, progress: bool = False) -> list[Tensors]:
+def make_references(
+    config: SampledConfig, seeds: Sequence[int], *, progress: bool = False, stop: Stop | None = None
+) -> list[Tensors]:
     """Fine-tune πref for each seed, all side by side: initial weights, records, demonstrations and order are its own.
 
     Returns
@@ -96,6 +99,8 @@ def make_references(config: SampledConfig, seeds: Sequence[int], *, progress: bo
     ------
     FloatingPointError
         Where a loss is not finite.
+    TimeIsUp
+        Where ``stop``, asked before each step, says so.
     """
     plan, tokenizer = config.reference, train_tokenizer(vocabulary())
     forests = [_demonstrated(config, seed, tokenizer) for seed in seeds]
@@ -106,6 +111,8 @@ def make_references(config: SampledConfig, seeds: Sequence[int], *, progress: bo
     runs = torch.arange(len(seeds))[:, None]
     with tqdm(total=plan.steps, desc="fine-tuning πref", disable=not progress) as bar:
         for step in range(plan.steps):
+            if stop is not None and stop():
+                raise TimeIsUp(f"fine-tuning πref stopped after step {step} of {plan.steps}")
             rows = torch.from_numpy(np.stack([_rows(plan, seed, step) for seed in seeds]))
             batch = Forest(*(getattr(pool, name)[runs, rows] for name in Forest.__dataclass_fields__)).to(config.device)
             logprobs = response_logprobs(parameters, config.size.heads, batch)

@@ -20,6 +20,7 @@ import torch
 from gpo_analysis.files import DamagedFile, read_sealed, seal_json, unseal_json, write_sealed, write_whole
 from gpo_analysis.provenance import device, git_state, versions
 from gpo_analysis.records import plain, record_key
+from llm.budget import Stop
 from llm.forests.config import SampledConfig
 from llm.forests.problem import Problem, Tensors, make_problem, make_references, problem_from, problem_to_json
 from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors
@@ -78,7 +79,8 @@ def claim(folder: Path, described: dict[str, Any], say: Say = print) -> str:
     ----------
     folder : Path
     described : dict
-        The configuration as JSON values; its device is no part of what must agree: tables can be made elsewhere.
+        The configuration as JSON values; its device is no part of what must agree: tables can be made elsewhere. Nor
+        is how long its budget is.
     say : Say
         Is told where ``study.json`` is damaged, and written again as the files beside it are this study's.
 
@@ -89,6 +91,8 @@ def claim(folder: Path, described: dict[str, Any], say: Say = print) -> str:
         it are not this configuration's.
     """
     described = plain({**described, "device": "any"})
+    if described.pop("budget_seconds", None) is not None:
+        described["budget_seconds"] = "its own"  # it orders the pieces, however long it is
     key, file = record_key(described), folder / "study.json"
     if file.is_file():
         try:
@@ -117,15 +121,25 @@ def _sealed_under(folder: Path, key: str) -> bool:
 
 
 def seed_problem(
-    config: SampledConfig, store: Store, seed: int, waiting: Sequence[int], *, progress: bool = False
+    config: SampledConfig,
+    store: Store,
+    seed: int,
+    waiting: Sequence[int],
+    *,
+    progress: bool = False,
+    stop: Stop | None = None,
 ) -> Problem:
-    """The seed's problem, read or made; on a GPU πref of all the seeds that wait is fine-tuned in one go."""
+    """The seed's problem, read or made; on a GPU πref of all the seeds that wait is fine-tuned in one go.
+
+    A TimeIsUp where ``stop`` says so before πref is fine-tuned.
+    """
     folder = store.folder
     reference = folder / f"seed-{seed}" / "reference.safetensors"
     if not reference.is_file():
         together = [one for one in waiting if not (folder / f"seed-{one}" / "reference.safetensors").is_file()]
         together = together if config.device == "cuda" else [seed]
-        for one, parameters in zip(together, make_references(config, together, progress=progress), strict=True):
+        made_of_all = make_references(config, together, progress=progress, stop=stop)
+        for one, parameters in zip(together, made_of_all, strict=True):
             save_tensors(parameters, folder / f"seed-{one}" / "reference.safetensors", {})
     weights: Tensors = load_tensors(reference)[0]
     if not (folder / f"seed-{seed}" / "samples").is_file():

@@ -4,7 +4,7 @@ Examples
 --------
 python -m llm optimum --preset cpu --out out/llm/optimum-cpu
 python -m llm optimum --preset small --seeds 0 1 2 --out out/llm/optimum    (another process: --seeds 3 4)
-python -m llm optimum --preset gpu --budget-seconds 480 --out OUT/optimum
+python -m llm optimum --preset gpu --out OUT/optimum-gpu            (within thirteen minutes)
 python -m llm optimum --preset gpu --budget-seconds 0 --out FOLDER          (tables of what is there)
 """
 

@@ -43,6 +43,8 @@ class OptimumConfig:
     tf32 : bool
         Whether matrix products on a GPU round their factors to 10 bits, for πref as for the policies. bfloat16's 7
         bits are no choice here: their noise of some 0.03 nats a response is a third of log π/πref at βκ = 6.4.
+    budget_seconds : float, optional
+        Wall time of one run, which it keeps by itself (`llm.forests.pieces`); None for no limit.
     """
 
     name: str
@@ -64,6 +66,7 @@ class OptimumConfig:
     stack: int = 12
     device: str = "cpu"
     tf32: bool = True
+    budget_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompts", "samples", "held_samples", "steps", "batch_size", "stack"):
@@ -106,14 +109,15 @@ PRESETS: dict[str, OptimumConfig] = {
     "gpu": OptimumConfig(
         "gpu", prompts=96, samples=48, held_samples=48, size=LlamaSize(hidden=256, layers=4, heads=4),
         reference=ReferenceConfig(pool=4000, steps=1200, batch_size=32, learning_rate=1.5e-3, warmup=100),
-        steps=1000, batch_size=12, learning_rate=3e-4, warmup=50, stack=42, device="cuda",
+        steps=1000, batch_size=12, learning_rate=3e-4, warmup=50, stack=18, device="cuda", budget_seconds=780,
     ),
 }  # fmt: skip
 PRESETS["gpu-hinge"] = dataclasses.replace(
     PRESETS["gpu"], name="gpu-hinge", losses=("hinge",), seeds=(0, 1, 2), steps=4000, stack=7
 )
 """``tiny`` is for tests; ``cpu`` is the study in miniature, about a minute; ``small`` takes one to two hours on two
-cores; ``gpu`` nine minutes of one H200; ``gpu-hinge`` is hinge alone, with four times the steps, for some four minutes
+cores; ``gpu`` keeps within thirteen minutes of one H100 or H200 (in pieces of 42 policies it took nine of an H200);
+``gpu-hinge`` is hinge alone, with four times the steps, for some four minutes
 (``docs/predictions/llm-optimum-hinge.md``)."""
 
 

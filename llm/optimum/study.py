@@ -18,7 +18,8 @@ import torch
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces, split
+from llm.budget import Stop
+from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces, split_conditions
 from llm.forests.problem import Problem
 from llm.forests.store import Store
 from llm.optimum.config import OptimumConfig
@@ -42,7 +43,7 @@ def plan_pieces(config: OptimumConfig, seeds: Sequence[int] | None = None) -> li
             for strength in config.strengths
             for loss in config.losses
         ]
-        pieces += split(seed, cells, config.stack)
+        pieces += split_conditions(seed, len(config.losses), cells, config.stack, config.budget_seconds)
     return pieces
 
 
@@ -70,8 +71,8 @@ def run_study(
     if config.device == "cuda":
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
 
-    def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
-        return vars(train_piece(problem, piece.cells, config, progress=options.get("progress", False)))
+    def work(problem: Problem, piece: Piece, stop: Stop | None) -> Mapping[str, FloatArray]:
+        return vars(train_piece(problem, piece.cells, config, progress=options.get("progress", False), stop=stop))
 
     def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from gpo_analysis.arrays import FloatArray
+from llm.budget import Stop, TimeIsUp
 from llm.forests.measures import kl_of_tilt
 from llm.forests.problem import Problem, Sampled
 from llm.forests.stacks import PolicyStack, rows_of, share_loss
@@ -83,9 +84,14 @@ def pair_loss(
 
 
 def train_piece(
-    problem: Problem, cells: Sequence[PolicyCell], config: OptimumConfig, *, progress: bool = False
+    problem: Problem,
+    cells: Sequence[PolicyCell],
+    config: OptimumConfig,
+    *,
+    progress: bool = False,
+    stop: Stop | None = None,
 ) -> Trained:
-    """Train policies of one seed side by side, each as it would be trained alone."""
+    """Train policies of one seed side by side, each as it would be trained alone; a TimeIsUp where ``stop`` says so."""
     run = _Piece(problem, list(cells), config)
     first = run.gradient_norms()
     tenth = config.steps // 10
@@ -93,6 +99,8 @@ def train_piece(
     title = f"seed {problem.seed}, {len(cells)} policies"
     with tqdm(total=config.steps, desc=title, disable=not progress) as bar:
         for step in range(config.steps):
+            if stop is not None and stop():
+                raise TimeIsUp(f"stopped after step {step} of {config.steps}")
             run.take_step(step)
             bar.update()
             if (step + 1) % tenth == 0:

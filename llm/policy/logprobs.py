@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.integrations.sequences import next_token_kl
 from llm.policy.batches import TokenizedPairs
-from llm.policy.packing import Batch, Ids, pack, response_rows
+from llm.policy.packing import Batch, Ids, pack, response_rows, unpacked
 from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors
 from llm.storage.checksums import checksum_model
 
@@ -74,15 +74,19 @@ def chosen_logprobs(
             f"hidden {tuple(hidden.shape)}, weight {tuple(weight.shape)}, targets {tuple(targets.shape)}; accepted are "
             "(R, n, d), (R, v, d) or (v, d), and (n,)"
         )
-    if torch.is_autocast_enabled(hidden.device.type):
-        half = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight = hidden.to(half), weight.to(half)
-    elif hidden.dtype != weight.dtype:
-        weight = weight.to(hidden.dtype)
+    hidden, weight = _as_multiplied(hidden, weight)
     step = max(1, chunk_elements // (hidden.shape[0] * weight.shape[-2]))
     with torch.autocast(hidden.device.type, enabled=False):  # which would round the float32 logits
         result: torch.Tensor = _ChosenLogprobs.apply(hidden, weight, targets, step)  # type: ignore[no-untyped-call]
     return result
+
+
+def _as_multiplied(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both in the dtype that their product is taken in."""
+    if torch.is_autocast_enabled(hidden.device.type):
+        half = torch.get_autocast_dtype(hidden.device.type)
+        return hidden.to(half), weight.to(half)
+    return hidden, weight.to(hidden.dtype)
 
 
 class _ChosenLogprobs(torch.autograd.Function):
@@ -221,16 +225,38 @@ def along(policy: Any, reference: Any, prompts: Ids, responses: Ids, *, batch_si
     found = np.empty((len(prompts), 3))
     for rows in _like_lengths(prompts, responses, batch_size):
         batch = response_rows([prompts[i] for i in rows], [responses[i] for i in rows]).to(policy.device)
-        first, second = (_predicting(model, batch) for model in (policy, reference))
+        first, second = (_as_multiplied(*_predicting(model, batch)) for model in (policy, reference))
         step = max(1, CHUNK_ELEMENTS // first[1].shape[-2])
         parts = []
-        for start in range(0, len(batch.targets), step):
-            mine, theirs = (_logits(hidden[:, start : start + step], weight)[0] for hidden, weight in (first, second))
-            index = batch.targets[start : start + step, None]
-            logps = [(x.gather(-1, index)[:, 0] - x.logsumexp(-1)).double() for x in (mine, theirs)]
-            parts.append(torch.stack([next_token_kl(mine, theirs).double(), *logps]))
-        found[rows] = _summed(torch.cat(parts, 1), batch).T.cpu().numpy()
+        with torch.autocast(batch.input_ids.device.type, enabled=False):  # which would round the float32 logits
+            for start in range(0, len(batch.targets), step):
+                mine, theirs = (
+                    _logits(hidden[:, start : start + step], weight)[0] for hidden, weight in (first, second)
+                )
+                index = batch.targets[start : start + step, None]
+                logps = [(x.gather(-1, index)[:, 0] - x.logsumexp(-1)).double() for x in (mine, theirs)]
+                parts.append(torch.stack([next_token_kl(mine, theirs).double(), *logps]))
+            found[rows] = _summed(torch.cat(parts, 1), batch).T.cpu().numpy()
     return found
+
+
+def next_logits(model: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
+    """Logits of the token behind the last column, (m, v) in float32 or wider, and the keys and values.
+
+    Under autocast a model rounds its logits to half precision, which is not the policy that `along` speaks of.
+
+    Parameters
+    ----------
+    model : model
+        A causal language model.
+    **inputs : object
+        Of its forward.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    out = inner.base_model(**inputs, use_cache=True)
+    hidden, weight = _as_multiplied(out.last_hidden_state[None, :, -1], _head(inner).weight)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _logits(hidden, weight)[0], out.past_key_values
 
 
 def _predicting(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -242,14 +268,13 @@ def _predicting(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     _refuse_beyond_window(inner, batch)
     visible = batch.visible
     if inner.config._attn_implementation == "eager":  # adds its mask
-        visible = torch.zeros(visible.shape, device=visible.device).masked_fill_(
-            ~visible, torch.finfo(torch.float32).min
-        )
+        unseen = ~batch.mask()
+        visible = torch.zeros(unseen.shape, device=unseen.device).masked_fill_(unseen, torch.finfo(torch.float32).min)
     elif inner.config._attn_implementation != "sdpa":
         raise ValueError(f"attention {inner.config._attn_implementation!r}; accepted are 'sdpa' and 'eager'")
     hidden = inner.base_model(
         input_ids=batch.input_ids.repeat(runs, 1),
-        attention_mask=visible.repeat(runs, 1, 1, 1),
+        attention_mask=None if visible is None else visible.repeat(runs, 1, 1, 1),
         position_ids=batch.positions.repeat(runs, 1),
         use_cache=False,
     ).last_hidden_state
@@ -306,6 +331,7 @@ def reference_logprobs(
     batch_size: int = 64,
     chunk_elements: int = CHUNK_ELEMENTS,
     dtype: str = "float32",
+    packed: bool = True,
 ) -> NDArray[np.float32]:
     """log πref of every pair's two responses, computed once and kept.
 
@@ -324,6 +350,8 @@ def reference_logprobs(
         See `chosen_logprobs`.
     dtype : {"float32", "bfloat16"}
         Of the computation: that of the training which the numbers are for, or ρ would start at a rounding error.
+    packed : bool
+        As rows of pairs or of single responses (`llm.policy.packing`): likewise.
 
     Returns
     -------
@@ -335,7 +363,8 @@ def reference_logprobs(
     ValueError
         Where a log-probability is not finite, naming the pair.
     """
-    key = hashlib.sha256((checksum_model(model) + pairs.checksum() + dtype).encode()).hexdigest()[:32]
+    layout = "" if packed else " unpacked"
+    key = hashlib.sha256((checksum_model(model) + pairs.checksum() + dtype + layout).encode()).hexdigest()[:32]
     path = None if cache is None else Path(cache) / f"reference-{key}.safetensors"
     if path is not None and path.is_file():
         try:
@@ -349,7 +378,7 @@ def reference_logprobs(
     found = np.empty((len(pairs), 2), dtype=np.float32)
     for start in range(0, len(pairs), batch_size):
         rows = order[start : start + batch_size]
-        batch = pack(pairs.take(rows)).to(device)
+        batch = (pack if packed else unpacked)(pairs.take(rows)).to(device)
         with precision(device, dtype):
             found[rows] = pair_logprobs(model, batch, chunk_elements=chunk_elements)[0].float().cpu().numpy()
     broken = np.flatnonzero(~np.isfinite(found).all(1))

@@ -258,6 +258,18 @@ def _batches(prompts: list[list[int]], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
+def _ahead(model: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
+    """Logits of the next token, (n, v), and the keys and values."""
+    import torch
+
+    from llm.policy.logprobs import next_logits
+
+    if torch.is_autocast_enabled(model.device.type):
+        return next_logits(model, **inputs)
+    out = model(**inputs, use_cache=True, logits_to_keep=1)
+    return out.logits[:, -1], out.past_key_values
+
+
 class _Drawing:
     """One batch: the prompts read once, their cache repeated for each sample, rows that ended taken out."""
 
@@ -280,15 +292,10 @@ class _Drawing:
         seen = [[0] * (longest - len(prompts[row])) + [1] * len(prompts[row]) for row in rows]
         self.mask = torch.tensor(seen, device=device)
         positions = (self.mask.cumsum(1) - 1).clamp(min=0)
-        out = model(
-            input_ids=torch.tensor(padded, device=device),
-            attention_mask=self.mask,
-            position_ids=positions,
-            use_cache=True,
-            logits_to_keep=1,
+        logits, self.cache = _ahead(
+            model, input_ids=torch.tensor(padded, device=device), attention_mask=self.mask, position_ids=positions
         )
-        self.cache = out.past_key_values
-        self.logits = out.logits[:, -1].repeat_interleave(samples, 0)
+        self.logits = logits.repeat_interleave(samples, 0)
         self.mask = self.mask.repeat_interleave(samples, 0)
         self.position = (positions[:, -1] + 1).repeat_interleave(samples, 0)
         if samples > 1:
@@ -339,13 +346,8 @@ class _Drawing:
             self.targets = [self.targets[row] for row in kept.tolist()]
             drawn, self.alive = drawn[kept], self.alive[kept]
         self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
-        out = self.model(
-            input_ids=drawn[:, None],
-            attention_mask=self.mask,
-            position_ids=self.position[:, None],
+        self.logits, self.cache = _ahead(
+            self.model, input_ids=drawn[:, None], attention_mask=self.mask, position_ids=self.position[:, None],
             past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self.cache, self.logits = out.past_key_values, out.logits[:, -1]
+        )  # fmt: skip
         self.position = self.position + 1

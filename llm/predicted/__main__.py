@@ -4,7 +4,7 @@ Examples
 --------
 python -m llm predicted --preset cpu --out out/llm/predicted-cpu
 python -m llm predicted --preset small --seeds 0 1 2 --out out/llm/predicted-small  (another process: --seeds 3 4)
-python -m llm predicted --preset gpu --budget-seconds 780 --out OUT/predicted-gpu
+python -m llm predicted --preset gpu --out OUT/predicted-gpu                     (within thirteen minutes)
 python -m llm predicted --preset gpu --budget-seconds 0 --out FOLDER                 (tables of what is there)
 """
 

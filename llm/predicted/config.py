@@ -83,6 +83,8 @@ class PredictedConfig:
         "cpu" or "cuda".
     tf32 : bool
         Whether matrix products on a GPU round their factors to 10 bits.
+    budget_seconds : float, optional
+        Wall time of one run, which it keeps by itself (`llm.forests.pieces`); None for no limit.
     """
 
     name: str
@@ -114,6 +116,7 @@ class PredictedConfig:
     sgd_rate: float = 3e-3
     device: str = "cpu"
     tf32: bool = False
+    budget_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("trained_prompts", "unseen_prompts", "samples", "held_samples", "pairs", "steps", "batch"):
@@ -187,11 +190,11 @@ PRESETS: dict[str, PredictedConfig] = {
     ),
     "small": PredictedConfig("small", reference=ReferenceConfig(steps=500)),
     "gpu": PredictedConfig(
-        "gpu", trained_prompts=48, unseen_prompts=16, samples=24, held_samples=24, pairs=4608,
-        strengths=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2), size=LlamaSize(hidden=256, layers=4, heads=4),
+        "gpu", trained_prompts=32, unseen_prompts=12, samples=24, held_samples=16, pairs=3072,
+        strengths=(0.05, 0.2, 0.8, 1.6, 3.2), size=LlamaSize(hidden=256, layers=4, heads=4),
         world=WorldConfig(),
         reference=ReferenceConfig(pool=4000, steps=1200, batch_size=32, learning_rate=1.5e-3, warmup=100),
-        steps=320, record=(10, 20, 40, 80, 160, 240, 320), device="cuda",
+        steps=320, record=(10, 20, 40, 80, 160, 240, 320), device="cuda", budget_seconds=780,
     ),
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from typing import Unpack
 import torch
 
 from gpo_analysis.arrays import FloatArray
+from llm.budget import Stop
 from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces
 from llm.forests.problem import Problem
 from llm.forests.store import Store
@@ -68,11 +69,11 @@ def run_study(
         torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     ready: dict[int, _Ready] = {}
 
-    def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
+    def work(problem: Problem, piece: Piece, stop: Stop | None) -> Mapping[str, FloatArray]:
         if piece.seed not in ready:
             ready.clear()  # frees the other seed's gradients first
             ready[piece.seed] = _Ready.of(problem, config)
-        return _trained(ready[piece.seed], piece, config, options.get("progress", False))
+        return _trained(ready[piece.seed], piece, config, options.get("progress", False), stop)
 
     def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}
@@ -106,14 +107,16 @@ class _Ready:
         return cls(problem, pairs, found, gradient_moments(found[0], pairs, batches))
 
 
-def _trained(ready: _Ready, piece: Piece, config: PredictedConfig, progress: bool) -> dict[str, FloatArray]:
+def _trained(
+    ready: _Ready, piece: Piece, config: PredictedConfig, progress: bool, stop: Stop | None
+) -> dict[str, FloatArray]:
     """The networks, and then their tangents."""
     runs, title = len(piece.cells), f"seed {piece.seed}, {len(piece.cells)} "
     network = Network(ready.problem, ready.pairs, config.size.heads, runs, config.device)
-    real = train(network, piece.cells, ready.pairs, config, title=title + "networks", progress=progress)
+    real = train(network, piece.cells, ready.pairs, config, title=title + "networks", progress=progress, stop=stop)
     del network
     tangent = Tangent(ready.jacobians, ready.pairs, runs)
-    linear = train(tangent, piece.cells, ready.pairs, config, title=title + "tangents", progress=progress)
+    linear = train(tangent, piece.cells, ready.pairs, config, title=title + "tangents", progress=progress, stop=stop)
     arrays = {
         f"{kind}_{name}": value
         for kind, one in (("real", real), ("tangent", linear))

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
+from llm.budget import Stop, TimeIsUp
 from llm.predicted.config import Cell, PredictedConfig
 from llm.predicted.data import Pairs
 from llm.predicted.models import Model
@@ -61,6 +62,7 @@ def train(
     *,
     title: str = "",
     progress: bool = False,
+    stop: Stop | None = None,
 ) -> Course:
     """Train runs that share optimiser and batches, each as it would be trained alone.
 
@@ -68,6 +70,8 @@ def train(
     ------
     ValueError
         For cells that do not share them.
+    TimeIsUp
+        Where ``stop``, asked before each step, says so.
     """
     if len({(cell.optimizer, cell.batch) for cell in cells}) != 1:
         raise ValueError(f"cells {list(cells)} do not share optimizer and batch")
@@ -79,6 +83,8 @@ def train(
     epsilons, size = [cell.epsilon for cell in cells], cells[0].batch
     kept: list[list[FloatArray]] = []
     for step in tqdm(range(config.steps), desc=title, disable=not progress):
+        if stop is not None and stop():
+            raise TimeIsUp(f"stopped after step {step} of {config.steps}")
         rows = pairs.batch(step, size)
         rho = model.margins(rows)
         signs = torch.from_numpy(pairs.signs(rows, epsilons, step)).to(rho)

@@ -6,12 +6,14 @@ A study is one reference policy, one gold reward, one set of pairs, and a grid o
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from llm.data.splits import Counts
 from llm.data.world import WorldConfig
+from llm.policy.logprobs import DTYPES
 from llm.policy.models import LlamaSize, LoraSettings
 from llm.policy.tokenizers import TokenizerConfig
 from llm.rewards.gold import GoldConfig
@@ -67,6 +69,8 @@ class EvaluationConfig:
         Further samples of πref a prompt for best-of-n, n up to this number.
     batch_size : int
         Responses drawn side by side.
+    dtype : {"float32", "bfloat16"}
+        In which policies and πref are evaluated, both alike; "bfloat16" by autocast.
     """
 
     samples: int = 4
@@ -74,6 +78,11 @@ class EvaluationConfig:
     gradient_pairs: int = 96
     best_of_pool: int = 16
     batch_size: int = 512
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype is {self.dtype!r}; accepted are {', '.join(DTYPES)}")
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,9 @@ class StudyConfig:
         Of everything: records, base model, fine-tuning, reward, samples, labels, order, evaluation (`seeded`).
     device : {"cpu", "cuda"}
         Where to compute.
+    budget_seconds : float, optional
+        Wall time of one run, which it keeps by itself (`llm.study.budgeted`): of the conditions f × β it makes those
+        that fit, by the speed measured on this device, each with all its seeds; None for no limit.
 
     Raises
     ------
@@ -118,12 +130,18 @@ class StudyConfig:
     max_prompt: int = 200
     seed: int = 0
     device: str = "cpu"
+    budget_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("stack", "workers", "max_prompt"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; accepted is 1 or more")
+        if self.budget_seconds is not None and not (0 < self.budget_seconds < math.inf and self.workers == 1):
+            raise ValueError(
+                f"budget_seconds is {self.budget_seconds} with {self.workers} workers; accepted is a number above 0, "
+                "and with it one worker"
+            )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; accepted is 0 or more")
         if self.training.evaluated_steps[-1] != self.training.steps:

@@ -129,7 +129,7 @@ def miniature(config: StudyConfig, size: int) -> StudyConfig:
         gradient_pairs=max(1, measured.gradient_pairs * few.held_out // counts.held_out),
     )  # fmt: skip
     return replace(
-        config, counts=few, training=training, grid=grid, evaluation=evaluation, workers=1,
+        config, counts=few, training=training, grid=grid, evaluation=evaluation, workers=1, budget_seconds=None,
         stack=len(grid.strengths), sft=replace(config.sft, steps=min(config.sft.steps, 6 * size), warmup=0),
         pairs=replace(config.pairs, keep_unfinished=True),  # what is hardly fine-tuned seldom ends by itself
     )  # fmt: skip

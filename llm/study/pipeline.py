@@ -15,14 +15,18 @@ from typing import Any
 
 from gpo_analysis.files import TEMPORARY, remove_stale, write_whole
 from gpo_analysis.locks import run_lock
+from llm.budget import Budget, Clock, TimeIsUp
 from llm.data.splits import Splits
 from llm.devices import Rank, on_first, this_rank
 from llm.study import stages
+from llm.study.budgeted import train_within
 from llm.study.config import StudyConfig
 from llm.study.presets import preset
 from llm.study.stages import Gold, Made, Outcome, PairSets, Policy, Setting
 from llm.study.tables import write_tables
+from llm.sweep.plan import grid_cells
 from llm.sweep.run import SweepResult
+from llm.training.cells import SweepCell
 
 STAGES = ("data", "base", "sft", "reward", "pairs", "baseline", "sweep", "evaluate", "tables")
 """In the order they run; each takes what those before it made."""
@@ -84,6 +88,7 @@ def run_study(
     data: str | os.PathLike[str] | None = None,
     progress: bool = False,
     say: Callable[[str], None] = print,
+    clock: Clock = time.perf_counter,
     **overrides: object,
 ) -> Study:
     """Run a study up to a stage and return what it made; what an earlier run left in the folder is not done again.
@@ -105,6 +110,8 @@ def run_study(
         Whether bars are shown.
     say : callable
         Called with a line a stage.
+    clock : callable
+        Seconds, for the study's budget.
     **overrides : object
         As of `configure`.
 
@@ -124,6 +131,8 @@ def run_study(
     if source is not None and not source.is_dir():
         raise FileNotFoundError(f"data {source} does not exist; give a folder with train.jsonl or train.jsonl.gz")
     where = this_rank(chosen.device)
+    if chosen.budget_seconds is not None and where.world > 1:
+        raise ValueError(f"budget_seconds is {chosen.budget_seconds} with {where.world} processes; accepted is one")
     # of several GPUs each process has its own
     here = chosen.seeded()
     here = here if where.world == 1 else dataclasses.replace(here, device=str(where.device))
@@ -135,10 +144,13 @@ def run_study(
     with run_lock(setting.folder, f"llm {until}") if where.rank == 0 else contextlib.nullcontext():
         if where.rank == 0:
             _tidy(setting.folder)
-        for stage, outputs in _in_order(setting, run):
-            made |= outputs
-            if stage == until:
-                break
+        try:
+            for stage, outputs in _in_order(setting, run, Budget(here.budget_seconds, clock)):
+                made |= outputs
+                if stage == until:
+                    break
+        except TimeIsUp as error:
+            say(f"{error}; the same command goes on from here")
     return Study(chosen, setting.folder, **made)
 
 
@@ -148,34 +160,53 @@ def _tidy(folder: Path) -> None:
         remove_stale(temporary.parent)
 
 
-def _in_order(setting: Setting, run: _Run) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Run a stage after another, yielding each one's name and what it made."""
+def _in_order(setting: Setting, run: _Run, budget: Budget) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run a stage after another, yielding each one's name and what it made; a TimeIsUp where the budget is spent."""
+    limited = budget.seconds is not None
     records = run("data", lambda: stages.make_records(setting))
     yield "data", {"records": records}
     base = run("base", lambda: stages.make_base(setting, records))
     records, left_out = stages.fit_records(setting, records, base)
     run.reports["left_out_by_tokens"] = left_out
     yield "base", {"base": base, "records": records}
-    reference = run("sft", lambda: stages.make_reference(setting, records, base))
+    stop = budget.is_up if limited else None
+    reference = run("sft", lambda: stages.make_reference(setting, records, base, stop=stop))
     yield "sft", {"reference": reference}
+    budget.check()
     gold = run("reward", lambda: stages.make_reward(setting, records, reference))
     yield "reward", {"gold": gold}
+    budget.check()
     pairs = run("pairs", lambda: stages.label_pairs(setting, records, reference, gold))
     yield "pairs", {"pairs": pairs}
+    budget.check()
     key = stages.comparison_key(setting, records, reference, gold, pairs.held_out)
     against = functools.cache(lambda: stages.comparison_set(setting, records, reference, gold, pairs.held_out))
     baseline = run("baseline", lambda: stages.measure_baseline(setting, records, reference, gold, against, key))
     yield "baseline", {"baseline": baseline}
-    sweep = run("sweep", lambda: stages.train_policies(setting, reference, pairs.train))
-    yield "sweep", {"sweep": sweep}
-    evaluations = run("evaluate", lambda: stages.evaluate_sweep(setting, reference, sweep, against, key))
+    budget.check()
+    data = stages.sweep_data(setting, reference, pairs.train)
+    dropped: list[SweepCell] = []
+    if limited:
+        within = train_within(setting, run, budget, reference, data, against, key)
+        run.reports["budget"], dropped, evaluations = within.report, within.dropped, within.evaluations
+        if within.sweep is None:
+            raise TimeIsUp(f"{budget.spent:.0f} s are spent and no condition is whole")
+        sweep = within.sweep
+        yield "sweep", {"sweep": sweep}
+    else:
+        cells = grid_cells(setting.config.grid)
+        sweep = run("sweep", lambda: stages.train_policies(setting, reference, data, cells, setting.config.stack))
+        yield "sweep", {"sweep": sweep}
+        evaluations = run("evaluate", lambda: stages.evaluate_sweep(setting, reference, sweep, against, key))
     yield "evaluate", {"evaluations": evaluations}
 
     def tables() -> Outcome[None]:
         line = write_tables(
-            setting.folder, setting.config, setting.data, records, sweep, evaluations, run.reports, run.seconds
-        )
-        return Outcome(None, line)
+            setting.folder, setting.config, setting.data, records, sweep, evaluations, run.reports, run.seconds,
+            dropped,
+        )  # fmt: skip
+        left = run.reports.get("budget", {}).get("dropped", [])
+        return Outcome(None, line + (f"; dropped for time: {'; '.join(left)}" if left else ""))
 
     run("tables", tables)
     yield "tables", {}

@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from llm.budget import Stop
 from llm.data.splits import PARTS, WORLD, Splits, as_labelled, as_pairs, read_splits, world_splits
 from llm.data.types import Pair, Reward, write_pairs
 from llm.data.world import vocabulary
 from llm.devices import this_rank
-from llm.evaluation.evaluate import EvaluationSet, HeldOutPairs, best_of_n_table, prepare
+from llm.evaluation.evaluate import EvaluationSet, HeldOutPairs, best_of_n_table, prepare, scored_together
 from llm.evaluation.policies import evaluate_policies
 from llm.policy.batches import TokenizedPairs
 from llm.policy.lengths import within_tokens
-from llm.policy.logprobs import logprobs_of, reference_logprobs
+from llm.policy.logprobs import logprobs_of, precision, reference_logprobs
 from llm.policy.models import add_lora, count_parameters, load_model, save_model, small_llama
 from llm.policy.sampling import sample
 from llm.policy.tokenizers import encode_prompts, encode_responses, fingerprint, train_tokenizer
@@ -34,8 +36,9 @@ from llm.rewards.world import WorldReward
 from llm.storage.checksums import checksum_model, checksum_texts
 from llm.storage.reports import finished_report, mark_done, stage_key
 from llm.study.config import StudyConfig
-from llm.sweep.plan import grid_cells
+from llm.sweep.inputs import SweepInputs
 from llm.sweep.run import SweepResult, train_sweep
+from llm.training.cells import SweepCell
 from llm.training.quality import measure_quality
 from llm.training.sft import fine_tune
 
@@ -109,6 +112,13 @@ class Gold(NamedTuple):
     judge: Reward | None
 
 
+class SweepData(NamedTuple):
+    """What is trained on: pairs, and log πref of their responses, (n, 2)."""
+
+    pairs: TokenizedPairs
+    logprobs: NDArray[np.float32]
+
+
 class PairSets(NamedTuple):
     """Labelled pairs: those trained on, and those nothing is trained on."""
 
@@ -162,7 +172,7 @@ def fit_records(setting: Setting, records: Splits, base: Policy) -> tuple[Splits
     return replace(records, **parts), left_out
 
 
-def make_reference(setting: Setting, records: Splits, base: Policy) -> Outcome[Policy]:
+def make_reference(setting: Setting, records: Splits, base: Policy, *, stop: Stop | None = None) -> Outcome[Policy]:
     """Fine-tune the base model: πref."""
     config, model, tokenizer = setting.config, base.model, base.tokenizer
     quality = None
@@ -175,6 +185,7 @@ def make_reference(setting: Setting, records: Splits, base: Policy) -> Outcome[P
     result = fine_tune(
         model, tokenizer, records.fine_tuning, config.sft, folder=setting.folder / "sft",
         held_out=records.held_out[:256], quality=quality, device=config.device, progress=setting.progress,
+        stop=stop,
     )  # fmt: skip
     before, after = result.report["before"], result.report["after"]
     shown = ", ".join(f"{name} {before[name]:.3g} → {after[name]:.3g}" for name in _QUALITY if name in after)
@@ -253,13 +264,15 @@ def comparison_set(
     settings, tokenizer = setting.config.evaluation, reference.tokenizer
     prompts = encode_prompts(tokenizer, [pair.prompt for pair in held_out])
     sides = [encode_responses(tokenizer, [getattr(pair, side) for pair in held_out]) for side in ("chosen", "rejected")]
-    logps = np.stack([logprobs_of(reference.model, prompts, side) for side in sides], 1)
+    together = scored_together(settings.batch_size)
+    with precision(reference.model.device, settings.dtype):
+        logps = np.stack([logprobs_of(reference.model, prompts, side, batch_size=together) for side in sides], 1)
     return prepare(
         tokenizer, reference.model, records.evaluation, gold.reward,
         HeldOutPairs(prompts, sides[0], sides[1], logps, np.array([pair.p for pair in held_out])), judge=gold.judge,
         samples=settings.samples, max_new_tokens=setting.longest, seed=setting.config.seed + 7,
         batch_size=settings.batch_size, second_samples=settings.second_samples,
-        gradient_pairs=settings.gradient_pairs,
+        gradient_pairs=settings.gradient_pairs, dtype=settings.dtype,
     )  # fmt: skip
 
 
@@ -280,11 +293,12 @@ def measure_baseline(
             for row in best_of_n_table(against(), pool=pool)
         ]  # fmt: skip
         some = records.evaluation[:256]
-        drawn = sample(
-            reference.model, reference.tokenizer, encode_prompts(reference.tokenizer, [e.prompt for e in some]),
-            seed=setting.config.seed + 977, max_new_tokens=setting.longest, samples=pool,
-            batch_size=setting.config.evaluation.batch_size,
-        )  # fmt: skip
+        with precision(reference.model.device, setting.config.evaluation.dtype):
+            drawn = sample(
+                reference.model, reference.tokenizer, encode_prompts(reference.tokenizer, [e.prompt for e in some]),
+                seed=setting.config.seed + 977, max_new_tokens=setting.longest, samples=pool,
+                batch_size=setting.config.evaluation.batch_size,
+            )  # fmt: skip
         prompts = [e.prompt for e in some for _ in range(pool)]
         rewards = gold.reward(prompts, drawn.texts(reference.tokenizer)).reshape(len(some), pool)
         report = {"best_of_n": rows, "reference_rewards": rewards.tolist()}
@@ -302,16 +316,37 @@ def starting_model(setting: Setting, reference: Policy) -> Any:
     return add_lora(copy.deepcopy(reference.model), lora, seed=setting.config.seed)
 
 
-def train_policies(setting: Setting, reference: Policy, pairs: Sequence[Pair]) -> Outcome[SweepResult]:
-    """Train and export every cell of the grid."""
-    config, training = setting.config, setting.config.training
-    kept = pairs[: min(training.steps * training.batch_size, len(pairs))]
-    rows = TokenizedPairs.from_pairs(kept, reference.tokenizer)
-    table = reference_logprobs(reference.model, rows, cache=setting.folder / "reference", dtype=training.dtype)
+def sweep_data(setting: Setting, reference: Policy, pairs: Sequence[Pair]) -> SweepData:
+    """As many of the pairs as training sees, and πref's log-probabilities in training's dtype and layout."""
+    training = setting.config.training
+    rows = TokenizedPairs.from_pairs(pairs[: training.steps * training.batch_size], reference.tokenizer)
+    table = reference_logprobs(
+        reference.model, rows, cache=setting.folder / "reference", dtype=training.dtype, packed=training.packed
+    )
+    return SweepData(rows, table)
+
+
+def sweep_inputs(setting: Setting, reference: Policy, data: SweepData) -> SweepInputs:
+    """What cells are trained from and on."""
+    arms = setting.config.grid.arms(len(data.pairs))
+    return SweepInputs(starting_model(setting, reference), data.pairs, data.logprobs, setting.config.training, arms)
+
+
+def train_policies(
+    setting: Setting,
+    reference: Policy,
+    data: SweepData,
+    cells: Sequence[SweepCell],
+    stack: int | None,
+    *,
+    stop: Stop | None = None,
+) -> Outcome[SweepResult]:
+    """Train and export cells of the grid, at most ``stack`` of them together."""
+    inputs = sweep_inputs(setting, reference, data)
     result = train_sweep(
-        starting_model(setting, reference), grid_cells(config.grid), rows, table, training,
-        folder=setting.folder / "sweep", device=config.device, stack_size=config.stack, processes=setting.processes,
-        arms=config.grid.arms(len(kept)), progress=setting.progress,
+        inputs.base_model, cells, inputs.pairs, inputs.reference, inputs.config, folder=setting.folder / "sweep",
+        device=setting.config.device, stack_size=stack, processes=setting.processes, arms=inputs.arms,
+        progress=setting.progress, stop=stop,
     )  # fmt: skip
     stopped = [f"{cell.name}: {s}" for cell, s in zip(result.cells, result.statuses, strict=True) if s != "finished"]
     line = f"{len(result.cells)} cells in {len(result.stacks)} stacks, {result.trained} stacks were missing"
@@ -319,13 +354,19 @@ def train_policies(setting: Setting, reference: Policy, pairs: Sequence[Pair]) -
 
 
 def evaluate_sweep(
-    setting: Setting, reference: Policy, sweep: SweepResult, against: Callable[[], EvaluationSet], key: str
+    setting: Setting,
+    reference: Policy,
+    sweep: SweepResult,
+    against: Callable[[], EvaluationSet],
+    key: str,
+    *,
+    stop: Stop | None = None,
 ) -> Outcome[list[dict[str, Any]]]:
     """Evaluate every exported policy."""
     config, policies = setting.config, sweep.policies()
     found = evaluate_policies(
         policies, starting_model(setting, reference), against, key, folder=setting.folder / "evaluations",
         device=config.device, last_step=config.training.steps,
-        processes=setting.processes, progress=setting.progress,
+        processes=setting.processes, progress=setting.progress, stop=stop,
     )  # fmt: skip
     return Outcome(found, f"{len(found)} policies evaluated")

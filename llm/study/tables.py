@@ -29,7 +29,16 @@ COLUMNS = (
 """Columns every sweep.parquet has, first; more follow."""
 
 
-def sweep_table(sweep: SweepResult, evaluations: Sequence[dict[str, Any]], steps: Sequence[int]) -> pd.DataFrame:
+DROPPED = "dropped for time"
+"""Status of the rows of a condition that no longer fitted into the study's budget."""
+
+
+def sweep_table(
+    sweep: SweepResult,
+    evaluations: Sequence[dict[str, Any]],
+    steps: Sequence[int],
+    dropped: Sequence[SweepCell] = (),
+) -> pd.DataFrame:
     """A row a cell and evaluated step, with its `signature`; what a stopped cell has no number for is missing.
 
     Parameters
@@ -40,6 +49,8 @@ def sweep_table(sweep: SweepResult, evaluations: Sequence[dict[str, Any]], steps
         Of the exported policies (`llm.evaluation.policies`).
     steps : sequence of int
         Evaluated steps.
+    dropped : sequence of SweepCell
+        What the budget left out: a row each, without numbers.
 
     Raises
     ------
@@ -51,7 +62,7 @@ def sweep_table(sweep: SweepResult, evaluations: Sequence[dict[str, Any]], steps
     found = {(SweepCell(**one["cell"]).key, one["step"]): one["row"] for one in evaluations}
     rows = []
     for cell, status in zip(sweep.cells, sweep.statuses, strict=True):
-        head = {"loss": cell.loss, "beta": cell.beta, "strength": cell.strength, "seed": cell.seed, "arm": cell.arm}
+        head = _head(cell)
         for step in steps:
             if stopped_before(status, step):
                 rows.append({**head, "step": step, "status": status})
@@ -61,11 +72,16 @@ def sweep_table(sweep: SweepResult, evaluations: Sequence[dict[str, Any]], steps
             numbers = found[cell.key, step]
             row = {name: float("nan") if value is None else value for name, value in numbers.items()}
             rows.append({**head, "step": step, "status": "ok", **row, "signature": signature(row)})
+    rows += [{**_head(cell), "step": step, "status": DROPPED} for cell in dropped for step in steps]
     table = pd.DataFrame(rows)
     for name in COLUMNS:
         if name not in table:
             table[name] = float("nan")
     return table[[*COLUMNS, *(name for name in table.columns if name not in COLUMNS)]]
+
+
+def _head(cell: SweepCell) -> dict[str, Any]:
+    return {"loss": cell.loss, "beta": cell.beta, "strength": cell.strength, "seed": cell.seed, "arm": cell.arm}
 
 
 def samples_table(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -93,9 +109,10 @@ def write_tables(
     evaluations: Sequence[dict[str, Any]],
     reports: dict[str, Any],
     seconds: dict[str, float],
+    dropped: Sequence[SweepCell] = (),
 ) -> str:
     """Write a study's tables and run.json; return a line that says what is in them."""
-    table = sweep_table(sweep, evaluations, config.training.evaluated_steps)
+    table = sweep_table(sweep, evaluations, config.training.evaluated_steps, dropped)
     _parquet(table, folder / "sweep.parquet")
     _parquet(samples_table(evaluations), folder / "samples.parquet")
     trace = sweep.table()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpo_analysis.losses import PAPER_LOSSES
+from llm.budget import coarse_to_fine
 from llm.training.cells import SweepCell, find_loss
 
 FRESH, REUSED = "fresh", "reused"
@@ -80,6 +81,27 @@ def grid_cells(grid: GridConfig) -> list[SweepCell]:
         for loss in losses
         for strength in grid.strengths
     ]
+
+
+def conditions(grid: GridConfig) -> list[list[SweepCell]]:
+    """The grid's cells by condition, all losses and seeds of a strength and arm together.
+
+    In an order whose every beginning spans the strengths (`llm.budget.coarse_to_fine`), the arm that reuses its pairs
+    last: who has time for some conditions alone takes the first ones.
+
+    Examples
+    --------
+    >>> grid = GridConfig(losses=("logistic",), strengths=(0.1, 0.3, 1.0), seeds=(0, 1))
+    >>> [[(cell.strength, cell.seed) for cell in cells] for cells in conditions(grid)]
+    [[(0.1, 0), (0.1, 1)], [(1.0, 0), (1.0, 1)], [(0.3, 0), (0.3, 1)]]
+    """
+    cells = grid_cells(grid)
+    found = []
+    for arm, losses in ((FRESH, grid.losses), (REUSED, grid.reused_losses)):
+        for strength in coarse_to_fine(grid.strengths) if losses else ():
+            betas = {loss: find_loss(loss).beta_of(strength) for loss in losses}
+            found.append([cell for cell in cells if cell.arm == arm and cell.beta == betas[cell.loss]])
+    return found
 
 
 def plan_stacks(cells: Sequence[SweepCell], size: int) -> list[list[SweepCell]]:

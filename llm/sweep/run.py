@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpo_analysis.arrays import FloatArray
+from llm.budget import Stop
 from llm.devices import on_first, own_share, spread, this_rank, wait_for_all
 from llm.policy.batches import TokenizedPairs
 from llm.storage.checkpoints import load_tensors, remove_checkpoints, save_tensors
@@ -109,6 +110,13 @@ class SweepResult:
             found.setdefault(file.cell.key, []).append(file)
         return [file for cell in self.cells for file in found.get(cell.key, [])]
 
+    def joined(self, other: SweepResult) -> SweepResult:
+        """Both sweeps of one folder as one; their cells differ."""
+        return SweepResult(
+            (*self.cells, *other.cells), (*self.stacks, *other.stacks), max(self.stack_size, other.stack_size),
+            self.trained + other.trained,
+        )  # fmt: skip
+
     def table(self) -> pd.DataFrame:
         """Return the trace of every cell, a row a step and cell."""
         import pandas as pd
@@ -131,6 +139,7 @@ def train_sweep(
     arms: Mapping[str, int] | None = None,
     progress: bool = False,
     on_checkpoint: OnCheckpoint | None = None,
+    stop: Stop | None = None,
 ) -> SweepResult:
     """Train and export every cell of a sweep, each stack from its last checkpoint in ``folder`` where there is one.
 
@@ -154,6 +163,8 @@ def train_sweep(
         How many of the first pairs the cells of an arm see; all for an arm that is not named.
     on_checkpoint : callable, optional
         Called with the cell, the steps done and the cell's model, in the process that trains it, at evaluated steps.
+    stop : callable, optional
+        Asked before each step whether to stop there; one process on one machine.
 
     Returns
     -------
@@ -163,11 +174,15 @@ def train_sweep(
     Raises
     ------
     ValueError
-        As `train_stack`; for several processes on a GPU.
+        As `train_stack`; for several processes on a GPU, or with ``stop``.
+    TimeIsUp
+        Where ``stop`` said so; what is trained is kept.
     """
     where = this_rank(device if device is not None else next(base_model.parameters()).device)
     if processes < 1 or (processes > 1 and (where.device.type != "cpu" or where.world > 1)):
         raise ValueError(f"processes is {processes}; accepted is 1, or more on a CPU without a launcher")
+    if stop is not None and max(processes, where.world) > 1:
+        raise ValueError(f"stop is given with {max(processes, where.world)} processes; accepted is one")
     root = Path(folder)
     inputs = SweepInputs(base_model, pairs, np.asarray(reference), config, dict(arms or {}))
     size = on_first(
@@ -180,7 +195,7 @@ def train_sweep(
     before = on_first(where, lambda: [read_stack(root, inputs, stack) is not None for stack in stacks])
     missing = [stack for stack, done in zip(stacks, before, strict=True) if not done]
     mine = own_share(missing, where)
-    job = _Job(inputs, root, where.device, progress and (processes == 1 or len(mine) == 1), on_checkpoint)
+    job = _Job(inputs, root, where.device, progress and (processes == 1 or len(mine) == 1), on_checkpoint, stop)
     spread(_train, mine, job, processes=processes, progress=progress, unit="stack")
     wait_for_all(where)
     reports = []
@@ -231,6 +246,7 @@ class _Job:
     device: torch.device
     progress: bool
     on_checkpoint: OnCheckpoint | None
+    stop: Stop | None
 
 
 def _folder(root: Path, key: str) -> Path:
@@ -264,7 +280,7 @@ def _train_once(job: _Job, stack: Sequence[SweepCell], folder: Path, key: str) -
 
     result = train_stack(
         inputs.base_model, stack, pairs, reference, inputs.config, folder=folder, device=job.device,
-        progress=job.progress, on_checkpoint=export,
+        progress=job.progress, on_checkpoint=export, stop=job.stop,
     )  # fmt: skip
     steps = inputs.config.evaluated_steps
     if not all(map(is_whole, expected_policies(folder, stack, result.statuses, steps, key))):

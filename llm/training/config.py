@@ -43,7 +43,11 @@ class TrainConfig:
     dtype : {"float32", "bfloat16"}
         Of the computation; "bfloat16" by autocast with parameters, sums and statistics in float32.
     packed : bool
-        Whether the prompt of a pair is computed once for both responses (`llm.policy.packing`).
+        Whether the prompt of a pair is computed once for both responses, by a mask of t² booleans a row; without, a
+        row holds one response and attention is plainly causal (`llm.policy.packing`).
+    bucket : int
+        Pairs of a batch are computed in groups of like width, padded to a multiple of this many tokens, so that few
+        shapes come up and little is padded; 0 computes them together.
     chunk_elements : int
         Logits in memory at once (`llm.policy.logprobs`).
 
@@ -68,6 +72,7 @@ class TrainConfig:
     evaluate_at: tuple[int, ...] = ()
     dtype: str = "float32"
     packed: bool = True
+    bucket: int = 0
     chunk_elements: int = field(default=CHUNK_ELEMENTS, repr=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +82,7 @@ class TrainConfig:
             ("accumulation", 1),
             ("warmup", 0),
             ("checkpoint_every", 0),
+            ("bucket", 0),
             ("weight_decay", 0.0),
         ):
             value = getattr(self, name)

@@ -21,6 +21,7 @@ import numpy as np
 
 from gpo_analysis.arrays import IntArray
 from gpo_analysis.files import DamagedFile, check_folder, seal_folder
+from llm.budget import Stop, TimeIsUp
 from llm.data.types import Example
 from llm.policy.models import save_model
 from llm.policy.tokenizers import fingerprint
@@ -121,6 +122,7 @@ def fine_tune(
     quality: Callable[[Any], dict[str, float]] | None = None,
     device: str = "cpu",
     progress: bool = False,
+    stop: Stop | None = None,
 ) -> SftResult:
     """Fine-tune the model on the examples' targets and save it to ``folder/model``.
 
@@ -143,9 +145,13 @@ def fine_tune(
         A torch device.
     progress : bool
         Whether to show a bar.
+    stop : callable, optional
+        Asked before each step whether to stop there.
 
     Raises
     ------
+    TimeIsUp
+        Where ``stop`` said so, once a checkpoint is written.
     ValueError
         Where no example is short enough.
     FloatingPointError
@@ -153,7 +159,7 @@ def fine_tune(
     """
     return _fine_tune(
         model, tokenizer, lambda: token_rows(tokenizer, examples, config.max_length), len(examples),
-        checksum_texts(examples), config, Path(folder), held_out, quality, device, progress,
+        checksum_texts(examples), config, Path(folder), held_out, quality, device, progress, stop,
     )  # fmt: skip
 
 
@@ -176,7 +182,7 @@ def fine_tune_rows(
     """
     return _fine_tune(
         model, tokenizer, lambda: list(rows), len(rows), checksum_texts(rows), config, Path(folder), (), None, device,
-        progress,
+        progress, None,
     )  # fmt: skip
 
 
@@ -192,6 +198,7 @@ def _fine_tune(
     quality: Callable[[Any], dict[str, float]] | None,
     device: str,
     progress: bool,
+    stop: Stop | None,
 ) -> SftResult:
     key = stage_key(config, base=checksum_model(model), tokenizer=fingerprint(tokenizer), data=data)
     report = finished_report(root, key)
@@ -204,7 +211,7 @@ def _fine_tune(
     model.to(device)
     started = time.perf_counter()
     before = _measured(model, tokenizer, held_out, quality, config)
-    losses = _train(model, tokenizer.pad_token_id, rows, config, root, key, progress)
+    losses = _train(model, tokenizer.pad_token_id, rows, config, root, key, progress, stop)
     report = {
         "examples": len(rows),
         "too_long": count - len(rows),
@@ -253,6 +260,7 @@ def _train(
     root: Path,
     key: str,
     progress: bool,
+    stop: Stop | None,
 ) -> list[float]:
     """Train to the last step, from the last checkpoint of this key if there is one; return the loss of each step."""
     import torch
@@ -269,6 +277,9 @@ def _train(
     model.train()
     with tqdm(total=config.steps, initial=len(losses), desc="fine-tuning", disable=not progress) as bar:
         for step in range(len(losses), config.steps):
+            if stop is not None and stop():
+                _checkpoint(root / "checkpoint", key, model, optimizer, losses)
+                raise TimeIsUp(f"fine-tuning stopped after step {step} of {config.steps}")
             epoch, at = divmod(step, per_epoch)
             if at == 0 or not batches:
                 batches = epoch_batches(lengths, config.batch_size, seed=config.seed, epoch=epoch)

@@ -24,9 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from gpo_analysis.arrays import IntArray
+from llm.budget import Stop, TimeIsUp
 from llm.policy.batches import TokenizedPairs, batch_rows
 from llm.policy.logprobs import pair_logprobs, precision
-from llm.policy.packing import pack, unpacked
+from llm.policy.packing import pack, unpacked, width_of
 from llm.storage.checkpoints import CheckpointError, latest_checkpoint, load_checkpoint, save_checkpoint, save_tensors
 from llm.storage.checksums import checksum_model
 from llm.training.cells import SweepCell
@@ -56,6 +57,7 @@ def train_stack(
     device: str | torch.device | None = None,
     progress: bool = False,
     on_checkpoint: OnCheckpoint | None = None,
+    stop: Stop | None = None,
 ) -> StackResult:
     """Train cells together, from the last checkpoint in ``folder`` where there is one.
 
@@ -82,6 +84,8 @@ def train_stack(
     on_checkpoint : callable, optional
         Called with a cell's index, the number of steps done and the cell's model, for cells that still train. It is
         called before the checkpoint of that step is written, so a run killed in between calls it again.
+    stop : callable, optional
+        Asked before each step whether to stop there.
 
     Raises
     ------
@@ -89,12 +93,14 @@ def train_stack(
         For cells of several seeds, references that do not fit the pairs.
     OtherRunError
         For a folder that holds another run.
+    TimeIsUp
+        Where ``stop`` said so, once a checkpoint is written.
     OSError
         Where a checkpoint cannot be written; the one before is then intact.
     """
     run = _Run(base_model, tuple(cells), pairs, np.asarray(reference), config, Path(folder), device)
     run.resume()
-    run.train(progress, on_checkpoint)
+    run.train(progress, on_checkpoint, stop)
     return StackResult(run.cells, tuple(run.statuses), run.trace.numpy(), run.stack)
 
 
@@ -158,6 +164,7 @@ class _Run:
         wide = reference.astype(np.float64 if reference.dtype == np.float64 else np.float32)
         self.reference = torch.from_numpy(wide).to(self.device)
         self.lengths = torch.from_numpy(pairs.lengths).to(self.device)
+        self.widths = width_of(pairs, config.packed)
         self.p = torch.from_numpy(pairs.p).to(self.device)
         self.rates = torch.tensor([cell.learning_rate for cell in cells], dtype=torch.float64, device=self.device)
         self.alive = torch.ones(len(cells), dtype=torch.bool, device=self.device)
@@ -191,7 +198,7 @@ class _Run:
         self.statuses = list(meta["statuses"])
         self.alive = torch.tensor([not status.startswith("nan") for status in self.statuses], device=self.device)
 
-    def train(self, progress: bool, on_checkpoint: OnCheckpoint | None) -> None:
+    def train(self, progress: bool, on_checkpoint: OnCheckpoint | None, stop: Stop | None) -> None:
         """Take the steps that are left."""
         from tqdm import tqdm
 
@@ -199,6 +206,9 @@ class _Run:
         bar = tqdm(total=config.steps, initial=self.step, disable=not progress, unit="step", desc=self._title())
         with bar:
             while self.step < config.steps and bool(self.alive.any()):
+                if stop is not None and stop():
+                    self.save()
+                    raise TimeIsUp(f"stopped after step {self.step} of {config.steps}: {self._title()}")
                 self.take_step()
                 bar.update()
                 if not bool(self.alive.all()):
@@ -217,7 +227,7 @@ class _Run:
         config = self.config
         rows = batch_rows(len(self.pairs), config.batch_size, self.step, self.cells[0].seed)
         sums = torch.zeros(len(self.cells), len(TRACE) - 1, dtype=torch.float64, device=self.device)
-        for part in np.array_split(rows, config.accumulation):
+        for part in self._parts(rows):
             sums += self._accumulate(part)
         gradients = {name: p.grad for name, p in self.stack.parameters.items() if p.grad is not None}
         norms = gradient_norms(gradients)
@@ -236,10 +246,19 @@ class _Run:
             parameter.grad = None
         self.step += 1
 
+    def _parts(self, rows: IntArray) -> list[IntArray]:
+        """The parts that a batch is computed in: by width, and of a number for the memory's sake."""
+        found = [rows]
+        if self.config.bucket:
+            bucket = -(-self.widths[rows] // self.config.bucket)
+            found = [rows[bucket == width] for width in np.unique(bucket)]
+        return [part for group in found for part in np.array_split(group, self.config.accumulation) if len(part)]
+
     def _accumulate(self, rows: IntArray) -> torch.Tensor:
         """Add the gradient of part of a batch; (R, …) sums of what is traced."""
         pairs = self.pairs.take(rows)
-        batch = (pack if self.config.packed else unpacked)(pairs).to(self.device)
+        layout = pack if self.config.packed else unpacked
+        batch = layout(pairs, multiple=max(1, self.config.bucket)).to(self.device)
         index = torch.from_numpy(rows).to(self.device)
         with precision(self.device, self.config.dtype):
             logprobs = pair_logprobs(self.stack, batch, chunk_elements=self.config.chunk_elements)

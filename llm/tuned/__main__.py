@@ -4,7 +4,7 @@ Examples
 --------
 python -m llm tuned --preset small --out out/llm/tuned-small
 python -m llm tuned --preset small --seeds 0 1 2 --out out/llm/tuned-small    (another process: --seeds 3 4)
-python -m llm tuned --preset gpu --budget-seconds 540 --out OUT/tuned
+python -m llm tuned --preset gpu --out OUT/tuned-gpu              (within thirteen minutes)
 python -m llm tuned --preset small --budget-seconds 0 --out FOLDER            (tables of what is there)
 """
 

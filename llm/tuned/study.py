@@ -7,13 +7,16 @@ strengths, so that a study that ended early has whole seeds and, at most, one in
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Unpack
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces, split
+from llm.budget import Stop
+from llm.forests.pieces import Piece, RunOptions, read_piece, run_pieces, split_conditions
 from llm.forests.problem import Problem
 from llm.forests.store import Store
 from llm.tuned.config import TunedConfig
@@ -32,16 +35,17 @@ def plan_pieces(config: TunedConfig, seeds: Sequence[int] | None = None) -> list
     """
     pieces: list[Piece] = []
     for seed in config.seeds if seeds is None else seeds:
-        number = 0
+        found: list[list[Piece]] = []
         for trained in config.trained:
             cells = [
                 TunedCell(loss, strength, get_loss(loss).beta_of(strength), seed, trained)
                 for strength in config.strengths
                 for loss in config.losses
             ]
-            found = split(seed, cells, config.stack, number)
-            pieces += found
-            number += len(found)
+            found.append(split_conditions(seed, len(config.losses), cells, config.stack, config.budget_seconds))
+        # time that ends early leaves out strengths, and not the greatest number of prompts
+        ordered = [*itertools.chain(*(zip(*found, strict=True) if config.budget_seconds is not None else found))]
+        pieces += [dataclasses.replace(piece, number=number) for number, piece in enumerate(ordered)]
     return pieces
 
 
@@ -67,8 +71,8 @@ def run_study(
         Whether every piece of the seeds asked for is there.
     """
 
-    def work(problem: Problem, piece: Piece) -> Mapping[str, FloatArray]:
-        return vars(train_tuned(problem, piece.cells, config, progress=options.get("progress", False)))
+    def work(problem: Problem, piece: Piece, stop: Stop | None) -> Mapping[str, FloatArray]:
+        return vars(train_tuned(problem, piece.cells, config, progress=options.get("progress", False), stop=stop))
 
     def written(store: Store, found: list[Piece]) -> str:
         problems = {seed: store.problem(seed) for seed in dict.fromkeys(piece.seed for piece in found)}

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gpo_analysis.arrays import FloatArray
+from llm.budget import Stop, TimeIsUp
 from llm.data.world import vocabulary
 from llm.forests.measures import kl_of_tilt
 from llm.forests.problem import Problem, records_of
@@ -63,7 +64,12 @@ class TunedPolicies:
 
 
 def train_tuned(
-    problem: Problem, cells: Sequence[TunedCell], config: TunedConfig, *, progress: bool = False
+    problem: Problem,
+    cells: Sequence[TunedCell],
+    config: TunedConfig,
+    *,
+    progress: bool = False,
+    stop: Stop | None = None,
 ) -> TunedPolicies:
     """Train policies of one seed and condition side by side, each as it would be trained alone.
 
@@ -71,6 +77,8 @@ def train_tuned(
     ------
     ValueError
         For cells of more than one condition.
+    TimeIsUp
+        Where ``stop``, asked before each step, says so.
     """
     sizes = {cell.trained for cell in cells}
     if len(sizes) != 1:
@@ -88,13 +96,15 @@ def train_tuned(
     trace, title = [], f"seed {problem.seed}, {trained} prompts, {len(cells)} policies"
     with tqdm(total=config.steps, desc=title, disable=not progress) as bar:
         for step in range(config.steps):
+            if stop is not None and stop():
+                raise TimeIsUp(f"stopped after step {step} of {config.steps}")
             rows = rows_of(trained, config.batch_size, step, [problem.seed, 2])
             stack.step(step, rows, config.warmup, config.steps)
             bar.update()
             if (step + 1) % (config.steps // 4) == 0:
                 h = stack.log_ratio(watched.forest, start)
                 trace.append(kl_of_tilt(h, watched.forest.weight.to(h.device)).mean(1).cpu().numpy())
-    reward, ended = _own_samples(problem, stack, config)
+    reward, ended = _own_samples(problem, stack, config, stop)
     return TunedPolicies(
         stack.log_ratio(judged.forest, before).cpu().numpy(),
         reward,
@@ -105,7 +115,9 @@ def train_tuned(
     )
 
 
-def _own_samples(problem: Problem, stack: PolicyStack, config: TunedConfig) -> tuple[FloatArray, FloatArray]:
+def _own_samples(
+    problem: Problem, stack: PolicyStack, config: TunedConfig, stop: Stop | None
+) -> tuple[FloatArray, FloatArray]:
     """Rewards of each policy's own samples for the unseen prompts, and which came to their end; (R, u, k) each.
 
     All policies of a seed are given the same noise.
@@ -118,6 +130,8 @@ def _own_samples(problem: Problem, stack: PolicyStack, config: TunedConfig) -> t
     prompts = [record.prompt for record in records for _ in range(config.generated)]
     rewards, ended = [], []
     for run, alive in enumerate(stack.alive.tolist()):
+        if stop is not None and stop():
+            raise TimeIsUp(f"stopped before the samples of policy {run}")
         if not alive:
             rewards.append(np.full(len(prompts), np.nan))
             ended.append(np.zeros(len(prompts)))

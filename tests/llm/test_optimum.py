@@ -202,8 +202,8 @@ def test_what_a_configuration_may_be() -> None:
 def test_a_budget_stops_between_pieces_and_seeds_come_first(tmp_path: Path) -> None:
     said: list[str] = []
     config = preset("tiny")
-    ticks = itertools.count(0, 10)  # a piece asks four times; the first takes 10, the second would end after 60
-    assert not run_study(config, tmp_path, budget_seconds=55, say=said.append, clock=lambda: float(next(ticks)))
+    ticks = itertools.count(0)  # asked before each of 30 steps of πref and 20 of a piece
+    assert not run_study(config, tmp_path, budget_seconds=72, say=said.append, clock=ticks.__next__)
     table = pd.read_parquet(tmp_path / "policies.parquet")
     assert set(table["seed"]) == {0}
     assert len(table) == len(plan_pieces(config)[0].cells)

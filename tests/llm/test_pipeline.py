@@ -231,39 +231,24 @@ def test_presets_are_sound(name: str) -> None:
         assert {cell.arm for cell in cells} == {"fresh", "reused"}
 
 
-def test_the_h200_preset_at_a_reduced_size(tmp_path: Path) -> None:
-    """Its optimiser, dtype, tokenizer and parts, with everything small; on CPU."""
-    from llm.policy.models import LlamaSize
-    from llm.policy.tokenizers import TokenizerConfig
-
-    full = preset("h200")
+def test_stack_sizes_are_measured_once_a_study(tmp_path: Path) -> None:
     config = dataclasses.replace(
-        full, counts=TINY.counts, device="cpu",
-        policy=dataclasses.replace(
-            full.policy, size=LlamaSize(hidden=16, layers=1, heads=2), tokenizer=TokenizerConfig("bpe", 300)
-        ),
-        sft=dataclasses.replace(full.sft, steps=10, warmup=2, batch_size=8),
-        pairs=dataclasses.replace(full.pairs, max_new_tokens=8, keep_unfinished=True),
-        grid=GridConfig(losses=("squared", "logistic"), strengths=(0.3, 1.0)),
-        training=dataclasses.replace(full.training, steps=2, warmup=1, batch_size=4, evaluate_at=(1, 2)),
-        evaluation=TINY.evaluation,
+        TINY, stack=None, grid=dataclasses.replace(TINY.grid, losses=("squared", "logistic")),
+        training=TrainConfig(2, batch_size=4, evaluate_at=(2,)),
     )  # fmt: skip
-    assert full.stack is None
-    study = run_study(config, tmp_path, say=lambda line: None)
-    table = pd.read_parquet(study.folder / "sweep.parquet")
-    assert table["status"].eq("ok").all()
-    assert table["kl"].notna().all()
+    study = run_study(config, tmp_path, until="sweep", say=lambda line: None)
     measured = study.folder / "sweep" / "plan.json"
     found = json.loads(measured.read_text())
     sizes = [timing["size"] for timing in found["timings"]]
     assert sizes == [1, 2, 3, 4][: len(sizes)]
     assert found["stack_size"] == min(found["timings"], key=lambda timing: timing["seconds"])["size"]
     assert study.sweep is not None
-    # of 4 fresh cells and of 4 that reuse their pairs, grouped apart
-    assert max(len(stack.cells) for stack in study.sweep.stacks) == found["stack_size"]
+    # of 4 fresh cells and of 2 that reuse their pairs, grouped apart and evenly
+    groups = -(-4 // found["stack_size"])
+    assert max(len(stack.cells) for stack in study.sweep.stacks) == -(-4 // groups)
     before = measured.stat().st_mtime_ns
-    again = run_study(config, tmp_path, say=lambda line: None)
-    assert measured.stat().st_mtime_ns == before, "measured once a study, whatever the machine does later"
+    again = run_study(config, tmp_path, until="sweep", say=lambda line: None)
+    assert measured.stat().st_mtime_ns == before, "whatever the machine does later"
     assert again.sweep is not None
     assert [stack.cells for stack in again.sweep.stacks] == [stack.cells for stack in study.sweep.stacks]
     assert again.sweep.trained == 0
