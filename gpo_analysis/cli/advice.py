@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from gpo_analysis.cli.losses import loss_of
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, say, say_report
 
@@ -45,13 +44,14 @@ def recommend_beta(
 ) -> None:
     """Say which β spends a KL budget, or reaches a target margin, for each loss, with an interval."""
     from gpo_analysis.estimation import recommend_beta as recommend
+    from gpo_analysis.losses.naming import find_loss
     from gpo_analysis.preferences import read_comparisons
 
     if (kl is None) == (margin is None):
         raise ValueError("recommend-beta takes --kl or --margin, one of the two")
     comparisons = read_comparisons(file)
     found = recommend(
-        comparisons, kl=kl, margin=margin, losses=[loss_of(name) for name in losses] or None,
+        comparisons, kl=kl, margin=margin, losses=[find_loss(name) for name in losses] or None,
         smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed),
     )  # fmt: skip
     if as_json:
@@ -96,9 +96,10 @@ def diagnose(
 ) -> None:
     """Read a training log: how far the policy moved, where the expansion fails, what falls, which f differs."""
     from gpo_analysis.estimation import diagnose as diagnosis
+    from gpo_analysis.losses.naming import find_loss
 
     found = diagnosis(
-        file, loss_of(loss), check_beta(beta, "--beta"), losses=[loss_of(name) for name in losses] or None,
+        file, find_loss(loss), check_beta(beta, "--beta"), losses=[find_loss(name) for name in losses] or None,
         betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),
     )  # fmt: skip

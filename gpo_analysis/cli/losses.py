@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,26 +46,15 @@ ANALYZE_HELP = (
 )
 
 
-def loss_of(text: str) -> MarginLoss:
-    """A loss by its name, or else read as an expression in z; one error that speaks of both."""
-    from gpo_analysis.losses import get_loss, parse_loss
-
-    try:
-        return get_loss(text)
-    except ValueError as unknown:
-        if re.fullmatch(r"[A-Za-z][A-Za-z_ -]+", text) and not re.search(r"(?<![A-Za-z])z(?![A-Za-z])", text):
-            raise ValueError(f"{unknown}; or an expression in z") from None
-    return parse_loss(text)
-
-
 @click.command(epilog=ANALYZE_HELP, context_settings={"ignore_unknown_options": True})
 @click.argument("loss", metavar="NAME|EXPRESSION")
 @json_option
 def analyze(loss: str, as_json: bool) -> None:
     """Say what follows from a loss f alone: slope, curvature, κ, convexity, tails, link, …"""
     from gpo_analysis.analysis import analyze as analyse
+    from gpo_analysis.losses.naming import find_loss
 
-    found = analyse(loss_of(loss))
+    found = analyse(find_loss(loss))
     if as_json:
         print_json(found.to_dict())
     else:

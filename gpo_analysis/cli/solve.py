@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpo_analysis.cli.losses import loss_of
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure, say, say_report
 from gpo_analysis.reading import shown
@@ -81,6 +80,7 @@ def solve(
 ) -> None:
     """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
     from gpo_analysis.estimation import fit_comparisons
+    from gpo_analysis.losses.naming import find_loss
 
     if (file is None) == (example is None):
         raise ValueError("solve takes a FILE or --example journals, one of the two")
@@ -91,7 +91,7 @@ def solve(
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:
         raise ValueError(f"--figure draws one problem; {file} holds {len(groups)}, a fit each")
-    chosen = [loss_of(name) for name in losses] or None
+    chosen = [find_loss(name) for name in losses] or None
 
     def solved(comparisons: Comparisons) -> tuple[ComparisonFits, _Extras]:
         fit = fit_comparisons(comparisons, chosen, beta)

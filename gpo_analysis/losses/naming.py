@@ -1,4 +1,7 @@
-"""A loss by what a person writes for it: a name of the catalogue or an expression in z."""
+"""A loss by what a person writes for it: a name of the catalogue or an expression in z.
+
+The one way from a text to a loss: the command line, the language models and `GPOTrainer` use it.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ def find_loss(text: str) -> MarginLoss:
     try:
         return get_loss(text)
     except ValueError as unknown:
-        if re.fullmatch(r"\w+", text) and text != "z":
-            raise
+        if re.fullmatch(r"[A-Za-z][\w -]*", text) and not re.search(r"(?<![A-Za-z])z(?![A-Za-z])", text):
+            raise ValueError(f"{unknown}; or an expression in z") from None
         try:
             return parse_loss(text)
         except ValueError as error:

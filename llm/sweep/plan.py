@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpo_analysis.losses import PAPER_LOSSES
+from gpo_analysis.losses.naming import find_loss
 from llm.budget import coarse_to_fine
-from llm.training.cells import SweepCell, find_loss
+from llm.training.cells import SweepCell
 
 FRESH, REUSED = "fresh", "reused"
 
