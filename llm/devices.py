@@ -5,18 +5,22 @@
 
 On processors each takes the threads that OMP_NUM_THREADS says; torchrun sets it to 1 where it is not set. Each process
 trains its share of the stacks; no gradient is exchanged, since each cell is whole on one device. A model
-that does not fit one device is trained by `gpo_analysis.integrations.trl.GPOTrainer` with FSDP instead.
+that does not fit one device is trained by ``python -m llm train`` or GPOTrainer under FSDP instead (``accelerate launch
+--use_fsdp``, GPUs only: accelerate does not shard on processors).
 
-Processes of our own (`spread`) work side by side on a CPU and end with the one that started them, however it ends.
+Processes of our own (`spread`) work side by side on a CPU; they and launched ones end with the one that started them,
+however it ends.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
@@ -171,4 +175,14 @@ def _work_here(job: Any) -> Any:
 def _state(cpu: bool) -> Any:
     from accelerate import PartialState  # type: ignore[import-untyped]
 
-    return PartialState(cpu=cpu)
+    if not PartialState._shared_state:
+        threading.Thread(target=_end_with_launcher, args=(os.getppid(),), daemon=True).start()
+    # the first process may be at work for hours while the others wait; one that fails ends all by the launcher
+    return PartialState(cpu=cpu, timeout=timedelta(days=7))
+
+
+def _end_with_launcher(launcher: int) -> None:
+    """Wait for the launcher's end and end at once: it ends its processes itself, unless it is killed."""
+    while os.getppid() == launcher:
+        time.sleep(1.0)
+    os._exit(1)

@@ -70,11 +70,20 @@ class OnPolicyKl:
             raise ValueError("the data set has no prompts that can be used; KL is measured on at least one")
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         mine = list(range(rank, len(prompts), world))
-        found = self._on(prompts, mine)
+        try:
+            found, wrong = self._on(prompts, mine), []
+        except Exception as error:  # the other processes would wait for this one's numbers
+            if world == 1:
+                raise
+            found, wrong = [], [f"{type(error).__name__} in process {rank}: {error}"]
         if world > 1:
-            found = gather_object(found)
-        values = np.array(found, dtype=np.float64)
+            found, wrong = gather_object(found), gather_object(wrong)
+        if wrong:
+            raise RuntimeError("; ".join(wrong))
+        values = np.array([measured for _, measured in sorted(found)], dtype=np.float64)
         count = len(values)
+        if np.isnan(values).any():
+            raise ValueError(f"{np.isnan(values[:, 0]).sum()} of {count} responses have logits that are no numbers")
         stderr = float(values[:, 0].std(ddof=1) / math.sqrt(count)) if count > 1 else math.inf
         return KlEstimate(float(values[:, 0].mean()), stderr, float(values[:, 1].mean()))
 
@@ -97,22 +106,25 @@ class OnPolicyKl:
                 warnings.warn(f"{count} of {len(prompts)} prompts {why} are left out of the KL", stacklevel=4)
         return kept
 
-    def _on(self, prompts: Sequence[tuple[list[int], int]], mine: list[int]) -> list[tuple[float, bool]]:
+    def _on(self, prompts: Sequence[tuple[list[int], int]], mine: list[int]) -> list[tuple[int, tuple[float, bool]]]:
+        """KL and whether it ended of one response each to some prompts, beside the prompt's number."""
         size, world = self.trainer.args.per_device_eval_batch_size, self.accelerator.num_processes
         most = math.ceil(len(prompts) / world) if self.sharded else len(mine)
         rounds = math.ceil(most / size)
-        device = self.accelerator.device
-        # numbers of its own, so that what is measured changes nothing of the training
-        seed = (self.trainer.args.seed, self.trainer.state.global_step, self.accelerator.process_index)
-        generator = torch.Generator(device).manual_seed(int(np.random.default_rng(seed).integers(2**62)))
-        found: list[tuple[float, bool]] = []
+        found: list[tuple[int, tuple[float, bool]]] = []
         with self._evaluating() as policy:
             for number in range(rounds):
                 part = mine[number * size : (number + 1) * size]
-                real = len(part)
-                rows = [prompts[i] for i in part] or [prompts[0]]  # a process that has no more goes along
-                found += self._batch(policy, rows, generator)[:real]
+                rows = part or [0]  # a process that has no more goes along
+                measured = self._batch(policy, [prompts[i] for i in rows], self._numbers(rows))
+                found += zip(part, measured[: len(part)], strict=True)
         return found
+
+    def _numbers(self, rows: Sequence[int]) -> torch.Tensor:
+        """(b, most) numbers that responses are drawn by: a prompt's own, and none of the training's."""
+        seed, step = self.trainer.args.seed, self.trainer.state.global_step
+        drawn = [np.random.default_rng([seed, step, row]).random(self.most) for row in rows]
+        return torch.from_numpy(np.stack(drawn)).to(self.accelerator.device)
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[Any]:
@@ -130,12 +142,12 @@ class OnPolicyKl:
             trainer.model.train(was_training)
 
     def _batch(
-        self, policy: Any, rows: Sequence[tuple[list[int], int]], generator: torch.Generator
+        self, policy: Any, rows: Sequence[tuple[list[int], int]], numbers: torch.Tensor
     ) -> list[tuple[float, bool]]:
         with torch.no_grad(), self.accelerator.autocast():
             drawn = sample_responses(
                 policy, [prompt for prompt, _ in rows], ends=self.ends, most=[room for _, room in rows], pad=self.pad,
-                device=self.accelerator.device, generator=generator, use_cache=self.use_cache,
+                device=self.accelerator.device, numbers=numbers, use_cache=self.use_cache,
                 alive_anywhere=self._any if self.sharded else bool, **self.options,
             )  # fmt: skip
             kl = sequence_kl(

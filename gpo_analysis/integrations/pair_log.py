@@ -10,13 +10,17 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 
 from gpo_analysis.files import write_whole
+from gpo_analysis.integrations.preference_sets import IDS, REFERENCE
 
 COLUMNS = (
     "step", "policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected", "chosen_length",
@@ -85,6 +89,62 @@ class PairLog(TrainerCallback):
             )
         with self.path.open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(row) + "\n" for row in sound)
+
+
+@torch.no_grad()
+def logps_of(trainer: Any, rows: Sequence[dict[str, Any]]) -> list[tuple[float, ...]]:
+    """log πθ of chosen and rejected, log πref, and lengths of some pairs; as of `GPOTrainer.pair_logps`."""
+    kept = (*IDS, *REFERENCE)
+    plain = [{name: row[name] for name in kept if name in row} for row in rows]
+    was_training = trainer.model.training
+    trainer.model.eval()
+    found: list[tuple[int, tuple[float, ...]]] = []
+    try:
+        for part in _own_batches(trainer.accelerator, len(plain), trainer.args.per_device_eval_batch_size):
+            inputs = trainer.with_references(trainer._prepare_inputs(trainer.data_collator([plain[i] for i in part])))
+            model_inputs = {k: v for k, v in inputs.items() if k not in ("completion_mask", *REFERENCE)}
+            labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+            with trainer.compute_loss_context_manager():
+                tokens = trainer.model_wrapped(**model_inputs, labels=labels, fused_lm_head=True, use_cache=False)
+            columns = torch.cat([part.double() for part in trainer.pair_sums(tokens.log_probs, inputs)], 1)
+            found += [(i, tuple(values)) for i, values in zip(part, columns.tolist(), strict=True)]
+    finally:
+        trainer.model.train(was_training)
+    by_row = dict(gather_object(found))
+    return [(*by_row[i][:4], *map(int, by_row[i][4:])) for i in range(len(plain))]
+
+
+@torch.no_grad()
+def with_reference_columns(trainer: Any, dataset: Any, size: int) -> Any:
+    """A set with its reference log-probabilities, each process computing its share of them.
+
+    Parameters
+    ----------
+    trainer : GPOTrainer
+        Whose reference model is used, or the policy before it is trained.
+    dataset : Dataset
+        Prepared, the same in every process.
+    size : int
+        Rows a batch.
+    """
+    model = trainer.model if trainer.ref_model is None else trainer.ref_model
+    found: list[tuple[int, tuple[float, float]]] = []
+    for part in _own_batches(trainer.accelerator, len(dataset), size):
+        inputs = trainer._prepare_inputs(trainer.data_collator([dataset[i] for i in part]))
+        sides = [side.tolist() for side in trainer.compute_ref_log_probs(model, inputs)]
+        found += zip(part, zip(*sides, strict=True), strict=True)
+    by_row = dict(gather_object(found))
+    for side, name in enumerate(REFERENCE):
+        dataset = dataset.add_column(name, np.array([by_row[i][side] for i in range(len(dataset))], dtype=np.float32))
+    return dataset
+
+
+def _own_batches(accelerator: Any, count: int, size: int) -> Iterator[list[int]]:
+    """This process's share of so many rows in batches: equally many in each, as a sharded model must be called."""
+    world, me = accelerator.num_processes, accelerator.process_index
+    mine = [i % max(1, count) for i in range(me, me + world * -(-count // world), world)]
+    for start in range(0, len(mine), size):
+        yield mine[start : start + size]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

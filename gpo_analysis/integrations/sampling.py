@@ -89,7 +89,7 @@ def sample_responses(
     most: int | Sequence[int],
     pad: int,
     device: torch.device | str = "cpu",
-    generator: torch.Generator | None = None,
+    numbers: torch.Tensor,
     positions: bool = True,
     use_cache: bool = True,
     alive_anywhere: Callable[[bool], bool] = bool,
@@ -111,8 +111,9 @@ def sample_responses(
         Id that stands for padding; it is masked, so any will do.
     device : device
         Where to compute.
-    generator : torch.Generator, optional
-        What numbers are drawn with; torch's own of the device unless given.
+    numbers : tensor, shape (b, most)
+        From 0 to below 1, drawn uniformly: a row's t-th token is the one where its cumulative probability passes the
+        t-th number, so that a row's response is the same in any batch.
     positions : bool
         Whether the model is given position_ids.
     use_cache : bool
@@ -124,7 +125,7 @@ def sample_responses(
     Raises
     ------
     ValueError
-        For a prompt without a token, or logits that are no numbers.
+        For a prompt without a token.
     """
     empty = [index for index, prompt in enumerate(prompts) if not len(prompt)]
     if empty or not prompts:
@@ -145,7 +146,7 @@ def sample_responses(
             inputs["past_key_values"] = cache
         output = model(**inputs)
         cache = getattr(output, "past_key_values", None) if use_cache else None
-        drawn = _draw(output.logits[:, -1], generator, open_)
+        drawn = _draw(output.logits[:, -1], numbers[:, min(step, numbers.shape[1] - 1)], open_)
         drawn = torch.where(open_, drawn, pad)
         now = open_.to(seen)[:, None]
         # a row that has ended stays in the batch: what it goes on with is masked, and no longer read
@@ -157,10 +158,13 @@ def sample_responses(
     return Sampled(ids, seen, mask, finished)
 
 
-def _draw(logits: torch.Tensor, generator: torch.Generator | None, rows: torch.Tensor) -> torch.Tensor:
-    """(b,) ids by the softmax of (b, v) logits; rows that do not count may hold anything."""
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    wide = torch.where(rows[:, None], wide, torch.zeros_like(wide))
-    if bool(torch.isnan(wide).any()):
-        raise ValueError("the model's logits are no numbers (NaN); nothing can be sampled from them")
-    return torch.multinomial(wide.softmax(-1), 1, generator=generator)[:, 0]
+def _draw(logits: torch.Tensor, numbers: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """(b,) ids by the softmax of (b, v) logits and (b,) numbers; rows that do not count may hold anything.
+
+    Where logits are NaN any token is drawn: the KL there is NaN, too, which is said once all processes have theirs.
+    """
+    wide = logits.double()
+    wide = torch.where(rows[:, None] & ~wide.isnan().any(-1, keepdim=True), wide, torch.zeros_like(wide))
+    rising = wide.softmax(-1).cumsum(-1)
+    found = torch.searchsorted(rising, numbers[:, None].to(rising) * rising[:, -1:], right=True)[:, 0]
+    return found.clamp(max=rising.shape[1] - 1)

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 try:
@@ -23,12 +22,13 @@ try:
 except ImportError as error:  # pragma: no cover - what a user without the extra sees
     raise ImportError(f"GPOTrainer needs TRL 1.16 (pip install 'gpo-analysis[trl]'): {error}") from error
 
-from accelerate.utils import broadcast_object_list, gather_object, is_peft_model  # type: ignore[import-untyped]
+from accelerate.utils import broadcast_object_list, is_peft_model  # type: ignore[import-untyped]
 
 from gpo_analysis.integrations.objective import generator_derivative, soft_loss
 from gpo_analysis.integrations.on_policy import KlEstimate, OnPolicyKl, output_size
-from gpo_analysis.integrations.pair_log import PairLog
-from gpo_analysis.integrations.pair_means import PairMeans
+from gpo_analysis.integrations.pair_log import PairLog, logps_of, with_reference_columns
+from gpo_analysis.integrations.pair_means import PairMeans, pair_metrics
+from gpo_analysis.integrations.pair_shares import SHARE, is_real, of_both_sides, refuse_unsharded, with_shares
 from gpo_analysis.integrations.preference_sets import (
     IDS,
     LABEL,
@@ -37,6 +37,7 @@ from gpo_analysis.integrations.preference_sets import (
     check_references,
     check_rows,
     columns_of,
+    is_sized,
     some_rows,
     without_stale_references,
 )
@@ -58,8 +59,9 @@ class GPOTrainer(_Base):  # type: ignore[misc]
     |βρ| > 1; `evaluate` gains ``eval_kl``, the KL divergence KL(πθ‖πref) in nats from responses sampled at temperature
     1, ``eval_kl_stderr`` and ``eval_kl_finished``, the share of those that ended by themselves (the KL is that of
     responses cut at ``kl_max_new_tokens``, or where the model's positions end). Means are over pairs, whatever their
-    batches; of several evaluation sets each has its own. Where the KL cannot be measured a warning says why and
-    training goes on.
+    batches, and so is the loss of a step, whatever its parts (gradient accumulation) and processes: pairs with which
+    accelerate fills up a last batch do not count. Of several evaluation sets each has its own. Where the KL cannot be
+    measured a warning says why and training goes on.
 
     Parameters
     ----------
@@ -114,6 +116,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         self._totals = {"train": PairMeans(), "eval": PairMeans()}
         self._prefix = "eval"
         super().__init__(model, *arguments, **named)
+        refuse_unsharded(self)
         collator: Any = vars(self)["data_collator"]
         self.data_collator = WithLabels(collator)
         if isinstance(model, str):
@@ -171,15 +174,17 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         if set(REFERENCE) <= set(columns_of(dataset)):
             check_references(dataset, name)
             return dataset
-        return super()._precompute_ref_logps(
-            dataset.remove_columns(set(REFERENCE) & set(columns_of(dataset))), name, batch_size
-        )
+        dataset = dataset.remove_columns(set(REFERENCE) & set(columns_of(dataset)))
+        # DPOTrainer has the first process write a file for the others, of a set in memory into a folder of its own
+        if self.accelerator.num_processes > 1 and is_sized(dataset) and not self.is_deepspeed_enabled:
+            return with_reference_columns(self, dataset, batch_size)
+        return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def compute_ref_log_probs(self, model: Any, inputs: dict[str, Any]) -> Any:
         """DPOTrainer's; a soft label is none of the model's inputs."""
         return super().compute_ref_log_probs(model, {k: v for k, v in inputs.items() if k != LABEL})
 
-    def _with_references(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def with_references(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The batch with reference log-probabilities: its own where they were precomputed, else computed here."""
         if self.precompute_ref_logps and set(REFERENCE) <= set(inputs):
             return inputs
@@ -189,44 +194,59 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         )
         return {**bare, REFERENCE[0]: chosen, REFERENCE[1]: rejected}
 
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """DPOTrainer's, and what each pair counts in the step's mean."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return with_shares(batches, self.accelerator), items
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        """Mean of the objective over the pairs of a batch; TRL's metrics beside ours."""
-        inputs = self._with_references(inputs)
-        p = inputs.pop(LABEL, None)
+        """Mean of the objective over the pairs of a batch, or a batch's part of a step's; TRL's metrics beside ours."""
+        inputs = dict(inputs)
+        p, share = inputs.pop(LABEL, None), inputs.pop(SHARE, None)
+        inputs = self.with_references(inputs)
+        real = is_real(inputs["input_ids"], self.accelerator) if share is None else share > 0
+        if not bool(real.all()):  # pairs that fill up the last batch are none of its pairs
+            inputs["completion_mask"] = inputs["completion_mask"] * of_both_sides(real)[:, None]
         recorded = _Recorder(model)
         with self._references_in_batch():
             theirs = super()._compute_loss(recorded, inputs, return_outputs)
         policy = recorded.first
-        logps, reference, lengths = self._pair_sums(policy.log_probs, inputs)
-        empty = int((lengths == 0).sum())
+        logps, reference, lengths = self.pair_sums(policy.log_probs, inputs)
+        empty = int(((lengths == 0) & real[:, None]).sum())
         if empty:
             raise ValueError(
                 f"{empty} completions of the batch have no token (empty, or cut off by max_length "
                 f"{self.args.max_length}); drop those pairs or raise max_length"
             )
-        ratios = logps - reference
+        sums = ratios = logps - reference
         if self.reduction == "mean":
-            ratios = ratios / lengths
+            ratios = ratios / lengths.clamp(min=1)
         rho = ratios[:, 0] - ratios[:, 1]
         derivative = generator_derivative(self.link, ratios)
         margin = self.beta * (rho if self.link == "reverse_kl" else derivative[:, 0] - derivative[:, 1])
-        loss = soft_loss(self.margin_loss, margin, torch.ones_like(rho) if p is None else p.to(rho)).mean()
+        margin = torch.where(real, margin, torch.zeros_like(margin))
+        each = soft_loss(self.margin_loss, margin, torch.ones_like(rho) if p is None else p.to(rho))
+        # a process may have no pair of its own in a last batch
+        loss = (each * (real.to(each) / real.sum().clamp(min=1) if share is None else share.to(each))).sum()
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * policy.aux_loss
-        self._note(rho.detach(), margin.detach())
+        self._note(real, torch.stack([rho, margin, each], 1).detach(), torch.cat([sums, logps], 1).detach())
         return (loss, theirs[1]) if return_outputs else loss
 
     @contextlib.contextmanager
     def _references_in_batch(self) -> Iterator[None]:
-        """Have TRL read the reference log-probabilities from the batch, where they now are."""
+        """Have TRL read the reference log-probabilities from the batch, where they now are, and count all processes."""
         before = bool(vars(self)["precompute_ref_logps"])
         self.precompute_ref_logps = True
+        # at the end of a set gather_for_metrics takes a row a process for rows of pairs, and drops the last of them
+        self.accelerator.gather_for_metrics = self.accelerator.gather
         try:
             yield
         finally:
             self.precompute_ref_logps = before
+            del self.accelerator.gather_for_metrics
 
-    def _pair_sums(self, token_logps: torch.Tensor, inputs: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+    def pair_sums(self, token_logps: torch.Tensor, inputs: dict[str, Any]) -> tuple[torch.Tensor, ...]:
         """log πθ, log πref and lengths of pairs, (b, 2) each, chosen first, from (2b, t − 1) log πθ of tokens."""
         # prompt-learning adapters prepend virtual tokens; what is no completion has log-probability 0
         logps = token_logps[:, -(inputs["completion_mask"].size(1) - 1) :]
@@ -235,11 +255,16 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         reference = torch.stack([inputs[name] for name in REFERENCE], 1).to(logps)
         return torch.stack(logps.chunk(2), 1), reference, torch.stack(lengths.chunk(2), 1)
 
-    def _note(self, rho: torch.Tensor, margin: torch.Tensor) -> None:
-        both = self.accelerator.gather_for_metrics(torch.stack([rho.double(), margin.double()], 1))
-        self._totals["train" if self.model.training else "eval"].add(both[:, 0], both[:, 1])
+    def _note(self, real: torch.Tensor, ours: torch.Tensor, theirs: torch.Tensor) -> None:
+        """Count a batch: (b, 3) ρ, margin and loss; (b, 4) log-ratios and log π."""
+        mode = "train" if self.model.training else "eval"
+        rows = self.accelerator.gather(torch.cat([real[:, None].double(), ours.double(), theirs.double()], 1))
+        kept = rows[rows[:, 0] > 0, 1:]
+        self._totals[mode].add(*kept[:, :3].T)
+        if len(kept) < len(rows):
+            for name, value in pair_metrics(kept[:, 3:], self.beta).items():
+                self._metrics[mode][name][-1] = value
 
-    @torch.no_grad()
     def pair_logps(self, rows: list[dict[str, Any]]) -> list[tuple[float, ...]]:
         """Log-probabilities and lengths of some pairs: log πθ of chosen and rejected, log πref, and their tokens.
 
@@ -253,32 +278,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         list of k tuples
             Six numbers each: sums over tokens in nats, and lengths.
         """
-        size, world, me = (
-            self.args.per_device_eval_batch_size,
-            self.accelerator.num_processes,
-            self.accelerator.process_index,
-        )
-        kept = (*IDS, *REFERENCE)
-        plain = [{name: row[name] for name in kept if name in row} for row in rows]
-        mine = np.arange(me, me + world * -(-len(plain) // world), world) % max(1, len(plain))
-        was_training = self.model.training
-        self.model.eval()
-        found: list[tuple[int, tuple[float, ...]]] = []
-        try:
-            for start in range(0, len(mine), size):
-                part = [int(i) for i in mine[start : start + size]]
-                inputs = self._with_references(self._prepare_inputs(self.data_collator([plain[i] for i in part])))
-                model_inputs = {k: v for k, v in inputs.items() if k not in ("completion_mask", *REFERENCE)}
-                labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
-                with self.compute_loss_context_manager():
-                    tokens = self.model_wrapped(**model_inputs, labels=labels, fused_lm_head=True, use_cache=False)
-                columns = torch.cat([part.double() for part in self._pair_sums(tokens.log_probs, inputs)], 1)
-                found += [(i, tuple(values)) for i, values in zip(part, columns.tolist(), strict=True)]
-        finally:
-            self.model.train(was_training)
-        found = gather_object(found) if world > 1 else found
-        by_row = dict(found)
-        return [(*by_row[i][:4], *map(int, by_row[i][4:])) for i in range(len(plain))]
+        return logps_of(self, rows)
 
     def from_first(self, value: Any) -> Any:
         """What the first process has; every process calls this."""
@@ -302,6 +302,9 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         self._metrics["eval"].clear()
         self._totals["eval"].clear()
         output = super().evaluation_loop(dataloader, *arguments, **named)
+        seen, name = self._totals["eval"], f"{self._prefix}_loss"
+        if name in output.metrics and seen.count and not self.aux_loss_enabled:
+            output.metrics[name] = seen.loss / seen.count  # transformers' counts batches of several processes wrongly
         if self.kl_prompts:
             try:
                 found = self._measured(dataloader.dataset)

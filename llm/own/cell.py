@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from gpo_analysis.integrations.preference_sets import REFERENCE, some_rows
 from gpo_analysis.integrations.trl import GPOTrainer
 from gpo_analysis.integrations.trl_config import GPOConfig
+from llm.devices import Rank, on_first
 from llm.own.checkpoints import SealCheckpoints, newest_checkpoint
 from llm.own.config import TuningCell, TuningConfig
 from llm.own.inputs import Inputs
@@ -40,6 +42,8 @@ class Setting:
         Where πref lies: the model given, or what fine-tuning made of it.
     reference : Path
         File of the pairs' reference log-probabilities.
+    where : Rank
+        Which process this is, and its device.
     progress : bool
     """
 
@@ -47,6 +51,7 @@ class Setting:
     inputs: Inputs
     source: str
     reference: Path
+    where: Rank
     progress: bool = False
 
 
@@ -74,10 +79,11 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
         trainer.remove_callback(ProgressCallback)
         if setting.progress:
             trainer.add_callback(_Bar(cell.folder))
-        found = newest_checkpoint(folder / CHECKPOINTS, key)
+        found = on_first(setting.where, lambda: newest_checkpoint(folder / CHECKPOINTS, key))
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
         steps = trainer.state.global_step
-        sound = stopper.step is None and all(bool(torch.isfinite(p).all()) for p in trainer.model.parameters())
+        here = stopper.step is None and all(bool(_own(p).isfinite().all()) for p in trainer.model.parameters())
+        sound = all(gather_object([here]))
         result: dict[str, Any] = {
             "status": "finished" if sound else f"nan at step {stopper.step or steps}",
             "steps": steps,
@@ -89,8 +95,9 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
         if sound:
             trained = trainer.accelerator.unwrap_model(trainer.model)
             trained.config.use_cache = True
-            if trainer.is_world_process_zero():
-                save_model(trained, setting.inputs.tokenizer, folder / POLICY)
+            weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+            tokenizer = setting.inputs.tokenizer
+            on_first(setting.where, lambda: save_model(trained, tokenizer, folder / POLICY, weights=weights))
             radius_of = (cell.margin_loss, cell.beta, config.reduction)
             rows = {"train": some_rows(trainer.train_dataset, config.record_pairs)}
             if trainer.eval_dataset is not None:
@@ -102,7 +109,13 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
                 result["measures"]["kl"] = kl_measures(trainer, trainer.eval_dataset or trainer.train_dataset)
     if trainer.is_world_process_zero():
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    return {**result, "seconds": time.perf_counter() - started, "device": str(trainer.accelerator.device)}
+    used = {"device": str(trainer.accelerator.device), "processes": setting.where.world}
+    return {**result, "seconds": time.perf_counter() - started, **used}
+
+
+def _own(parameter: torch.Tensor) -> torch.Tensor:
+    """What this process holds of a parameter."""
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
 
 
 def _trainer(setting: Setting, cell: TuningCell, folder: Path) -> Any:
@@ -143,19 +156,25 @@ def _trainer(setting: Setting, cell: TuningCell, folder: Path) -> Any:
 def _with_references(setting: Setting) -> tuple[list[list[dict[str, Any]]], bool]:
     """The rows of both sets with reference log-probabilities, where an earlier cell has left them."""
     inputs = setting.inputs
-    try:
-        tensors, _ = load_tensors(setting.reference)
-    except CheckpointError:
+
+    def read() -> dict[str, list[float]] | None:
+        try:
+            tensors, _ = load_tensors(setting.reference)
+        except CheckpointError:
+            return None
+        return {name: tensors[name].tolist() for name in REFERENCE}
+
+    columns = on_first(setting.where, read)
+    if columns is None:
         return [inputs.train, inputs.held_out], False
     both = [*inputs.train, *inputs.held_out]
-    columns = {name: tensors[name].tolist() for name in REFERENCE}
     rows = [{**row, **{name: columns[name][i] for name in REFERENCE}} for i, row in enumerate(both)]
     return [rows[: len(inputs.train)], rows[len(inputs.train) :]], True
 
 
 def _arguments(setting: Setting, cell: TuningCell, folder: Path, count: int) -> GPOConfig:
     config = setting.config
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = setting.where.world
     if config.batch % (config.accumulation * world):
         raise ValueError(f"batch is {config.batch}; {world} processes and {config.accumulation} parts must divide it")
     each = config.batch // (config.accumulation * world)
@@ -165,14 +184,14 @@ def _arguments(setting: Setting, cell: TuningCell, folder: Path, count: int) -> 
         gradient_accumulation_steps=config.accumulation, learning_rate=config.rate, lr_scheduler_type=config.schedule,
         warmup_steps=config.warmup, max_steps=config.steps or -1, num_train_epochs=config.epochs or 1.0,
         weight_decay=config.weight_decay, max_grad_norm=config.max_grad_norm, adam_epsilon=1e-12, seed=cell.seed,
-        bf16=config.dtype == "bfloat16", use_cpu=config.device == "cpu", beta=cell.beta, loss=cell.loss,
+        bf16=config.dtype == "bfloat16", use_cpu=setting.where.device.type == "cpu", beta=cell.beta, loss=cell.loss,
         reduction=config.reduction, link=config.link, max_length=None, precompute_ref_log_probs=True,
         kl_prompts=config.kl_prompts, kl_max_new_tokens=config.kl_max_new_tokens, pair_log=str(folder / LOG),
         pair_log_steps=config.record_steps or max(1, total // 4), pair_log_pairs=config.record_pairs,
         gradient_checkpointing=config.gradient_checkpointing, disable_tqdm=True, logging_steps=max(1, total // 100),
         logging_nan_inf_filter=False, save_strategy="steps", save_steps=config.save_steps or max(10, total // 10),
         save_total_limit=2, eval_strategy="no",
-        dataloader_pin_memory=config.device != "cpu" and torch.cuda.is_available(),
+        dataloader_pin_memory=setting.where.device.type == "cuda",
         report_to=[] if config.report_to == ("none",) else list(config.report_to),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 
 from gpo_analysis.files import DamagedFile, check_folder, seal_folder
@@ -26,7 +27,8 @@ class SealCheckpoints(TrainerCallback):
         self.key = key
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Seal the newest."""
+        """Seal the newest, when every process has written its part."""
+        PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             seal_folder(
                 Path(args.output_dir, f"checkpoint-{state.global_step}"), _NAME.format(state.global_step, self.key)

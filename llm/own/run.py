@@ -3,12 +3,14 @@
 What it leaves in its folder, or in a folder a cell of a sweep: ``policy/`` (Hugging Face format, or the adapter),
 ``log.jsonl`` (for ``gpo diagnose``), ``result.json``, ``tensorboard/``. ``run.json`` says what the run is; the same
 command goes on where it was stopped, another one is refused there.
+
+Under a launcher (``accelerate launch``, ``torchrun``) every step's batch is divided among the processes, and the first
+one alone writes; the numbers are those of one process, to rounding.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 from gpo_analysis.files import file_digest, write_whole
 from gpo_analysis.locks import run_lock
 from gpo_analysis.provenance import device, git_state, versions
+from llm.devices import on_first, this_rank
 from llm.own.cell import LOG, POLICY, Setting, planned_steps, train_cell
 from llm.own.config import TuningCell, TuningConfig, described
 from llm.own.inputs import Inputs, read_inputs
@@ -48,8 +51,11 @@ def tune(config: TuningConfig, *, progress: bool = False, say: Callable[[str], N
     _check_trackers(config)
     inputs = read_inputs(config)
     out = Path(config.out)
-    first = int(os.environ.get("RANK", "0")) == 0  # of launched processes one holds the folder for all
-    with run_lock(out, "llm train") if first else contextlib.nullcontext():
+    where = this_rank(config.device or None)
+    if where.rank:  # of launched processes one holds the folder, writes and speaks for all
+        progress, say = False, _nothing
+    with contextlib.ExitStack() as stack:
+        on_first(where, lambda: stack.enter_context(run_lock(out, "llm train")))
         say(str(inputs.report))
         steps = planned_steps(config, len(inputs.train))
         held = f", {len(inputs.held_out)} held out" if inputs.held_out else ""
@@ -57,17 +63,19 @@ def tune(config: TuningConfig, *, progress: bool = False, say: Callable[[str], N
             f"{len(inputs.train)} pairs to train on{held}; {steps} steps of {config.batch}; {len(config.cells)} cell(s)"
         )
         model = _checksum(inputs)
-        source = inputs.source if not config.sft_steps else _fine_tuned(config, inputs, out, progress, say)
+        source = inputs.source
+        if config.sft_steps:
+            source = on_first(where, lambda: _fine_tuned(config, inputs, out, progress, say))
         data = stage_key(
             {"dtype": config.dtype, "sft": [config.sft_steps, config.sft_lr]}, model=model, data=inputs.checksum
         )
-        setting = Setting(config, inputs, source, out / f"reference-{data[:16]}.safetensors", progress)
+        setting = Setting(config, inputs, source, out / f"reference-{data[:16]}.safetensors", where, progress)
         results = []
         for cell in config.cells:
             folder = out if len(config.cells) == 1 else out / cell.folder
             results.append(_cell(setting, cell, folder, {"model": model, "data": inputs.checksum}))
             say(as_text(results[-1:]) if len(config.cells) > 1 else as_text(results))
-        if len(results) > 1 and first:
+        if len(results) > 1 and not where.rank:
             write_document(out / RESULT, {"cells": results, "config": asdict(config)})
             write_whole(out / "table.csv", as_csv(results).encode(), out)
             say("\n" + as_text(results))
@@ -80,11 +88,18 @@ def _cell(setting: Setting, cell: TuningCell, folder: Path, inputs: dict[str, st
     config = setting.config
     described_ = {**described(cell, config), **inputs}
     key = stage_key(described_)
-    _refuse_another(folder, described_)
-    found = read_document(folder / RESULT)
-    if found is not None and found.get("key") == key and _as_it_was(folder, key):
-        return found
-    write_document(folder / RUN, {"run": described_})
+
+    def begun() -> dict[str, Any] | None:
+        _refuse_another(folder, described_)
+        found = read_document(folder / RESULT)
+        if found is not None and found.get("key") == key and _as_it_was(folder, key):
+            return found
+        write_document(folder / RUN, {"run": described_})
+        return None
+
+    done: dict[str, Any] | None = on_first(setting.where, begun)
+    if done is not None:
+        return done
     result = {
         "key": key, "loss": cell.loss, "beta": cell.beta, "strength": cell.strength, "seed": cell.seed,
         **train_cell(setting, cell, folder, key),
@@ -92,10 +107,19 @@ def _cell(setting: Setting, cell: TuningCell, folder: Path, inputs: dict[str, st
         "pairs": setting.inputs.report.to_dict(), "model": inputs["model"], "versions": versions(),
         "git": git_state(Path(__file__).parent), "machine": device(),
     }  # fmt: skip
-    files = [name for name in (POLICY, LOG) if (folder / name).exists()]
-    mark_done(folder, key, {"status": result["status"]}, files)
-    write_document(folder / RESULT, result)
-    return read_document(folder / RESULT) or result
+
+    def ended() -> dict[str, Any]:
+        files = [name for name in (POLICY, LOG) if (folder / name).exists()]
+        mark_done(folder, key, {"status": result["status"]}, files)
+        write_document(folder / RESULT, result)
+        return read_document(folder / RESULT) or result
+
+    written: dict[str, Any] = on_first(setting.where, ended)
+    return written
+
+
+def _nothing(line: str) -> None:
+    """What a process says that is not the first."""
 
 
 def _as_it_was(folder: Path, key: str) -> bool:

@@ -195,8 +195,17 @@ def count_parameters(model: Any, *, trainable: bool = False) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
 
 
-def save_model(model: Any, tokenizer: Any, folder: str | os.PathLike[str]) -> None:
+def save_model(
+    model: Any, tokenizer: Any, folder: str | os.PathLike[str], *, weights: dict[str, Any] | None = None
+) -> None:
     """Save a model (or its adapters) as safetensors with its tokenizer, the whole folder or nothing.
+
+    Parameters
+    ----------
+    model, tokenizer : model, tokenizer
+    folder : path
+    weights : dict of str to tensor, optional
+        Its state, where the model itself holds a part of it only (sharded).
 
     Raises
     ------
@@ -204,7 +213,7 @@ def save_model(model: Any, tokenizer: Any, folder: str | os.PathLike[str]) -> No
         Where the disk is full or the folder cannot be written; what was there before is then left as it was.
     """
     with new_folder(folder) as fresh, _no_bars():
-        model.save_pretrained(fresh)
+        model.save_pretrained(fresh, **({} if weights is None else {"state_dict": weights}))
         tokenizer.save_pretrained(fresh)
 
 
