@@ -151,6 +151,7 @@ def spread(
 
 
 _here: list[Any] = []
+_watching: list[bool] = []
 
 
 def _start_worker(work: Callable[[Any, Any], Any], shared: Any, threads: int) -> None:
@@ -175,7 +176,8 @@ def _work_here(job: Any) -> Any:
 def _state(cpu: bool) -> Any:
     from accelerate import PartialState  # type: ignore[import-untyped]
 
-    if not PartialState._shared_state:
+    if not _watching:
+        _watching.append(True)
         threading.Thread(target=_end_with_launcher, args=(os.getppid(),), daemon=True).start()
     # the first process may be at work for hours while the others wait; one that fails ends all by the launcher
     return PartialState(cpu=cpu, timeout=timedelta(days=7))

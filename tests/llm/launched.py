@@ -23,12 +23,14 @@ from llm.devices import this_rank
 
 def shard() -> None:
     """What ``accelerate launch --use_fsdp --fsdp_version 2`` sets, on processors."""
-    this_rank("cpu")
-    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    this_rank("cpu")  # joins the processes by gloo
+    PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
     os.environ |= {
-        "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-        "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT", "FSDP_RESHARD_AFTER_FORWARD": "true",
+        "ACCELERATE_TORCH_DEVICE": "cpu", "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP", "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+        "FSDP_RESHARD_AFTER_FORWARD": "true",
     }  # fmt: skip
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 if __name__ == "__main__":
