@@ -109,7 +109,10 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
                 result["measures"]["kl"] = kl_measures(trainer, trainer.eval_dataset or trainer.train_dataset)
     if trainer.is_world_process_zero():
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    used = {"device": str(trainer.accelerator.device), "processes": setting.where.world}
+    used = {
+        "device": str(trainer.accelerator.device), "processes": setting.where.world,
+        "sharded": any(hasattr(p, "to_local") for p in trainer.model.parameters()),
+    }  # fmt: skip
     return {**result, "seconds": time.perf_counter() - started, **used}
 
 

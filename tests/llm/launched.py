@@ -2,8 +2,9 @@
 
     accelerate launch --multi_gpu --num_processes 2 tests/llm/launched.py COMMANDS
 
-COMMANDS is a JSON file: a list of lists of words of ``python -m llm``. The word "FSDP" before them has accelerate
-shard the model: it does so only where it believes to have GPUs, so that it is told so; torch shards on processors, too.
+COMMANDS is a JSON file: a list of lists of words of ``python -m llm``, or "trainer" and a folder (`trained`). The word
+"FSDP" before them has accelerate shard the model from then on: it does so only where it believes to have GPUs, so that
+it is told so; torch shards on processors, too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from accelerate import PartialState  # type: ignore[import-untyped]
 from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 from accelerate.utils import DistributedType  # type: ignore[import-untyped]
 
+from gpo_analysis.integrations.trl_config import GPOConfig
 from llm.__main__ import main
 from llm.devices import this_rank
+from tests.integrations.tiny_trl import PAIRS, gpo_trainer, make_trainer, pair_set
+
+APART = ("runtime", "per_second", "num_tokens")  # the last: of what is computed, pairs that fill up a batch included
 
 
 def shard() -> None:
@@ -33,10 +38,36 @@ def shard() -> None:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def trained(folder: Path) -> dict[str, float]:
+    """What a GPOTrainer measures: pairs that divide neither into batches, nor into their parts, nor into processes."""
+    rows = pair_set([PAIRS[i % 5] for i in range(11)])
+    held_out = pair_set([PAIRS[i % 5] for i in (0, 1, 2, 3, 4, 1, 3)])
+    world = this_rank("cpu").world
+    trainer = make_trainer(
+        gpo_trainer(), folder, config=GPOConfig, train_dataset=rows, eval_dataset=held_out,
+        settings={
+            "loss": "squared", "per_device_train_batch_size": 4 // world, "gradient_accumulation_steps": 2,
+            "per_device_eval_batch_size": 4 // world, "max_steps": 4, "eval_strategy": "epoch", "kl_prompts": 5,
+            "kl_max_new_tokens": 4, "pair_log": str(folder / "log.jsonl"), "pair_log_steps": 2, "logging_steps": 2,
+            "eval_on_start": True,
+        },
+    )  # fmt: skip
+    trainer.train()
+    logs: dict[str, float] = {}
+    for number, entry in enumerate(trainer.state.log_history):
+        logs |= {f"{number} {name}": value for name, value in entry.items() if not name.endswith(APART)}
+    if trainer.is_world_process_zero():
+        (folder / "logs.json").write_text(json.dumps(logs))
+    return logs
+
+
 if __name__ == "__main__":
     for words in json.loads(Path(sys.argv[1]).read_text()):
         AcceleratorState._reset_state()
         if words[0] == "FSDP":
             shard()
-        if code := main(words[words[0] == "FSDP" :]):
+            words = words[1:]
+        if words[0] == "trainer":
+            trained(Path(words[1]))
+        elif code := main(words):
             sys.exit(code)
