@@ -1,9 +1,10 @@
 """People's own preference pairs: texts or messages, with or without a prompt apart, labelled hard, softly or by votes.
 
 A record has ``chosen`` and ``rejected`` and mostly a ``prompt``. Each is a text, or messages ({"role", "content"}) as
-chat models take them; without a prompt the two sides are whole dialogues and the prompt is what they share. A side may
-be a list of several texts: each of them makes a pair. ``p`` (or ``label``) is the probability that the chosen response
-is the better one, or votes_chosen, votes_rejected and votes_equal say it; without any the chosen one won.
+chat models take them; without a prompt the two sides are whole dialogues and the prompt is what they share: of texts up
+to their last common "Assistant:", or else the words they begin with. A side may be a list of several texts: each of
+them makes a pair. ``p`` (or ``label``) is the probability that the chosen response is the better one, or votes_chosen,
+votes_rejected and votes_equal say it; without any the chosen one won.
 
 Files are those of `gpo_analysis.reading`: JSON lines, a JSON array or CSV, plain or gzip-compressed.
 """
@@ -26,6 +27,9 @@ ACCEPTED = "chosen, rejected and mostly prompt: texts or lists of messages {role
 SIDES = ("chosen", "rejected")
 SOFT = ("p", "label")
 VOTES = ("votes_chosen", "votes_rejected", "votes_equal")
+#: Columns, and keys of messages, that chat templates read and that are not read here.
+TEMPLATED = ("tools", "functions", "documents", "chat_template_kwargs", "image", "images", "videos", "audio")
+SPOKEN = ("tool_calls", "tool_call_id", "function_call", "name", "thinking", "reasoning", "reasoning_content")
 #: Columns that would change what is trained if they were used, and are not.
 COUNTING = ("weight", "weights", "sample_weight", "count", "counts", "n", "repeat", "repeats", "tie", "winner")
 
@@ -136,6 +140,14 @@ def _refuse_what_counts(table: Table) -> None:
                     "pairs count alike: give a pair as often as it counts, say a tie by p = 0.5, or take it out"
                 )
 
+    for name in TEMPLATED:
+        for row in table.rows if name in table.columns else ():
+            if row.values.get(name) not in (None, "", [], {}):
+                raise ValueError(
+                    f"{table.where(row.line)}: column {name} would be in what the model reads and is not understood; "
+                    "accepted are prompts and responses of text alone: write it into the prompt, or take it out"
+                )
+
 
 def _label(row: Row, where: str) -> float:
     """p of a record, by the one way that it says it."""
@@ -189,12 +201,22 @@ def _texts(prompt: Any, chosen: str, rejected: str) -> tuple[str, str, str]:
         try:
             return split_dialogues(chosen, rejected)
         except ValueError as error:
-            raise _Unfit(str(error)) from None
+            found = _shared_words(chosen, rejected)
+            if found is None:
+                raise _Unfit(str(error)) from None
+            return found
     if not isinstance(prompt, str):
         raise _Unfit(f"prompt is {prompt!r:.40}")
     if prompt.strip() and chosen.startswith(prompt) and rejected.startswith(prompt):
         return prompt, chosen[len(prompt) :], rejected[len(prompt) :]  # whole dialogues beside their beginning
     return prompt, chosen, rejected
+
+
+def _shared_words(chosen: str, rejected: str) -> tuple[str, str, str] | None:
+    """The prompt of two texts that begin alike: whole words, as other trainers take them; None where there are none."""
+    apart = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), 0)
+    end = max((i for i in range(apart) if chosen[i].isspace()), default=0)
+    return (chosen[:end], chosen[end:], rejected[end:]) if chosen[:end].strip() else None
 
 
 def _dialogue(prompt: Any, system: Any, chosen: Text, rejected: Text) -> tuple[tuple[Message, ...], str, str]:
@@ -236,6 +258,9 @@ def _messages(value: Any, name: str) -> tuple[Message, ...]:
             or not isinstance(item.get("content"), str)
         ):
             raise _Unfit(f"{name} has {item!r:.60}, which is no message with the texts role and content")
+        spoken = [key for key in SPOKEN if item.get(key) not in (None, "", [], {})]
+        if spoken:
+            raise _Unfit(f"{name} has a message with {', '.join(spoken)}, which would not be trained on")
     return tuple({"role": item["role"], "content": item["content"]} for item in items)
 
 

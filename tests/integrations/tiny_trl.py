@@ -50,7 +50,8 @@ def make_trainer(kind: Any, folder: Path, *, settings: dict[str, Any] | None = N
     named.setdefault("model", llama(0))
     named.setdefault("ref_model", llama(1))
     named.setdefault("train_dataset", pair_set())
-    return kind(args=args, processing_class=tokenizer(), **named)
+    named.setdefault("processing_class", tokenizer())
+    return kind(args=args, **named)
 
 
 def gpo_trainer() -> Any:

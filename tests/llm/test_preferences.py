@@ -8,12 +8,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from llm.data.preferences import PreferencePair, read_preferences, split_by_prompt, turns_of
 
 USER = {"role": "user", "content": "Why?"}
 SYSTEM = {"role": "system", "content": "Be short."}
+WORDS = ("why", "how", "when", "yes", "no", "maybe", "red", "blue")
+TEMPLATE = (
+    "{% for m in messages %}{{ '[' + m['role'] + '] ' + m['content'] }}{% if m['role'] == 'assistant' %}"
+    "{{ eos_token + ' done' }}{% endif %}{{ ' ' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[assistant] ' }}{% endif %}"
+)
 
 
 def reply(text: str) -> dict[str, str]:
@@ -60,6 +67,63 @@ def test_forms(tmp_path: Path, row: dict[str, Any], expected: list[tuple[Any, ..
         assert (report.rows, report.used) == (1, 1)
 
 
+def _generated(kind: str, rng: np.random.Generator) -> dict[str, Any]:
+    """A record of one of TRL's preference formats."""
+
+    def text(least: int = 1) -> str:
+        return " ".join(rng.choice(WORDS, int(rng.integers(least, 5))))
+
+    one, other = f"one {text()}", f"other {text()}"
+    turns = [
+        part for _ in range(int(rng.integers(0, 3))) for part in ({"role": "user", "content": text()}, reply(text()))
+    ]
+    prompt = [*([SYSTEM] if rng.integers(2) else []), *turns, {"role": "user", "content": text()}]
+    before, space = text(2), " " if rng.integers(2) else "\n"
+    return {
+        "standard, explicit": {"prompt": before, "chosen": space + one, "rejected": space + other},
+        "standard, implicit": {"chosen": before + " " + one, "rejected": before + " " + other},
+        "conversational, explicit": {"prompt": prompt, "chosen": [reply(one)], "rejected": [reply(other)]},
+        "conversational, implicit": {"chosen": [*prompt, reply(one)], "rejected": [*prompt, reply(other)]},
+    }[kind]
+
+
+@pytest.mark.parametrize("layout", ["standard", "conversational"])
+@pytest.mark.parametrize("given", ["explicit", "implicit"])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tokens_are_those_that_trl_trains_on(tmp_path: Path, layout: str, given: str) -> None:
+    pytest.importorskip("trl")
+    from datasets import Dataset
+    from trl import DPOTrainer  # type: ignore[attr-defined]
+
+    from llm.own.tokens import PairTokenizer
+    from llm.policy.models import LlamaSize, small_llama
+    from llm.policy.tokenizers import train_tokenizer
+    from tests.integrations.tiny_trl import make_trainer
+
+    rng = np.random.default_rng(5)
+    rows = [_generated(f"{layout}, {given}", rng) for _ in range(25)]
+    tokenizer = train_tokenizer([" ".join(WORDS), "[user] [assistant] [system] Be short. one other\n"])
+    tokenizer.chat_template = TEMPLATE
+    size = LlamaSize(hidden=8, layers=1, heads=1, positions=256)
+    models = [small_llama(size, tokenizer, seed=seed) for seed in (0, 1)]
+    trainer = make_trainer(
+        DPOTrainer, tmp_path, model=models[0], ref_model=models[1], train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer, settings={"max_length": None, "precompute_ref_log_probs": False},
+    )  # fmt: skip
+    pairs, report = read_preferences(write(tmp_path / "pairs.jsonl", rows))
+    assert report.used == len(rows)
+    found = PairTokenizer(tokenizer, []).rows(pairs, "here")
+    end = tokenizer.eos_token_id
+    for mine, theirs in zip(found, trainer.train_dataset, strict=True):
+        assert mine["prompt_ids"] == theirs["prompt_ids"]
+        for side in ("chosen_ids", "rejected_ids"):
+            whole = list(theirs[side])
+            last = len(whole) - whole[::-1].index(end)  # the template's words after the end token are never sampled
+            assert mine[side] == whole[:last]
+    assert len({len(row["chosen_ids"]) for row in found}) > 2
+
+
 def test_csv_and_arrays(tmp_path: Path) -> None:
     rows = [{"prompt": "Q", "chosen": f"a{i}", "rejected": "b, c", "p": "0.75"} for i in range(3)]
     with (tmp_path / "pairs.csv").open("w", newline="", encoding="utf-8") as stream:
@@ -94,6 +158,12 @@ GOOD = {"prompt": "Q", "chosen": "a", "rejected": "b"}
         ({"prompt": [reply("x")], "chosen": "a", "rejected": "b"}, "ends with a message of the assistant"),
         ({"prompt": [USER], "chosen": [reply("a"), USER], "rejected": "b"}, "one message of the assistant is accepted"),
         ({**GOOD, "system": "Be short."}, "system goes with messages"),
+        ({**GOOD, "tools": [{"name": "search"}]}, "column tools would be in what the model reads"),
+        ({**GOOD, "images": ["a.png"]}, "column images would be in what the model reads"),
+        ({"prompt": [USER], "chosen": [{**reply("a"), "tool_calls": [1]}], "rejected": "b"}, "message with tool_calls"),
+        ({"prompt": [{**USER, "name": "Ann"}], "chosen": "a", "rejected": "b"}, "message with name"),
+        ({"prompt": [USER], "chosen": [{**USER, "content": [{"type": "image"}]}], "rejected": "b"}, "no message"),
+        ({"chosen": "Yes, of course", "rejected": "No, of course"}, "no prompt"),
         ("{", "malformed JSON"),
         ("[1]", "is not an object"),
     ],
