@@ -1,15 +1,18 @@
-"""Time and memory of a cell and a step: stacks of cells against TRL's DPOTrainer, in one run on one machine.
+"""Time and memory of a cell and a step against TRL's DPOTrainer, in one run on one machine.
 
     python benchmarks/llm_sweep.py                  about two minutes on two cores
     python benchmarks/llm_sweep.py --device cuda --size medium --size large --cells 1 8 32
 
-Both train the same Llama on the same batch of pairs with the logistic loss at β = 0.1 and AdamW, in float32, reference
-log-probabilities computed before, no gradient checkpointing, no clipping. TRL trains one cell at a time. The mean
-loss over the steps is printed for both: it agrees where both computed the same thing.
+Ours are stacks of cells (what ``python -m llm run`` trains by) and GPOTrainer (what ``python -m llm train`` does). All
+train the same Llama on the same batch of pairs with the logistic loss at β = 0.1 and AdamW, in float32, reference
+log-probabilities computed before, no gradient checkpointing, no clipping. The trainers train one cell at a time. The
+mean loss over the steps is printed for each: it agrees where all computed the same thing.
 
 A measurement runs in a process of its own, after a tiny training that loads what is loaded late. Time is the median of
-whole steps, data included. Memory is the growth of the process's resident peak over what it had before the model was
-made (on a GPU, the peak that torch allocated). The last table says where a stack's time goes.
+whole steps, data included; on processors it is processor time, which does not count who else is at work. The kinds take
+turns, --rounds times; a ratio is the median of those of the rounds. Memory is the growth of the process's resident peak
+over what it had before the model was made (on a GPU, the peak that torch allocated). The last table says where a
+stack's time goes.
 """
 
 from __future__ import annotations
@@ -120,11 +123,25 @@ def run_stack(size: Size, cells: int, steps: int, device: str) -> dict[str, Any]
 
 def run_trl(size: Size, cells: int, steps: int, device: str) -> dict[str, Any]:
     """Train one cell with TRL; seconds a step and the mean loss."""
+    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
+
+    return run_trainer(DPOTrainer, DPOConfig, size, steps, device)
+
+
+def run_gpo(size: Size, cells: int, steps: int, device: str) -> dict[str, Any]:
+    """Train one cell with GPOTrainer, as ``python -m llm train`` does; seconds a step and the mean loss."""
+    from gpo_analysis.integrations.trl import GPOTrainer
+    from gpo_analysis.integrations.trl_config import GPOConfig
+
+    return run_trainer(GPOTrainer, GPOConfig, size, steps, device)
+
+
+def run_trainer(kind: Any, config: Any, size: Size, steps: int, device: str) -> dict[str, Any]:
+    """Train one cell with a trainer of TRL's kind."""
     from datasets import Dataset, disable_progress_bars
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, TrainerCallback
     from transformers.utils import logging
-    from trl import DPOConfig, DPOTrainer  # type: ignore[attr-defined]
 
     disable_progress_bars()
     logging.disable_progress_bar()
@@ -155,14 +172,14 @@ def run_trl(size: Size, cells: int, steps: int, device: str) -> dict[str, Any]:
                 losses.append(logs["loss"])
 
     with tempfile.TemporaryDirectory() as folder:
-        args = DPOConfig(
+        args = config(
             output_dir=folder, per_device_train_batch_size=size.pairs, max_steps=steps, learning_rate=RATE,
             lr_scheduler_type="constant", max_grad_norm=0.0, adam_epsilon=EPSILON, weight_decay=0.0, beta=BETA,
             precompute_ref_log_probs=True, precompute_ref_batch_size=size.pairs, gradient_checkpointing=False,
             bf16=False, use_cpu=device == "cpu", logging_steps=steps, save_strategy="no", report_to=[],
             disable_tqdm=True, max_length=None, optim="adamw_torch", logging_strategy="steps", tf32=None,
         )  # fmt: skip
-        trainer = DPOTrainer(
+        trainer = kind(
             make_model(size, device), args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
             callbacks=[Clock()],
         )  # fmt: skip
@@ -209,7 +226,7 @@ def run_phases(size: Size, cells: int, steps: int, device: str) -> dict[str, Any
     return dict(zip(names, np.median(marks[1:], axis=0).tolist(), strict=True))
 
 
-RUNS = {"stack": run_stack, "trl": run_trl, "phases": run_phases}
+RUNS = {"stack": run_stack, "trl": run_trl, "gpo": run_gpo, "phases": run_phases}
 
 
 @contextlib.contextmanager
@@ -240,6 +257,8 @@ def measure(kind: str, size: Size, cells: int, steps: int, device: str, pipe: An
     """Run one measurement, in its own process."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if device == "cpu":
+        time.perf_counter = time.process_time
     RUNS[kind](WARM, min(cells, 2), 3, device)
     before = reset_peak(device)
     found = RUNS[kind](size, cells, steps, device)
@@ -270,30 +289,42 @@ def main() -> None:
     parser.add_argument("--size", action="append", choices=[*SIZES], help="may be repeated; default: tiny and small")
     parser.add_argument("--cells", type=int, nargs="+", default=[1, 2, 5, 10], help="cells a stack (default: 1 2 5 10)")
     parser.add_argument("--steps", type=int, default=12, help="steps of each measurement (default: 12)")
+    parser.add_argument("--rounds", type=int, default=3, help="times that the kinds take turns (default: 3)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", metavar="FILE", help="also write the numbers there as JSON")
     given = parser.parse_args()
-    if given.steps < 3 or min(given.cells) < 1:
-        parser.error("--steps takes 3 or more, --cells 1 or more")
+    if given.steps < 3 or min(given.cells) < 1 or given.rounds < 1:
+        parser.error("--steps takes 3 or more, --cells and --rounds 1 or more")
     import trl  # once, before processes are forked
 
     start, rows = time.perf_counter(), []
     for name in given.size or ["tiny", "small"]:
         size = SIZES[name]
         parameters = sum(p.numel() for p in make_model(size, "cpu").parameters())
-        base = measured("trl", size, 1, given.steps, given.device)
+        kinds = [("trl", 1), ("gpo", 1), *(("stack", cells) for cells in given.cells)]
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {kind: [] for kind in kinds}
+        for _ in range(given.rounds):
+            for kind in kinds:
+                found[kind].append(measured(*kind[:1], size, kind[1], given.steps, given.device))
         print(f"\n{name}: {parameters / 1e6:.2f} M parameters, {size.pairs} pairs a step, {given.device}, "
               f"{os.environ['OMP_NUM_THREADS']} thread(s)")  # fmt: skip
         print(f"{'':16}{'ms/cell/step':>14}{'TRL / ours':>12}{'MiB/cell':>10}{'TRL / ours':>12}")
-        print(f"{'TRL DPOTrainer':16}{1e3 * base['seconds']:14.1f}{1:12.2f}{base['bytes'] / 2**20:10.1f}{1:12.2f}")
-        rows.append({"size": name, "trainer": "trl", "cells": 1, "parameters": parameters, **asdict(size), **base})
-        for cells in given.cells:
-            found = measured("stack", size, cells, given.steps, given.device)
-            seconds, taken = found["seconds"] / cells, found["bytes"] / cells
-            print(f"{f'stack of {cells}':16}{1e3 * seconds:14.1f}{base['seconds'] / seconds:12.2f}"
-                  f"{taken / 2**20:10.1f}{base['bytes'] / taken:12.2f}", flush=True)  # fmt: skip
-            rows.append({"size": name, "trainer": "stack", "cells": cells, "parameters": parameters, **found})
-        print(f"mean loss over {given.steps} steps: TRL {base['mean_loss']:.6f}, ours {found['mean_loss']:.6f}")
+        for (trainer, cells), rounds in found.items():
+            title = {"trl": "TRL DPOTrainer", "gpo": "GPOTrainer"}.get(trainer, f"stack of {cells}")
+            middle = {what: float(np.median([one[what] for one in rounds])) / cells for what in ("seconds", "bytes")}
+            over = {
+                what: float(
+                    np.median([a[what] / (b[what] / cells) for a, b in zip(found["trl", 1], rounds, strict=True)])
+                )
+                for what in middle
+            }
+            print(f"{title:16}{1e3 * middle['seconds']:14.1f}{over['seconds']:12.2f}"
+                  f"{middle['bytes'] / 2**20:10.1f}{over['bytes']:12.2f}", flush=True)  # fmt: skip
+            told = {"size": name, "trainer": trainer, "cells": cells, "parameters": parameters, **asdict(size)}
+            rows += [{**told, **one} for one in rounds]
+        losses = {kind: rounds[-1]["mean_loss"] for kind, rounds in found.items()}
+        shown = ", ".join(f"{kind[0]} of {kind[1]} {loss:.6f}" for kind, loss in losses.items())
+        print(f"mean loss over {given.steps} steps: {shown}")
         parts = measured("phases", size, max(given.cells), given.steps, given.device)
         whole = sum(parts.values())
         told = ", ".join(f"{part} {100 * value / whole:.0f} %" for part, value in parts.items())

@@ -3,7 +3,8 @@
 Two miniatures of the study are run on this device in a temporary folder, the second three times the first; what a
 stage's time grows by between them is carried to the study's own counts, what it does not grow by is added once. So
 nothing is assumed of the device but that a stage's time is linear in its counts; processes side by side are assumed not
-to hinder each other.
+to hinder each other, and what starting them takes is measured. The stages that they share run in the threads that one
+of them has, the others in all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +20,10 @@ from typing import Any
 
 import torch
 
+from llm.devices import spread
 from llm.policy.models import add_lora, count_parameters
 from llm.study.config import StudyConfig
-from llm.study.pipeline import STAGES, Study, run_study
+from llm.study.pipeline import SHARED, STAGES, Study, run_study
 from llm.sweep.plan import grid_cells, plan_stacks
 from llm.training.config import TrainConfig
 
@@ -95,18 +98,41 @@ def plan_study(config: StudyConfig, *, data: Path | None = None, say: Callable[[
         Called with a line of what is done.
     """
     runs: list[tuple[int, Study, dict[str, float]]] = []
+    side_by_side = config.workers if config.device == "cpu" else 1
+    with tempfile.TemporaryDirectory() as folder:
+        for size in (_SMALL, _SMALL, _LARGE):  # the first warms up what is loaded once a process
+            say(f"a miniature of size {size}")
+            runs.append((size, *_timed(miniature(config, size), Path(folder, f"{len(runs)}"), data, side_by_side)))
+    starting = 0.0
+    if side_by_side > 1:
+        say(f"{side_by_side} processes started")
+        before = time.perf_counter()
+        spread(_nothing, range(side_by_side), None, processes=side_by_side)
+        starting = time.perf_counter() - before
+    return _plan(config, runs[1:], starting)
+
+
+def _nothing(shared: object, job: object) -> None:
+    """What a process does whose start is timed."""
+
+
+def _timed(config: StudyConfig, out: Path, data: Path | None, side_by_side: int) -> tuple[Study, dict[str, float]]:
+    """A study and the seconds of its stages: those that processes share with the threads of one of them."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // (config.workers if config.device == "cpu" else 1)))
+    alone = STAGES[STAGES.index(SHARED[0]) - 1]
+    run_study(config, out, until=alone, data=data, say=lambda _: None)
+    before = _seconds(out)
+    torch.set_num_threads(max(1, threads // side_by_side))
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            for size in (_SMALL, _SMALL, _LARGE):  # the first warms up what is loaded once a process
-                say(f"a miniature of size {size}")
-                out = Path(folder, f"{len(runs)}-{size}")
-                made = run_study(miniature(config, size), out, data=data, say=lambda _: None)
-                runs.append((size, made, json.loads((out / "seconds.json").read_text(encoding="utf-8"))))
+        study = run_study(config, out, data=data, say=lambda _: None)
     finally:
         torch.set_num_threads(threads)
-    return _plan(config, runs[1:])
+    return study, {**_seconds(out), **before}
+
+
+def _seconds(out: Path) -> dict[str, float]:
+    found: dict[str, float] = json.loads((out / "seconds.json").read_text(encoding="utf-8"))
+    return found
 
 
 def miniature(config: StudyConfig, size: int) -> StudyConfig:
@@ -151,7 +177,7 @@ def _units(config: StudyConfig, stacks: float) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _plan(config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]]) -> Plan:
+def _plan(config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]], starting: float) -> Plan:
     study = runs[-1][1]
     assert study.reference is not None
     assert study.pairs is not None
@@ -176,7 +202,8 @@ def _plan(config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]]) 
         first, last = (run[2].get(stage, 0.0) for run in runs)
         before, after = (units[stage] for units in small)
         slope = max(0.0, (last - first) / (after - before)) if after > before else last / max(after, 1)
-        minutes[stage] = (max(0.0, first - slope * before) + slope * here[stage]) / 60
+        once = max(0.0, first - slope * before) + (starting if stage in SHARED else 0.0)
+        minutes[stage] = (once + slope * here[stage]) / 60
     length = _tokens_of(study)
     passes = {
         "fine-tuning": config.sft.steps * config.sft.batch_size * length["target"],

@@ -167,6 +167,46 @@ def test_means_are_over_pairs_and_not_over_batches(tmp_path: Path) -> None:
     assert abs(rho[:3].mean() / 2 + rho[3:].mean() / 2 - rho.mean()) > 1e-3, "batch means would show"
 
 
+def test_a_step_s_mean_is_over_its_pairs_whatever_its_parts(tmp_path: Path) -> None:
+    from trl import DPOTrainer  # type: ignore[attr-defined]
+
+    ends = {}
+    for kind in (gpo_trainer(), DPOTrainer):
+        for size, parts in ((5, 1), (3, 2)):  # 5 pairs: at once, or parts of 3 and 2
+            settings = {"per_device_train_batch_size": size, "gradient_accumulation_steps": parts, "optim": "sgd"}
+            trainer = make_trainer(kind, tmp_path, settings=settings)
+            trainer.train()
+            ends[kind, size] = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+            if kind is not DPOTrainer:
+                assert trainer.state.global_step == 3
+    torch.testing.assert_close(ends[gpo_trainer(), 3], ends[gpo_trainer(), 5], rtol=0, atol=2e-6)
+    torch.testing.assert_close(ends[DPOTrainer, 5], ends[gpo_trainer(), 5], rtol=0, atol=2e-6)
+    assert float((ends[DPOTrainer, 3] - ends[gpo_trainer(), 5]).abs().max()) > 1e-4, "means of parts would show"
+
+
+def test_a_response_is_the_same_in_any_batch(tmp_path: Path) -> None:
+    rows = pair_set([("a b c d a", "c", "d"), ("b", "a", "c"), ("d c", "b", "a")] * 4)
+    found = []
+    for size in (12, 5, 1):
+        trainer = make_trainer(
+            gpo_trainer(), tmp_path, eval_dataset=rows, kl_prompts=12, kl_max_new_tokens=5,
+            settings={"per_device_eval_batch_size": size},
+        )  # fmt: skip
+        found.append(trainer.measure_kl(trainer.eval_dataset))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_logits_that_are_no_numbers_have_no_kl(tmp_path: Path) -> None:
+    trainer = measuring(tmp_path, count=6)
+    with torch.no_grad():
+        trainer.model.lm_head.weight[3] = torch.nan
+    with pytest.raises(ValueError, match="6 of 6 responses have logits that are no numbers"):
+        trainer.measure_kl(trainer.eval_dataset)
+    with pytest.warns(UserWarning, match="the KL divergence was not measured"):
+        assert "eval_kl" not in trainer.evaluate()
+
+
 def test_each_evaluation_set_has_its_own_values(tmp_path: Path) -> None:
     sets = {"one": pair_set(PAIRS[:2]), "two": pair_set(PAIRS[2:])}
     trainer = make_trainer(gpo_trainer(), tmp_path, eval_dataset=sets, kl_max_new_tokens=3)

@@ -23,7 +23,7 @@ from llm.__main__ import main
 from llm.devices import this_rank
 from tests.integrations.tiny_trl import PAIRS, gpo_trainer, make_trainer, pair_set
 
-APART = ("runtime", "per_second", "num_tokens")  # the last: of what is computed, pairs that fill up a batch included
+APART = ("runtime", "per_second", "num_tokens", "total_flos")  # the last two: computed, what fills up a batch included
 
 
 def shard() -> None:
