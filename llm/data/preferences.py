@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gpo_analysis.reading import LeftOut, ReadReport, Row, Table, is_blank, number_in, read_table
-from llm.data.readers import split_dialogues
+from llm.data.readers import TURN, split_dialogues
 
 Message = dict[str, str]
 Text = str | tuple[Message, ...]
@@ -97,7 +97,7 @@ def read_preferences(path: str | os.PathLike[str]) -> tuple[list[PreferencePair]
     _refuse_what_counts(table)
     pairs: list[PreferencePair] = []
     left: dict[str, list[int]] = {}
-    used = 0
+    used = guessed = 0
     for row in table.rows:
         try:
             p, made = _label(row, table.where(row.line)), _sides(row.values)
@@ -113,6 +113,9 @@ def read_preferences(path: str | os.PathLike[str]) -> tuple[list[PreferencePair]
                 pairs.append(PreferencePair(row.line, prompt, chosen, rejected, p))
                 kept = 1
         used += kept
+        guessed += row.values.get("prompt") is None and any(
+            isinstance(prompt, str) and not prompt.endswith(TURN) for prompt, *_ in made
+        )
     known = {"prompt", "system", *SIDES, *SOFT, *VOTES}
     report = ReadReport(
         str(path), table.format, len(table.rows) + len(table.blank), used,
@@ -120,6 +123,7 @@ def read_preferences(path: str | os.PathLike[str]) -> tuple[list[PreferencePair]
         + ((LeftOut(table.blank, "nothing but separators"),) if table.blank else ()),
         not_used=tuple(name for name in table.columns if name not in known),
         prompts=len({pair.prompt_key for pair in pairs}),
+        notes=(f"no prompt in {guessed} rows: taken are the words that both sides begin with",) if guessed else (),
     )  # fmt: skip
     if not pairs:
         raise ValueError(f"{report}\nno pair is left; accepted are two different responses to a prompt")

@@ -1,10 +1,14 @@
 """What a study will take, before it is run: ``python -m llm plan``.
 
-Two miniatures of the study are run on this device in a temporary folder, the second three times the first; what a
+Two miniatures of the study are run on this device in a temporary folder, the second four times the first; what a
 stage's time grows by between them is carried to the study's own counts, what it does not grow by is added once. So
 nothing is assumed of the device but that a stage's time is linear in its counts; processes side by side are assumed not
 to hinder each other, and what starting them takes is measured. The stages that they share run in the threads that one
-of them has, the others in all.
+of them has, the others in all. Fine-tuning has two counts, steps and the examples that its quality is measured on: a
+third miniature differs from the first in its steps alone.
+
+A miniature is hardly fine-tuned, and its policies seldom end a response: pairs are counted with responses as long as
+the targets that the study is fine-tuned on, and a step's time is taken to be in proportion to its tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from llm.sweep.plan import grid_cells, plan_stacks
 from llm.training.config import TrainConfig
 
 _STATES = {"adamw": 2, "adafactor": 1, "sgd": 0}  # tensors of the parameters' size; adafactor's are smaller
-_SMALL, _LARGE = 1, 3
+_SMALL, _LARGE = 1, 4
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,18 @@ def plan_study(config: StudyConfig, *, data: Path | None = None, say: Callable[[
         for size in (_SMALL, _SMALL, _LARGE):  # the first warms up what is loaded once a process
             say(f"a miniature of size {size}")
             runs.append((size, *_timed(miniature(config, size), Path(folder, f"{len(runs)}"), data, side_by_side)))
+        say("a miniature of more fine-tuning")
+        longer = miniature(config, _SMALL)
+        longer = replace(longer, sft=replace(longer.sft, steps=min(config.sft.steps, 10 * longer.sft.steps)))
+        run_study(longer, Path(folder, "longer"), until="sft", data=data, say=lambda _: None)
+        fine_tuning = (longer.sft.steps, _seconds(Path(folder, "longer"))["sft"])
     starting = 0.0
     if side_by_side > 1:
         say(f"{side_by_side} processes started")
         before = time.perf_counter()
         spread(_nothing, range(side_by_side), None, processes=side_by_side)
         starting = time.perf_counter() - before
-    return _plan(config, runs[1:], starting)
+    return _plan(config, runs[1:], fine_tuning, starting)
 
 
 def _nothing(shared: object, job: object) -> None:
@@ -177,7 +186,12 @@ def _units(config: StudyConfig, stacks: float) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _plan(config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]], starting: float) -> Plan:
+def _plan(
+    config: StudyConfig,
+    runs: list[tuple[int, Study, dict[str, float]]],
+    fine_tuning: tuple[int, float],
+    starting: float,
+) -> Plan:
     study = runs[-1][1]
     assert study.reference is not None
     assert study.pairs is not None
@@ -197,6 +211,8 @@ def _plan(config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]], 
     small = [_units(miniature(config, run[0]), 1.0) for run in runs]
     for (scale, _, _), units in zip(runs, small, strict=True):
         units["evaluate"] = len(grid_cells(miniature(config, scale).grid)) * miniature(config, scale).counts.evaluation
+    length, drawn = _tokens_of(study, config.pairs.max_new_tokens)
+    here["sweep"] *= length["pair"] / drawn
     minutes = {}
     for stage in STAGES:
         first, last = (run[2].get(stage, 0.0) for run in runs)
@@ -204,7 +220,7 @@ def _plan(config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]], 
         slope = max(0.0, (last - first) / (after - before)) if after > before else last / max(after, 1)
         once = max(0.0, first - slope * before) + (starting if stage in SHARED else 0.0)
         minutes[stage] = (once + slope * here[stage]) / 60
-    length = _tokens_of(study)
+    minutes["sft"] = _fine_tuning(config, runs, fine_tuning) / 60
     passes = {
         "fine-tuning": config.sft.steps * config.sft.batch_size * length["target"],
         "pairs": 2.0 * here["pairs"] * length["response"],
@@ -221,8 +237,22 @@ def _plan(config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]], 
     )  # fmt: skip
 
 
-def _tokens_of(study: Study) -> dict[str, float]:
-    """Mean tokens of a fine-tuned example, of a sampled response with its prompt, and of a pair."""
+def _fine_tuning(
+    config: StudyConfig, runs: list[tuple[int, Study, dict[str, float]]], longer: tuple[int, float]
+) -> float:
+    """Seconds of fine-tuning: the first miniature's, and what more steps and more examples of its quality take."""
+    small, large = (miniature(config, size) for size, *_ in runs)
+    first, last = (seconds["sft"] for *_, seconds in runs)
+    more = longer[0] - small.sft.steps
+    step = max(0.0, (longer[1] - first) / more) if more else 0.0
+    measured = [min(256, one.counts.evaluation) + min(256, one.counts.held_out) for one in (small, large, config)]
+    rest = max(0.0, last - first - step * (large.sft.steps - small.sft.steps))
+    example = rest / (measured[1] - measured[0]) if measured[1] > measured[0] else 0.0
+    return first + step * (config.sft.steps - small.sft.steps) + example * (measured[2] - measured[0])
+
+
+def _tokens_of(study: Study, most: int) -> tuple[dict[str, float], float]:
+    """Mean tokens of a fine-tuned example, of a response with its prompt, of a pair; and of a pair drawn here."""
     assert study.reference is not None
     assert study.pairs is not None
     assert study.records is not None
@@ -235,8 +265,10 @@ def _tokens_of(study: Study) -> dict[str, float]:
     prompt = mean([pair.prompt for pair in pairs])
     sides = mean([pair.chosen for pair in pairs]) + mean([pair.rejected for pair in pairs])
     examples = study.records.fine_tuning
-    target = mean([e.prompt for e in examples]) + mean([e.target for e in examples])
-    return {"target": target, "response": prompt + sides / 2, "pair": prompt + sides}
+    target = mean([e.target for e in examples])
+    response = min(target, float(most))
+    whole = {"target": mean([e.prompt for e in examples]) + target, "response": prompt + response}
+    return {**whole, "pair": prompt + 2 * response}, prompt + sides
 
 
 def _bytes(count: float) -> str:

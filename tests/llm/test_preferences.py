@@ -113,6 +113,8 @@ def test_tokens_are_those_that_trl_trains_on(tmp_path: Path, layout: str, given:
     )  # fmt: skip
     pairs, report = read_preferences(write(tmp_path / "pairs.jsonl", rows))
     assert report.used == len(rows)
+    words = (layout, given) == ("standard", "implicit")
+    assert (f"no prompt in {len(rows)} rows: taken are the words" in str(report)) == words
     found = PairTokenizer(tokenizer, []).rows(pairs, "here")
     end = tokenizer.eos_token_id
     for mine, theirs in zip(found, trainer.train_dataset, strict=True):
