@@ -1,5 +1,7 @@
 # make reproduce   results, figures and report of the quick preset, in out/
 # make test        the tests
+# make docs        the documentation, docs/_build/html/index.html
+# make docs-links  asks for every external link of it
 # make paper       the testbed's long settings, kept in results/ (up to two hours)
 # Each does its own set-up in $(VENV), with the versions of constraints.txt.
 
@@ -21,7 +23,7 @@ export MKL_NUM_THREADS := 1
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce paper test coverage lint notebooks clean
+.PHONY: help reproduce paper test coverage lint notebooks docs docs-links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -66,5 +68,16 @@ lint: $(VENV)/.installed-dev
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python notebooks/run.py
 
+# the figures that have no committed result are drawn from quick records, which are made here if they are not there
+SHORT_RECORDS := losses taylor beta-sweep variants gradient-identity ipo-toys journals kl-and-mu-square mixture-of-gaussians
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m experiments run $(SHORT_RECORDS) --preset quick --jobs $(JOBS) --out $(OUT)/records
+	GPO_RECORDS=$(abspath $(OUT)/records) $(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+docs-links: docs
+	GPO_RECORDS=$(abspath $(OUT)/records) $(BIN)/python -m sphinx -b linkcheck -q docs docs/_build/links
+
 clean:
-	rm -rf $(OUT) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(OUT) docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -1,6 +1,7 @@
-"""Execute the notebooks in a copy and keep nothing of it: ``python notebooks/run.py [NAME.ipynb …]``.
+"""Execute the notebooks: ``python notebooks/run.py [--store] [NAME.ipynb …]``.
 
-A notebook is stored without outputs; one that has some, or that fails, ends this with exit code 1.
+A notebook is kept with its outputs, so that it shows something where it is only looked at; ``--store`` renews them.
+One without outputs, or that fails, or with a cell that shows nothing, ends this with exit code 1.
 """
 
 from __future__ import annotations
@@ -15,26 +16,31 @@ from nbclient.exceptions import CellExecutionError
 HERE = Path(__file__).parent
 
 
-def problems(path: Path) -> list[str]:
-    """What is wrong with a notebook: stored outputs, or the error of a cell."""
+def problems(path: Path, store: bool) -> list[str]:
+    """What is wrong with a notebook: the error of a cell, a cell that shows nothing, or no stored outputs."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if any(cell.outputs or cell.execution_count for cell in code):
-        return ["it is stored with outputs; clear them"]
+    bare = [cell for cell in notebook.cells if cell.cell_type == "code" and not cell.outputs]
+    if bare and not store:
+        return ["it is kept without outputs; run this with --store"]
     try:
         NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": HERE}}).execute()
     except CellExecutionError as error:
         return [str(error)]
-    silent = [cell.source for cell in code if not cell.outputs]
+    silent = [cell.source for cell in notebook.cells if cell.cell_type == "code" and not cell.outputs]
+    if store and not silent:
+        for cell in notebook.cells:
+            cell.metadata.pop("execution", None)  # times of day
+        nbformat.write(notebook, path)
     return [f"a cell shows nothing:\n{source}" for source in silent]
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run all notebooks or the named ones; return the exit code."""
     code = 0
+    store, names = "--store" in arguments, [word for word in arguments if word != "--store"]
     for path in [HERE / name for name in names] or sorted(HERE.glob("*.ipynb")):
-        found = problems(path)
+        found = problems(path, store)
         code |= bool(found)
         print(f"{path.name}: " + ("\n".join(found) if found else "all cells run"))
     return code

@@ -97,13 +97,14 @@ def table(results: list[ClaimResult]) -> str:
     for r in results:
         sign = {"exact": "=", "at most": "≤", "at least": "≥"}[r.kind]
         mark = " (remembered, derived in its file)" if r.remembered else ""
-        numbers = f"{_few(r.computed)} {sign} {_few(r.stated)}"
+        numbers = f"{shown_numbers(r.computed)} {sign} {shown_numbers(r.stated)}"
         lines.append(f"{r.verdict:<12}  {r.claim}\n{'':<14}{numbers}   error {r.error:.1e}; {r.source}{mark}")
     held = sum(r.verdict == "holds" for r in results)
     return "\n".join([*lines, f"{held} of {len(results)} claims hold"])
 
 
-def _few(values: Any) -> str:
+def shown_numbers(values: Any) -> str:
+    """The first three numbers in six digits."""
     flat = np.ravel(values)
     text = ", ".join(f"{v:.6g}" for v in flat[:3])
     return f"({text}{', …' if len(flat) > 3 else ''})" if len(flat) > 1 else text
