@@ -29,6 +29,7 @@ PACKAGES = {  # package, and what it is for
     "training": "gradient descent and flow; rates, clocks and deviations, said before training",
     "statistics": "intervals over what was drawn independently, shares of variance",
     "estimation": "fits to comparisons with their covariance; which f and β for one's own data; a run diagnosed",
+    "ranking": "rankings of what was compared: ties, covariates, intervals, sets of ranks, tests against noise",
     "plotting": "functions that take ``ax=`` and return it",
 }
 MODULES = {
