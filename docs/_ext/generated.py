@@ -23,6 +23,7 @@ PACKAGES = {  # package, and what it is for
     "losses": "margin losses: catalogue, parser, numpy and torch forms, modifiers",
     "preferences": "Bradley–Terry and what breaks it; observed comparisons; diagnostics",
     "divergences": "KL, the μ-weighted square loss, generator derivatives of f-divergences",
+    "datasets": "a small published table of real comparisons",
     "analysis": "what follows from f alone: κ, calibration, Taylor series, links, equal-strength β, losses to order",
     "tabular": "policies over a finite set of responses: exact optima, grids, Nash policies, frontiers",
     "gaussian": "mixtures of Gaussians: divergences, landscapes, descent, the counterexample",
