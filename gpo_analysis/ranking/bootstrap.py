@@ -124,11 +124,11 @@ def _iterated(
 
 def _gradients(system: System, theta: FloatArray, counts: FloatArray) -> FloatArray:
     """∂F of each row of θ under its own counts, shape (b, p)."""
-    z = np.asarray((system.design @ theta.T).T) if system.d else _differences(system, theta)
+    z = np.asarray((system.table @ theta.T).T) if system.d else _differences(system, theta)
     tau = theta[:, -1:] if system.model.has_parameter else np.zeros((1, 1))
     slope, rise = system.model.slopes(z, tau)
     pull = np.einsum("obk,bok->bk", slope, counts)
-    gradient = np.asarray((system.design.T @ pull.T).T)
+    gradient = np.asarray((system.table.T @ pull.T).T)
     if rise is not None:
         gradient[:, -1] += np.einsum("obk,bok->b", rise, counts)
     if system.is_penalised:

@@ -28,12 +28,15 @@ class ScoreIntervals:
         "sandwich", "profile" or "none".
     reason : str
         Where an interval is "none" or open: why.
+    core : array of bool, shape (n,)
+        Items whose mean, over the connected part, is the zero: all of them where there is a finite fit.
     """
 
     low: FloatArray
     high: FloatArray
     method: tuple[str, ...]
     reason: str
+    core: BoolArray
 
 
 def near_the_edge(given: ScoreIntervals, system: System, fit: JointFit, confidence: float) -> ScoreIntervals:
@@ -58,22 +61,24 @@ def near_the_edge(given: ScoreIntervals, system: System, fit: JointFit, confiden
         return given
     low, high, method = given.low.copy(), given.high.copy(), list(given.method)
     profile, groups = Profile.of(system), system.parts if finite else _two_way_groups(system)
+    core = np.zeros(system.n, dtype=bool)
+    for part in range(int(system.parts.max()) + 1):
+        core |= groups == np.bincount(groups[system.parts == part]).argmax()
     for i in np.flatnonzero(edge):
-        part = system.parts == system.parts[i]
-        core = groups == np.bincount(groups[part]).argmax()
+        zero = core & (system.parts == system.parts[i])
         contrast = np.zeros(system.size)
-        contrast[: system.n][core] -= 1 / core.sum()
+        contrast[: system.n][zero] -= 1 / zero.sum()
         contrast[i] += 1.0
         if contrast.any():  # not alone in its part
             low[i], high[i] = profile.interval(contrast, confidence)
             method[i] = "profile"
     if finite:
-        return ScoreIntervals(low, high, tuple(method), given.reason)
+        return ScoreIntervals(low, high, tuple(method), given.reason, core)
     reason = (
         f"{described(fit.status, fit.reason)}. Intervals are profiles of the score less the mean of the largest group "
         "within which wins go both ways; open where no vote bounds them"
     )
-    return ScoreIntervals(low, high, tuple(method), reason)
+    return ScoreIntervals(low, high, tuple(method), reason, core)
 
 
 def information(system: System, theta: FloatArray) -> FloatArray:

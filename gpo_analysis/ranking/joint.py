@@ -29,6 +29,8 @@ from gpo_analysis.solvers.minimum import Status
 
 #: Parameters for which matrices are held whole.
 MOST_DENSE = 5000
+#: Numbers in a design up to which it is held whole.
+SMALL = 200_000
 #: Newton's decrement, relative to Σ|counts · losses|, at which a minimum is found.
 DECREMENT = 1e-24
 STEPS = 200
@@ -80,6 +82,12 @@ class System:
         value = np.concatenate([np.ones(k), -np.ones(k), self.rows.features[i, j]])
         return sparse.coo_array((value, (row, column)), shape=(k, self.size)).tocsr()
 
+    @cached_property
+    def table(self) -> Any:
+        """The design as it is multiplied with: whole where it is small, for which sparse tables are slow."""
+        small = self.design.shape[0] * self.size <= SMALL
+        return self.design.toarray() if small else self.design
+
     @property
     def is_penalised(self) -> bool:
         return self.ridge > 0 or self.prior > 0
@@ -114,7 +122,7 @@ class System:
 
     def split(self, theta: FloatArray) -> tuple[FloatArray, float]:
         """Margins (k,) and τ."""
-        z = self.design @ theta
+        z = self.table @ theta
         return np.asarray(z), float(theta[-1]) if self.model.has_parameter else 0.0
 
     def terms(self, theta: FloatArray) -> Terms:
@@ -128,17 +136,20 @@ class System:
 
     def gradient(self, theta: FloatArray, terms: Terms) -> FloatArray:
         """∂F, shape (p,)."""
-        slope = self.design.T @ (self.rows.counts * terms.z).sum(axis=0)
+        slope = self.table.T @ (self.rows.counts * terms.z).sum(axis=0)
         if terms.t is not None:
             slope[-1] += float((self.rows.counts * terms.t).sum())
         return np.asarray(slope + self.penalty * theta + self.prior_terms(theta)[1])
 
     def gram(self, zz: FloatArray, zt: FloatArray | None = None, tt: float = 0.0) -> FloatArray:
         """``Σ_k zz_k x_k x_kᵀ``, with the cross terms and the corner of τ; shape (p, p)."""
-        table = self.design.T @ (sparse.diags_array(zz) @ self.design)
-        full: FloatArray = np.asarray(table.toarray())
+        full: FloatArray
+        if isinstance(self.table, np.ndarray):
+            full = (self.table.T * zz) @ self.table
+        else:
+            full = np.asarray((self.design.T @ (sparse.diags_array(zz) @ self.design)).toarray())
         if zt is not None:
-            cross = np.asarray(self.design.T @ zt)
+            cross = np.asarray(self.table.T @ zt)
             full[:, -1] += cross
             full[-1, :] += cross
             full[-1, -1] += tt

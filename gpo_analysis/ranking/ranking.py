@@ -118,6 +118,7 @@ class Ranking:
         found = ScoreIntervals(
             self.scores - half, self.scores + half,
             ("none" if self.covariance is None else "sandwich",) * self.problem.n, self.why,
+            np.ones(self.problem.n, dtype=bool),
         )  # fmt: skip
         penalised, clustered = self.system.is_penalised, self.problem.cluster is not None
         if not self.model.is_likelihood or penalised or clustered or self.fit.status is Status.NOT_UNIQUE:
