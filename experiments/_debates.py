@@ -68,7 +68,7 @@ def read_side(file: str, sha256: str, prompt: str, *, held_out: float, seed: int
     ValueError
         Where the file is not the one with this checksum.
     """
-    rows = [row for row in _read(_folder() / f"{file}.jsonl.gz", sha256) if row["prompt"] == prompt]
+    rows = side_rows(file, sha256, prompt)
     stream = int.from_bytes(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:8])
     held = np.random.default_rng(stream).random(len(rows)) < held_out
     items = sorted({row[side] for row in rows for side in ("chosen_id", "rejected_id")})
@@ -77,6 +77,11 @@ def read_side(file: str, sha256: str, prompt: str, *, held_out: float, seed: int
         votes([row for row, out in zip(rows, held, strict=True) if out == which], index) for which in (False, True)
     )
     return Side(items, len(rows), votes(rows, index), fitted, tested)
+
+
+def side_rows(file: str, sha256: str, prompt: str) -> list[dict[str, Any]]:
+    """The records of one side of a debate, as the file has them."""
+    return [row for row in _read(_folder() / f"{file}.jsonl.gz", sha256) if row["prompt"] == prompt]
 
 
 def votes(rows: list[dict[str, Any]], index: dict[str, int]) -> FloatArray:

@@ -206,8 +206,8 @@ def campaign(datasets: int, seed: int, only: str = "") -> pd.DataFrame:
             values = table[name].dropna()
             shares = name == "rank sets" or name.startswith("noise")
             found = share_interval(int(values.sum()), len(values)) if shares else mean_interval(values)
-            rows.append({"setting": setting.name, "measure": str(name), "value": found.value, "low": found.low,
-                         "high": found.high, "sets": len(values), "verdict": verdict(setting, str(name), found.value)})  # fmt: skip
+            row = {"setting": setting.name, "measure": str(name), **vars(found), "sets": len(values)}
+            rows.append(row | {"verdict": verdict(setting, str(name), found.value)})
     return pd.DataFrame(rows)
 
 

@@ -190,7 +190,7 @@ def _tested(name: str, values: FloatArray, spread: FloatArray) -> NoiseTest:
     centre = away - away.mean()
     slope = float(centre @ rest / (centre @ centre)) if centre @ centre > 0 else 0.0
     rest = rest - slope * away
-    low, high = np.quantile(rest, [0.025, 0.975])
+    low, high = np.maximum(np.quantile(rest, [0.025, 0.975]), 0.0)
     above = int((rest >= observed - 1e-9 * max(1.0, abs(observed))).sum())
     return NoiseTest(name, observed, float(rest.mean()), float(low), float(high), (1 + above) / (1 + len(rest)))
 

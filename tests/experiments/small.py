@@ -28,6 +28,7 @@ from gpo_analysis.records import plain
 NAMES = tuple(experiment.name for experiment in find_experiments())
 
 SMALL: dict[str, dict[str, Any]] = {
+    "arena": {"matrices": 24, "items": 10, "votes": 100, "resamples": 20, "simulations": 29},
     "arguments": {"strengths": (0.5, 1.0)},
     "beta-or-f": {"responses": 5, "seeds": 4, "points": 7, "resamples": 40, "labels": (1, 30, 0)},
     "beta-sweep": {"points": 12, "samples": 4},

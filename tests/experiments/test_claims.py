@@ -86,6 +86,8 @@ def test_a_cell_gives_the_same_rows_again_and_seeds_matter(name: str) -> None:
 
 
 TAMPERED = [
+    ("arena", "1. random", "tau_borda", "loss == 'squared'", 0.7),
+    ("arena", "2. those with", "tau_borda", "loss == 'truncated_quadratic'", 0.7),
     ("beta-sweep", "", "kl", "source == 'population'", 1.2),
     ("beta-sweep", "", "kl", "source == 'best of n'", 2.0),
     ("beta-sweep", "", "error", "source == 'population'", 1e8),
@@ -159,6 +161,8 @@ def test_a_claim_fails_on_wrong_numbers(name: str, words: str, column: str, rows
 @pytest.mark.parametrize(
     ("name", "words", "tamper"),
     [
+        ("arena", "generated arena", lambda table: _negated(table, "slope")),
+        ("arena", "15. median", lambda table: table.assign(tau=-table["tau"])),
         ("arguments", "diagnostics", lambda table: table.assign(cycles=0)),
         ("loss-to-order", "granted otherwise", lambda table: table.assign(allowed=~table["allowed"].astype("boolean"))),
         ("own-data", "is chosen or as good", lambda table: table.assign(as_good=False)),
@@ -170,6 +174,11 @@ def test_a_claim_fails_on_wrong_verdicts(name: str, words: str, tamper: Callable
     module, config, table = computed(name)
     assert any(check.holds is not False for check in module.check(config, table) if words in check.claim)
     assert any(check.holds is False for check in module.check(config, tamper(table)) if words in check.claim)
+
+
+def _negated(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    low, high = (f"{name}_{end}" for end in ("low", "high"))
+    return table.assign(**{name: -table[name], low: -table[high], high: -table[low]})
 
 
 def _others_win(table: pd.DataFrame, **where: str) -> pd.DataFrame:
