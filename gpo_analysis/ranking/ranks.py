@@ -98,17 +98,21 @@ def rank_sets(
     first, second, error = first[told], second[told], error[told]
     z = _drawn(covariance, draws, seed)
     statistic = (scores[first] - scores[second]) / error
-    sign = np.zeros(len(first))
-    critical = None
-    for _ in range(len(first) + 1):
-        c = float(np.quantile(_largest(z, first, second, error, sign), confidence)) if len(first) else 0.0
-        critical = c if critical is None else critical
-        new = np.where((np.abs(statistic) > c) & (sign == 0), np.sign(statistic), 0.0)
+    sign, critical = np.zeros(len(first)), 0.0
+    largest = np.full(len(z), -np.inf)  # over hypotheses whose opposite is rejected, of each draw
+    for step in range(len(first) + 1):
+        left = sign == 0
+        both = _largest(z, first[left], second[left], error[left])
+        c = float(np.quantile(np.maximum(largest, both), confidence)) if len(first) else 0.0
+        critical = critical if step else c
+        new = left & (np.abs(statistic) > c)
         if not new.any():
             break
-        sign = sign + new
+        sign[new] = np.sign(statistic[new])
         if not stepwise:
             break
+        # "i is not above j" is rejected; "j is not above i" is left, whose statistic is −t
+        largest = np.maximum(largest, _largest(z, first[new], second[new], error[new], -sign[new]))
     above = np.zeros((n, n), dtype=bool)
     above[first[sign > 0], second[sign > 0]] = True
     above[second[sign < 0], first[sign < 0]] = True
@@ -120,7 +124,7 @@ def rank_sets(
         worst=n - above.sum(axis=1),
         above=above,
         best_probability=_first_share(scores + z),
-        critical=float(critical or 0.0),
+        critical=critical,
         score_critical=float(np.quantile(largest, confidence)),
         confidence=float(confidence),
     )
@@ -133,16 +137,16 @@ def _drawn(covariance: FloatArray, draws: int, seed: int) -> FloatArray:
     return np.asarray(np.random.default_rng(seed).standard_normal((draws, len(values))) @ root.T)
 
 
-def _largest(z: FloatArray, first: IntArray, second: IntArray, error: FloatArray, sign: FloatArray) -> FloatArray:
-    """The largest t of each draw over the hypotheses left: both signs of a pair, or one where the other is rejected."""
+def _largest(
+    z: FloatArray, first: IntArray, second: IntArray, error: FloatArray, sign: FloatArray | None = None
+) -> FloatArray:
+    """The largest size of t of each draw over some pairs, or the largest t of one sign a pair; shape (draws,)."""
     largest = np.full(len(z), -np.inf)
     size = max(1, CHUNK // len(z))
     for start in range(0, len(first), size):
         part = slice(start, start + size)
         t = (z[:, first[part]] - z[:, second[part]]) / error[part]
-        # "i is not above j" is rejected at sign +1; "j is not above i" is left, whose statistic is −t
-        left = np.where(sign[part] == 0, np.abs(t), -sign[part] * t)
-        largest = np.maximum(largest, left.max(axis=1))
+        largest = np.maximum(largest, (np.abs(t) if sign is None else sign[part] * t).max(axis=1))
     return largest
 
 
