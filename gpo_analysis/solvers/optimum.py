@@ -31,6 +31,10 @@ from gpo_analysis.solvers.sparse_newton import minimise_sparse
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
 
+#: Responses from which on a problem that stands alone is solved by its pairs, and the weights, as a share of the largest,
+#: with which it is.
+MANY, UNEVEN = 32, 1e-6
+
 #: Shares of the largest weight below which a weight is lost in the rounding of others.
 GRADED = 1e-10
 
@@ -79,6 +83,10 @@ def _stacked(cases: list[_Case]) -> list[Minimum]:
     """Smooth convex problems of one size, together; one by one where that fails, so that one alone is to blame."""
     first = cases[0]
     try:
+        if len(cases) == 1 and first.is_even:  # alone it takes less by pairs than as a matrix, and no LAPACK
+            minimum = minimise_sparse(first.kept, first.loss)
+            if minimum.converged:
+                return [first.concluded(minimum)]
         weights = np.stack([case.kept.dense() for case in cases])
         minima = minimise_stack(weights, first.loss, np.stack([case.kept.parts for case in cases]))
         return [case.concluded(minimum) for case, minimum in zip(cases, minima, strict=True)]
@@ -113,6 +121,12 @@ class _Case:
         """Whether Newton's method alone solves it."""
         is_open = self.verdict.status in (None, Status.UNBOUNDED_BELOW)
         return not is_open and not self.shape.kinks and not self.shape.is_piecewise_linear
+
+    @property
+    def is_even(self) -> bool:
+        """Whether the weights are near enough to each other for conjugate gradients, and the responses many."""
+        weight = self.kept.weight
+        return self.pairs.n >= MANY and weight.min(initial=1.0) > UNEVEN * weight.max(initial=0.0)
 
     def solved(self) -> Minimum:
         """The minimum, by the method that fits the loss."""
