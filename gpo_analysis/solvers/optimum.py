@@ -27,6 +27,7 @@ from gpo_analysis.solvers.nonconvex import descend
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.precise import RESPONSES_AT_MOST, minimise_precisely
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
+from gpo_analysis.solvers.threads import one_thread
 
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
@@ -61,16 +62,17 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
     cases = [_Case(pairs, f, stretched(shape, unit), shape, loss, unit) for pairs in problems]
     found: dict[int, Minimum] = {}
     stacks: dict[int, list[int]] = {}
-    for k, case in enumerate(cases):
-        try:
-            if case.is_smooth and case.pairs.matrix is not None:
-                stacks.setdefault(case.pairs.n, []).append(k)
-            else:
-                found[k] = case.solved()
-        except FAILURES as failure:
-            found[k] = case.failed(failure)
-    for rows in stacks.values():
-        found |= zip(rows, _stacked([cases[k] for k in rows]), strict=True)
+    with one_thread():
+        for k, case in enumerate(cases):
+            try:
+                if case.is_smooth and case.pairs.matrix is not None:
+                    stacks.setdefault(case.pairs.n, []).append(k)
+                else:
+                    found[k] = case.solved()
+            except FAILURES as failure:
+                found[k] = case.failed(failure)
+        for rows in stacks.values():
+            found |= zip(rows, _stacked([cases[k] for k in rows]), strict=True)
     return [_measured(found[k], unit) for k in range(len(cases))]
 
 

@@ -22,6 +22,7 @@ from gpo_analysis.solvers.faces import components
 from gpo_analysis.solvers.functions import Differentiable, Stretched, unit_of
 from gpo_analysis.solvers.minimum import Minimum
 from gpo_analysis.solvers.pairs import WeightedPairs
+from gpo_analysis.solvers.threads import one_thread
 
 #: Responses up to which the inverse of the Hessian is written out.
 DENSE_AT_MOST = 2000
@@ -68,10 +69,11 @@ def minimise_reweighted(
     rows, signs = np.concatenate([pairs.winner, pairs.loser]), np.repeat([1.0, -1.0], k)
     ends = sparse.coo_array((signs, (rows, np.tile(np.arange(k), 2))), shape=(pairs.n, k)).tocsr()
     size = max(1, CHUNK // k)
-    for first in range(0, len(weights), size):
-        part = slice(first, first + size)
-        g, good = _chord(pairs, f, start, inverse, ends, np.ascontiguousarray(weights[part].T))
-        reward[part][good], done[part] = unit * g[:, good].T, good
+    with one_thread():
+        for first in range(0, len(weights), size):
+            part = slice(first, first + size)
+            g, good = _chord(pairs, f, start, inverse, ends, np.ascontiguousarray(weights[part].T))
+            reward[part][good], done[part] = unit * g[:, good].T, good
     return reward, done
 
 
