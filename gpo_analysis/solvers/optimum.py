@@ -32,8 +32,8 @@ from gpo_analysis.solvers.threads import one_thread
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
 
-#: Responses from which on a problem that stands alone is solved by its pairs, and the weights, as a share of the largest,
-#: with which it is.
+#: Responses from which on a problem that stands alone is solved by its pairs, if no weight is below this share of the
+#: largest.
 MANY, UNEVEN = 32, 1e-6
 
 #: Shares of the largest weight below which a weight is lost in the rounding of others.

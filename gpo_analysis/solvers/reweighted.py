@@ -91,8 +91,8 @@ def _inverse(pairs: WeightedPairs, curvature: FloatArray) -> FloatArray | None:
         factor = cho_factor(np.diag(degree) - table + ones)
     except np.linalg.LinAlgError:
         return None
-    inverse = np.asarray(cho_solve(factor, np.eye(n)))
-    return inverse - inverse.mean(axis=0)
+    inverse: FloatArray = np.asarray(cho_solve(factor, np.eye(n)), dtype=np.float64)
+    return np.asarray(inverse - inverse.mean(axis=0))
 
 
 def _chord(

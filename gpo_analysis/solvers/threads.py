@@ -12,7 +12,6 @@ from threadpoolctl import ThreadpoolController
 @cache
 def _controller() -> ThreadpoolController:
     """Of the BLAS libraries that are loaded: numpy's and scipy's."""
-    import numpy.linalg
     import scipy.linalg  # noqa: F401
 
     return ThreadpoolController()
