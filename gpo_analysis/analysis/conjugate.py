@@ -26,7 +26,7 @@ from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.tails import tails_of
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.shape import convexity, pieces, tails
+from gpo_analysis.losses.shape import convexity, pieces, tails, unproved
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def closed_conjugate(loss: MarginLoss) -> Conjugate:
     (s**2/4 + s, Interval(-oo, 0))
     """
     domain = _domain(loss)
-    if domain is None or domain is sympy.S.EmptySet:
+    if domain is None or domain is sympy.S.EmptySet or unproved(loss):
         return Conjugate(None, domain, loss)
     form = _on_pieces(loss) if convexity(loss).is_convex else None
     if form is None and isinstance(domain, sympy.FiniteSet):

@@ -29,6 +29,7 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.signs import signs_on
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity, pieces
@@ -326,7 +327,12 @@ def _lowest(
             result[row[k]], doubt[row[k]] = candidate, noise[k]
     right = end_value(objective.loss, objective.p, objective.q, objective.s)
     left = end_value(objective.loss, objective.q, objective.p, -objective.s)
-    lowest = np.fmin(left, right)
+    unknown = np.isnan(left) | np.isnan(right)
+    if unknown.any():
+        k = int(np.argmax(unknown))
+        total = f"{objective.p[k]:g} f(z) + {objective.q[k]:g} f(−z) − {objective.s[k]:g} z"
+        raise Undecided(f"what {total} tends to far out is not known")
+    lowest = np.minimum(left, right)
     with np.errstate(invalid="ignore"):
         beyond = np.isnan(result) | (lowest < best)
         side = np.where(right < left, np.inf, np.where(left < right, -np.inf, np.nan))

@@ -39,6 +39,13 @@ def tails(loss: MarginLoss) -> Tails:
     return tails_of(loss.expression, loss.symbol)
 
 
+def unproved(loss: MarginLoss) -> str:
+    """Why the pieces of a loss have no proof: a branch that was chosen by a sampled sign; "" where they have one."""
+    if all(piece.proved for piece in pieces(loss)):
+        return ""
+    return "a branch of f far out was chosen by a sign that was only sampled there"
+
+
 @dataclass(frozen=True)
 class LossShape:
     """Tails, kinks and straight pieces of f.

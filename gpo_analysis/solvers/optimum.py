@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import LossShape, shape_of
 from gpo_analysis.solvers.cuts import is_small_enough, minimise_by_cuts
@@ -55,9 +56,14 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
     -------
     list of Minimum
         Its value includes the draws of twice the same response. A problem on which a solver fails is "not converged",
-        with the failure as its reason; the others are not touched by it.
+        with the failure as its reason; the others are not touched by it. Where the pieces of f are not decided, all are
+        "undecided".
     """
-    unit, shape = unit_of(loss), shape_of(loss)
+    try:
+        unit, shape = unit_of(loss), shape_of(loss)
+    except Undecided as open_question:
+        reason = f"of f itself: {open_question.reason}"
+        return [Minimum(nowhere(pairs.n), np.nan, Status.UNDECIDED, reason) for pairs in problems]
     f: Differentiable = loss if unit == 1 else Stretched(loss, unit)
     cases = [_Case(pairs, f, stretched(shape, unit), shape, loss, unit) for pairs in problems]
     found: dict[int, Minimum] = {}
