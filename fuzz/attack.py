@@ -168,7 +168,7 @@ def _is_infimum(line: Line, weights: tuple[Any, Any, Any], height: float, lowest
     if np.isinf(height):
         return height < 0 and any(walk[-1] < walk[-2] < walk[0] and walk[-1] < lowest for walk in walks)
     exact = mpmath.mpf(height)
-    slack = 1e-12 * (abs(exact) + abs(lowest) + line.size(*weights, 0))
+    slack = 1e-13 * (abs(exact) + abs(lowest)) + 1e-15 * line.size(*weights, 0)
     if lowest < exact - slack:
         return False
     if side is None and lowest <= exact + slack:

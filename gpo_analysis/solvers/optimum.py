@@ -29,6 +29,7 @@ from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.precise import RESPONSES_AT_MOST, minimise_precisely
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
 from gpo_analysis.solvers.threads import one_thread
+from gpo_analysis.solvers.vertices import minimise_at_vertices
 
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
@@ -257,7 +258,8 @@ class _Case:
 
     def _not_convex(self) -> Minimum:
         """f is not known to be convex."""
-        found = descend(self.kept, self.loss, self.shape)
+        found = minimise_at_vertices(self.kept, self.loss, self.shape)
+        found = descend(self.kept, self.loss, self.shape) if found is None else found
         found = replace(found, value=self.total(found.value))
         unsettled = found.status is Status.NOT_CONVERGED and self.verdict.attained
         if self.verdict.separated is None or found.value == -np.inf or unsettled:
