@@ -230,6 +230,8 @@ def attack_problem(found: Findings, problem: gpo.PreferenceProblem, written: str
             for i, j, w in zip(table.pairs.winner, table.pairs.loser, table.pairs.weight, strict=True)
         )
         slack = mpmath.mpf(10) ** -10 * size
+        if shown is not None and loss.expression.has(sympy.Abs, sympy.Max, sympy.Min):  # rounding of g at a cusp
+            slack += table.shaken(np.asarray(shown))
         _compare_status(found, table, fit, lowest, slack, words)
         if shown is not None and fit.status != "unbounded below":
             at = table.exact(shown)

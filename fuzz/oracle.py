@@ -110,6 +110,14 @@ class Table:
             total += mpmath.mpf(float(w)) * known[z]
         return total
 
+    def shaken(self, g: Any) -> Any:
+        """By how much the rounding of g in floats can change the sum: much, beside a cusp."""
+        total, room = mpmath.mpf(0), mpmath.mpf(2) ** -51 * (1 + max(abs(float(x)) for x in g))
+        for i, j, w in zip(self.pairs.winner, self.pairs.loser, self.pairs.weight, strict=True):
+            z = mpmath.mpf(float(g[i])) - mpmath.mpf(float(g[j]))
+            total += mpmath.mpf(float(w)) * max(abs(self.line(z + k * room) - self.line(z)) for k in (-1, 1))
+        return total
+
     def floats(self, x: np.ndarray) -> float:
         """The same in floats, the last reward 0; infinite where it is no number."""
         g = np.append(x, 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from gpo_analysis.calculus.convexity import Convexity, convexity_of
+from gpo_analysis.calculus.convexity import Convexity, convexity_of, curvature_by_rules
 from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import Piece, kinks_of, pieces_of
 from gpo_analysis.calculus.signs import signs_on
@@ -165,7 +165,9 @@ def _straight(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[flo
 
 
 def _is_concave(part: Piece, symbol: sympy.Symbol) -> bool:
-    """Whether f″ ≤ 0 is proved on a piece."""
+    """Whether f″ ≤ 0 is proved on a piece, by the rules of composition or by its sign."""
+    if part.proved and curvature_by_rules(part.expression, symbol) in ("constant", "affine", "concave"):
+        return True
     found = signs_on(part.expression.diff(symbol, 2), symbol, part.lower, part.upper)
     return part.proved and found is not None and found.proved and set(found.signs) <= {-1, 0}
 

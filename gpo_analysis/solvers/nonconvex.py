@@ -29,6 +29,7 @@ from gpo_analysis.solvers.newton import ESCAPED, minimise_stack
 from gpo_analysis.solvers.pair_minima import PairMinima
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
+from gpo_analysis.solvers.vertices import lowest_vertices
 
 #: Up to this many responses every split is looked at; beyond it single responses and rankings' cuts.
 ALL_SPLITS = 10
@@ -70,7 +71,9 @@ def descend(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, seed: 
     if not (found[0].converged and found[0].value <= lowest + 1e-9 * abs(lowest) + 1e-15):
         found = _descents(pairs, loss, _starts(pairs, apart, seed))
     if shape.kinks:
-        found = [one if one.converged else rest_at_kinks(pairs, loss, shape, one) for one in found]
+        ends = [one if one.converged else rest_at_kinks(pairs, loss, shape, one) for one in found]
+        corners = lowest_vertices(pairs, loss, shape, STARTS)
+        found = ends + [rest_at_kinks(pairs, loss, shape, one) for one in corners]
     if shape.least == -np.inf and any(one.value < -1e6 * (1 + abs(float(loss(np.zeros(()))))) for one in found):
         reason = (
             "f falls without bound for the winners faster than it rises for the losers, and a descent fell for ever"

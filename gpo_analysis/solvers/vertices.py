@@ -22,6 +22,7 @@ from gpo_analysis.solvers.pairs import WeightedPairs
 
 #: Vertices up to which all are looked at: five responses with up to six levels of a margin, six with two.
 VERTICES_AT_MOST = 200_000
+_RESPONSES_AT_MOST = 8
 #: How near to a kink a margin is at it, in units of 1 + max|g|.
 AT_KINK = 1e-12
 #: Differences of F, relative to Σ w|f|, that rounding makes.
@@ -37,18 +38,12 @@ def minimise_at_vertices(pairs: WeightedPairs, loss: Differentiable, shape: Loss
     loss : MarginLoss, or what has its calls
     shape : LossShape
     """
-    if not shape.concave_between_kinks or shape.least == -np.inf or not len(pairs.weight) or pairs.parts.max() > 0:
+    if not shape.concave_between_kinks or shape.least == -np.inf:
         return None
-    kinks = np.array([kink for kink, jump in shape.kinks if not jump < 0])
-    levels = np.unique(np.concatenate([kinks, -kinks]))
-    n = pairs.n
-    if not len(kinks) or n ** max(n - 2, 0) * len(levels) ** (n - 1) > VERTICES_AT_MOST:
+    n, kinks = pairs.n, np.array([kink for kink, jump in shape.kinks if not jump < 0])
+    points = _arrangement(pairs, kinks)
+    if points is None:
         return None
-    compared = np.zeros((n, n), dtype=bool)
-    compared[pairs.winner, pairs.loser] = True
-    compared |= compared.T
-    trees = [tree for tree in _trees(n) if compared[tree[:, 0], tree[:, 1]].all()]
-    points = np.concatenate([_vertices(tree, levels, n) for tree in trees])
     values, sizes = _heights(pairs, loss, kinks, points)
     k = int(np.argmin(values))
     g, value = points[k], float(values[k])
@@ -61,6 +56,31 @@ def minimise_at_vertices(pairs: WeightedPairs, loss: Differentiable, shape: Loss
         return Minimum(nowhere(n), value, Status.NOT_UNIQUE, reason, 0.0, 1)
     error = 4 * np.finfo(float).eps * (1 + float(np.abs(g).max()))
     return Minimum(g, value, Status.STATIONARY_POINT, f"the global minimum: {proof}", error, 1)
+
+
+def lowest_vertices(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, count: int) -> list[Minimum]:
+    """The lowest of the points where margins along a spanning tree stand at kinks: starts, for any loss with kinks."""
+    kinks = np.array([kink for kink, jump in shape.kinks if not jump < 0])
+    points = _arrangement(pairs, kinks)
+    if points is None:
+        return []
+    values, _ = _heights(pairs, loss, kinks, points)
+    best = np.argsort(values, kind="stable")[:count]
+    return [Minimum(points[k], float(values[k]), Status.NOT_CONVERGED) for k in best]
+
+
+def _arrangement(pairs: WeightedPairs, kinks: FloatArray) -> FloatArray | None:
+    """All vertices, centred, (v, n); None where nothing is compared with some response, or they are too many."""
+    n, levels = pairs.n, np.unique(np.concatenate([kinks, -kinks]))
+    if not len(kinks) or not len(pairs.weight) or pairs.parts.max() > 0 or n > _RESPONSES_AT_MOST:
+        return None
+    if n ** max(n - 2, 0) * len(levels) ** (n - 1) > VERTICES_AT_MOST:
+        return None
+    compared = np.zeros((n, n), dtype=bool)
+    compared[pairs.winner, pairs.loser] = True
+    compared |= compared.T
+    trees = [tree for tree in _trees(n) if compared[tree[:, 0], tree[:, 1]].all()]
+    return np.concatenate([_vertices(tree, levels, n) for tree in trees])
 
 
 def _heights(
@@ -90,7 +110,7 @@ def _trees(n: int) -> Iterator[IntArray]:
     """All spanning trees of n labels, as edges (n − 1, 2), from their Prüfer sequences."""
     for code in product(range(n), repeat=max(n - 2, 0)):
         degree = [1 + code.count(i) for i in range(n)]
-        edges = []
+        edges: list[tuple[int, ...]] = []
         for i in code:
             leaf = degree.index(1)
             edges.append((leaf, i))
