@@ -24,6 +24,7 @@ from .analysis import population_expansion as population_expansion
 from .analysis import prove_design as prove_design
 from .analysis import taylor as taylor
 from .analysis import taylor_remainder_bound as taylor_remainder_bound
+from .calculus import Undecided as Undecided
 from .datasets import load_journals as load_journals
 from .divergences import get_link as get_link
 from .divergences import kl_divergence as kl_divergence

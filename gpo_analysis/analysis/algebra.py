@@ -14,7 +14,13 @@ import sympy
 
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.budget import fraction_size, is_small
-from gpo_analysis.calculus.exponentials import exponential_base, exponential_form, is_unwieldy, with_exponential
+from gpo_analysis.calculus.exponentials import (
+    constants_named,
+    exponential_base,
+    exponential_form,
+    is_unwieldy,
+    with_exponential,
+)
 
 MAX_TERMS = 300
 MAX_DEGREE = 24
@@ -61,6 +67,13 @@ def _solved(equation: sympy.Expr, z: sympy.Symbol, depth: int) -> list[sympy.Exp
 
 def _by_polynomial(equation: sympy.Expr, x: sympy.Symbol) -> list[sympy.Expr] | None:
     """Roots in x of an equation that is rational in x and at most one square root; None where it is not."""
+    names = constants_named(equation)
+    found = _rational_roots(equation.xreplace(names), x)
+    back = {name: e for e, name in names.items() if name.is_Symbol}
+    return None if found is None else [root.xreplace(back) for root in found]
+
+
+def _rational_roots(equation: sympy.Expr, x: sympy.Symbol) -> list[sympy.Expr] | None:
     radicals = {p.base for p in equation.atoms(sympy.Pow) if p.exp.is_Rational and p.exp.q == 2 and x in p.free_symbols}
     if len(radicals) > 1:
         return None
@@ -221,6 +234,8 @@ def short_forms(
     """
     if is_unwieldy(expression) and expression.has(sympy.log, sympy.exp):
         return [expression]  # logarithms and exponentials would become powers that fit nowhere
+    if any(abs(number(e.args[0])) > MAX_DEGREE for e in expression.atoms(sympy.exp) if e.is_number):
+        return [expression]  # and e^1000 the thousandth power of e
     if not is_tractable(expression) or any(not is_tractable(u.args[0]) for u in expression.atoms(sympy.log)):
         return [expression]
 

@@ -22,10 +22,10 @@ from gpo_analysis.analysis.taylor import derivative_at_zero, taylor, taylor_rema
 from gpo_analysis.calculus.at_zero import curvature_ratio
 from gpo_analysis.calculus.convexity import Convexity
 from gpo_analysis.calculus.exponentials import exact_numbers
-from gpo_analysis.calculus.pieces import Undecided
 from gpo_analysis.calculus.tails import Tail
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.shape import convexity, kinks, tails
+from gpo_analysis.losses.shape import convexity, kinks, tails, unproved
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,10 @@ class LossAnalysis:
     undecided : str
         Why the fields that rest on the smooth pieces of f (kinks, derivatives at 0, radius, tails, link, Bayes risk,
         conjugate) are not decided: None, empty or ``nan``; "" where they are. The numerical link, Bayes risk and
-        conjugate then raise ValueError with this reason.
+        conjugate then raise :class:`gpo_analysis.calculus.Undecided` (a ValueError) with this reason.
+    unproved : str
+        Why what f does far out has no proof, where its branch there was chosen by a sign that was only sampled: then no
+        closed form is given, and convexity and calibration are None unless something else settles them. "" otherwise.
 
     Examples
     --------
@@ -116,6 +119,7 @@ class LossAnalysis:
     conjugate: Conjugate
     loss: MarginLoss = field(repr=False)
     undecided: str = ""
+    unproved: str = ""
 
     def optimal_margin(self, eta: ArrayLike) -> NDArray[np.float64]:
         """z*(η), numerically: :func:`gpo_analysis.optimal_margin`."""
@@ -196,7 +200,7 @@ def _analyze(loss: MarginLoss) -> LossAnalysis:
     try:
         both = tails(loss)
     except Undecided as reason:
-        return _without_pieces(loss, shape, right, str(reason))
+        return _without_pieces(loss, shape, right, reason.reason)
     slope, curvature = derivative_at_zero(loss, 1), derivative_at_zero(loss, 2)
     return LossAnalysis(
         name=loss.name,
@@ -219,6 +223,7 @@ def _analyze(loss: MarginLoss) -> LossAnalysis:
         bayes_risk=closed_bayes_risk(loss),
         conjugate=closed_conjugate(loss),
         loss=loss,
+        unproved=unproved(loss),
     )
 
 

@@ -30,11 +30,12 @@ from gpo_analysis.analysis.objective import as_float, end_value, piecewise, risk
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.limits import limit_at_infinity
-from gpo_analysis.calculus.pieces import Undecided, pieces_of
+from gpo_analysis.calculus.pieces import pieces_of
 from gpo_analysis.calculus.signs import signs_on
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
-from gpo_analysis.losses.shape import convexity, kinks, pieces, tails
+from gpo_analysis.losses.shape import convexity, kinks, pieces, tails, unproved
 
 _ETA = np.concatenate([0.5 + np.geomspace(1e-4, 0.4, 40), 1 - np.geomspace(0.1, 1e-6, 40)[1:], [1.0]])
 _CLEAR = 1e-9  # relative: a gap that rounding does not make
@@ -72,7 +73,7 @@ def calibration(loss: MarginLoss) -> Calibration:
     try:
         return _calibration(loss)
     except Undecided as reason:
-        return Calibration(None, str(reason))
+        return Calibration(None, reason.reason)
 
 
 def _calibration(loss: MarginLoss) -> Calibration:
@@ -83,6 +84,8 @@ def _calibration(loss: MarginLoss) -> Calibration:
         holds = bool(number(slope) < 0)
         sign = "< 0" if holds else "≥ 0"
         return Calibration(holds, f"convex, differentiable at 0 with slope {slope} {sign} (Bartlett et al. 2006)")
+    if unproved(loss):
+        return Calibration(None, f"not shown to be convex, and {unproved(loss)}")
     falls = slope is not sympy.nan and number(slope) < 0
     if falls and has_one_minimum(loss):
         return Calibration(True, "not convex; for η > ½ the risk falls at 0 and its slope changes sign once")
@@ -139,13 +142,13 @@ def _less(a: float, b: float) -> bool:
 
 
 def _lowest_left(loss: MarginLoss) -> float:
-    """inf of f over z ≤ 0: at the zeros of f′, the kinks, 0 and −∞; NaN where the zeros are not known."""
+    """inf of f over z ≤ 0: at the zeros of f′, the kinks, 0 and −∞; NaN where these are not known to be all."""
     z, values = loss.symbol, [_at(loss, 0.0), as_float(tails(loss).left.limit)]
     for part in pieces(loss):
         if number(part.lower) >= 0:
             continue
         signs = signs_on(part.expression.diff(z), z, part.lower, sympy.Min(part.upper, 0))
-        if signs is None:
+        if signs is None or not signs.proved:
             return float("nan")
         values += [_at(loss, float(number(x))) for x in signs.zeros]
         values += [_at(loss, float(part.lower))] if part.lower.is_finite else []

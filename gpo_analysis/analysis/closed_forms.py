@@ -28,7 +28,7 @@ from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.calculus.signs import signs_on, sort_numbers
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
-from gpo_analysis.losses.shape import convexity, pieces, tails
+from gpo_analysis.losses.shape import convexity, pieces, tails, unproved
 
 ETA = sympy.Symbol("eta", real=True)
 """η, the probability that the first response is preferred."""
@@ -82,6 +82,8 @@ def has_one_minimum(loss: MarginLoss) -> bool:
     Convex f, and those with D > 0 and E not falling up to where f′(z) ≥ 0 ≥ f′(−z): then all minimisers form one
     interval, for every η.
     """
+    if unproved(loss):
+        return False
     if convexity(loss).is_convex:
         return True
     z, reached, risen = loss.symbol, NUMBERS.mpf("0.5"), False
@@ -223,7 +225,7 @@ def closed_link(loss: MarginLoss) -> sympy.Expr | None:
     >>> closed_link(get_loss("logistic")), closed_link(get_loss("ipo")), closed_link(get_loss("slic"))
     (log(eta/(1 - eta)), 2*eta - 1, sign(2*eta - 1))
     """
-    if not convexity(loss).is_convex and not has_one_minimum(loss):
+    if not has_one_minimum(loss):
         return None
     falls = _falls_at_zero(loss)
     if falls is None:
@@ -290,7 +292,7 @@ def closed_bayes_risk(loss: MarginLoss) -> sympy.Expr | None:
     >>> closed_bayes_risk(get_loss("savage"))
     -eta**2 + eta
     """
-    if not convexity(loss).is_convex and not has_one_minimum(loss):
+    if not has_one_minimum(loss):
         return None
     falls = _falls_at_zero(loss)
     if falls is None or (falls == 0 and not convexity(loss).is_convex):

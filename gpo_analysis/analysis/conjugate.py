@@ -17,16 +17,20 @@ from gpo_analysis.analysis.algebra import length, short_forms, solutions, value_
 from gpo_analysis.analysis.closed_forms import points_between, shortest
 from gpo_analysis.analysis.minimise import minimiser
 from gpo_analysis.analysis.objective import end_value, is_affine, piecewise
+from gpo_analysis.analysis.precise_minimum import precise_jet
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.exponentials import exponential_form
+from gpo_analysis.calculus.jets import Unsupported
 from gpo_analysis.calculus.limits import limit_at_infinity, value_at
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.tails import tails_of
 from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.shape import convexity, pieces, tails
+from gpo_analysis.losses.shape import convexity, pieces, tails, unproved
+
+_CANCELS = 1e3  # times the difference, above which s z and f(z) are subtracted in 45 digits
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,13 @@ def conjugate(loss: MarginLoss | str, s: ArrayLike) -> FloatArray:
     finite = np.where(np.isfinite(z), z, 0.0)
     with np.errstate(all="ignore"):
         value = flat * finite - piecewise(loss, finite, 0)
+        cancels = np.isfinite(z) & (abs(flat * finite) > _CANCELS * abs(value))
+    for k in np.flatnonzero(cancels):
+        weights = tuple(NUMBERS.mpf(w) for w in (1, 0, float(flat[k])))
+        try:
+            value[k] = -float(precise_jet(loss, weights, NUMBERS.mpf(float(z[k])))[0])
+        except Unsupported:
+            continue
     right, left = z == np.inf, z == -np.inf
     if right.any():
         value[right] = -end_value(loss, one[right], zero[right], flat[right])
@@ -107,7 +118,7 @@ def closed_conjugate(loss: MarginLoss) -> Conjugate:
     (s**2/4 + s, Interval(-oo, 0))
     """
     domain = _domain(loss)
-    if domain is None or domain is sympy.S.EmptySet:
+    if domain is None or domain is sympy.S.EmptySet or unproved(loss):
         return Conjugate(None, domain, loss)
     form = _on_pieces(loss) if convexity(loss).is_convex else None
     if form is None and isinstance(domain, sympy.FiniteSet):

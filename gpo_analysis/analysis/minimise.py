@@ -29,6 +29,7 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.signs import signs_on
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity, pieces
@@ -38,6 +39,7 @@ _UNDERFLOW = 1e-290
 _SLIGHT = 1e-12  # rounding against a height, above which the height is worked out in 45 digits
 _CHUNK = 256
 _TINY = 1e-14  # a weight so small that in floats the minimum is a plateau, or f′ underflows there
+_ROUNDING = 4e-16
 _PER_DECADE = 40
 _DECADES = 16
 _INSIDE = 48  # points between two marks
@@ -251,7 +253,7 @@ def _global(objective: Objective) -> FloatArray:
 
 def _heights(part: Objective, row: IntArray, place: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     """Heights of stationary points and the rounding in them; in 45 digits where rounding could make one the lowest."""
-    height, noise = part.value(place), 4e-16 * part.size(place)
+    height, noise = part.value(place), _ROUNDING * part.size(place)
     height = np.where(np.isnan(height), np.inf, height)
     reach = np.full(count, np.inf)
     np.minimum.at(reach, row, height + noise)
@@ -264,7 +266,7 @@ def _heights(part: Objective, row: IntArray, place: FloatArray, count: int) -> t
         except Unsupported:
             continue
         if not np.isnan(exact):
-            height[k], noise[k] = exact, 4e-16 * abs(exact)
+            height[k], noise[k] = exact, _ROUNDING * abs(exact)
     return height, noise
 
 
@@ -326,11 +328,16 @@ def _lowest(
             result[row[k]], doubt[row[k]] = candidate, noise[k]
     right = end_value(objective.loss, objective.p, objective.q, objective.s)
     left = end_value(objective.loss, objective.q, objective.p, -objective.s)
-    lowest = np.fmin(left, right)
+    unknown = np.isnan(left) | np.isnan(right)
+    if unknown.any():
+        first = objective.take(np.flatnonzero(unknown)[:1])
+        total = f"{first.p[0]:g} f(z) + {first.q[0]:g} f(−z) − {first.s[0]:g} z"
+        raise Undecided(f"what {total} tends to far out is not known")
+    lowest = np.minimum(left, right)
     with np.errstate(invalid="ignore"):
         beyond = np.isnan(result) | (lowest < best)
         side = np.where(right < left, np.inf, np.where(left < right, -np.inf, np.nan))
-        near = abs(lowest - best) <= 4 * doubt
+        near = np.isfinite(lowest) & (abs(lowest - best) <= 4 * (doubt + _ROUNDING * abs(lowest)))
     small = (np.minimum(objective.p, objective.q) < _TINY) & (objective.p * objective.q > 0)
     for k in np.flatnonzero((beyond & small) | near):
         known = None if small[k] else float(result[k])

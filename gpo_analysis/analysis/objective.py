@@ -181,7 +181,9 @@ def end_value(loss: MarginLoss, p: FloatArray, q: FloatArray, s: FloatArray) -> 
     slope = end_slope(loss, p, q, s)
     result = np.where(slope > 0, np.inf, np.where(slope < 0, -np.inf, np.nan))
     with np.errstate(all="ignore"):
-        sum_of_limits = _weighted(p, np.full_like(p, right)) + _weighted(q, np.full_like(q, left))
+        ahead, mirror = _weighted(p, np.full_like(p, right)), _weighted(q, np.full_like(q, left))
+        # what cancels is left to fractions
+        sum_of_limits = np.where(abs(ahead + mirror) < 1e-3 * abs(ahead), np.nan, ahead + mirror)
     result = np.where((slope == 0) & (s == 0), sum_of_limits, result)
     for k in np.flatnonzero(np.isnan(result)):
         result[k] = as_float(exact_end(loss, p[k], q[k], s[k]))

@@ -37,11 +37,41 @@ def precise_jet(loss: MarginLoss, weights: tuple[Any, ...], z: Any) -> tuple[Any
     return _times(p, ahead[0]) + _times(q, mirror[0]) - s * z, _times(p, ahead[1]) - _times(q, mirror[1]) - s
 
 
-def _jet(loss: MarginLoss, z: Any) -> tuple[Any, Any]:
-    """f and f′."""
+def precise_root(loss: MarginLoss, weights: tuple[Any, Any], z: float, within: float) -> float | None:
+    """The zero of p f′(z) − q f′(−z), rising, next to a z that rounding has moved; None where none is that near.
+
+    Parameters
+    ----------
+    loss : MarginLoss
+    weights : tuple
+        p and q, as numbers of 45 digits.
+    z : float
+    within : float
+        How far rounding can have moved it.
+    """
+    p, q = weights
+    at = NUMBERS.mpf(z)
+    for _ in range(8):
+        try:
+            ahead, mirror = _jet(loss, at, 2), _jet(loss, -at, 2)
+        except (Unsupported, StopIteration):
+            return None
+        slope = _times(p, ahead[1]) - _times(q, mirror[1])
+        curvature = 2 * (_times(p, ahead[2]) + _times(q, mirror[2]))
+        if not curvature > 0:
+            return None
+        at -= slope / curvature
+        if not abs(at - z) <= within:
+            return None
+        if abs(slope / curvature) <= NUMBERS.mpf(10) ** -20 * abs(at):
+            return float(at)
+    return None
+
+
+def _jet(loss: MarginLoss, z: Any, order: int = 1) -> list[Any]:
+    """f, f′ and so on, each divided by its factorial."""
     k = next(k for k, (low, high) in enumerate(_edges(loss)) if low <= z <= high)
-    value, slope = jet_function(pieces(loss)[k].expression, loss.symbol).at(z, 1)
-    return value, slope
+    return list(jet_function(pieces(loss)[k].expression, loss.symbol).at(z, order))
 
 
 @lru_cache(maxsize=512)

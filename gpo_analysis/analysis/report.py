@@ -70,6 +70,8 @@ class Analysed(Protocol):
     def conjugate(self) -> _Conjugate: ...
     @property
     def undecided(self) -> str: ...
+    @property
+    def unproved(self) -> str: ...
 
 
 def exact(expression: sympy.Expr | None) -> dict[str, Any] | None:
@@ -112,6 +114,7 @@ def to_dict(a: Analysed) -> dict[str, Any]:
             "domain": None if a.conjugate.domain is None else str(a.conjugate.domain),
         },
         "undecided": a.undecided,
+        "unproved": a.unproved,
     }
 
 
@@ -206,7 +209,7 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
         ("conjugate f*(s)", ("numerical" if conjugate.expression is None else _shown(conjugate.expression)) + domain),
     ]
     if not a.undecided:
-        return found
+        return [*found, ("not proved", a.unproved)] if a.unproved else found
     # what does not rest on the pieces of f stays
     kept = ("f(z)", "value f(0)", "convex", "calibrated", "  because")
     return [

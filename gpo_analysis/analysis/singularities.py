@@ -39,7 +39,7 @@ _LOOP = 64  # points on a loop round a zero
 _NOTHING = 1e-25  # relative: what is left in 45 digits of a Laurent coefficient that is 0
 
 
-class _Undecided(Exception):
+class _Unsettled(Exception):
     """No radius can be vouched for."""
 
 
@@ -90,7 +90,7 @@ def convergence_radius(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Ex
     try:
         function = Continuation(expression, symbol)
         return _Search(function, symbol).radius()
-    except (Unsupported, _Undecided):
+    except (Unsupported, _Unsettled):
         return sympy.nan
 
 
@@ -115,7 +115,7 @@ class _Search:
             self.harmless += [zero for zero in checked if zero is not None]
             if self._has_no_other(modulus):
                 return sympy.oo
-        raise _Undecided
+        raise _Unsettled
 
     def _has_no_other(self, modulus: sympy.Expr) -> bool:
         """Whether there are finitely many zeros in all, and every one was found to be harmless."""
@@ -142,7 +142,7 @@ class _Search:
             known = sum(zero.count for zero in self.harmless if zero.place == place and abs(zero.at) < radius)
             counts[place] = walk.turns(place) - known
             if counts[place] < 0:
-                raise _Undecided
+                raise _Unsettled
         return {place: count for place, count in counts.items() if count or len(counts) == len(self.function.critical)}
 
     def _is_clear(self, radius: float) -> bool | None:
@@ -168,15 +168,15 @@ class _Search:
                 middle *= 1 + 0.1 * (high / low - 1)
                 clear = self._is_clear(middle)
             if clear is None:
-                raise _Undecided
+                raise _Unsettled
             low, high = (middle, high) if clear else (low, middle)
         zeros = self._polished(high, None)
         modulus = min((abs(zero.at) for zero in zeros), default=None)
         if modulus is None or not low * (1 - 1e-9) <= modulus <= high * (1 + 1e-9):
-            raise _Undecided
+            raise _Unsettled
         m = float(modulus)
         if self._is_clear(m * (1 - _NARROW)) is not True or self._is_clear(m * (1 + _NARROW)) is not False:
-            raise _Undecided
+            raise _Unsettled
         zeros = [zero for zero in zeros if abs(zero.at) <= modulus * (1 + _NARROW)]
         for exact in self.exact:
             if abs(number(exact) - modulus) <= NUMBERS.mpf(10) ** -30 * modulus:
@@ -201,14 +201,14 @@ class _Search:
                 if smaller:
                     return radius / 2, radius
                 radius = radius / 2
-        raise _Undecided
+        raise _Unsettled
 
     def _settled(self, radius: float) -> bool:
         for stretch in (1.0, 1.013, 0.981):
             clear = self._is_clear(radius * stretch)
             if clear is not None:
                 return clear
-        raise _Undecided
+        raise _Unsettled
 
     # ---- finding ------------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class _Search:
         """Zeros next to the circle, by Newton's method from where the values on it are least against their ball."""
         walk = self.function.around(radius) or self.function.around(radius * 1.0007)
         if walk is None:
-            raise _Undecided
+            raise _Unsettled
         counts = self._counts(walk, abs(walk.points[0]))
         found: list[_Zero] = []
         for place, count in counts.items():
@@ -241,7 +241,7 @@ class _Search:
                 if all(zero.place != place or abs(zero.at - at) > 1e-12 * radius for zero in found + self.harmless):
                     found.append(_Zero(place, at))
         if not found:
-            raise _Undecided
+            raise _Unsettled
         return found
 
     def _newton(self, place: int, walk: Walk, k: int) -> Any:
@@ -278,7 +278,7 @@ class _Search:
         """
         at = complex(zero.at)
         if at == 0:
-            raise _Undecided
+            raise _Unsettled
         radius = 1e-3 * abs(at)
         base = at - radius * at / abs(at)
 
@@ -289,7 +289,7 @@ class _Search:
 
         walk = self.function.along(path, 2 * max(abs(base), 2 * np.pi * radius), start=64)
         if walk is None:
-            raise _Undecided
+            raise _Unsettled
         first = int(np.argmax(abs(walk.points - at) <= radius * (1 + 1e-9)))
         below = [k for k in self.function.below(zero.place) if k in self.function.critical]
         values = self._values_on_loop(walk, first, at, [len(self.function.tape) - 1, *below])
@@ -297,7 +297,7 @@ class _Search:
         if outcomes[0]:
             return None
         if any(outcomes[1:]):
-            raise _Undecided  # what was counted inside is then of several branches
+            raise _Unsettled  # what was counted inside is then of several branches
         phase = walk.phase[zero.place]
         count = round(float(phase[-1] - phase[first]) / (2 * np.pi))
         twin = self._is_real(zero.place) and abs(at.imag) > 1e-9 * abs(at)

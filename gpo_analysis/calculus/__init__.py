@@ -3,3 +3,7 @@
 What is decided here is proved, by interval arithmetic or algebra, or it is said that it could not be decided. Nothing
 here knows of losses, policies or data.
 """
+
+from gpo_analysis.calculus.undecided import Undecided
+
+__all__ = ["Undecided"]

@@ -19,14 +19,16 @@ from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, bounds, number
 from gpo_analysis.calculus.exponentials import exact_numbers
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.limits import value_at
-from gpo_analysis.calculus.pieces import Piece, Undecided, pieces_of
+from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.calculus.units import unit_of
 
 _TINY = 1e-35
 #: Operations of intervals that the search for a point of negative curvature may take on either side.
 _SEARCH = 6000
 _RULES = "convex by the rules of composition (affine maps, sums, maxima, exp, log-sum-exp, …)"
+_SAMPLED = "a sign far out was only sampled"
 _HOW = {
     "constant": "it is constant there",
     "algebra": "factored, with its real roots isolated exactly",
@@ -87,10 +89,11 @@ def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
     try:
         cut = pieces_of(expression, symbol)  # refuses what is not a function on the whole line
     except Undecided as reason:
-        return Convexity(True, None, _RULES) if by_rules else Convexity(None, None, str(reason))
+        return Convexity(True, None, _RULES) if by_rules else Convexity(None, None, reason.reason)
     if by_rules:
         return Convexity(True, None, _RULES)
     concave: list[sympy.Set] = []
+    sampled: list[sympy.Set] = []  # of these, what rests on a sign that was only sampled
     reasons, exact, decided = [], True, True
     proved = all(piece.proved for piece in cut)
     for piece in cut:
@@ -103,6 +106,7 @@ def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
             sympy.Interval.open(a, b) for a, b, s in zip(ends[:-1], ends[1:], found.signs, strict=True) if s < 0
         ]
         concave += negative
+        sampled += negative if not (found.proved and piece.proved) else []
         exact, proved = exact and (found.exact or not negative), proved and found.proved
         reasons.append(_sentence(piece, found.method, bool(negative), found.exact))
     for left, right in pairwise(cut):
@@ -111,14 +115,24 @@ def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
             decided = False
         elif jump:
             concave.append(sympy.FiniteSet(right.lower))
+            sampled += concave[-1:] if not (left.proved and right.proved) else []
             reasons.append(f"at the kink z = {right.lower} {jump}")
     if not decided:
-        return _undecided(cut, symbol, concave)
+        return _undecided(expression, cut, symbol, [part for part in concave if part not in sampled])
+    if concave and not proved:
+        words = "; ".join(reasons)
+        region = sympy.Union(*concave)
+        if len(concave) > len(sampled):
+            return Convexity(False, region, f"{words}; elsewhere {_SAMPLED}", exact)
+        near = _above_a_chord(expression, symbol, concave)
+        if near is None:
+            return Convexity(None, None, f"{words}; but {_SAMPLED}")
+        return Convexity(False, region, f"{words}; f lies above its chord at z = {near}, but {_SAMPLED}", exact)
     if not concave:
         if len(cut) > 1:
             reasons.append("the slope rises at every kink")
         if not proved:
-            return Convexity(None, None, "; ".join(reasons) + "; but a sign far out was only sampled", exact)
+            return Convexity(None, None, f"{'; '.join(reasons)}; but {_SAMPLED}", exact)
         return Convexity(True, None, "; ".join(reasons))
     return Convexity(False, sympy.Union(*concave), "; ".join(reasons), exact)
 
@@ -150,15 +164,55 @@ def _wrong_jump(left: Piece, right: Piece, symbol: sympy.Symbol) -> str | None:
     return ""
 
 
-def _undecided(cut: tuple[Piece, ...], symbol: sympy.Symbol, concave: list[sympy.Set]) -> Convexity:
+def _above_a_chord(expression: sympy.Expr, symbol: sympy.Symbol, concave: list[sympy.Set]) -> str | None:
+    """Where f″ < 0 rests on a sampled sign: a z at which f itself, in 60 digits, lies above a chord; None for none."""
+    for part in concave:
+        for middle, width in _probes(part):
+            low, at, high = (number(expression.subs(symbol, middle + k * width), 60) for k in (-1, 0, 1))
+            size = abs(low) + abs(at) + abs(high)
+            if at - (low + high) / 2 > size * NUMBERS.mpf(10) ** -30:
+                return str(NUMBERS.nstr(number(middle), 10))
+    return None
+
+
+def _probes(part: sympy.Set) -> list[tuple[sympy.Rational, sympy.Rational]]:
+    """Middles and half widths of chords inside an interval, or about a point."""
+    if isinstance(part, sympy.FiniteSet):
+        point = sympy.Rational(NUMBERS.nstr(number(part.args[0]), 40))
+        return [(point, sympy.Rational(1, 10**k)) for k in (0, 2, 4, 8)]
+    low, high = (number(end) for end in (part.start, part.end))
+    if NUMBERS.isinf(low) and NUMBERS.isinf(high):
+        low = NUMBERS.mpf(-1)
+    inner = []
+    for k in range(6):
+        if NUMBERS.isinf(high):
+            a, b = low, low + 4**k * (1 + abs(low) / 8)
+        elif NUMBERS.isinf(low):
+            a, b = high - 4**k * (1 + abs(high) / 8), high
+        else:
+            a, b = low, low + (high - low) / 2**k
+        inner.append((a, b))
+    ends = [tuple(sympy.Rational(NUMBERS.nstr(x, 40)) for x in pair) for pair in inner]
+    return [((a + b) / 2, (b - a) * sympy.Rational(49, 100)) for a, b in ends]
+
+
+def _undecided(
+    expression: sympy.Expr, cut: tuple[Piece, ...], symbol: sympy.Symbol, concave: list[sympy.Set]
+) -> Convexity:
     """A certified point of negative curvature settles it; otherwise it stays open."""
     if concave:
         return Convexity(False, None, f"f″ < 0 on {sympy.Union(*concave)}; elsewhere its sign is not settled")
+    unsettled = "neither the rules of composition nor the sign of f″ could be settled"
     for piece in cut:
         point = _counterexample(piece, symbol)
-        if point is not None:
+        if point is None:
+            continue
+        if piece.proved:
             return Convexity(False, None, f"f″ < 0 at z = {point} (enclosed); the whole region is not known")
-    return Convexity(None, None, "neither the rules of composition nor the sign of f″ could be settled")
+        near = _above_a_chord(expression, symbol, [sympy.FiniteSet(sympy.Rational(point))])
+        if near is not None:
+            return Convexity(False, None, f"f lies above its chord at z = {near}; the whole region is not known")
+    return Convexity(None, None, unsettled)
 
 
 def _counterexample(piece: Piece, symbol: sympy.Symbol) -> str | None:
@@ -170,7 +224,7 @@ def _counterexample(piece: Piece, symbol: sympy.Symbol) -> str | None:
     low, high = number(piece.lower), number(piece.upper)
     count = max(min(_SEARCH // function.length, 280), 20)
     unit = number(unit_of(piece.expression, symbol))
-    for k in range(-count, count + 1):
+    for k in sorted(range(-count, count + 1), key=abs):
         x = unit * NUMBERS.sinh(NUMBERS.mpf(7 * k) / count)
         if low < x < high and bounds(function.over(x, x, 2)[2])[1] < 0:
             return str(NUMBERS.nstr(x, 10))

@@ -9,6 +9,7 @@ from gpo_analysis.calculus.arithmetic import number
 LARGEST = 10**4
 #: Powers of t up to which polynomials in t = e^{cz} are worked with.
 MAX_POWER = 200
+_NAMED_POWER = 8
 
 
 def exact_numbers(expression: sympy.Expr) -> sympy.Expr:
@@ -30,6 +31,23 @@ def exponential_form(expression: sympy.Expr) -> sympy.Expr:
     expression = expression.replace(sympy.tanh, lambda u: 1 - 2 / (sympy.exp(2 * u) + 1))
     # log(1 + tanh u) → log(2 e^{2u}/(e^{2u} + 1)), where nothing cancels for u → −∞
     return expression.replace(sympy.log, lambda u: sympy.log(sympy.together(u)))
+
+
+def constants_named(expression: sympy.Expr) -> dict[sympy.Expr, sympy.Expr]:
+    """An unknown for each constant e^c, a power of it for e^{kc}: sympy would factor e^1000 as a power of e."""
+    constants = sorted((e for e in expression.atoms(sympy.exp) if e.is_number), key=lambda e: abs(number(e.args[0])))
+    found: dict[sympy.Expr, sympy.Expr] = {}
+    known: list[tuple[sympy.Expr, sympy.Symbol]] = []
+    for e in constants:
+        for exponent, name in known:
+            ratio = e.args[0] / exponent
+            if ratio.is_Integer and abs(ratio) <= _NAMED_POWER:
+                found[e] = name**ratio
+                break
+        else:
+            known.append((e.args[0], sympy.Dummy(f"e{len(known)}", positive=True)))
+            found[e] = known[-1][1]
+    return found
 
 
 def exponential_base(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr | None:

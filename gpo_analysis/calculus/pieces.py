@@ -19,14 +19,11 @@ from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.exponentials import exact_numbers, is_unwieldy
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.signs import signs_on, sort_numbers
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.calculus.zeros import vanishes
 
 MAX_PIECES = 64
 _CHOOSING = (sympy.Max, sympy.Min, sympy.Abs, sympy.sign, sympy.Heaviside, sympy.Piecewise)
-
-
-class Undecided(ValueError):
-    """The pieces of a function could not be worked out: no bad input, but a question left open."""
 
 
 @dataclass(frozen=True)

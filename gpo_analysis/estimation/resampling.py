@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from gpo_analysis.arrays import FloatArray
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.solvers.pairs import WeightedPairs
+from gpo_analysis.solvers.reweighted import minimise_reweighted
 from gpo_analysis.tabular.grid import fit
+from gpo_analysis.tabular.implicit_reward import Fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 MOST_RESAMPLES = 100_000
 LEAST_SMOOTHING = 1e-12  #: Below it the second term is lost in the rounding of the first.
+BATCH = 1 << 22  #: Weights of resamples held at once, pairs times resamples.
 MOST_LABELS = 2**62  # that can be drawn: NumPy counts them in 64 bits
 
 
@@ -62,14 +66,23 @@ def resampled(comparisons: Comparisons, resamples: int, *, seed: int) -> list[Co
     [10.0, 10.0]
     """
     pool = comparisons.aggregated()
+    return [_with_counts(pool, n) for n in _drawn_counts(pool, resamples, seed)]
+
+
+def _drawn_counts(pool: Comparisons, resamples: int, seed: int) -> IntArray:
+    """How often each pair is drawn, shape (resamples, k)."""
     if pool.total > MOST_LABELS:
         raise ValueError(
             f"resampling draws as many labels as were counted: at most {MOST_LABELS:.2g}, got {pool.total:.4g}; divide "
             "the counts by what one label weighs"
         )
     total = max(1, round(pool.total))
-    drawn = np.random.default_rng(seed).multinomial(total, pool.count / pool.total, size=int(resamples))
-    return [Comparisons(pool.winner[n > 0], pool.loser[n > 0], n[n > 0], items=pool.items) for n in drawn]
+    return np.random.default_rng(seed).multinomial(total, pool.count / pool.total, size=int(resamples))
+
+
+def _with_counts(pool: Comparisons, count: IntArray) -> Comparisons:
+    on = count > 0
+    return Comparisons(pool.winner[on], pool.loser[on], count[on], items=pool.items)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,18 +171,18 @@ def bootstrap_scores(
     """
     check_resampling(resamples, confidence)
     f = get_loss(loss)
-    samples = [comparisons.aggregated(), *resampled(comparisons, resamples, seed=seed)]
-    fits = fit([PreferenceProblem.from_comparisons(one) for one in samples], f)
+    pool = comparisons.aggregated()
+    whole = PreferenceProblem.from_comparisons(pool).fit(f)
+    refits = _refitted(pool, f, whole, _drawn_counts(pool, resamples, seed))
     nothing = np.full(comparisons.n, np.nan)
-    rows = np.array([found.reward for found in fits])
-    drawn = rows[1:][np.isfinite(rows[1:]).all(axis=1)]
+    drawn = refits[np.isfinite(refits).all(axis=1)]
     without_fit = int(resamples) - len(drawn)
     low, high = _ends(drawn, without_fit, confidence)
     best = drawn == drawn.max(axis=1, keepdims=True) if len(drawn) else np.zeros((0, comparisons.n))
     return ScoreIntervals(
         loss=f.name,
         items=comparisons.items,
-        scores=rows[0],
+        scores=whole.reward,
         low=low,
         high=high,
         standard_error=drawn.std(axis=0, ddof=1) if len(drawn) > 1 else nothing,
@@ -178,6 +191,23 @@ def bootstrap_scores(
         resamples=int(resamples),
         confidence=float(confidence),
     )
+
+
+def _refitted(pool: Comparisons, f: MarginLoss, whole: Fit, counts: IntArray) -> FloatArray:
+    """Scores of every resample, shape (resamples, n), NaN without a fit: from the whole fit where it is near enough."""
+    pairs = whole.problem.directed_pairs()
+    known = WeightedPairs(pool.n, pairs.winner, pairs.loser, pairs.weight, 0.0, pool.items, None)
+    size = max(1, BATCH // len(pairs))
+    scores = np.full((len(counts), pool.n), np.nan)
+    for first in range(0, len(counts), size):
+        batch = counts[first : first + size]
+        weights = batch / batch.sum(axis=1, keepdims=True)
+        found, done = minimise_reweighted(known, f, whole.minima[0], weights)
+        others = [PreferenceProblem.from_comparisons(_with_counts(pool, count)) for count in batch[~done]]
+        if others:
+            found[~done] = [one.reward for one in fit(others, f)]
+        scores[first : first + size] = found
+    return scores
 
 
 def _ends(drawn: FloatArray, without_fit: int, confidence: float) -> tuple[FloatArray, FloatArray]:

@@ -10,9 +10,10 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from gpo_analysis.calculus.convexity import Convexity, convexity_of
+from gpo_analysis.calculus.convexity import Convexity, convexity_of, curvature_by_rules
 from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.calculus.pieces import Piece, kinks_of, pieces_of
+from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.tails import Tails, tails_of
 from gpo_analysis.calculus.units import unit_of
 from gpo_analysis.calculus.zeros import vanishes
@@ -39,6 +40,13 @@ def tails(loss: MarginLoss) -> Tails:
     return tails_of(loss.expression, loss.symbol)
 
 
+def unproved(loss: MarginLoss) -> str:
+    """Why the pieces of a loss have no proof: a branch that was chosen by a sampled sign; "" where they have one."""
+    if all(piece.proved for piece in pieces(loss)):
+        return ""
+    return "a branch of f far out was chosen by a sign that was only sampled there"
+
+
 @dataclass(frozen=True)
 class LossShape:
     """Tails, kinks and straight pieces of f.
@@ -61,6 +69,8 @@ class LossShape:
         inf f; for f not known to be convex the least value on a grid and at the ends.
     unit : float
         The length on which f varies: f(z/500) has 500 times that of f.
+    concave_between_kinks : bool
+        Whether f″ ≤ 0 is proved on every piece of an f that is not convex.
     """
 
     convex: bool
@@ -74,6 +84,7 @@ class LossShape:
     straight: tuple[tuple[float, float], ...]
     least: float = 0.0
     unit: float = 1.0
+    concave_between_kinks: bool = False
 
     @property
     def is_piecewise_linear(self) -> bool:
@@ -117,6 +128,7 @@ def shape_of(loss: MarginLoss) -> LossShape:
         straight=_straight(parts, loss.symbol),
         least=_least(loss, left_limit, right_limit, unit),
         unit=unit,
+        concave_between_kinks=not convex and all(_is_concave(part, loss.symbol) for part in parts),
     )
 
 
@@ -150,6 +162,14 @@ def _straight(parts: tuple[Piece, ...], symbol: sympy.Symbol) -> tuple[tuple[flo
         for part in parts
         if vanishes(part.expression.diff(symbol, 2), symbol, part.lower, part.upper)
     )
+
+
+def _is_concave(part: Piece, symbol: sympy.Symbol) -> bool:
+    """Whether f″ ≤ 0 is proved on a piece, by the rules of composition or by its sign."""
+    if part.proved and curvature_by_rules(part.expression, symbol) in ("constant", "affine", "concave"):
+        return True
+    found = signs_on(part.expression.diff(symbol, 2), symbol, part.lower, part.upper)
+    return part.proved and found is not None and found.proved and set(found.signs) <= {-1, 0}
 
 
 def _least(loss: MarginLoss, left: float, right: float, unit: float) -> float:

@@ -36,7 +36,11 @@ class Laplacian:
 
     def neighbours(self, x: FloatArray) -> FloatArray:
         """``(half + halfᵀ) x``."""
-        return np.asarray(self.half @ x + self.half.T @ x)
+        return np.asarray(self.half @ x + self._other_half @ x)
+
+    @cached_property
+    def _other_half(self) -> sparse.csc_array:
+        return self.half.T
 
     @cached_property
     def degree(self) -> FloatArray:

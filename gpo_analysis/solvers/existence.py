@@ -64,6 +64,8 @@ def existence(pairs: WeightedPairs, shape: LossShape) -> Verdict:
     falls_left = left == 0 and right > 0
     if shape.convex and right > 0 and left > 0:
         return Verdict(Status.OPTIMUM)
+    if shape.right_limit == shape.left_limit == -np.inf and len(pairs.weight):
+        return Verdict(Status.UNBOUNDED_BELOW, "the loss falls without bound on both sides")
     separated = ~pairs.within(pairs.cycles)
     if shape.convex and (falls_right or falls_left):
         return _separable(pairs, separated, shape) if separated.any() else Verdict(Status.OPTIMUM)

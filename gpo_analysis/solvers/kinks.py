@@ -8,7 +8,7 @@ their jumps so that every response is in balance: the condition 0 ∈ ∂F, whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -77,16 +77,51 @@ def minimise_kinked(pairs: WeightedPairs, loss: Differentiable, shape: LossShape
     return _polish(pairs, loss, shape, g[0], iterations)
 
 
-def _polish(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, g: FloatArray, iterations: int) -> Minimum:
+def rest_at_kinks(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, found: Minimum) -> Minimum:
+    """A descent that did not come to rest, as it hovers about kinks, brought to rest at them where that can be done.
+
+    For an f that is not convex too: what is found is a local minimum, no higher than where the descent ended, with the
+    pairs at kinks held by the jumps of the slope there and every other motion against positive curvature.
+    """
+    jumps = np.array([jump for _, jump in shape.kinks])
+    if not ((jumps > 0).all() and np.isfinite(found.reward).all() and np.isfinite(found.value)):
+        return found
+    point = found
+    for near in (NEAR, 1e-2, 5e-2, 0.2):  # what is held too much is let go again
+        start = point.reward if np.isfinite(point.reward).all() else found.reward
+        point = _polish(pairs, loss, shape, start, found.iterations, near)
+        if point.converged:
+            break
+    if not point.converged or not point.value <= found.value + 1e-9 * abs(found.value) or point.intervals is None:
+        return found
+    held = point.intervals.lower == point.intervals.upper
+    blocks, _, _ = _contracted(pairs, held, point.intervals.lower, point.reward)
+    count = int(blocks.max()) + 1
+    if count > 1:
+        tail, head = blocks[pairs.winner], blocks[pairs.loser]
+        curvature = np.zeros((count, count))
+        np.add.at(curvature, (tail, head), pairs.weight * loss.derivative(pairs.margins(point.reward), order=2))
+        curvature = np.where(np.eye(count, dtype=bool), 0.0, curvature + curvature.T)
+        hessian = np.diag(curvature.sum(axis=1)) - curvature
+        if np.linalg.eigvalsh(hessian)[1] <= 1e-9 * np.abs(hessian).max():
+            return found
+    return replace(point, error=1e-9 * (1 + float(np.abs(point.reward).max())))
+
+
+def _polish(
+    pairs: WeightedPairs, loss: Differentiable, shape: LossShape, g: FloatArray, iterations: int, near: float = NEAR
+) -> Minimum:
     d = pairs.margins(g)
     kinks = np.array([kink for kink, _ in shape.kinks])
+    cusps = np.isinf([jump for _, jump in shape.kinks])
     nearest = np.argmin(np.abs(d[:, None] - kinks[None, :]), axis=1)
-    held = np.abs(d - kinks[nearest]) <= NEAR
+    held = np.abs(d - kinks[nearest]) <= near
     for _ in range(20):
         blocks, offset, held = _contracted(pairs, held, kinks[nearest], g)
         at = _reduced_newton(pairs, loss, shape, blocks, offset, g)
         slopes, rest = _multipliers(pairs, loss, shape, at, held, nearest)
-        tolerance = _tolerance(pairs, loss, pairs.margins(at))
+        smooth = ~(held & cusps[nearest])
+        tolerance = _tolerance(pairs.restricted(smooth), loss, pairs.margins(at)[smooth])
         if rest <= tolerance:
             break
         loose = held.copy()
@@ -179,19 +214,25 @@ def _reduced_newton(
 def _multipliers(
     pairs: WeightedPairs, loss: Differentiable, shape: LossShape, g: FloatArray, held: BoolArray, nearest: IntArray
 ) -> tuple[FloatArray, float]:
-    """Shares in [0, 1] of the jumps at the held kinks that balance every response best, and the imbalance left."""
+    """Shares in [0, 1] of the jumps at the held kinks that balance every response best, and the imbalance left.
+
+    At a cusp, where the slope jumps from −∞ to ∞, any slope will do; its share counts as ½.
+    """
     kinks = np.array([kink for kink, _ in shape.kinks])
     jumps = np.array([jump for _, jump in shape.kinks])
     d = pairs.margins(g)
     left = np.where(held, np.nextafter(kinks[nearest], -np.inf), d)
-    flow = pairs.weight * loss.derivative(left)
+    cusp = held & np.isinf(jumps[nearest])
+    flow = pairs.weight * np.where(cusp, 0.0, loss.derivative(left))
     gradient = pairs.balance(flow)
     k = np.flatnonzero(held)
     if not len(k):
         return np.zeros(0), float(np.abs(gradient).max())
     columns = np.zeros((pairs.n, len(k)))
-    strength = pairs.weight[k] * jumps[nearest[k]]
+    free = cusp[k]
+    strength = pairs.weight[k] * np.where(free, 1.0, jumps[nearest[k]])
     columns[pairs.winner[k], np.arange(len(k))] = strength
     columns[pairs.loser[k], np.arange(len(k))] = -strength
-    found = lsq_linear(columns, -gradient, bounds=(0.0, 1.0), method="bvls", tol=1e-15, max_iter=1000)
-    return np.asarray(found.x), float(np.abs(columns @ found.x + gradient).max())
+    bounds = np.where(free, -np.inf, 0.0), np.where(free, np.inf, 1.0)
+    found = lsq_linear(columns, -gradient, bounds=bounds, method="bvls", tol=1e-15, max_iter=1000)
+    return np.where(free, 0.5, found.x), float(np.abs(columns @ found.x + gradient).max())

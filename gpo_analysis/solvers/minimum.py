@@ -16,6 +16,7 @@ class Status(StrEnum):
 
     UNBOUNDED_BELOW = "unbounded below"
     NO_FINITE_OPTIMUM = "no finite optimum"
+    UNDECIDED = "undecided"
     NOT_CONVERGED = "not converged"
     NOT_UNIQUE = "not unique"
     STATIONARY_POINT = "stationary point"

@@ -153,7 +153,8 @@ class _Stack:
         for k in np.flatnonzero(~descent):
             matrix, side = grounded[k], right[k]
             step[k] = _curved_step(matrix, side, self.convex) if bounded else _whole_step(matrix, side)
-        return np.asarray(step * scale)
+        with np.errstate(over="ignore"):  # a curvature of 1e-322 sends it beyond what a float holds
+            return np.clip(step * scale, -1e300, 1e300) if bounded else np.asarray(step * scale)
 
     def _search(
         self, w: FloatArray, g: FloatArray, step: FloatArray, value: FloatArray, slope: FloatArray, noise: FloatArray

@@ -22,14 +22,19 @@ from gpo_analysis.solvers.cuts import is_small_enough, minimise_by_cuts
 from gpo_analysis.solvers.existence import listed
 from gpo_analysis.solvers.faces import components
 from gpo_analysis.solvers.functions import Differentiable
+from gpo_analysis.solvers.kinks import rest_at_kinks
+from gpo_analysis.solvers.levels import lowest_in_levels
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.newton import ESCAPED, minimise_stack
 from gpo_analysis.solvers.pair_minima import PairMinima
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
+from gpo_analysis.solvers.vertices import lowest_vertices
 
 #: Up to this many responses every split is looked at; beyond it single responses and rankings' cuts.
 ALL_SPLITS = 10
+#: Up to this many responses they may go to infinity in any number of levels, in every order.
+ALL_ORDERS = 6
 #: Of those, as many as are minimised again, the most promising first.
 SPLITS_TRIED = 8
 #: Random starts beside π = πref, the direction of the wins and the pairs' own optima.
@@ -65,6 +70,10 @@ def descend(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, seed: 
     found = _descents(pairs, loss, np.zeros((1, pairs.n)))
     if not (found[0].converged and found[0].value <= lowest + 1e-9 * abs(lowest) + 1e-15):
         found = _descents(pairs, loss, _starts(pairs, apart, seed))
+    if shape.kinks:
+        ends = [one if one.converged else rest_at_kinks(pairs, loss, shape, one) for one in found]
+        corners = lowest_vertices(pairs, loss, shape, STARTS)
+        found = ends + [rest_at_kinks(pairs, loss, shape, one) for one in corners]
     if shape.least == -np.inf and any(one.value < -1e6 * (1 + abs(float(loss(np.zeros(()))))) for one in found):
         reason = (
             "f falls without bound for the winners faster than it rises for the losers, and a descent fell for ever"
@@ -101,7 +110,11 @@ def _lower_elsewhere(
     if lowest is None or lowest.value >= finite - slack:
         return None
     if _size(lowest) >= ESCAPED:
-        return _without(found, lowest.value, far, "the lowest descent runs off to infinity")
+        reason = (
+            f"the lowest descent was left at margins of {_size(lowest):.3g}, where it still fell: whether the infimum "
+        )
+        reason += "is reached further out is not known, and the value is a bound from above"
+        return _without(found, lowest.value, Status.UNDECIDED, reason)
     reason = "the lowest descent did not come to rest"
     reason += ", as happens at kinks of a loss that is not convex" if shape.kinks else ""
     return _without(found, lowest.value, Status.NOT_CONVERGED, reason)
@@ -176,6 +189,12 @@ def _described(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum],
     g, value = point.reward, point.value
     if pairs.parts.max() > 0:
         return replace(point, status=Status.NOT_UNIQUE, reason=_several_parts(pairs))
+    if point.intervals is not None:
+        start = "the lowest of several" if len(found) > 1 else "the one"
+        reason = (
+            f"a local minimum, at kinks of f, {start} that descents came to; f is not convex, so it need not be the "
+        )
+        return replace(point, status=Status.STATIONARY_POINT, reason=f"{reason}global minimum")
     curvature = _least_curvature(pairs, loss, g)
     curved = loss.derivative(pairs.margins(g), order=2) != 0
     if components(pairs.n, pairs.winner[curved], pairs.loser[curved], strong=False).max(initial=0) > 0:
@@ -230,6 +249,9 @@ def _lowest_at_infinity(
     across = np.where(above_i, apart.forward * up + apart.backward * down, apart.backward * up + apart.forward * down)
     bound = np.where(above_i != above_j, across, apart.value).sum(axis=1)
     sets = sets[bound < finite - _slack(np.array([finite]))]
+    if len(sets) and pairs.n <= ALL_ORDERS:
+        value, top = lowest_in_levels(pairs, loss, shape)
+        return value, listed([pairs.names[i] for i in top])
     if pairs.n > ALL_SPLITS:
         sets = sets[np.argsort(_shifted(pairs, loss, sets, best.reward, up, down), kind="stable")[:SPLITS_TRIED]]
     if not len(sets):

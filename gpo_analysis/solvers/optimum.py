@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import LossShape, shape_of
 from gpo_analysis.solvers.cuts import is_small_enough, minimise_by_cuts
@@ -27,9 +28,15 @@ from gpo_analysis.solvers.nonconvex import descend
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.precise import RESPONSES_AT_MOST, minimise_precisely
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
+from gpo_analysis.solvers.threads import one_thread
+from gpo_analysis.solvers.vertices import minimise_at_vertices
 
 #: Losses with kinks and curvature are solved with dense matrices.
 KINKED_AT_MOST = 1000
+
+#: Responses from which on a problem that stands alone is solved by its pairs, if no weight is below this share of the
+#: largest.
+MANY, UNEVEN = 32, 1e-6
 
 #: Shares of the largest weight below which a weight is lost in the rounding of others.
 GRADED = 1e-10
@@ -50,23 +57,29 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
     -------
     list of Minimum
         Its value includes the draws of twice the same response. A problem on which a solver fails is "not converged",
-        with the failure as its reason; the others are not touched by it.
+        with the failure as its reason; the others are not touched by it. Where the pieces of f are not decided, all are
+        "undecided".
     """
-    unit, shape = unit_of(loss), shape_of(loss)
+    try:
+        unit, shape = unit_of(loss), shape_of(loss)
+    except Undecided as open_question:
+        reason = f"of f itself: {open_question.reason}"
+        return [Minimum(nowhere(pairs.n), np.nan, Status.UNDECIDED, reason) for pairs in problems]
     f: Differentiable = loss if unit == 1 else Stretched(loss, unit)
     cases = [_Case(pairs, f, stretched(shape, unit), shape, loss, unit) for pairs in problems]
     found: dict[int, Minimum] = {}
     stacks: dict[int, list[int]] = {}
-    for k, case in enumerate(cases):
-        try:
-            if case.is_smooth and case.pairs.matrix is not None:
-                stacks.setdefault(case.pairs.n, []).append(k)
-            else:
-                found[k] = case.solved()
-        except FAILURES as failure:
-            found[k] = case.failed(failure)
-    for rows in stacks.values():
-        found |= zip(rows, _stacked([cases[k] for k in rows]), strict=True)
+    with one_thread():
+        for k, case in enumerate(cases):
+            try:
+                if case.is_smooth and case.pairs.matrix is not None:
+                    stacks.setdefault(case.pairs.n, []).append(k)
+                else:
+                    found[k] = case.solved()
+            except FAILURES as failure:
+                found[k] = case.failed(failure)
+        for rows in stacks.values():
+            found |= zip(rows, _stacked([cases[k] for k in rows]), strict=True)
     return [_measured(found[k], unit) for k in range(len(cases))]
 
 
@@ -79,6 +92,10 @@ def _stacked(cases: list[_Case]) -> list[Minimum]:
     """Smooth convex problems of one size, together; one by one where that fails, so that one alone is to blame."""
     first = cases[0]
     try:
+        if len(cases) == 1 and first.is_even:  # alone it takes less by pairs than as a matrix, and no LAPACK
+            minimum = minimise_sparse(first.kept, first.loss)
+            if minimum.converged:
+                return [first.concluded(minimum)]
         weights = np.stack([case.kept.dense() for case in cases])
         minima = minimise_stack(weights, first.loss, np.stack([case.kept.parts for case in cases]))
         return [case.concluded(minimum) for case, minimum in zip(cases, minima, strict=True)]
@@ -113,6 +130,12 @@ class _Case:
         """Whether Newton's method alone solves it."""
         is_open = self.verdict.status in (None, Status.UNBOUNDED_BELOW)
         return not is_open and not self.shape.kinks and not self.shape.is_piecewise_linear
+
+    @property
+    def is_even(self) -> bool:
+        """Whether the weights are near enough to each other for conjugate gradients, and the responses many."""
+        weight = self.kept.weight
+        return self.pairs.n >= MANY and weight.min(initial=1.0) > UNEVEN * weight.max(initial=0.0)
 
     def solved(self) -> Minimum:
         """The minimum, by the method that fits the loss."""
@@ -235,7 +258,8 @@ class _Case:
 
     def _not_convex(self) -> Minimum:
         """f is not known to be convex."""
-        found = descend(self.kept, self.loss, self.shape)
+        found = minimise_at_vertices(self.kept, self.loss, self.shape)
+        found = descend(self.kept, self.loss, self.shape) if found is None else found
         found = replace(found, value=self.total(found.value))
         unsettled = found.status is Status.NOT_CONVERGED and self.verdict.attained
         if self.verdict.separated is None or found.value == -np.inf or unsettled:

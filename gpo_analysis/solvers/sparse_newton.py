@@ -6,7 +6,7 @@ processor's cache; sums over the pairs of a response are products with the pairs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -55,6 +55,8 @@ def minimise_sparse(
         largest, slope = float(np.abs(step).max()), float(point.gradient @ step)
         if largest <= STEP * (1 + np.abs(point.g).max()) or stalled >= 3:
             error = max(largest, system.error(point))
+            if convex:  # too short a step to be worth another look
+                point = replace(point, g=centred(point.g + step, pairs.parts))
             break
         length, trial = 1.0, point
         for _ in range(60):
@@ -116,9 +118,10 @@ class _System:
             return g
         table, ones = pairs.table(pairs.weight), np.ones(pairs.n)
         won, lost = (np.asarray(side @ ones) + 0.5 * pairs.weight.min() for side in (table, table.T))
-        for _ in range(10):
-            slope = won * self.loss.derivative(g) - lost * self.loss.derivative(-g)
-            curvature = won * self.loss.derivative(g, order=2) + lost * self.loss.derivative(-g, order=2)
+        for _ in range(5):
+            both = np.stack([g, -g])
+            first, second = self.loss.derivative(both), self.loss.derivative(both, order=2)
+            slope, curvature = won * first[0] - lost * first[1], won * second[0] + lost * second[1]
             g = g - np.clip(np.divide(slope, curvature, out=np.zeros_like(g), where=curvature > 0), -1.0, 1.0)
         g = centred(g, pairs.parts)
         at_zero = float(pairs.weight.sum()) * float(self.loss(np.zeros(())))

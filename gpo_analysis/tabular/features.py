@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses import MarginLoss, get_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import check_positive
-from gpo_analysis.solvers.minimum import Minimum, Status
+from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.row_optimum import minimise_rows
 from gpo_analysis.solvers.rows import WeightedRows
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -144,7 +145,12 @@ class _Coordinates:
 
 def _found(problem: PreferenceProblem, at: _Coordinates, loss: MarginLoss) -> Minimum:
     """The minimum in v; features that no pair tells apart make it not unique."""
-    weight, shape = problem.directed_pairs().weight, shape_of(loss)
+    weight = problem.directed_pairs().weight
+    try:
+        shape = shape_of(loss)
+    except Undecided as open_question:
+        reason = f"of f itself: {open_question.reason}"
+        return Minimum(nowhere(at.rows.shape[1]), np.nan, Status.UNDECIDED, reason)
     if shape.kinks and not (shape.convex and shape.is_piecewise_linear):
         raise ValueError(
             f"{loss.name} has jumps in its slope without being piecewise linear and convex; solve_features "

@@ -40,8 +40,8 @@ class Solution:
     converged : bool
         Whether the policy is the answer: a unique minimum, or for f not known to be convex a stationary point.
     status : Status
-        "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point" or "not converged"; with
-        contexts the worst of theirs.
+        "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point", "not converged" or
+        "undecided" (something of the loss or the problem could not be worked out); with contexts the worst of theirs.
     reason : str
         What is to be said of it beside the status; empty where there is nothing.
     representative : array, shape (n,) or (m, n), or None
