@@ -144,6 +144,7 @@ SETTINGS = (
     Setting("20 votes a pair, exponential", bradley_terry(20), of("exponential"), "exponential", null=False),
     Setting("20 votes a pair, Savage", bradley_terry(20), of("savage"), "savage", null=False),
     Setting("Davidson, 20 votes a pair", davidson(20), lambda: SCORES, ties="davidson"),
+    Setting("equal items, 20 votes a pair", bradley_terry(20, 0.0), lambda: np.zeros(ITEMS)),
     Setting("judges, by judge", judged(by_judge=True), lambda: np.array(judged_limit()), null=False),
     Setting("judges, by vote", judged(by_judge=False), lambda: np.array(judged_limit()), promised=False, null=False),
     Setting("5 votes a pair", bradley_terry(5), lambda: SCORES, promised=False),
@@ -169,9 +170,10 @@ def trial(setting: Setting, seed: int) -> dict[str, float]:
         "open": float(np.mean(told & ~(np.isfinite(ends.low) & np.isfinite(ends.high)))),
     }
     ranks = found.ranks
-    true_rank = 1 + (truth[None, :] > truth[:, None]).sum(axis=1)
+    lead = truth[:, None] - truth[None, :]
+    best, worst = 1 + (lead < -1e-9).sum(axis=1), ITEMS - (lead > 1e-9).sum(axis=1)  # equal items share their ranks
     if ranks is not None:
-        row["rank sets"] = float(((ranks.best <= true_rank) & (true_rank <= ranks.worst)).all())
+        row["rank sets"] = float(((ranks.best <= best) & (worst <= ranks.worst)).all())
         row["ranks in a set"] = float(ranks.width.mean())
     if found.converged:
         [again] = bootstrap([found], resamples=RESAMPLES, seed=seed)

@@ -221,6 +221,21 @@ def _debates(table: pd.DataFrame) -> list[Check]:
     ]
 
 
+def _levels(table: pd.DataFrame, which: str) -> str:
+    """On how many levels hinge sets the items, and how it orders those that it does not tie; empty without scores."""
+    scores = find(table, data=which, part="score").pivot_table(index="item", columns="loss", values="score")
+    if "hinge" not in scores:
+        return ""
+    i, j = np.triu_indices(len(scores), 1)
+    hinge, base = (np.round(scores[name].to_numpy(), 9) for name in ("hinge", "logistic"))
+    apart = hinge[i] != hinge[j]
+    alike = np.sign(hinge[i] - hinge[j])[apart] == np.sign(base[i] - base[j])[apart]
+    return (
+        f" (hinge has {len(np.unique(hinge))} levels for {len(scores)} items, and orders {alike.mean():.1%} of the "
+        "pairs that it does not tie as logistic does)"
+    )
+
+
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Which rule each f is near, what it changes in an arena, and how much of the cycles is noise."""
     uniform = find(table, part="random", data="uniform")
@@ -235,7 +250,8 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     told = "Chatbot Arena votes" if which == "arena" else "generated arena, no data being given,"
     said = (
         f"On {len(uniform) // len(PAPER_LOSSES)} random preferences of {config.responses} items the mean τ with Borda, "
-        f"Copeland and Kemeny is: {rules}. On the {told} τ with logistic is {taus}; Savage's changes of the scores are "
+        f"Copeland and Kemeny is: {rules}. On the {told} τ with logistic is {taus}{_levels(table, which)}; Savage's "
+        "changes of the scores are "
         f"{slope:.2f} times exponential's. {cyclic['observed']:.1%} of the flow is cyclic, where exactly Bradley–Terry "
         f"voters would show {cyclic['expected']:.1%} [{cyclic['low']:.1%}, {cyclic['high']:.1%}] "
         f"(p = {cyclic['p']:.3f}); {triples['observed']:.0f} triples are cycles, by noise alone "
