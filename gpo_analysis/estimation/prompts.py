@@ -216,14 +216,15 @@ def _roots(node: FloatArray, height: FloatArray) -> FloatArray:
         on = gap == 0
         weight = sign / np.where(on, 1.0, gap)
         value = np.sum(weight * height, axis=1) / np.sum(weight, axis=1)
-        return np.where(on.any(axis=1), np.sum(np.where(on, height, 0.0), axis=1), value)
+        found: FloatArray = np.where(on.any(axis=1), np.sum(np.where(on, height, 0.0), axis=1), value)
+        return found
 
     low, high = np.full(len(height), node[-1]), np.full(len(height), node[0])
     for _ in range(50):
         middle = (low + high) / 2
         is_above = at(middle) > 0
         low, high = np.where(is_above, middle, low), np.where(is_above, high, middle)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2)
 
 
 def _small_kl(reference: FloatArray, x: FloatArray, prompt: IntArray, count: int) -> FloatArray:
