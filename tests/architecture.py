@@ -47,7 +47,7 @@ ORDER = (
     ("llm.evaluation",),
     ("llm.forests",),
     ("llm.study", "llm.optimum", "llm.predicted", "llm.tuned", "llm.own"),
-    ("llm.gpu",),
+    ("llm.gpu", "llm.real"),
     ("llm",),
     ("experiments",),
     ("figures",),

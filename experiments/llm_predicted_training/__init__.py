@@ -17,18 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments._errors import OVER, RUN, Errors, decided, with_status
 from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import Check
 from experiments.llm_predicted_training.claims import claims, summarise
-from experiments.llm_predicted_training.errors import RUN, Errors
-from gpo_analysis.statistics import Interval
 
 CLAIM = "What a run will do is said before it is made: by its tangent, and for every f and β from one run at β → 0."
 FIGURE = "llm-predicted-training"
-
-#: ½E_μ[ρ²] beyond this many times that of the limit run: as w < 1 but for wrong labels, only noise does that.
-RUNAWAY = 2.0
-OVER = "seeds, and prompts within them"
 
 
 @dataclass(frozen=True)
@@ -85,45 +80,10 @@ def provenance(table: pd.DataFrame) -> dict[str, Any]:
     return provenance_of(table, "step")
 
 
-def with_status(steps: pd.DataFrame) -> pd.DataFrame:
-    """With the column ``status``: "ok", "runaway" or "stopped", of the whole run, network and tangent alike."""
-    keys = ["seed", "optimizer", "rate", "batch", "epsilon", "step"]
-    seen = steps[(steps["split"] == "seen") & (steps["method"] == "tangent")]
-    limits = seen[seen["strength"] == 0].set_index(keys)["mu_squared_loss"].rename("limit")
-    limits = limits[~limits.index.duplicated()]
-    seen = seen.join(limits, on=keys)
-    most = seen[["mu_squared_loss", "mu_squared_loss_predicted"]].max(axis=1)
-    own = [*RUN, "seed"]
-    away = set(seen[(seen["strength"] > 0) & (most > RUNAWAY * seen["limit"])].groupby(own).size().index)
-    status = [
-        "stopped" if one["stopped"] or one["tangent_stopped"] else "runaway" if tuple(key) in away else "ok"
-        for key, one in zip(
-            steps[own].itertuples(index=False, name=None),
-            steps[["stopped", "tangent_stopped"]].to_dict("records"),
-            strict=True,
-        )
-    ]
-    return steps.assign(status=status)
-
-
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The predictions in their order."""
-    checks = []
-    for row in table[table["kind"] == "claim"].to_dict("records"):
-        claim, bound = f"{int(row['number'])}. {row['claim']}", float(row["bound"])
-        if not np.isfinite(row["value"]):
-            checks.append(Check.not_run(claim, bound, f"the study {config.study} has no such runs, or all ran away"))
-            continue
-        value = Interval(row["value"], row["low"], row["high"])
-        if row["rule"] == "below":
-            checks.append(Check.below(claim, bound, value, OVER))
-        elif row["rule"] == "above":
-            checks.append(Check.above(claim, bound, value, OVER))
-        elif row["rule"] == "within":
-            checks.append(Check.within(claim, bound, value, float(row["tolerance"]), OVER))
-        else:
-            checks.append(Check.at_least(claim, bound, value.value))
-    return checks
+    why = f"the study {config.study} has no such runs, or all ran away"
+    return [decided(row, OVER, why) for row in table[table["kind"] == "claim"].to_dict("records")]
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

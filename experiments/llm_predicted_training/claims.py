@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.llm_predicted_training.errors import (
+from experiments._errors import (
     RUN,
     Errors,
     Where,
@@ -18,6 +18,7 @@ from experiments.llm_predicted_training.errors import (
     log_ratio,
     one_of,
     root_mean_square,
+    stated,
 )
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import PAPER_LOSSES
@@ -57,66 +58,59 @@ def claims(found: Errors, steps: pd.DataFrame) -> list[dict[str, Any]]:
     real = every(between("epsilon", 0.0, COIN - 1e-9))
     rms = found.rms
     rows = [
-        _claim(1, "tangent: rms E(mean ρ), Adam, βκ ≥ 0.2, last step", "below", 0.10,
+        stated(1, "tangent: rms E(mean ρ), Adam, βκ ≥ 0.2, last step", "below", 0.10,
                rms(every(adam, strong, last), "tangent")),
-        _claim(2, "tangent: rms E(KL), the same runs", "below", 0.15, rms(every(adam, strong, last), "tangent", "kl")),
-        _claim(3, "tangent: rms E(mean ρ) below a KL of 0.2, all f, β, steps", "below", 0.05,
+        stated(2, "tangent: rms E(KL), the same runs", "below", 0.15, rms(every(adam, strong, last), "tangent", "kl")),
+        stated(3, "tangent: rms E(mean ρ) below a KL of 0.2, all f, β, steps", "below", 0.05,
                rms(every(real, between("run_kl", 0.0, 0.2)), "tangent")),
-        _claim(4, "tangent: the same above a KL of 0.8", "above", 0.10,
+        stated(4, "tangent: the same above a KL of 0.8", "above", 0.10,
                rms(every(real, between("run_kl", 0.8, np.inf)), "tangent")),
-        _claim(5, "tangent, KL 0.1 to 0.4: rms E(mean ρ) at βκ ≥ 0.8 less that at βκ ≤ 0.2", "within", 0.0,
+        stated(5, "tangent, KL 0.1 to 0.4: rms E(mean ρ) at βκ ≥ 0.8 less that at βκ ≤ 0.2", "within", 0.0,
                _same_kl(found, real), 0.03),
-        _claim(6, "two parts: rms E(mean ρ), Adam, βκ 0.05 to 0.8, all steps", "below", 0.10,
+        stated(6, "two parts: rms E(mean ρ), Adam, βκ 0.05 to 0.8, all steps", "below", 0.10,
                rms(every(adam, weak), "scalar")),
-        _claim(7, "two parts: rms E(mean ρ), SGD, βκ 0.2 and 0.8, all steps", "below", 0.15,
+        stated(7, "two parts: rms E(mean ρ), SGD, βκ 0.2 and 0.8, all steps", "below", 0.15,
                rms(every(sgd, middle), "scalar")),
-        _claim(8, "two parts: rms E(KL), Adam, βκ 0.05 to 0.8, last step", "below", 0.15,
+        stated(8, "two parts: rms E(KL), Adam, βκ 0.05 to 0.8, last step", "below", 0.15,
                rms(every(adam, weak, last), "scalar", "kl")),
-        _claim(9, "two parts: rms E(mean ρ), Adam, βκ = 3.2, last step", "above", 0.10,
+        stated(9, "two parts: rms E(mean ρ), Adam, βκ = 3.2, last step", "above", 0.10,
                rms(every(adam, equal("strength", 3.2), last), "scalar")),
     ]  # fmt: skip
     grid = every(adam, middle, last)
     smooth = found.rows(every(grid, one_of("loss", SMOOTH)), "direction")
     rows.append(
-        _claim(10, "one direction: median E(mean ρ), smooth f, Adam, βκ 0.2 and 0.8, last step", "below", -0.05,
+        stated(10, "one direction: median E(mean ρ), smooth f, Adam, βκ 0.2 and 0.8, last step", "below", -0.05,
                found.interval([smooth], "mean_rho", lambda part: np.nanmedian(log_ratio(*part))))
     )  # fmt: skip
     one, other = (found.rows(grid, method) for method in ("kappa", "direction"))
     worse = found.interval(
         [one, other], "mean_rho", lambda a, b: root_mean_square(log_ratio(*a)) - root_mean_square(log_ratio(*b))
     )
-    rows.append(_claim(11, "κ alone: rms E(mean ρ) less that of one direction, the same runs", "above", 0.0, worse))
+    rows.append(stated(11, "κ alone: rms E(mean ρ) less that of one direction, the same runs", "above", 0.0, worse))
     one, other = (found.rows(every(base, middle, last), "scalar") for base in (adam, sgd))
     clocks = found.interval([one, other], "mean_rho", lambda a, b: np.nanmedian(_paired_difference(a, b)), paired=True)
     rows.append(
-        _claim(12, "Adam's clock less SGD's: median of predicted less measured log(m/m₀)", "within", 0.0, clocks, 0.10)
+        stated(12, "Adam's clock less SGD's: median of predicted less measured log(m/m₀)", "within", 0.0, clocks, 0.10)
     )
-    rows.append(_claim(13, "seen samples: x in a ∝ (1 − 2ε)^(−x), ε = 0.2", "below", 2.0, _exponent(found)))
+    rows.append(stated(13, "seen samples: x in a ∝ (1 − 2ε)^(−x), ε = 0.2", "below", 2.0, _exponent(found)))
     varied = (found.prompts["rate"] != 1) | (found.prompts["epsilon"] != 0) | (found.prompts["batch"] != found.batch)
     other_runs = every(lambda table: varied.reindex(table.index), middle, equal("optimizer", "adamw"), real)
     rows.append(
-        _claim(14, "two parts: rms E(mean ρ) at another rate, batch or ε, all steps", "below", 0.10,
+        stated(14, "two parts: rms E(mean ρ) at another rate, batch or ε, all steps", "below", 0.10,
                rms(other_runs, "scalar"))
     )  # fmt: skip
     rows += _thermometer(found, coin)
     rows.append(_runaways(steps))
     chosen = rms(every(adam, strong, last), "tangent", "chosen_logp")
     rows.append(
-        _claim(20, "tangent: rms error of the chosen's log π, Adam, βκ ≥ 0.2, last step, nats", "below", 0.25, chosen)
+        stated(20, "tangent: rms error of the chosen's log π, Adam, βκ ≥ 0.2, last step, nats", "below", 0.25, chosen)
     )
     held = found.rows(every(adam, equal("strength", 0.8), last), "scalar", "held")
     path = found.interval([held], "mean_rho", lambda part: np.nanmedian(log_ratio(*part)))
-    rows.append(_claim(21, "held samples, the limit run's path: median E(mean ρ), Adam, βκ = 0.8", "below", -0.1, path))
+    rows.append(stated(21, "held samples, the limit run's path: median E(mean ρ), Adam, βκ = 0.8", "below", -0.1, path))
     unseen = rms(every(adam, strong, last), "tangent", "mean_rho", "held")
-    rows.append(_claim(22, "held samples, tangent: rms E(mean ρ), Adam, βκ ≥ 0.2, last step", "below", 0.25, unseen))
+    rows.append(stated(22, "held samples, tangent: rms E(mean ρ), Adam, βκ ≥ 0.2, last step", "below", 0.25, unseen))
     return rows
-
-
-def _claim(
-    number: int, claim: str, rule: str, bound: float, value: Interval | None, tolerance: float = np.nan
-) -> dict[str, Any]:
-    head: dict[str, Any] = {"number": number, "claim": claim, "rule": rule, "bound": bound, "tolerance": tolerance}
-    return head | ends(value)
 
 
 def _paired_difference(one: tuple[FloatArray, FloatArray], other: tuple[FloatArray, FloatArray]) -> FloatArray:
@@ -170,12 +164,12 @@ def _thermometer(found: Errors, coin: Where) -> list[dict[str, Any]]:
     ]
     rise = found.interval(savage, "kl", lambda a, b: float(np.nanmedian(np.log(b[1] / a[1]))))
     return [
-        _claim(15, "tossed labels: log₂ KL(2 lr)/KL(lr) less that of θ, logistic, βκ = 1.6", "within", 0.0,
+        stated(15, "tossed labels: log₂ KL(2 lr)/KL(lr) less that of θ, logistic, βκ = 1.6", "within", 0.0,
                found.interval(groups, "kl", slope), 0.3),
-        _claim(16, "tossed labels: log₂ KL(4B)/KL(B) less that of θ, logistic, βκ = 1.6", "within", 0.0,
+        stated(16, "tossed labels: log₂ KL(4B)/KL(B) less that of θ, logistic, βκ = 1.6", "within", 0.0,
                found.interval(wider, "kl", slope), 0.3),
-        _claim(17, "tossed labels: rms E(KL) of the thermometer, logistic and squared", "below", 0.25, quiet),
-        _claim(18, "tossed labels: log KL(βκ = 6.4)/KL(1.6), Savage", "above", 0.0, rise),
+        stated(17, "tossed labels: rms E(KL) of the thermometer, logistic and squared", "below", 0.25, quiet),
+        stated(18, "tossed labels: log KL(βκ = 6.4)/KL(1.6), Savage", "above", 0.0, rise),
     ]  # fmt: skip
 
 
@@ -184,6 +178,6 @@ def _runaways(steps: pd.DataFrame) -> dict[str, Any]:
     part = steps[(steps["optimizer"] == "sgd") & steps["strength"].isin((0.2, 0.8)) & (steps["status"] != "ok")]
     runs = part[[*RUN, "seed"]].drop_duplicates()["loss"].value_counts()
     value = float(runs.get("exponential", 0) - runs.get("savage", 0))
-    return _claim(
+    return stated(
         19, "runaways by SGD: exponential less Savage, βκ 0.2 and 0.8", "count", 1.0, Interval(value, value, value)
     )

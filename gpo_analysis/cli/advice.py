@@ -3,62 +3,129 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
-from gpo_analysis.cli.output import json_option, print_json, say, say_report
+from gpo_analysis.cli.output import json_option, print_json, progress_bar, say, say_report
+from gpo_analysis.cli.reading import options_of, reading_options
 
 RECOMMEND_HELP = """\b
 Examples:
-  gpo recommend-beta labels.csv --kl 0.5
+  gpo recommend-beta labels.csv --kl 0.05
   gpo recommend-beta labels.jsonl --margin 2 --loss dpo --loss ipo --json
-  gpo recommend-beta one-label-a-pair.csv --kl 0.2 --smoothing 0.1
+  gpo recommend-beta one-label-a-pair.csv --kl 0.1 --smoothing 0.1
+  gpo recommend-beta --log run.csv --beta 0.1 --loss dpo --kl-per-token 0.01
+  gpo recommend-beta --log run.csv --beta 0.1 --loss dpo --drop 5
 
 \b
-FILE is CSV or JSON (one object a line, or an array), plain or .gz, with the columns
-winner,loser and optionally count and prompt, or prompt,chosen,rejected. Without prompts,
-items that comparisons connect are responses to one."""
+FILE is CSV, TSV, JSON lines, a JSON array or Parquet, plain or .gz, or - for standard
+input, with the columns winner,loser and optionally count and prompt, or
+prompt,chosen,rejected (texts or messages; whole dialogues share their prompt). Without
+prompts, items that comparisons connect are responses to one.
+
+\b
+Which policy, which reference. With FILE the numbers are of the exact optimum over the
+responses that were compared under each prompt, against a πref that is uniform over
+them. No policy over them has a KL beyond -log min πref: log 2 = 0.693 nats with two
+responses a prompt. A language model spreads over all texts; with S the compared ones,
+  KL(π‖πref) >= π(S) KL(π(.|S)‖πref(.|S)),
+and the rest is how it moves mass between S and all else, which labels do not show. So
+--kl compares losses and data at equal strength; what one label a pair identifies is a
+--margin. For a language model's budget give the --log of one short run (as for gpo
+diagnose): --kl-per-token, --kl a response, --drop of the chosen, or --margin are then
+of a run of the same data, rate and length at another β."""
 
 
 @click.command("recommend-beta", epilog=RECOMMEND_HELP)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--kl", type=NUMBER, help="Budget for KL(π‖πref) in nats, averaged over prompts.")
 @click.option("--margin", type=NUMBER, help="Target for the mean |ρ| over the labels, in nats.")
+@click.option("--log", type=click.Path(path_type=Path), help="A run's log, in place of FILE: β for its next run.")
+@click.option("--beta", type=NUMBER, help="With --log: the β of that run, in GPO's convention.")
+@click.option("--drop", type=NUMBER, help="With --log: target for the fall of log π/πref of the chosen, in nats.")
+@click.option("--kl-per-token", type=NUMBER, help="With --log: budget in nats a token.")
 @click.option("--loss", "losses", multiple=True, help="A loss by name or expression (again for more; default: six).")
 @click.option("--smoothing", type=NUMBER, default=0.0, show_default=True, help="ε of (1−ε) f(z) + ε f(−z), below 0.5.")
 @click.option("--resamples", type=WHOLE, default=200, show_default=True, help="Of the bootstrap.")
 @click.option("--confidence", type=NUMBER, default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of the bootstrap.")
+@reading_options
 @json_option
 def recommend_beta(
-    file: Path,
+    file: Path | None,
     kl: float | None,
     margin: float | None,
+    log: Path | None,
+    beta: float | None,
+    drop: float | None,
+    kl_per_token: float | None,
     losses: tuple[str, ...],
     smoothing: float,
     resamples: int,
     confidence: float,
     seed: int,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Say which β spends a KL budget, or reaches a target margin, for each loss, with an interval."""
     from gpo_analysis.estimation import recommend_beta as recommend
     from gpo_analysis.losses.naming import find_loss
     from gpo_analysis.preferences import read_comparisons
 
+    if (file is None) == (log is None):
+        raise ValueError("recommend-beta takes a FILE of comparisons, or the --log of a run, one of the two")
+    if log is not None:
+        targets = {"margin": margin, "drop": drop, "kl": kl, "kl_per_token": kl_per_token}
+        _from_log(log, beta, losses, targets, resamples, confidence, _seed(seed), as_json)
+        return
+    if drop is not None or kl_per_token is not None or beta is not None:
+        raise ValueError(
+            "--drop, --kl-per-token and --beta are of a run's --log: comparisons do not say what a language model "
+            "spends or drops; a FILE takes --kl or --margin"
+        )
     if (kl is None) == (margin is None):
         raise ValueError("recommend-beta takes --kl or --margin, one of the two")
-    comparisons = read_comparisons(file)
-    found = recommend(
-        comparisons, kl=kl, margin=margin, losses=[find_loss(name) for name in losses] or None,
-        smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed),
-    )  # fmt: skip
+    assert file is not None
+    comparisons = read_comparisons(file, **options_of(reading))
+    with progress_bar("losses") as progress:
+        found = recommend(
+            comparisons, kl=kl, margin=margin, losses=[find_loss(name) for name in losses] or None,
+            smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed), progress=progress,
+        )  # fmt: skip
     if as_json:
         report = comparisons.report
         print_json(found.to_dict() | {"report": None if report is None else report.to_dict()})
     else:
         say_report(comparisons.report)
+        say(str(found))
+
+
+def _from_log(
+    log: Path,
+    beta: float | None,
+    losses: tuple[str, ...],
+    targets: dict[str, float | None],
+    resamples: int,
+    confidence: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from gpo_analysis.estimation import beta_from_log, read_training_log
+    from gpo_analysis.losses.naming import find_loss
+
+    if beta is None or len(losses) != 1:
+        raise ValueError("--log needs the --beta and the one --loss that the run was trained with")
+    data = read_training_log(log)
+    found = beta_from_log(
+        data, find_loss(losses[0]), check_beta(beta, "--beta"), resamples=resamples, confidence=confidence, seed=seed,
+        **targets,
+    )  # fmt: skip
+    if as_json:
+        print_json(found.to_dict() | {"report": None if data.report is None else data.report.to_dict()})
+    else:
+        say_report(data.report)
         say(str(found))
 
 

@@ -9,6 +9,7 @@ from gpo_analysis.estimation.choice import HeldOut, LossChoice, choose_loss
 from gpo_analysis.estimation.covariance import Asymptotics, SampledFits, asymptotics, relative_efficiency, sampled_fits
 from gpo_analysis.estimation.diagnose import Diagnosis, diagnose
 from gpo_analysis.estimation.fits import ComparisonFits, FitDifference, fit_comparisons
+from gpo_analysis.estimation.from_log import LoggedBeta, beta_from_log
 from gpo_analysis.estimation.logs import TrainingLog, read_training_log
 from gpo_analysis.estimation.recommend import BetaRecommendation, BetaRecommendations, recommend_beta
 from gpo_analysis.estimation.resampling import ScoreIntervals, bootstrap_scores, resampled
@@ -21,6 +22,7 @@ __all__ = [
     "Diagnosis",
     "FitDifference",
     "HeldOut",
+    "LoggedBeta",
     "LossAudit",
     "LossChoice",
     "SampledFits",
@@ -28,6 +30,7 @@ __all__ = [
     "TrainingLog",
     "asymptotics",
     "audit_log",
+    "beta_from_log",
     "bootstrap_scores",
     "choose_loss",
     "diagnose",

@@ -52,7 +52,7 @@ def other_runs(
     steps = USUAL_STEPS if step is None or step < 1 or step != round(step) else int(step)
     if not mean > 0:
         return ()
-    few = _fewer(rho)
+    few = fewer(rho)
     m0 = limit_mean(f, beta, few, steps)
     if math.isnan(m0):
         return ()
@@ -90,7 +90,7 @@ def others_shown(rows: tuple[dict[str, Any], ...]) -> list[str]:
     return lines
 
 
-def _fewer(rho: FloatArray) -> FloatArray:
+def fewer(rho: FloatArray) -> FloatArray:
     """Quantiles in place of many pairs, of the same mean."""
     if len(rho) <= _PAIRS:
         return rho

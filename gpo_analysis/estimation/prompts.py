@@ -1,9 +1,14 @@
-"""Fits of one loss to many prompts at once: items that no chain of comparisons connects are problems of their own."""
+"""Fits of one loss to many prompts at once: items that no chain of comparisons connects are problems of their own.
+
+Prompts with the same comparisons, however their responses read, are one problem that is solved once and counted as
+often as it occurs: a hundred thousand prompts with one label each are one problem of two items.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import brentq
@@ -17,47 +22,209 @@ from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
+_NEAR = 1e-9  # of the largest difference: fitted values this close count as one at β → 0
+_NODES = 24  # at which the KL of every problem is worked out, for the roots of many resamples
+
+
+@dataclass(frozen=True, eq=False)
+class Prompts:
+    """The different problems of many prompts, laid end to end.
+
+    Attributes
+    ----------
+    problem : array of int, shape (n,)
+        Which problem an item belongs to.
+    reference : array, shape (n,)
+        πref, summing to one within each problem.
+    winner, loser, count : array, shape (k,)
+        Comparisons between these items.
+    times : array, shape (problems,)
+        Of how many prompts it is the problem.
+    """
+
+    problem: IntArray
+    reference: FloatArray
+    winner: IntArray
+    loser: IntArray
+    count: FloatArray
+    times: FloatArray
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts there are."""
+        return round(float(self.times.sum()))
+
+    @cached_property
+    def largest_kl(self) -> float:
+        """Mean over prompts of −log min πref: the KL that no policy over the compared responses exceeds."""
+        least = np.full(len(self.times), np.inf)
+        np.minimum.at(least, self.problem, self.reference)
+        return float(np.average(-np.log(least), weights=self.times))
+
+    @staticmethod
+    def of(pool: Comparisons, prompt: IntArray, reference: FloatArray) -> Prompts:
+        """From comparisons, each item's prompt and its πref, shape (n,)."""
+        seen = pool.aggregated()
+        size = np.bincount(prompt)
+        net = np.bincount(seen.winner, seen.count, pool.n) - np.bincount(seen.loser, seen.count, pool.n)
+        sent = np.bincount(np.concatenate([seen.winner, seen.loser]), minlength=pool.n)
+        order = np.lexsort((np.arange(pool.n), reference, sent, -net, prompt))
+        place = np.empty(pool.n, dtype=np.int64)  # within the prompt, the most successful first
+        place[order] = np.arange(pool.n) - np.repeat(np.cumsum(size) - size, size)
+        owner = prompt[seen.winner]
+        rows = np.lexsort((place[seen.loser], place[seen.winner], owner))
+        of_row = np.bincount(owner, minlength=len(size))
+        start_row, start_item = np.cumsum(of_row) - of_row, np.cumsum(size) - size
+        table = np.stack([place[seen.winner], place[seen.loser], seen.count], axis=1)[rows]
+        parts: list[tuple[FloatArray, FloatArray, int]] = []
+        for m, r in np.unique(np.stack([size, of_row], axis=1), axis=0).tolist():
+            members = np.flatnonzero((size == m) & (of_row == r))
+            games = table[start_row[members][:, None] + np.arange(r)].reshape(len(members), -1)
+            shares = reference[order][start_item[members][:, None] + np.arange(m)]
+            kinds, times = np.unique(np.concatenate([games, shares], axis=1), axis=0, return_counts=True)
+            parts += [(row[: 3 * r].reshape(r, 3), row[3 * r :], int(t)) for row, t in zip(kinds, times, strict=True)]
+        sizes = np.array([len(shares) for _, shares, _ in parts])
+        begin = np.cumsum(sizes) - sizes
+        games = np.concatenate([g + np.array([at, at, 0]) for (g, _, _), at in zip(parts, begin, strict=True)])
+        return Prompts(
+            np.repeat(np.arange(len(parts)), sizes), np.concatenate([shares for _, shares, _ in parts]),
+            games[:, 0].astype(np.int64), games[:, 1].astype(np.int64), games[:, 2],
+            np.array([t for _, _, t in parts], dtype=np.float64),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class PromptFits:
-    """Fits of one loss to every prompt, laid end to end."""
+    """Fits of one loss to the problems of many prompts, laid end to end."""
 
-    g: FloatArray  # (n,) centred within each prompt
-    reference: FloatArray  # (n,) summing to one within each prompt
+    g: FloatArray  # (n,) centred within each problem
+    reference: FloatArray  # (n,) summing to one within each problem
     prompt: IntArray  # (n,)
     mean_abs: float  # mean |g_w − g_l| over the labels
+    times: FloatArray | None = None  # (problems,), how many prompts have it; ones by default
+
+    @cached_property
+    def _times(self) -> FloatArray:
+        return np.ones(int(self.prompt.max()) + 1) if self.times is None else self.times
+
+    @cached_property
+    def _at_nodes(self) -> dict[tuple[float, float], FloatArray]:
+        return {}
+
+    @cached_property
+    def spread(self) -> float:
+        """Largest difference of g within a problem."""
+        top, bottom = np.full(len(self._times), -np.inf), np.full(len(self._times), np.inf)
+        np.maximum.at(top, self.prompt, self.g)
+        np.minimum.at(bottom, self.prompt, self.g)
+        return float(np.max(top - bottom))
+
+    def kl_of_each(self, beta: float) -> FloatArray:
+        """KL(π_β‖πref) of every problem, shape (problems,)."""
+        count = len(self._times)
+        middle = np.bincount(self.prompt, self.reference * self.g, count)
+        x = (self.g - middle[self.prompt]) / beta
+        far = np.zeros(count, dtype=bool)
+        far[self.prompt[np.abs(x) >= 0.5]] = True
+        found = np.empty(count)
+        if not far.all():
+            near = ~far[self.prompt]
+            found[~far] = _small_kl(self.reference[near], x[near], self.prompt[near], count)[~far]
+        if far.any():
+            items = far[self.prompt]
+            prompt, g, reference = self.prompt[items], self.g[items], self.reference[items]
+            top = np.full(count, -np.inf)
+            np.maximum.at(top, prompt, g)
+            with np.errstate(under="ignore", over="ignore", invalid="ignore"):
+                weight = reference * np.exp((g - top[prompt]) / beta)
+                total = np.bincount(prompt, weight, count)[far]
+                # E_π[(g − top)/β] − log E_ref e^{(g − top)/β}
+                mean = np.bincount(prompt, np.where(weight > 0, weight * ((g - top[prompt]) / beta), 0.0), count)[far]
+            found[far] = mean / total - np.log(total)
+        return found
 
     def kl(self, beta: float) -> float:
         """Mean over prompts of KL(π_β‖πref)."""
-        count = int(self.prompt.max()) + 1
-        middle = np.bincount(self.prompt, self.reference * self.g, count)
-        x = (self.g - middle[self.prompt]) / beta
-        if np.max(np.abs(x)) < 0.5:
-            return float(np.mean(_small_kl(self.reference, x, self.prompt, count)))
-        top = np.full(count, -np.inf)
+        return float(np.average(self.kl_of_each(beta), weights=self._times))
+
+    @cached_property
+    def limits(self) -> FloatArray:
+        """KL of every problem as β → 0, shape (problems,): −log of πref of its best responses."""
+        top = np.full(len(self._times), -np.inf)
         np.maximum.at(top, self.prompt, self.g)
-        with np.errstate(under="ignore"):
-            weight = self.reference * np.exp((self.g - top[self.prompt]) / beta)
-        total = np.bincount(self.prompt, weight, count)
-        # E_π[(g − top)/β] − log E_ref e^{(g − top)/β}
-        mean = np.bincount(self.prompt, weight * (self.g - top[self.prompt]) / beta, count) / total
-        return float(np.mean(mean - np.log(total)))
+        best = self.g >= top[self.prompt] - _NEAR * self.spread
+        return np.maximum(-np.log(np.bincount(self.prompt, self.reference * best, len(self._times))), 0.0)
 
     def kl_limit(self) -> float:
         """KL as β → 0."""
-        spread = float(np.ptp(self.g))
-        return self.kl(1e-9 * spread) if spread > 0 else 0.0
+        return float(np.average(self.limits, weights=self._times))
 
     def beta_of_kl(self, budget: float) -> float:
         """NaN where the budget is out of reach."""
         if not 0 < budget < self.kl_limit():
             return float("nan")
-        low = high = float(np.ptp(self.g))
+        low = high = self.spread
         while self.kl(low) < budget:
             low /= 4
         while self.kl(high) > budget:
             high *= 4
         return float(np.exp(brentq(lambda t: self.kl(np.exp(t)) - budget, np.log(low) - 1, np.log(high) + 1)))
+
+    def betas_of_kl(self, budget: float, times: FloatArray) -> FloatArray:
+        """β for the budget under other numbers of prompts, shape (resamples,); NaN where it is out of reach.
+
+        Parameters
+        ----------
+        budget : float
+        times : array, shape (resamples, problems)
+
+        Notes
+        -----
+        The KL of each problem is worked out at Chebyshev nodes in log β once; between them a resample's log KL is the
+        polynomial through its values, to some 1e-9, since log KL hardly bends there.
+        """
+        middle = self.beta_of_kl(budget)
+        total = times.sum(axis=1)
+        found = np.full(len(times), np.nan)
+        todo = np.flatnonzero(times @ self.limits / total > budget)
+        reach = 0.5
+        while len(todo) and np.isfinite(middle) and reach <= 16:
+            node = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)  # falling
+            key = (middle, reach)
+            if key not in self._at_nodes:
+                self._at_nodes[key] = np.stack([self.kl_of_each(middle * math.exp(reach * u)) for u in node])
+            values = self._at_nodes[key]
+            with np.errstate(divide="ignore"):
+                height = np.log((times[todo] @ values.T) / total[todo, None]) - math.log(budget)
+            inside = (height[:, 0] < 0) & (height[:, -1] > 0)
+            roots = _roots(node, height[inside])
+            found[todo[inside]] = middle * np.exp(reach * roots)
+            todo = todo[~inside]
+            reach *= 2
+        for r in todo:
+            found[r] = PromptFits(self.g, self.reference, self.prompt, self.mean_abs, times[r]).beta_of_kl(budget)
+        return found
+
+
+def _roots(node: FloatArray, height: FloatArray) -> FloatArray:
+    """Where the polynomials through values at Chebyshev nodes, shape (k, nodes), cross 0 from above; by halving."""
+    size = len(node)
+    sign = np.where(np.arange(size) % 2, -1.0, 1.0) * np.sin(np.pi * (np.arange(size) + 0.5) / size)
+
+    def at(u: FloatArray) -> FloatArray:
+        gap = u[:, None] - node
+        on = gap == 0
+        weight = sign / np.where(on, 1.0, gap)
+        value = np.sum(weight * height, axis=1) / np.sum(weight, axis=1)
+        found: FloatArray = np.where(on.any(axis=1), np.sum(np.where(on, height, 0.0), axis=1), value)
+        return found
+
+    low, high = np.full(len(height), node[-1]), np.full(len(height), node[0])
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_above = at(middle) > 0
+        low, high = np.where(is_above, middle, low), np.where(is_above, high, middle)
+    return np.asarray((low + high) / 2)
 
 
 def _small_kl(reference: FloatArray, x: FloatArray, prompt: IntArray, count: int) -> FloatArray:
@@ -83,56 +250,92 @@ def prompts_of(pool: Comparisons) -> IntArray:
     return labels
 
 
-def repeated(whole: PromptFits, pool: Comparisons, prompt: IntArray, times: FloatArray) -> PromptFits:
-    """The fit to prompts drawn with replacement: the prompts' fits, each as often as it was drawn."""
-    order = np.repeat(np.arange(len(times)), times.astype(np.int64))
-    starts = np.argsort(prompt, kind="stable")
-    sizes = np.bincount(prompt)
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    rows = np.concatenate([starts[offsets[k] : offsets[k + 1]] for k in order])
-    label_prompt = prompt[pool.winner]
-    weight = pool.count * times[label_prompt]
-    mean_abs = float(np.average(np.abs(whole.g[pool.winner] - whole.g[pool.loser]), weights=weight))
-    return PromptFits(whole.g[rows], whole.reference[rows], np.repeat(np.arange(len(order)), sizes[order]), mean_abs)
+def fit_prompts(known: Prompts, f: MarginLoss) -> tuple[PromptFits | None, str]:
+    """The fit to every problem, or None and why; problems of two items by the link, the others by the solver."""
+    sizes = np.bincount(known.problem)
+    g = np.full(len(known.problem), np.nan)
+    _pairs_by_link(known, f, sizes, g)
+    large = np.flatnonzero(sizes > 2)
+    if len(large) and np.isfinite(g[sizes[known.problem] == 2]).all():
+        begin = np.cumsum(sizes) - sizes
+        rows = np.argsort(known.problem[known.winner], kind="stable")
+        ends = np.cumsum(np.bincount(known.problem[known.winner], minlength=len(sizes)))
+        problems = []
+        for k in large:
+            mine = rows[ends[k - 1] if k else 0 : ends[k]]
+            part = Comparisons(
+                known.winner[mine] - begin[k], known.loser[mine] - begin[k], known.count[mine],
+                items=tuple(map(str, range(sizes[k]))),
+            )  # fmt: skip
+            problems.append(PreferenceProblem.from_comparisons(part))
+        for k, found in zip(large, fit(problems, f), strict=True):
+            if not found.converged:
+                return None, described(found.status, found.reason)
+            g[begin[k] : begin[k] + sizes[k]] = found.reward
+    if not np.isfinite(g).all():
+        return None, "no finite optimum: some pair has labels for one side only (try smoothing)"
+    mean_abs = mean_margin(known, g, known.times)
+    return PromptFits(g, known.reference, known.problem, mean_abs, known.times), "found"
 
 
-def fit_prompts(
+def mean_margin(known: Prompts, g: FloatArray, times: FloatArray) -> float:
+    """Mean |g_w − g_l| over the labels of the problems, each as often as `times` says, shape (problems,)."""
+    return float(margins_and_labels(known, g, times[None])[0])
+
+
+def margins_and_labels(known: Prompts, g: FloatArray, times: FloatArray) -> FloatArray:
+    """Mean |g_w − g_l| under each row of `times`, shape (resamples, problems); shape (resamples,)."""
+    problem = known.problem[known.winner]
+    size = known.count * np.abs(g[known.winner] - g[known.loser])
+    margins = np.bincount(problem, size, times.shape[1])
+    labels = np.bincount(problem, known.count, times.shape[1])
+    return np.asarray(times @ margins / (times @ labels))
+
+
+def fit_samples(
     samples: list[Comparisons], f: MarginLoss, prompt: IntArray, reference: FloatArray
-) -> list[tuple[PromptFits | None, str]]:
-    """One fit a sample, or None and why; prompts of two items by the link, the others by the solver, all at once."""
+) -> list[PromptFits | None]:
+    """One fit a sample of labels, each with few prompts; all problems at once."""
     sizes = np.bincount(prompt)
     order = np.argsort(prompt, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     problems, owners = [], []
     answers = [np.full(len(prompt), np.nan) for _ in samples]
-    reasons = ["" for _ in samples]
     for s, sample in enumerate(samples):
-        _pairs_by_link(sample, f, prompt, sizes, answers[s])
+        _two_by_link(sample, f, prompt, sizes, answers[s])
         for k in np.flatnonzero(sizes > 2):
             members = order[offsets[k] : offsets[k + 1]]
             part = _restricted(sample, members)
-            if part is None:
-                reasons[s] = "a prompt without labels"
-                continue
-            problems.append(PreferenceProblem.from_comparisons(part))
-            owners.append((s, members))
+            if part is not None:
+                problems.append(PreferenceProblem.from_comparisons(part))
+                owners.append((s, members))
     for (s, members), found in zip(owners, fit(problems, f) if problems else [], strict=True):
         if found.converged:
             answers[s][members] = found.reward
+    result: list[PromptFits | None] = []
+    for sample, g in zip(samples, answers, strict=True):
+        if np.isfinite(g).all():
+            mean_abs = float(np.average(np.abs(g[sample.winner] - g[sample.loser]), weights=sample.count))
+            result.append(PromptFits(g, reference, prompt, mean_abs))
         else:
-            reasons[s] = described(found.status, found.reason)
-    result: list[tuple[PromptFits | None, str]] = []
-    for sample, g, reason in zip(samples, answers, reasons, strict=True):
-        if not np.isfinite(g).all():
-            some = "no finite optimum: some pair has labels for one side only (try smoothing)"
-            result.append((None, reason or some))
-            continue
-        mean_abs = float(np.average(np.abs(g[sample.winner] - g[sample.loser]), weights=sample.count))
-        result.append((PromptFits(g, reference, prompt, mean_abs), "found"))
+            result.append(None)
     return result
 
 
-def _pairs_by_link(sample: Comparisons, f: MarginLoss, prompt: IntArray, sizes: IntArray, g: FloatArray) -> None:
+def _pairs_by_link(known: Prompts, f: MarginLoss, sizes: IntArray, g: FloatArray) -> None:
+    """Fill in ±½ z*(η) for problems of two items."""
+    of_two = sizes[known.problem] == 2
+    if not of_two.any():
+        return
+    n = len(g)
+    won, lost = np.bincount(known.winner, known.count, n), np.bincount(known.loser, known.count, n)
+    first = np.flatnonzero(of_two)[::2]
+    shares, where = np.unique(won[first] / (won[first] + lost[first]), return_inverse=True)
+    z = optimal_margin(f, shares)[where]
+    g[first], g[first + 1] = z / 2, -z / 2
+
+
+def _two_by_link(sample: Comparisons, f: MarginLoss, prompt: IntArray, sizes: IntArray, g: FloatArray) -> None:
     """Fill in ±½ z*(η) for prompts of two items."""
     of_two = sizes[prompt[sample.winner]] == 2
     if not of_two.any():

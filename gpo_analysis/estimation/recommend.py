@@ -4,11 +4,17 @@ The fit g = βh of a loss does not depend on β, and the policy at β is the til
 falls strictly from −log πref(best) to 0 as β grows, so a budget within that range fixes β; and the mean |ρ| over the
 labels is the mean |g_w − g_l| divided by β. Items that no chain of comparisons connects are separate problems
 (prompts): each has its own policy, and KL is averaged over them.
+
+That policy is one over the responses that were compared, and πref is their share under the reference model, uniform
+unless it is given. A language model spreads over all texts: with S the compared responses to a prompt,
+``KL(π‖πref) ≥ π(S) · KL(π(·|S)‖πref(·|S))``, and the rest of its KL is of how it moves mass between S and all else,
+which comparisons do not show. So a β found here compares losses and data at equal strength; for a budget of a language
+model take one short run's log and :func:`gpo_analysis.estimation.beta_from_log`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +24,14 @@ from scipy.stats import norm
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.covariance import kappa_of
-from gpo_analysis.estimation.prompts import PromptFits, fit_prompts, prompts_of, repeated
+from gpo_analysis.estimation.prompts import (
+    PromptFits,
+    Prompts,
+    fit_prompts,
+    fit_samples,
+    margins_and_labels,
+    prompts_of,
+)
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing, resampled
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_losses
 from gpo_analysis.preferences.comparisons import Comparisons
@@ -26,6 +39,7 @@ from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.statistics import Interval
 
 _MANY = 20  # prompts from which on prompts, not labels, are resampled
+_ROOM = 20_000_000  # numbers of times that are drawn at once
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,11 @@ class BetaRecommendations:
     rows : tuple of BetaRecommendation
     notes : tuple of str
         What to beware of, in words.
+    largest_kl : float
+        −log min πref over the compared responses, averaged over prompts: no policy over them has a larger KL. With two
+        responses a prompt and uniform πref it is log 2.
+    policy : str
+        Which policy and which πref the numbers are of, in words.
     """
 
     target: str
@@ -88,6 +107,8 @@ class BetaRecommendations:
     smoothing: float
     rows: tuple[BetaRecommendation, ...]
     notes: tuple[str, ...] = ()
+    largest_kl: float = float("nan")
+    policy: str = ""
 
     def __getitem__(self, loss: str) -> BetaRecommendation:
         for row in self.rows:
@@ -129,6 +150,7 @@ class BetaRecommendations:
                 f"{row.loss:<20} {row.beta.value:>9.4g}  {ends:<20} {row.beta_kappa:>9.4g} {row.kl:>8.4g} "
                 f"{row.mean_abs_rho:>9.4g}{beside}"
             )
+        lines += [f"of {self.policy}"] if self.policy else []
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
 
@@ -143,6 +165,7 @@ def recommend_beta(
     resamples: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
+    progress: Callable[[float, str], None] | None = None,
 ) -> BetaRecommendations:
     """The β at which the policy fitted by each loss spends a KL budget, or has a target mean \\|ρ\\|.
 
@@ -164,6 +187,8 @@ def recommend_beta(
         Of labels; of whole prompts where there are at least twenty.
     confidence : float
     seed : int
+    progress : function, optional
+        Called with the share that is done, from 0 to 1, and the name of the loss that is next.
 
     Raises
     ------
@@ -199,18 +224,55 @@ def recommend_beta(
     prompt = prompts_of(pool)
     ref = _reference(reference, prompt)
     functions = get_losses(PAPER_LOSSES if losses is None else losses)
-    samples = _samples(pool, prompt, resamples, seed)
-    rows = tuple(_row(f, pool, samples, prompt, ref, target, kl is not None, smoothing, confidence) for f in functions)
-    parts, named = int(prompt.max()) + 1, 0 if comparisons.report is None else comparisons.report.prompts
-    notes: tuple[str, ...] = ()
-    if 0 < named < parts:
-        notes = (
-            f"the file's prompts ({named}) fall into {parts} sets that no comparison connects: each counts as one",
-        )
+    known = Prompts.of(pool, prompt, ref)
+    search = _Search(pool, prompt, ref, known, target, kl is not None, smoothing, int(resamples), confidence, seed)
+    rows = []
+    for k, f in enumerate(functions):
+        if progress is not None:
+            progress(k / len(functions), f.name)
+        rows.append(search.row(f))
+    if progress is not None:
+        progress(1.0, "done")
     words = f"KL = {target:g} nats" if kl is not None else f"mean |ρ| = {target:g} nats"
     return BetaRecommendations(
-        words, parts, pool.total, int(resamples), float(confidence), float(smoothing), rows, notes
+        words, known.prompts, pool.total, int(resamples), float(confidence), float(smoothing), tuple(rows),
+        _notes(comparisons, known, target if kl is not None else None), known.largest_kl,
+        _policy(known, reference is None),
+    )  # fmt: skip
+
+
+def _policy(known: Prompts, is_uniform: bool) -> str:
+    sizes = np.bincount(known.problem)
+    of = "2" if np.all(sizes == 2) else f"{sizes.min()} to {sizes.max()}" if np.ptp(sizes) else str(sizes[0])
+    ref = "πref uniform over them (an assumption)" if is_uniform else "πref as given, made to sum to one over them"
+    return (
+        f"the exact optimum over the {of} compared responses of each prompt, {ref}; no language model's KL: see --help"
     )
+
+
+def _notes(comparisons: Comparisons, known: Prompts, budget: float | None) -> tuple[str, ...]:
+    notes = []
+    named = 0 if comparisons.report is None else comparisons.report.prompts
+    if 0 < named < known.prompts:
+        notes.append(
+            f"the file's prompts ({named}) fall into {known.prompts} sets that no comparison connects: each counts as "
+            "one"
+        )
+    sizes = np.bincount(known.problem)
+    if np.average(sizes == 2, weights=known.times) > 0.5:
+        notes.append(
+            f"with two responses a prompt no policy over them has a KL beyond −log min πref = {known.largest_kl:.4g} "
+            "nats, averaged over prompts"
+            + (", so budgets as for language models mean nothing here" if budget and budget > 0.5 else "")
+            + "; what labels identify is the margin (--margin), and a run's log what it drops or spends (--log)"
+        )
+    labels = np.bincount(known.problem[known.winner], known.count, len(sizes))
+    if np.average(labels == 1, weights=known.times) > 0.5:
+        notes.append(
+            "most prompts have one label: it says nothing of how sure it is, so without smoothing each f is at its "
+            "margin at certainty, or has none, and β is set by the form of f alone"
+        )
+    return tuple(notes)
 
 
 def _reference(reference: ArrayLike | None, prompt: IntArray) -> FloatArray:
@@ -221,54 +283,73 @@ def _reference(reference: ArrayLike | None, prompt: IntArray) -> FloatArray:
     return shares
 
 
-def _samples(pool: Comparisons, prompt: IntArray, resamples: int, seed: int) -> list[tuple[Comparisons, FloatArray]]:
-    """Comparisons with how often each prompt was drawn, shape (prompts,)."""
-    count = int(prompt.max()) + 1
-    if count < _MANY:
-        return [(again, np.ones(count)) for again in resampled(pool, resamples, seed=seed)]
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=int(resamples))
-    return [(pool, times.astype(np.float64)) for times in drawn]
+@dataclass
+class _Search:
+    """One target on one set of prompts, for loss after loss."""
 
+    pool: Comparisons
+    prompt: IntArray
+    reference: FloatArray
+    known: Prompts
+    target: float
+    is_kl: bool
+    smoothing: float
+    resamples: int
+    confidence: float
+    seed: int
 
-def _row(
-    f: MarginLoss,
-    pool: Comparisons,
-    samples: list[tuple[Comparisons, FloatArray]],
-    prompt: IntArray,
-    reference: FloatArray,
-    target: float,
-    is_kl: bool,
-    smoothing: float,
-    confidence: float,
-) -> BetaRecommendation:
-    fitted = f.smoothed(smoothing) if smoothing else f
-    whole, why = fit_prompts([pool], fitted, prompt, reference)[0]
-    nan = float("nan")
+    def __post_init__(self) -> None:
+        few = self.known.prompts < _MANY
+        self.samples = resampled(self.pool, self.resamples, seed=self.seed) if few else []
 
-    def beta_of(fit: PromptFits | None) -> float:
+    def row(self, f: MarginLoss) -> BetaRecommendation:
+        """β of one loss, or why there is none."""
+        fitted = f.smoothed(self.smoothing) if self.smoothing else f
+        whole, why = fit_prompts(self.known, fitted)
+        nan = float("nan")
+        beta = self._beta_of(whole)
+        if whole is None or not np.isfinite(beta):
+            if whole is not None:
+                why = self._unreached(whole)
+            return BetaRecommendation(f.name, Interval(nan, nan, nan), nan, nan, nan, nan, why)
+        drawn = self._drawn(fitted, whole)
+        return BetaRecommendation(
+            f.name, _corrected(beta, drawn, self.confidence), beta * kappa_of(fitted), whole.kl(beta),
+            whole.mean_abs / beta, float(np.mean(~np.isfinite(drawn))), "found",
+        )  # fmt: skip
+
+    def _beta_of(self, fit: PromptFits | None) -> float:
         if fit is None:
-            return nan
+            return float("nan")
         with np.errstate(over="ignore"):
-            return fit.beta_of_kl(target) if is_kl else float(np.divide(fit.mean_abs, target)) or nan
+            return fit.beta_of_kl(self.target) if self.is_kl else float(np.divide(fit.mean_abs, self.target)) or np.nan
 
-    beta = beta_of(whole)
-    if whole is None or not np.isfinite(beta):
-        if whole is not None and not whole.mean_abs:
-            why = "the fit puts every margin at 0"
-        elif whole is not None and is_kl:
-            why = f"out of reach: the KL of this fit is below {whole.kl_limit():.4g} nats at every β"
-        elif whole is not None:
-            why = f"out of reach: β would be {whole.mean_abs:.4g}/{target:g}, which no float holds"
-        return BetaRecommendation(f.name, Interval(nan, nan, nan), nan, nan, nan, nan, why)
-    if samples[0][0] is pool:
-        drawn = np.array([beta_of(repeated(whole, pool, prompt, times)) for _, times in samples])
-    else:
-        fits = fit_prompts([again for again, _ in samples], fitted, prompt, reference)
-        drawn = np.array([beta_of(fit) for fit, _ in fits])
-    return BetaRecommendation(
-        f.name, _corrected(beta, drawn, confidence), beta * kappa_of(fitted), whole.kl(beta), whole.mean_abs / beta,
-        float(np.mean(~np.isfinite(drawn))), "found",
-    )  # fmt: skip
+    def _unreached(self, whole: PromptFits) -> str:
+        if not whole.mean_abs:
+            return "the fit puts every margin at 0"
+        if not self.is_kl:
+            return f"out of reach: β would be {whole.mean_abs:.4g}/{self.target:g}, which no float holds"
+        limit = f"the KL of this fit is below {whole.kl_limit():.4g} nats at every β"
+        if self.target >= self.known.largest_kl:
+            limit += f", and of any policy over these responses at most {self.known.largest_kl:.4g}"
+        return f"out of reach: {limit}"
+
+    def _drawn(self, fitted: MarginLoss, whole: PromptFits) -> FloatArray:
+        """β of every resample: of whole prompts where there are many, of labels elsewhere."""
+        if self.samples:
+            fits = fit_samples(self.samples, fitted, self.prompt, self.reference)
+            return np.array([self._beta_of(fit) for fit in fits])
+        if self.is_kl:
+            return np.concatenate([whole.betas_of_kl(self.target, times) for times in self._times()])
+        return np.concatenate([margins_and_labels(self.known, whole.g, times) for times in self._times()]) / self.target
+
+    def _times(self) -> Iterator[FloatArray]:
+        """How often each problem is drawn, a few resamples at a time, shape (some, problems); the same each time."""
+        rng = np.random.default_rng(self.seed)
+        count, share = self.known.prompts, self.known.times / self.known.times.sum()
+        some = max(1, _ROOM // len(share))
+        for begin in range(0, self.resamples, some):
+            yield rng.multinomial(count, share, size=min(some, self.resamples - begin)).astype(np.float64)
 
 
 def _corrected(value: float, drawn: FloatArray, confidence: float) -> Interval:

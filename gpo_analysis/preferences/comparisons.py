@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.preferences.contests import FIRST, Contests, PairCounts, as_counts, as_index
+from gpo_analysis.preferences.merging import merged
 from gpo_analysis.preferences.options import ReadOptions
 from gpo_analysis.preferences.reading import ReadContests, read_contests
 from gpo_analysis.reading import ReadReport
@@ -342,10 +343,8 @@ class Comparisons:
         A tie stays half a win each, and no more: which contests were ties, positions, covariates and clusters are in
         `contests` of what was aggregated.
         """
-        table = self.matrix()  # put in order by counting, in linear time
         found = object.__new__(Comparisons)
-        winner = np.repeat(np.arange(self.n), np.diff(table.indptr))
-        found._take(winner, table.indices.astype(np.int64), table.data, self.items)
+        found._take(*merged(self.n, self.winner, self.loser, self.count), self.items)
         return found._with(self.report)
 
     def matrix(self) -> sparse.csr_array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,33 @@ ROUNDS = 1000
 def centred(x: FloatArray, labels: IntArray) -> FloatArray:
     """x with the mean of each component taken off, shape (n,)."""
     return np.asarray(x - (np.bincount(labels, weights=x) / np.bincount(labels))[labels])
+
+
+def conjugated(
+    neighbours: Callable[[FloatArray], FloatArray], degree: FloatArray, side: FloatArray, tolerance: float
+) -> FloatArray | None:
+    """``x`` with ``degree x − neighbours(x) = side``, by conjugate gradients; None where they do not find it.
+
+    Parameters
+    ----------
+    neighbours : function of an array, shape (n,)
+        The product with the symmetric weights.
+    degree : array, shape (n,)
+        The sums of their rows.
+    side : array, shape (n,)
+        Of sum 0 over each component.
+    tolerance : float
+        Relative to the norm of `side`.
+    """
+    n, loose = len(side), degree <= 0
+    if side[loose].any():
+        return None
+    inverse = 1 / np.where(loose, 1.0, degree)
+    laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - neighbours(x), dtype=np.float64)
+    scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
+    x, failed = cg(laplacian, side, rtol=tolerance, atol=0.0, maxiter=ROUNDS, M=scaling)
+    good = not failed and bool(np.isfinite(x).all()) and float(x @ side) >= 0
+    return np.asarray(x, dtype=np.float64) if good else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,17 +97,12 @@ class Laplacian:
         iterated : bool
             Whether conjugate gradients did it; where not, later calls for like weights may pass ``direct=True``.
         """
-        n, degree = len(right), self.degree
         side = centred(right, labels)
-        loose = degree <= 0
-        if not direct and not side[loose].any():
-            inverse = 1 / np.where(loose, 1.0, degree)
-            laplacian = LinearOperator((n, n), matvec=lambda x: degree * x - self.neighbours(x), dtype=np.float64)
-            scaling = LinearOperator((n, n), matvec=lambda x: x * inverse, dtype=np.float64)
-            x, failed = cg(laplacian, side, rtol=tolerance, atol=0.0, maxiter=ROUNDS, M=scaling)
-            if not failed and np.isfinite(x).all() and x @ side >= 0:
+        if not direct:
+            x = conjugated(self.neighbours, self.degree, side, tolerance)
+            if x is not None:
                 return centred(x, labels), True
-        return _by_factor(sparse.csr_array(self.half + self.half.T), degree, side, labels), False
+        return _by_factor(sparse.csr_array(self.half + self.half.T), self.degree, side, labels), False
 
 
 def solve_laplacian(

@@ -6,14 +6,15 @@ processor's cache; sums over the pairs of a response are products with the pairs
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, TypeVar
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-from gpo_analysis.arrays import FloatArray
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.preferences.laplacian import Laplacian, centred
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
@@ -44,41 +45,97 @@ def minimise_sparse(
         If not, |f″| stands in for f″ wherever the Hessian has no positive curvature along the step.
     max_iterations : int
     """
-    system = _System(pairs.ordered, loss, convex)
+    system = SparseSystem(pairs.ordered, loss, convex)
     if start is None:
         start = system.first_guess() if convex else np.zeros(pairs.n)
+    return descend(system, start, max_iterations)
+
+
+class Point(Protocol):
+    """F at one g: value, Σ|w f| and gradient (n,)."""
+
+    @property
+    def g(self) -> FloatArray: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def size(self) -> float: ...
+    @property
+    def gradient(self) -> FloatArray: ...
+
+
+P = TypeVar("P", bound=Point)
+
+
+class System(Protocol[P]):
+    """What Newton's method asks of a problem, wherever its pairs are kept."""
+
+    @property
+    def convex(self) -> bool: ...
+    @property
+    def parts(self) -> IntArray: ...
+    def at(self, g: FloatArray, keep: P | None = None) -> P: ...
+    def solve(self, point: P, right: FloatArray, tolerance: float) -> FloatArray: ...
+    def error(self, point: P) -> float: ...
+
+
+def descend(system: System[P], start: FloatArray, max_iterations: int) -> Minimum:
+    """Newton's method with steps that are solved for the more exactly the smaller they are.
+
+    Parameters
+    ----------
+    system : System
+    start : array, shape (n,)
+    max_iterations : int
+    """
     point = system.at(start)
-    last, flattest, stalled, error, iterations = np.inf, np.inf, 0, np.inf, 0
+    last, flattest, stalled, error, iterations, end = np.inf, np.inf, 0, np.inf, 0, point.g
     for _ in range(max_iterations):
         iterations += 1
         step = system.solve(point, -point.gradient, tolerance=min(1e-2, max(1e-5, 0.1 * last)))
         largest, slope = float(np.abs(step).max()), float(point.gradient @ step)
         if largest <= STEP * (1 + np.abs(point.g).max()) or stalled >= 3:
             error = max(largest, system.error(point))
-            if convex:  # too short a step to be worth another look
-                point = replace(point, g=centred(point.g + step, pairs.parts))
+            if system.convex:  # too short a step to be worth another look
+                end = centred(point.g + step, system.parts)
             break
         length, trial = 1.0, point
         for _ in range(60):
-            trial = system.at(centred(point.g + length * step, pairs.parts), keep=point)
-            if system.falls(point, trial, step, slope, flattest, length):
+            trial = system.at(centred(point.g + length * step, system.parts), keep=point)
+            if _falls(system.convex, point, trial, step, slope, flattest, length):
                 break
             length *= 0.5
         else:
             break
-        point, flattest = trial, min(flattest, abs(slope))
+        point, flattest, end = trial, min(flattest, abs(slope)), trial.g
         hidden = largest > 0.5 * last and abs(slope) <= 1e-13 * point.size
         stalled = stalled + 1 if hidden else 0
         last = largest
-    converged = bool(np.isfinite(point.value) and error <= ACCURACY * (1 + np.abs(point.g).max()))
-    return ended(point.g, point.value, float(error), converged, iterations)
+    converged = bool(np.isfinite(point.value) and error <= ACCURACY * (1 + np.abs(end).max()))
+    return ended(end, point.value, float(error), converged, iterations)
+
+
+def _falls(
+    convex: bool, old: Point, new: Point, step: FloatArray, slope: float, flattest: float, length: float
+) -> bool:
+    """Whether a trial is accepted: F has fallen enough, or rounding hides that it has and the slope is flatter.
+
+    Of a convex F the slopes alone may say so: it falls all the way, or Newton's decrement shrinks from step to step and
+    hardly a tenth of the slope is left at the end.
+    """
+    after = float(new.gradient @ step)
+    if convex and (after <= 0 or (after <= 0.1 * abs(slope) and abs(slope) <= flattest)):
+        return True
+    if new.value <= old.value + DECREASE * length * slope:
+        return True
+    return new.value <= old.value + 1e-14 * old.size and abs(after) <= 0.9 * abs(slope) + 1e-300
 
 
 @dataclass(frozen=True, eq=False)
 class _Point:
     """F's derivatives at g: w f″ of each pair (k,), and the gradient (n,)."""
 
-    system: _System
+    system: SparseSystem
     g: FloatArray
     curvature: FloatArray
     gradient: FloatArray
@@ -102,28 +159,40 @@ class _Point:
         return Laplacian(self.system.pairs.table(self.curvature))
 
 
-class _System:
+def alone(loss: Differentiable, won: FloatArray, lost: FloatArray) -> FloatArray:
+    """About the best reward of each response with all others at 0, from the weights of its wins and losses (n,)."""
+    g = np.zeros(len(won))
+    for _ in range(5):
+        both = np.stack([g, -g])
+        first, second = loss.derivative(both), loss.derivative(both, order=2)
+        slope, curvature = won * first[0] - lost * first[1], won * second[0] + lost * second[1]
+        g = g - np.clip(np.divide(slope, curvature, out=np.zeros_like(g), where=curvature > 0), -1.0, 1.0)
+    return g
+
+
+def rounding(traffic: FloatArray) -> list[FloatArray]:
+    """What rounding may have made of a gradient, with random signs, from the size of its terms (n,)."""
+    rng, size = np.random.default_rng(0), 4 * np.finfo(float).eps * traffic
+    return [size * (2.0 * rng.integers(2, size=len(size)) - 1.0) for _ in range(1 if len(size) > 1000 else 3)]
+
+
+class SparseSystem:
     """Gradient and Hessian (a graph's Laplacian) of one sparse problem."""
 
     def __init__(self, pairs: WeightedPairs, loss: Differentiable, convex: bool) -> None:
         self.pairs, self.loss, self.convex = pairs, loss, convex
-        self.direct = False
+        self.parts, self.direct = pairs.parts, False
         k = len(pairs.weight)
         self.flow, self.rooms = np.empty(k), (np.empty(k), np.empty(k))
 
     def first_guess(self) -> FloatArray:
         """Each response's best reward with all others at 0, after half a comparison won and half one lost; or zeros."""
-        pairs, g = self.pairs, np.zeros(self.pairs.n)
+        pairs = self.pairs
         if not len(pairs.weight):
-            return g
+            return np.zeros(pairs.n)
         table, ones = pairs.table(pairs.weight), np.ones(pairs.n)
         won, lost = (np.asarray(side @ ones) + 0.5 * pairs.weight.min() for side in (table, table.T))
-        for _ in range(5):
-            both = np.stack([g, -g])
-            first, second = self.loss.derivative(both), self.loss.derivative(both, order=2)
-            slope, curvature = won * first[0] - lost * first[1], won * second[0] + lost * second[1]
-            g = g - np.clip(np.divide(slope, curvature, out=np.zeros_like(g), where=curvature > 0), -1.0, 1.0)
-        g = centred(g, pairs.parts)
+        g = centred(alone(self.loss, won, lost), pairs.parts)
         at_zero = float(pairs.weight.sum()) * float(self.loss(np.zeros(())))
         return g if self.sums(g)[0] < at_zero else np.zeros(pairs.n)
 
@@ -151,22 +220,9 @@ class _System:
     def _parts(self) -> list[slice]:
         return [slice(first, first + CHUNK) for first in range(0, len(self.pairs.weight), CHUNK)]
 
-    def falls(self, old: _Point, new: _Point, step: FloatArray, slope: float, flattest: float, length: float) -> bool:
-        """Whether a trial is accepted: F has fallen enough, or rounding hides that it has and the slope is flatter.
-
-        Of a convex F the slopes alone may say so: it falls all the way, or Newton's decrement shrinks from step to step
-        and hardly a tenth of the slope is left at the end.
-        """
-        after = float(new.gradient @ step)
-        if self.convex and (after <= 0 or (after <= 0.1 * abs(slope) and abs(slope) <= flattest)):
-            return True
-        if new.value <= old.value + DECREASE * length * slope:
-            return True
-        return new.value <= old.value + 1e-14 * old.size and abs(after) <= 0.9 * abs(slope) + 1e-300
-
     def solve(self, point: _Point, right: FloatArray, tolerance: float) -> FloatArray:
         """Newton's step, centred within each component."""
-        parts, hessian = self.pairs.parts, point.hessian
+        parts, hessian = self.parts, point.hessian
         if not self.convex and (point.curvature < 0).any():
             step = _positive_step(hessian, centred(right, parts), tolerance)
             if step is not None:
@@ -179,11 +235,11 @@ class _System:
 
     def error(self, point: _Point) -> float:
         """The gradient's rounding at the last point, with random signs, carried through the Hessian."""
-        traffic = Laplacian(self.pairs.table(np.abs(self.flow))).degree
-        size = 4 * np.finfo(float).eps * traffic
-        rng, draws = np.random.default_rng(0), 1 if self.pairs.n > 1000 else 3
-        sides = [size * (2.0 * rng.integers(2, size=self.pairs.n) - 1.0) for _ in range(draws)]
-        return max(float(np.abs(self.solve(point, side, 1e-2)).max()) for side in sides)
+        return max(float(np.abs(self.solve(point, side, 1e-2)).max()) for side in rounding(self.traffic()))
+
+    def traffic(self) -> FloatArray:
+        """Σ|w f′| over the pairs of each response at the last point, shape (n,)."""
+        return Laplacian(self.pairs.table(np.abs(self.flow))).degree
 
 
 def _positive_step(hessian: Laplacian, right: FloatArray, tolerance: float) -> FloatArray | None:

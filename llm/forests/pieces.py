@@ -20,22 +20,27 @@ from gpo_analysis.files import file_digest, remove_stale, seal_json, write_whole
 from gpo_analysis.locks import run_lock
 from gpo_analysis.records import plain
 from llm.budget import Budget, Clock, Stop, TimeIsUp, coarse_to_fine
-from llm.forests.config import SampledConfig
 from llm.forests.problem import Problem
 from llm.forests.store import Say, Store, claim, provenance, seed_problem
 
 
-class PieceConfig(SampledConfig, Protocol):
-    """A configuration of a study in pieces: its seeds, the time of a run (or None), and itself as JSON values."""
+class PieceConfig(Protocol):
+    """A configuration of a study in pieces: its seeds, where it computes, the time of a run (or None), and its JSON.
+
+    Its problems are drawn as a `SampledConfig` says unless the study has a way of its own (`run_pieces`).
+    """
 
     @property
     def seeds(self) -> tuple[int, ...]: ...
+    @property
+    def device(self) -> str: ...
     @property
     def budget_seconds(self) -> float | None: ...
     def to_json(self) -> dict[str, Any]: ...
 
 
 Work = Callable[["Problem", "Piece", Stop | None], Mapping[str, FloatArray]]
+Draw = Callable[[Store, int], Problem]
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ def run_pieces(
     work: Work,
     tables: Callable[[Store, list[Piece]], str] | None,
     *,
+    draw: Draw | None = None,
     seeds: Sequence[int] | None = None,
     budget_seconds: float | None = None,
     commit: str | None = None,
@@ -163,6 +169,9 @@ def run_pieces(
         From a seed's problem, a piece and what says when to stop (or None) to the arrays that are kept.
     tables : callable, optional
         Writes tables of the pieces that are there and says what is in them.
+    draw : callable, optional
+        Makes a seed's problem and keeps it in the store as ``seed-N/samples``, or reads it there; by default
+        `llm.forests.store.seed_problem`, for a `SampledConfig`.
     seeds, budget_seconds, commit, progress, say, clock : optional
         See `RunOptions`.
 
@@ -190,7 +199,7 @@ def run_pieces(
         for seed in asked:
             store.check(seed, [piece.file for piece in plan([seed])])
         missing = [piece for piece in plan(seeds) if not (folder / piece.file).is_file()]
-        maker = _Maker(config, store, work, budget, commit, progress)
+        maker = _Maker(config, store, work, draw, budget, commit, progress)
         whole = maker.make(missing)
         found = [piece for piece in plan(None) if (folder / piece.file).is_file()]
         made = {}
@@ -208,6 +217,7 @@ class _Maker:
     config: PieceConfig
     store: Store
     work: Work
+    draw: Draw | None
     budget: Budget | None
     commit: str | None
     progress: bool
@@ -259,6 +269,8 @@ class _Maker:
     def _problem(self, seed: int, waiting: Sequence[int]) -> Problem:
         assert self.budget is not None
         self.budget.check()
+        if self.draw is not None:
+            return self.draw(self.store, seed)
         return seed_problem(self.config, self.store, seed, waiting, progress=self.progress, stop=self._stop)
 
     def _piece(self, problem: Problem, piece: Piece) -> float:

@@ -142,6 +142,11 @@ class PredictedConfig:
         """Prompts of a seed, trained on or not."""
         return self.trained_prompts + self.unseen_prompts
 
+    @property
+    def shared_split(self) -> str:
+        """The samples in no pair that tell what responses share (`llm.predicted.tables`)."""
+        return "held"
+
     def rate_of(self, cell: Cell) -> float:
         """Learning rate of a cell."""
         return cell.rate * (self.adam_rate if cell.optimizer == "adamw" else self.sgd_rate)

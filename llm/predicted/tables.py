@@ -9,7 +9,8 @@ alike.
 Methods, none with a fitted number:
 
 - ``tangent``: h = J·δ. A linear model of log π forgets that π sums to 1, so the chosen's log π is that of h less
-  log E_πref[e^h], the mean over the prompt's other samples; KL and margins do not notice.
+  log E_πref[e^h], the mean over the prompt's other samples; KL and margins do not notice. Other linear models of a run,
+  where there are some, likewise, by their names.
 - ``scalar``: from the network's limit run β → 0 of the same seed, optimiser, rate, batch and labels alone, by the two
   parts of `gpo_analysis.training.predicted_course`. What it does not give (the chosen's log π, held and unseen samples)
   is read off the limit run where its mean margin was the predicted one.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,19 @@ from llm.predicted.data import Pairs, draw_pairs
 from llm.predicted.training import Course
 
 SPLITS = ("seen", "held", "unseen")
-QUANTITIES = ("mean_rho", "kl", "mu_squared_loss", "chosen_logp")
+QUANTITIES = ("mean_rho", "kl", "mu_squared_loss", "chosen_logp", "win_rate")
 
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A finished piece."""
+    """A finished piece; ``others``: further linear models of its runs, by name."""
 
     seed: int
     cells: tuple[Cell, ...]
     real: Course
     tangent: Course
     moments: FloatArray
+    others: Mapping[str, Course] = field(default_factory=dict)
 
 
 def write_tables(
@@ -103,7 +105,7 @@ class _Measured:
         """The quantities of h, (m,) each."""
         sampled = self.sampled[split]
         found = measures(sampled, h)
-        both = {name: found[name] for name in ("kl", "mu_squared_loss")}
+        both = {name: found[name] for name in ("kl", "mu_squared_loss", "win_rate")}
         if split == "seen":
             first, second = h[self.pairs.prompt, self.pairs.first], h[self.pairs.prompt, self.pairs.second]
             label = self.pairs.labels(0.0 if epsilon == COIN else epsilon)
@@ -132,10 +134,11 @@ def _run_rows(measured: _Measured, piece: Finished, run: int) -> pd.DataFrame:
     for place, step in enumerate(config.record):
         for split in SPLITS:
             real = measured.of(split, measured.part(piece.real, split, place, run), cell.epsilon)
-            h = measured.part(piece.tangent, split, place, run)
-            tangent = measured.of(split, h, cell.epsilon)
-            tangent["chosen_logp"] = tangent["chosen_logp"] - measured.log_mass(piece.tangent, split, place, run)
-            methods = {"tangent": tangent}
+            methods = {}
+            for name, course in {"tangent": piece.tangent, **piece.others}.items():
+                said = measured.of(split, measured.part(course, split, place, run), cell.epsilon)
+                said["chosen_logp"] = said["chosen_logp"] - measured.log_mass(course, split, place, run)
+                methods[name] = said
             methods |= {name: found[place, split] for name, found in scalars.items() if (place, split) in found}
             if cell.epsilon == COIN and cell.beta and split == "seen" and place == len(config.record) - 1:
                 methods["thermometer"] = {"kl": np.full(len(real["kl"]), _floor(piece, cell, config))}
@@ -146,8 +149,7 @@ def _run_rows(measured: _Measured, piece: Finished, run: int) -> pd.DataFrame:
                 columns |= {f"{name}_predicted": found.get(name, np.full(size, np.nan)) for name in QUANTITIES}
                 parts.append(pd.DataFrame(columns))
     rows = pd.concat(parts, ignore_index=True)
-    head = {"loss": cell.loss, "strength": cell.strength, "beta": cell.beta, "seed": piece.seed}
-    head |= {"optimizer": cell.optimizer, "rate": cell.rate, "batch": cell.batch, "epsilon": cell.epsilon}
+    head = {**asdict(cell), "beta": cell.beta, "seed": piece.seed}
     head |= {"stopped": int(piece.real.stopped[run]), "tangent_stopped": int(piece.tangent.stopped[run])}
     return rows.assign(**head)
 
@@ -184,7 +186,8 @@ def _scalar(
         [_margins(measured.part(piece.real, "seen", place, limit), pairs, cell.epsilon) for place in steps]
     )
     m0 = margins.mean(1)
-    own = min(max(1.0 - float(limits[steps[-1], "held"]["mean_rho"].mean()) / float(m0[-1]), 0.0), 1.0)
+    shared = float(limits[steps[-1], config.shared_split]["mean_rho"].mean())
+    own = min(max(1.0 - shared / float(m0[-1]), 0.0), 1.0)
     signal = float(next(row for row in piece.moments if row[0] == cell.batch)[3])
     options: dict[str, Any] = {"optimizer": "adam" if cell.optimizer == "adamw" else "gd", "signal": signal}
     width = measured.problem.seen.forest.weight.shape[1]
@@ -220,12 +223,13 @@ def _scalar(
 def _on_the_path(
     limits: Mapping[tuple[int, str], dict[str, FloatArray]], m0: FloatArray, mean: float, split: str
 ) -> dict[str, FloatArray]:
-    """The limit run's quantities where its mean margin was ``mean``, linear between recorded steps; 0 at the start."""
+    """The limit run's quantities where its mean margin was ``mean``, linear between recorded steps, from πref on."""
     grid = np.concatenate([[0.0], m0])
     at = int(np.clip(np.searchsorted(grid, mean) - 1, 0, len(grid) - 2))
     share = (mean - grid[at]) / (grid[at + 1] - grid[at])
     end = limits[at, split]
-    start = {name: np.zeros_like(value) for name, value in end.items()} if at == 0 else limits[at - 1, split]
+    still = {name: np.full_like(value, 0.5 if name == "win_rate" else 0.0) for name, value in end.items()}
+    start = still if at == 0 else limits[at - 1, split]
     return {name: (1 - share) * start[name] + share * end[name] for name in QUANTITIES}
 
 

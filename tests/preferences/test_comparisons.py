@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -88,3 +90,19 @@ def test_bad_comparisons_are_refused(arguments, message):
 def test_bad_tables_are_refused(counts, items, message):
     with pytest.raises(ValueError, match=message):
         Comparisons.from_counts(counts, items)
+
+
+@pytest.mark.parametrize("ones", [True, False])
+def test_aggregation_agrees_with_a_dictionary(ones):
+    rng = np.random.default_rng(0)
+    i = rng.integers(9, size=500)
+    j = (i + rng.integers(1, 9, size=500)) % 9
+    count = np.ones(500) if ones else rng.integers(0, 3, size=500).astype(float)
+    wanted = Counter()
+    for a, b, c in zip(i.tolist(), j.tolist(), count.tolist(), strict=True):
+        wanted[a, b] += c
+    found = Comparisons(i, j, count).aggregated()
+    pairs = list(zip(found.winner.tolist(), found.loser.tolist(), strict=True))
+    assert pairs == sorted(pair for pair, times in wanted.items() if times)
+    assert found.count.tolist() == [wanted[pair] for pair in pairs]
+    assert found.aggregated().count.tolist() == found.count.tolist()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from experiments.framework import Check
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.statistics import Interval, two_way
 
 RUN = ["loss", "strength", "optimizer", "rate", "batch", "epsilon"]
+
+#: ½E_μ[ρ²] beyond this many times that of the limit run: as w < 1 but for wrong labels, only noise does that.
+RUNAWAY = 2.0
+OVER = "seeds, and prompts within them"
 
 Where = Callable[[pd.DataFrame], "pd.Series[bool]"]
 
@@ -121,6 +126,57 @@ def ends(value: Interval | None) -> dict[str, float]:
     if value is None:
         return {"value": np.nan, "low": np.nan, "high": np.nan}
     return {"value": value.value, "low": value.low, "high": value.high}
+
+
+def with_status(steps: pd.DataFrame, kinds: Sequence[str] = ("", "_predicted")) -> pd.DataFrame:
+    """With the column ``status``: "ok", "runaway" or "stopped", of the whole run.
+
+    Parameters
+    ----------
+    steps : DataFrame
+    kinds : sequence of str
+        What may run away: the run itself (""), and what its tangent says of it ("_predicted").
+    """
+    keys = ["seed", "optimizer", "rate", "batch", "epsilon", "step"]
+    seen = steps[(steps["split"] == "seen") & (steps["method"] == "tangent")]
+    limits = seen[seen["strength"] == 0].set_index(keys)["mu_squared_loss"].rename("limit")
+    limits = limits[~limits.index.duplicated()]
+    seen = seen.join(limits, on=keys)
+    most = seen[[f"mu_squared_loss{kind}" for kind in kinds]].max(axis=1)
+    own = [*RUN, "seed"]
+    away = set(seen[(seen["strength"] > 0) & (most > RUNAWAY * seen["limit"])].groupby(own).size().index)
+    status = [
+        "stopped" if one["stopped"] or one["tangent_stopped"] else "runaway" if tuple(key) in away else "ok"
+        for key, one in zip(
+            steps[own].itertuples(index=False, name=None),
+            steps[["stopped", "tangent_stopped"]].to_dict("records"),
+            strict=True,
+        )
+    ]
+    return steps.assign(status=status)
+
+
+def stated(
+    number: int, claim: str, rule: str, bound: float, value: Interval | None, tolerance: float = np.nan
+) -> dict[str, Any]:
+    """A claim as a record keeps it; ``rule`` is "below", "above", "within" or "at_least"."""
+    head: dict[str, Any] = {"number": number, "claim": claim, "rule": rule, "bound": bound, "tolerance": tolerance}
+    return head | ends(value)
+
+
+def decided(row: Mapping[str, Any], over: str, why: str) -> Check:
+    """The check of a `stated`; ``why`` is said where it was not tested."""
+    claim, bound = f"{int(row['number'])}. {row['claim']}", float(row["bound"])
+    if not np.isfinite(row["value"]):
+        return Check.not_run(claim, bound, why)
+    value = Interval(row["value"], row["low"], row["high"])
+    if row["rule"] == "below":
+        return Check.below(claim, bound, value, over)
+    if row["rule"] == "above":
+        return Check.above(claim, bound, value, over)
+    if row["rule"] == "within":
+        return Check.within(claim, bound, value, float(row["tolerance"]), over)
+    return Check.at_least(claim, bound, value.value)
 
 
 def equal(name: str, value: Any) -> Where:

@@ -1,0 +1,67 @@
+"""Options of the verbs that read comparisons: which columns, which separator, what depends on what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gpo_analysis.preferences.options import ReadOptions
+
+_OPTIONS = (
+    click.option("--across-prompts/--within-prompts", "across_prompts", default=None,
+                 help="A name is one item whatever the prompt (models), or one under each (responses); by the layout."),
+    click.option("--columns", multiple=True, metavar="NAME=OWN",
+                 help="The file's own name of a column: winner=preferred, prompt=question (again for more)."),
+    click.option("--ignore", multiple=True, metavar="COLUMN", help="A column that only looks as if it counted."),
+    click.option("--separator", help="Of CSV: one character, or tab, comma, semicolon, bar; found by default."),
+    click.option("--implicit-prompts/--no-implicit-prompts", "implicit_prompts", default=None,
+                 help="The common beginning of chosen and rejected is the prompt; by default of dialogues."),
+)  # fmt: skip
+_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of reading comparisons."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def options_of(given: Mapping[str, Any]) -> ReadOptions:
+    """As the reader takes them.
+
+    Raises
+    ------
+    ValueError
+        For what is no NAME=OWN, and a separator of more than one character.
+
+    Examples
+    --------
+    >>> options_of({"columns": ("winner=preferred",), "separator": "tab"})
+    {'columns': {'winner': 'preferred'}, 'separator': '\\t'}
+    """
+    found: ReadOptions = {}
+    columns = {}
+    for pair in given.get("columns") or ():
+        known, is_pair, own = pair.partition("=")
+        if not is_pair or not known.strip() or not own.strip():
+            raise ValueError(f"--columns is {pair!r:.60}; accepted is NAME=OWN, such as winner=preferred")
+        columns[known.strip().lower()] = own.strip()
+    if columns:
+        found["columns"] = columns
+    if given.get("separator"):
+        separator = _SEPARATORS.get(given["separator"].lower(), given["separator"])
+        if len(separator) != 1 or separator in '"\r\n':
+            raise ValueError(
+                f"--separator is {separator!r:.40}; accepted is one character, or tab, comma, semicolon, bar"
+            )
+        found["separator"] = separator
+    if given.get("ignore"):
+        found["ignore"] = given["ignore"]
+    for name in ("across_prompts", "implicit_prompts"):
+        if given.get(name) is not None:
+            found[name] = given[name]
+    return found
