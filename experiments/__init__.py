@@ -16,3 +16,17 @@ the code.
 Where an experiment cannot run here (no data, no GPU), ``cells`` raises ``experiments.framework.NotRun`` with the
 reason, and the report says so.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.framework.single import Outcome
+
+
+def run(name: str, **options: Any) -> Outcome:
+    """Run one experiment from Python: `experiments.framework.single.run`, which lists the options."""
+    from experiments.framework.single import run as run_one  # late: an experiment's cell needs none of it
+
+    return run_one(name, **options)
