@@ -1,4 +1,4 @@
-"""``python -m experiments list | describe | run | all | keep | recheck | claims``: run experiments, write their records.
+"""``python -m experiments list | describe | run | all | keep | recheck | claims``: run experiments, write records.
 
 Examples
 --------

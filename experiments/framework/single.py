@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.framework.discovery import get_experiments
+from experiments.framework.discovery import figure_module, get_experiments
 from experiments.framework.runner import run_experiments
 from gpo_analysis.records import Record
 
@@ -48,7 +47,7 @@ class Outcome:
         """Its figure, from this record. The figure is found by its name, as records are by figures."""
         from gpo_analysis.plotting import figure_style
 
-        module = importlib.import_module(f"figures.{self.figure.replace('-', '_')}")
+        module = figure_module(self.figure)
         others = [name for name in module.EXPERIMENTS if name != self.record.name]
         if others:
             raise ValueError(f"figure {self.figure} is of several experiments, {', '.join(others)} besides this one")
@@ -83,7 +82,7 @@ def run(
         Processes.
     progress : bool
         Show a bar.
-    **fields
+    **fields : object
         Other values for fields of its configuration; ``python -m experiments describe NAME`` lists them.
 
     Raises
