@@ -245,7 +245,8 @@ def _table_lines(section: Section) -> list[str]:
     lines = ["| claim | predicted | computed | tolerance | verdict |", "| :--- | ---: | ---: | ---: | :--- |"]
     for row in section.rows:
         note = f" — {escaped(row['note'])}" if row["note"] else ""
-        claim = f"{escaped(row['claim'])}{note}{restated(row)}"
+        why = f" **Mechanism:** {escaped(row['mechanism'])}." if row.get("mechanism") else ""
+        claim = f"{escaped(row['claim'])}{note}{restated(row)}{why}"
         values = (predicted(row), with_interval(row, 6), number(row["tolerance"], 6))
         lines.append(f"| {claim} | {' | '.join(map(escaped, values))} | {emphasised(row['verdict'])} |")
         for part in row["parts"]:
