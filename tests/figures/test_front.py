@@ -91,7 +91,11 @@ def test_a_contradicted_claim_names_its_mechanism() -> None:
 
 
 RESULTS = Path(__file__).parents[2] / "results"
-KEPT = [latest_record(RESULTS, folder.name) for folder in sorted(RESULTS.iterdir()) if folder.is_dir()]
+KEPT = [
+    latest_record(RESULTS, folder.name)
+    for folder in sorted(RESULTS.iterdir())
+    if folder.is_dir() and folder.name[0] != "."
+]
 CONTRADICTED = [(kept.name, c) for kept in KEPT for c in kept.meta["checks"] if verdict_of(c) == "contradicted"]
 
 
