@@ -20,9 +20,9 @@ EXPERIMENTS = ("llm-real-model",)
 SPAN = 0.6
 NAMES = {"titles": "abstracts to titles", "hh": "people's pairs"}
 METHODS = {
-    "tangent": ("-", COLORS["black"], "linear in the weights"),
-    "parameters": (":", COLORS["vermillion"], "tangent of the adapters' parameters"),
-    "scalar": ("--", COLORS["blue"], "law from the run at β → 0"),
+    "tangent": ("-", COLORS["black"], "linear in the weights W"),
+    "parameters": (":", COLORS["vermillion"], "tangent in A and B"),
+    "scalar": ("--", COLORS["blue"], "law from β → 0"),
 }
 
 
@@ -96,9 +96,13 @@ def _errors(ax: Axes, seen: pd.DataFrame) -> None:
                 part["mu_squared_loss"][out], np.full(int(out.sum()), sign * SPAN), triangle, color=color, markersize=3
             )
     ax.set_xscale("log")
+    low, high = last["mu_squared_loss"].min(), last["mu_squared_loss"].max()
+    ticks = [tick for tick in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0) if low / 2 <= tick <= 2 * high]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
     ax.set_ylim(-1.1 * SPAN, 1.1 * SPAN)
     ax.set_xlabel("½E_μ[ρ²]  [nats²]")
-    ax.set_ylabel("log(predicted/measured)")
+    ax.set_ylabel("log(predicted/measured)", fontsize=7)
 
 
 def _trade_off(ax: Axes, seen: pd.DataFrame, best: pd.DataFrame) -> None:
@@ -128,8 +132,8 @@ def _squares(ax: Axes, steps: pd.DataFrame) -> None:
     ax.plot([low, high], [low, high], color=COLORS["grey"], linewidth=0.8)
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("2KL of πref's own samples  [nats]")
-    ax.set_ylabel("½E_μ[ρ²] of people's  [nats²]")
+    ax.set_xlabel("2KL of own samples  [nats]")
+    ax.set_ylabel("½E_μ[ρ²], people's")
 
 
 def _legend(figure: Figure, table: pd.DataFrame) -> None:
@@ -144,4 +148,4 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
                markerfacecolor="white", label=loss_label(loss))
         for loss in losses
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
