@@ -132,6 +132,8 @@ def test_what_is_written_is_what_was_trained(
     np.testing.assert_allclose(sorted(logged), sorted(rho), atol=1e-4)
     assert np.abs(rho).max() > 1e-3
     assert {row["step"] for row in log_of(out)} == {0, 1, 2, 3, 4}
+    columns = {f"{model}_{side}" for model in ("policy", "reference") for side in ("chosen", "rejected")}
+    assert all(set(row) == {"step", "chosen_length", "rejected_length", *columns} for row in log_of(out))
     result = result_of(out)
     assert result["status"] == "finished"
     assert result["measures"]["train"]["mean_rho"] == pytest.approx(rho.mean(), abs=1e-4)
