@@ -242,6 +242,13 @@ def test_bad_input_is_refused_before_a_model_is_loaded(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+def test_an_adapter_is_no_reference(tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    train(tmp_path / "adapter", pairs, tmp_path / "run", code=1)
+    assert "holds an adapter; accepted is a whole model" in capsys.readouterr().err
+
+
 def test_fine_tuning_before_makes_the_reference(tmp_path: Path, model: Path, pairs: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
