@@ -210,7 +210,8 @@ class SparseSystem:
         """Sums of a number a pair (k,) over what each response has won, and over what it has lost."""
         pairs = self.pairs
         if len(flow) <= CHUNK:
-            return np.bincount(pairs.winner, flow, pairs.n), np.bincount(pairs.loser, flow, pairs.n)
+            won, lost = (np.bincount(side, flow, pairs.n) for side in (pairs.winner, pairs.loser))
+            return np.asarray(won, dtype=np.float64), np.asarray(lost, dtype=np.float64)
         table, ones = pairs.table(flow), np.ones(pairs.n)
         return np.asarray(table @ ones), np.asarray(table.T @ ones)
 
