@@ -13,6 +13,12 @@ A module ``experiments/beta_sweep.py`` is the experiment ``beta-sweep``. It expo
 ``experiments/losses.py`` is a short one to start from. A new file is found by itself. Cells run in processes of their
 own and are kept as they finish, so they must depend on nothing but the configuration, their axes (seeds included) and
 the code.
+``experiments.run(NAME, field=value)`` runs one from Python (`experiments.framework.single.run`).
+
 Where an experiment cannot run here (no data, no GPU), ``cells`` raises ``experiments.framework.NotRun`` with the
 reason, and the report says so.
 """
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, submod_attrs={"framework.single": ["run"]})

@@ -1,9 +1,11 @@
-"""``python -m experiments list | run NAME… | all | keep NAME… | recheck NAME…``: run experiments, write their records.
+"""``python -m experiments list | describe | run | all | keep | recheck | claims``: run experiments, write records.
 
 Examples
 --------
     python -m experiments list
     python -m experiments claims
+    python -m experiments describe beta-or-f
+    python -m experiments run beta-or-f --set seeds=5 --set 'losses=[logistic, "log(cosh(1-z))"]'
     python -m experiments run losses taylor --preset quick
     python -m experiments all --jobs 2 --out out/records
     python -m experiments all --preset paper --scheduler tcp://127.0.0.1:8786
@@ -17,6 +19,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ with needs_extra("experiments", "experiments"):
     from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
     from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result, recheck_result
     from experiments.framework.runner import Interrupted, Plan, run_experiments
+    from experiments.framework.settings import BadSetting, read_assignments, settings_of
     from gpo_analysis.provenance import git_state
     from gpo_analysis.records import RecordError
 
@@ -56,8 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "recheck":
             return _recheck(options)
+        if options.command == "describe":
+            return _describe(options.name, options.json)
         return _keep(options) if options.command == "keep" else _run(options)
-    except UnknownExperiment as error:
+    except (UnknownExperiment, BadSetting) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
     except Interrupted as stop:
@@ -78,6 +84,7 @@ def _run(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             scheduler=options.scheduler,
             progress=not options.quiet,
+            changed=read_assignments(getattr(options, "set", None) or []),
             what=" ".join(["python -m experiments", options.command, *getattr(options, "names", [])]),
         )
     except OSError as error:
@@ -110,6 +117,32 @@ def _list(as_json: bool) -> None:
         return
     for item in described:
         print(f"{item['name']:<24} {item['claim']}")
+
+
+def _describe(name: str, as_json: bool) -> int:
+    """What an experiment claims, and the fields of its configuration with their values in each preset."""
+    experiment = get_experiments([name])[0]
+    settings = settings_of(experiment)
+    if as_json:
+        fields = [{**vars(setting), "values": {k: _json(v) for k, v in setting.values.items()}} for setting in settings]
+        print(json.dumps({**experiment.describe(), "fields": fields}, indent=1, ensure_ascii=False))
+        return 0
+    print(f"{experiment.name}: {experiment.load().CLAIM}\n")
+    for setting in settings:
+        print(f"{setting.name} : {setting.kind}")
+        print(textwrap.fill(setting.meaning, 100, initial_indent="    ", subsequent_indent="    "))
+        for preset, value in setting.values.items():
+            print(f"    {preset:<6} {_json_text(value)}")
+    print(f"\nChange them by: python -m experiments run {experiment.name} --set {settings[0].name}=…")
+    return 0
+
+
+def _json(value: Any) -> Any:
+    return list(map(_json, value)) if isinstance(value, tuple | list) else value
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(_json(value), ensure_ascii=False)
 
 
 def _keep(options: argparse.Namespace) -> int:
@@ -184,6 +217,15 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument("--json", action="store_true", help="for other programs")
     run = commands.add_parser("run", help="run the named experiments")
     run.add_argument("names", nargs="+", metavar="NAME")
+    run.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="another value for a field of the configuration ('describe' lists them); may be given several times",
+    )
+    described = commands.add_parser("describe", help="the fields of an experiment, their meaning and presets")
+    described.add_argument("name", metavar="NAME")
+    described.add_argument("--json", action="store_true", help="for other programs")
     everything = commands.add_parser("all", help="run every experiment")
     kept = commands.add_parser("keep", help="copy the latest records of the named experiments to committed results")
     kept.add_argument("names", nargs="+", metavar="NAME")

@@ -75,6 +75,7 @@ class Config:
     beta_kappas : tuple of float
         Strengths compared.
     seeds : int
+        Problems drawn, each with its own μ and πref.
     """
 
     kappas: tuple[str, ...] = ("3/4",)

@@ -67,6 +67,7 @@ class Config:
     resamples : int
         Of every bootstrap.
     seed : int
+        Of everything that is drawn.
     """
 
     responses: int = 5

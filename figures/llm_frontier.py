@@ -28,7 +28,8 @@ def caption(records: Mapping[str, Record]) -> str:
     last = _last(table)
     return f"""Win rate against πref by the gold reward (a tie half) against KL(πθ‖πref), measured on-policy over the
     whole vocabulary; a panel a loss. Dots: a policy after the last step, one a β and seed; markers: medians over the
-    {last["seed"].nunique()} seeds at each β (small β on the right); grey: the medians of the other losses.
+    {last["seed"].nunique()} seeds at each β (small β on the right), which redraw the order of the same pairs alone;
+    grey: the medians of the other losses.
     {int(runaway(last).sum())} of {len(last)} policies ran away; they stand at the right edge, are counted in their
     panels and enter no median. Dotted: the exact population optimum of the loss on the same prompts, which training of
     this length does not reach; crosses: best-of-n of πref, n written beside. Study

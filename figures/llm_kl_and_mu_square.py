@@ -31,7 +31,8 @@ def caption(records: Mapping[str, Record]) -> str:
     to leading order (grey line), for pairs of πref (offline, filled) as for pairs of πθ (on-policy, hollow). Faint
     dots: a checkpoint; markers: medians in bins of KL that have {LEAST} checkpoints or more, bars the quartiles; grey
     lines: the offline medians of the other losses; dotted: the offline ratio of the exact population optimum. Ratios
-    outside {SPAN[0]:g} to {SPAN[1]:g} and KL beyond {FAR:g} nats are clipped to the edge and counted. Study
+    outside {SPAN[0]:g} to {SPAN[1]:g} and KL beyond {FAR:g} nats are clipped to the edge and counted. Seeds share πref
+    and pairs and redraw their order alone. Study
     {records["llm-kl-and-mu-square"].config["study"]}; settings ours."""
 
 

@@ -33,7 +33,8 @@ def caption(records: Mapping[str, Record]) -> str:
     medians of the other losses; vertical line: the Taylor radius (π for logistic and Savage, 1 for hinge and truncated
     quadratic; the series of exponential converges everywhere, and squared is its own). The dashed line is an error as
     large as the gradient. Errors below {SPAN[0]:g}, exact but for rounding, are drawn at the lower edge and counted;
-    those beyond {SPAN[1]:g} or |βρ| of {FAR:g} at the other edges. Study {records["llm-taylor"].config["study"]};
+    those beyond {SPAN[1]:g} or |βρ| of {FAR:g} at the other edges. Seeds share πref and pairs.
+    Study {records["llm-taylor"].config["study"]};
     settings ours."""
 
 

@@ -4,6 +4,6 @@ The machinery that finds, runs and records experiments lies beside it (`discover
 not imported here: an experiment needs none of it.
 """
 
-from experiments.framework.checks import Check, NotRun
+from experiments.framework.checks import UNKNOWN, Check, NotRun, explained
 
-__all__ = ["Check", "NotRun"]
+__all__ = ["UNKNOWN", "Check", "NotRun", "explained"]

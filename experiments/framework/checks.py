@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from gpo_analysis.statistics import Interval
 KINDS = ("equal", "at_most", "at_least", "between", "text")
 NATURES = ("theorem", "measurement")
 VERDICTS = ("holds", "contradicted", "undecided", "not run")
+UNKNOWN = "mechanism not known"
+"""What a contradicted claim says where nobody knows why."""
 
 
 class NotRun(Exception):
@@ -49,6 +51,9 @@ class Check:
         Where the claim was stated anew after a first run: when, and why. Else empty.
     parts : tuple of (str, Check)
         What a claim over losses, seeds or settings says of each: the rows of its table.
+    mechanism : str
+        Of a contradicted claim: why it came out otherwise, with a number that says so; `UNKNOWN` where that is not
+        known.
 
     Examples
     --------
@@ -71,6 +76,7 @@ class Check:
     undecided: bool = False
     restated: str = ""
     parts: tuple[tuple[str, Check], ...] = ()
+    mechanism: str = ""
 
     def __post_init__(self) -> None:
         """Check the verdict, the kind and the nature."""
@@ -219,6 +225,20 @@ class Check:
         """The same check, marked as stated anew after a first run: when, and why."""
         return dataclasses.replace(self, restated=why)
 
+    def because(self, mechanism: str | Callable[[], str]) -> Check:
+        """The same check, with why where it is contradicted; words that must be computed are then asked for.
+
+        Examples
+        --------
+        >>> Check.at_most("the KL falls with β", 0.1, 0.3).because("it does not: the learning rate rose").mechanism
+        'it does not: the learning rate rose'
+        >>> Check.at_most("the KL falls with β", 0.1, 0.05).because("it does not: the learning rate rose").mechanism
+        ''
+        """
+        if self.verdict != "contradicted":
+            return self
+        return dataclasses.replace(self, mechanism=mechanism if isinstance(mechanism, str) else mechanism())
+
     @classmethod
     def text(cls, claim: str, predicted: str, computed: str, *, note: str = "") -> Check:
         """Words that are to be the same."""
@@ -238,6 +258,22 @@ class Check:
             {"of": name, **{key: _finite(getattr(part, key)) for key in shown}} for name, part in self.parts
         ]
         return row
+
+
+def explained(checks: Iterable[Check], mechanisms: Mapping[str, str | Callable[[], str]]) -> list[Check]:
+    """The same checks, those that are contradicted with the mechanism whose key their claim has in it.
+
+    Examples
+    --------
+    >>> check = Check.at_most("the KL falls", 0.1, 0.3)
+    >>> [one.mechanism for one in explained([check], {"KL": "the rate rose", "win rate": "ties"})]
+    ['the rate rose']
+    """
+    found = []
+    for check in checks:
+        words = next((words for words in mechanisms if words in check.claim), None)
+        found.append(check if words is None else check.because(mechanisms[words]))
+    return found
 
 
 def verdict_of(row: Mapping[str, Any]) -> str:

@@ -81,3 +81,8 @@ def get_experiments(names: list[str]) -> tuple[Experiment, ...]:
             hint = f"did you mean {near[0]!r}?" if near else f"accepted are {', '.join(known)}"
             raise UnknownExperiment(f"no experiment {name!r}; {hint}")
     return tuple({name.replace("_", "-"): known[name.replace("_", "-")] for name in names}.values())
+
+
+def figure_module(name: str) -> ModuleType:
+    """The module of a figure, found by its name as experiments are: a record's figure is a name, nothing more."""
+    return importlib.import_module(f"figures.{name.replace('-', '_')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from experiments.framework.cells import Cell, cell_file, forget, join, one_line,
 from experiments.framework.checks import NotRun
 from experiments.framework.discovery import Experiment, find_experiments
 from experiments.framework.engines import LOCAL, computed, connected
+from experiments.framework.settings import with_settings
 from gpo_analysis.files import DamagedFile, remove_stale
 from gpo_analysis.locks import run_lock
 from gpo_analysis.provenance import code_hash, device, git_state, versions
@@ -54,6 +56,7 @@ class Plan:
     why: str = ""
     trace: str = ""
     config: Any = None
+    changed: dict[str, Any] = field(default_factory=dict)  # fields that are not the preset's
     code: str = ""  # hash of the code
     inputs: str = ""  # hash of the code and of the cells' axes, which may name data by its checksum
     cells: list[Cell] = field(default_factory=list)
@@ -81,6 +84,7 @@ def run_experiments(
     scheduler: str | None = None,
     progress: bool = True,
     what: str = "python -m experiments",
+    changed: Mapping[str, Any] | None = None,
 ) -> list[Plan]:
     """Run experiments and write their records; what is there already is not computed again.
 
@@ -100,6 +104,8 @@ def run_experiments(
         Show a bar over cells, with the time left, on standard error.
     what : str
         How this run is called where another one finds the folder taken.
+    changed : mapping of str to object, optional
+        Values of the configuration's fields that are not the preset's.
 
     Returns
     -------
@@ -114,16 +120,20 @@ def run_experiments(
         Where the scheduler cannot be reached; nothing was begun.
     FolderBusy
         Where another run is at work in the folder; it is named.
+    BadSetting
+        For a field that an experiment has not, or a value that it cannot have; nothing was begun.
     OSError
         Where the folder cannot be written.
     """
+    for experiment in experiments if changed else ():
+        with_settings(experiment.config(preset), changed or {}, experiment.name)
     if scheduler is not None and scheduler != LOCAL:
         with connected(scheduler):
             pass  # at once, and not after the planning
     with run_lock(out, what):
         remove_stale(out)
         write_catalogue([item.describe() for item in find_experiments()], out)
-        plans = [_plan(experiment, preset, out) for experiment in experiments]
+        plans = [_plan(experiment, preset, out, changed or {}) for experiment in experiments]
         codes = {item.name: "" for item in find_experiments()} | {plan.name: plan.code for plan in plans}
         forget(outdated(out, codes))
         _compute(plans, jobs, scheduler, progress)
@@ -177,12 +187,12 @@ def _compute(plans: list[Plan], jobs: int, scheduler: str | None, progress: bool
             _write_status(plan)
 
 
-def _plan(experiment: Experiment, preset: str, out: Path) -> Plan:
+def _plan(experiment: Experiment, preset: str, out: Path, changed: Mapping[str, Any]) -> Plan:
     """Work out what an experiment needs; its own errors become its status."""
-    plan = Plan(experiment, preset, out)
+    plan = Plan(experiment, preset, out, changed=dict(changed))
     try:
         module = experiment.load()
-        plan.config = experiment.config(preset)
+        plan.config = with_settings(experiment.config(preset), changed, experiment.name)
         plan.code = code_hash(experiment.module_name)
         cells = plain(list(module.cells(plan.config)), "cells")
         files = [cell_file(out, experiment.name, plan.config, axes, plan.code) for axes in cells]
@@ -243,6 +253,7 @@ def _finish(plan: Plan) -> None:
         summary = _summary(module, plan.config, table)
         meta = {
             "preset": plan.preset,
+            **({"changed": plain(plan.changed)} if plan.changed else {}),
             "seed": getattr(plan.config, "seed", None),
             "claim": module.CLAIM,
             "figure": module.FIGURE,

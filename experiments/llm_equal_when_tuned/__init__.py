@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from experiments._llm import PiecesStudy, provenance_of
-from experiments.framework import Check
+from experiments.framework import Check, explained
 from experiments.llm_equal_when_tuned.analysis import (
     PREFIXES,
     Judged,
@@ -31,6 +31,7 @@ from experiments.llm_equal_when_tuned.analysis import (
     omega_rows,
     tuned_rows,
 )
+from experiments.llm_equal_when_tuned.mechanisms import of_the_clock, of_the_narrow_grid
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
 from gpo_analysis.statistics import Interval, share_interval
@@ -191,7 +192,7 @@ def _interval(row: Any, prefix: str = "") -> Interval:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The predictions of docs/predictions/llm-equal-when-tuned.md, in their order."""
     sizes = sorted({int(one) for one in find(table, kind="policy")["trained"]})
-    return [
+    checks = [
         *(_equal(config, table, measure) for measure in PREFIXES),
         *_shifts(config, table, "tilt"),
         *(one.as_restated(AFTERWARDS) for one in _shifts(config, table, "own")),
@@ -202,6 +203,14 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         _decompositions(find(table, runaways=True))[0].as_restated(WHOLE),
         _steady(config, table),
     ]
+    return explained(
+        checks,
+        {
+            "by the tilt, is what the clock says": lambda: of_the_clock(table, "tilt"),
+            "by their own samples, is what the clock says": lambda: of_the_clock(table, "own"),
+            "at the narrowest width": lambda: of_the_narrow_grid(table),
+        },
+    )
 
 
 def _equal(config: Config, table: pd.DataFrame, measure: str) -> Check:
@@ -216,7 +225,14 @@ def _equal(config: Config, table: pd.DataFrame, measure: str) -> Check:
     whole = ((rows["all_low"] >= -config.equal) & (rows["all_high"] <= config.equal)).sum()
     trusted = ((rows["student_low"] >= -config.equal) & (rows["student_high"] <= config.equal)).sum()
     apart = ((rows["all_low"] > 0) | (rows["all_high"] < 0)).sum()
+    best = find(table, kind="best", measure=measure).set_index(["loss", "trained"])["edge_share"]
+    edges = [
+        max(best[row["loss"], row["trained"]], best[row["other"], row["trained"]]) > 0.025 for _, row in rows.iterrows()
+    ]
+    held = sum(check.holds is True and edge for check, edge in zip(parts.values(), edges, strict=True))
     note = (
+        f"in {held} of the equal pairs a best β may be the least that did not run away, and equality is of the β that "
+        f"ran; "
         f"equal also by intervals simultaneous over the 15 pairs: {whole}, by Student's over seeds: {trusted}; "
         f"different from 0 simultaneously: {apart}"
     )

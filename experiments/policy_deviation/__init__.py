@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from experiments._losses import one_claim
-from experiments.framework import Check
+from experiments.framework import Check, explained
 from experiments.framework.sweeps import grid
 from experiments.policy_deviation import chosen, features, tabular
 from experiments.policy_deviation.setting import Config
@@ -53,7 +53,15 @@ def run(config: Config, *, part: str, loss: str) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Size on the support, nothing off it without features, leaks with them, and the chosen."""
-    return one_claim(check for name, part in PARTS.items() for check in part.check(find(table, part=name)))
+    checks = one_claim(check for name, part in PARTS.items() for check in part.check(find(table, part=name)))
+    return explained(
+        checks,
+        {
+            "relative error of the link's": lambda: tabular.of_the_link(find(table, part="tabular")),
+            "sign of the leak early on": lambda: features.of_the_slope(find(table, part="features")),
+            "the sign of the first slope": lambda: chosen.of_the_slope(find(table, part="chosen")),
+        },
+    )
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

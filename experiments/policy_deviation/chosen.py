@@ -208,3 +208,15 @@ def over_falling(rows: pd.DataFrame) -> Interval:
 def fallen(rows: pd.DataFrame) -> Interval:
     """Share of runs that end with less probable chosen responses."""
     return by_problem(rows["change"] < 0, rows["seed"])
+
+
+def of_the_slope(rows: pd.DataFrame) -> str:
+    """Why the first slope does not give the end's sign: the second order in 1/β does."""
+    ordinary = rows[~rows["matched"].astype(bool) & ~_flag(rows["bracket"])]
+    bracket = rows[~rows["matched"].astype(bool) & _flag(rows["bracket"])]
+    return (
+        "the first slope is A, and the end is A/β − V/(2β²) to second order: below β_c = V/(2A) the chosen fall though "
+        f"they rose first. With both terms, from one linear solve, the sign is right in "
+        f"{signs(ordinary, 'linear_change')} of the runs, and on either side of β_c in "
+        f"{signs(bracket, 'predicted_change')}"
+    )

@@ -91,3 +91,17 @@ def check(tabular: pd.DataFrame) -> list[Check]:
 def theorem(check: Check) -> Check:
     """The same, marked as what only a bug can make fail."""
     return replace(check, nature="theorem")
+
+
+def of_the_link(rows: pd.DataFrame) -> str:
+    """Why a pair's link does not give hinge's margins: whole numbers cannot all be ±1 and add up."""
+    parts = []
+    for loss, one in rows[~rows["loss"].isin(EXACT)].groupby("loss", sort=False):
+        largest = (one["beta"] * one["largest_rho"]).max()
+        ratio = (one["largest_rho"] / one["predicted_rho"]).groupby(one["seed"]).mean()
+        parts.append(f"{loss}: the largest |βρ| is up to {largest:.3g}, {mean_interval(ratio)} times the link's")
+    return (
+        "the link answers each pair alone, ρ is a difference of one value a response: where i beats j and j beats k by "
+        "±1, as hinge's link has it, i beats k by 2. So the margins of hinge's optimum are whole numbers, "
+        f"some beyond 1 ({'; '.join(parts)})"
+    )

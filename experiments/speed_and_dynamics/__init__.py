@@ -26,7 +26,7 @@ import pandas as pd
 
 from experiments._losses import CURVED, one_claim
 from experiments._seeds import geometric_interval
-from experiments.framework import Check
+from experiments.framework import Check, explained
 from experiments.framework.sweeps import grid
 from experiments.speed_and_dynamics import adam, descent, early, hinge, progress
 from experiments.speed_and_dynamics.setting import Config, ratios_of
@@ -73,7 +73,14 @@ def run(config: Config, *, part: str, seed: int, **axes: Any) -> pd.DataFrame:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Rates, stable steps, the early phase, hinge and Adam against what was worked out."""
     parts = ("early", "descent", "hinge", "adam")
-    return one_claim(check for part in parts for check in PARTS[part].check(config, find(table, part=part)))
+    checks = one_claim(check for part in parts for check in PARTS[part].check(config, find(table, part=part)))
+    return explained(
+        checks,
+        {
+            "started at πref": lambda: descent.of_the_start(find(table, part="descent")),
+            "after a finite time": lambda: hinge.late_arrivals(config, find(table, part="hinge")),
+        },
+    )
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

@@ -150,3 +150,22 @@ def check(config: Config, descent: pd.DataFrame) -> list[Check]:
             found_check = Check.equal(claim, 1.0, farthest(ratio), resolution, note=note)
             checks.append(replace(found_check, nature="theorem") if start == "optimum" else found_check)
     return checks
+
+
+def of_the_start(rows: pd.DataFrame) -> str:
+    """Why the largest stable step from πref falls short: curvature that is left only as the margins are learnt."""
+    columns = ["curvature_at_start", "stable_over_predicted"]
+    means = rows[rows["start"] == "reference"].groupby(["loss", "seed"])[columns].mean().reset_index()
+    parts = []
+    worst = means.loc[means["stable_over_predicted"].idxmin()]
+    own = means[means["loss"] == worst["loss"]]
+    for loss, one in means[means["loss"] != worst["loss"]].groupby("loss", sort=False):
+        parts.append(f"{loss} {one['curvature_at_start'].max():.2f} and {one['stable_over_predicted'].min():.3f}")
+    rank = float(own[columns].corr("spearman").iloc[0, 1])
+    return (
+        f"{worst['loss']}: the curvature at πref is greater than at the optimum and lasts till margins are learnt, "
+        f"while steps beyond 2/λ_max there grow; where the step is least it is {worst['curvature_at_start']:.2f} times "
+        f"the optimum's, and over problems step and excess have the rank correlation {rank:.2f}. A greater excess does "
+        "not hurt a loss whose f″ falls on both sides, as swings beyond then meet less curvature (largest excess and "
+        f"least step: {', '.join(parts)}); e^(−z) rises on one"
+    )

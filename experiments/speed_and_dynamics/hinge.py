@@ -94,3 +94,23 @@ def floor_slopes(rows: pd.DataFrame) -> pd.Series:
     return rows.groupby(["loss", "beta", "seed"])[["rate", "floor"]].apply(
         lambda g: float(np.polyfit(np.log(g["rate"].astype(float)), np.log(g["floor"].astype(float)), 1)[0])
     )
+
+
+def late_arrivals(config: Config, rows: pd.DataFrame) -> str:
+    """When the flow arrives where it had not after 2,000/β², and how slowly it goes there."""
+    flow, words = find(rows, optimizer="flow"), []
+    for seed in flow.loc[~np.isfinite(flow["arrival"]), "seed"]:
+        problem, beta = problem_of(config, int(seed)), config.betas[-1]
+        best = problem.solve("hinge", beta).population_loss
+        path = gpo.train(problem, "hinge", beta, optimizer="flow", learning_rate=100.0 / beta**2, steps=200)
+        excess = path.columns["loss"] - best
+        arrived = np.flatnonzero(excess < 1e-9)
+        falls = -np.diff(excess[20:]) / 100.0
+        speed = float(falls[falls > 0].max()) / beta**2
+        when = f"at {100 * arrived[0]:,.0f}/β²" if len(arrived) else "not within 20,000/β²"
+        words.append(f"problem {seed}: it arrives {when}, its excess loss falling by {speed:.2g}β² a unit of time")
+    return (
+        "a finite time, but longer than the 2,000/β² that were looked at: on a face where the pairs' forces nearly "
+        f"balance the flow goes at a constant speed, as small as what is left of them ({'; '.join(words)}; median "
+        f"arrival {flow['arrival'].median():.3g}/β²)"
+    )

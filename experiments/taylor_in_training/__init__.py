@@ -27,7 +27,7 @@ import sympy
 
 import gpo_analysis as gpo
 from experiments._losses import one_claim
-from experiments.framework import Check
+from experiments.framework import Check, explained
 from experiments.framework.sweeps import grid
 from experiments.taylor_in_training import rule
 from experiments.taylor_in_training.rule import BOUNDED, KINDS
@@ -169,7 +169,9 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         replace(item, nature="theorem" if any(words in item.claim for words in exact) else "measurement")
         for item in _path_checks(path) + _share_checks(shares)
     ]
-    return one_claim(found + rule.check(ruled))
+    return explained(
+        one_claim(found + rule.check(ruled)), {"error rate of link and slope": lambda: rule.of_link_and_slope(ruled)}
+    )
 
 
 def _parts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

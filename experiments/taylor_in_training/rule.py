@@ -210,3 +210,20 @@ def summary(rows: pd.DataFrame) -> str:
         f"{error_rate(rows, 'fading_optimum')} by the optimum and the own equation (false alarms {alarms}); by "
         f"the link alone in {error_rate(rows, 'link')}."
     )
+
+
+def of_link_and_slope(rule: pd.DataFrame) -> str:
+    """What each half of the rule costs: the link in place of the optimum, and a speed that does not fade."""
+    parts = []
+    for loss, rows in rule.groupby("loss", sort=False):
+        rates = {name: error_rate(rows, name).value for name in ("both", "optimum", "fading", "fading_optimum")}
+        if rates["both"] >= 0.1:
+            parts.append(
+                f"{loss} {rates['both']:.3f}: {rates['optimum']:.3f} with the solved optimum, {rates['fading']:.3f} "
+                f"with the own equation, {rates['fading_optimum']:.3f} with both"
+            )
+    return (
+        "both halves err: the link z*(η) answers each pair alone, but preferences that are not consistent pull a "
+        "pair's margin elsewhere, and a constant speed does not fade as the margin nears its end, which gives false "
+        f"alarms (error rates of {'; '.join(parts)})"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import io
+import json
 import logging
 import pkgutil
 from collections.abc import Mapping
@@ -99,6 +100,7 @@ def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bo
             _stamp(drawing, found)
         images = {kind: _rendered(drawing, kind) for kind in _FORMATS}
     caption = caption_of(module, found)
+    caption = _changed_settings(found) + caption
     if committed:
         caption = f"{' '.join(origin(item.meta) for item in found.values())} {caption}"
     paths = write_picture(figure.name, images, caption, found, out, committed=committed)
@@ -109,6 +111,17 @@ def caption_of(module: Any, records: Mapping[str, Record]) -> str:
     """Return a figure's caption as one line."""
     text = module.caption(records) if hasattr(module, "caption") else module.CAPTION
     return " ".join(str(text).split())
+
+
+def _changed_settings(records: Mapping[str, Record]) -> str:
+    """A sentence on what of a record's settings is not its preset's; empty where nothing is."""
+    parts = [
+        f"{name}: preset {record.meta.get('preset')} with "
+        + ", ".join(f"{field} = {json.dumps(value, ensure_ascii=False)}" for field, value in changed.items())
+        for name, record in records.items()
+        if (changed := record.meta.get("changed"))
+    ]
+    return f"Settings changed ({'; '.join(parts)}). " if parts else ""
 
 
 def origin(meta: Mapping[str, Any]) -> str:

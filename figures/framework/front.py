@@ -70,6 +70,7 @@ def shown_of(check: Mapping[str, Any]) -> dict[str, Any]:
     row |= {"kind": check.get("kind", "equal"), "note": check.get("note", ""), "verdict": verdict_of(check)}
     row |= {"nature": check.get("nature", "measurement"), "restated": check.get("restated", "")}
     row |= {part: check.get(part) for part in ("low", "high")} | {"parts": check.get("parts", [])}
+    row["mechanism"] = check.get("mechanism", "")
     if check["holds"] is None:
         row["why"] = check.get("note", "")
     return row
@@ -144,19 +145,26 @@ def _link(name: str) -> str:
 
 
 def not_held(rows: list[dict[str, Any]]) -> list[str]:
-    """What is contradicted or undecided, with what its check says of why."""
+    """What is contradicted, by which mechanism, and what is undecided; with what its check says beside it."""
     meant = [row for row in rows if row["verdict"] in ("contradicted", "undecided")]
     if not meant:
         return ["None."]
-    lines = ["| experiment | claim | verdict | predicted | computed [95 %] | why |",
-             "| :--- | :--- | :--- | ---: | ---: | :--- |"]  # fmt: skip
+    lines = ["| experiment | claim | verdict | predicted | computed [95 %] | mechanism where contradicted | note |",
+             "| :--- | :--- | :--- | ---: | ---: | :--- | :--- |"]  # fmt: skip
     for row in sorted(meant, key=lambda row: VERDICTS.index(row["verdict"])):
         source = " (committed)" if row.get("source") == "committed" else ""
         cells = [f"{_link(row['experiment'])}{source}", escaped(row["claim"]) + restated(row),
                  emphasised(row["verdict"]), escaped(predicted(row, 3) + _allowed(row)), escaped(with_interval(row)),
-                 escaped(row["note"])]  # fmt: skip
+                 escaped(_mechanism(row)), escaped(row["note"])]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _mechanism(row: Mapping[str, Any]) -> str:
+    """Why a contradicted claim came out otherwise, or that its record does not say so; nothing for the others."""
+    if row["verdict"] != "contradicted":
+        return "–"
+    return str(row.get("mechanism") or "not stated in this record")
 
 
 def _allowed(row: Mapping[str, Any]) -> str:

@@ -5,9 +5,11 @@ Its first page is `figures.framework.front`.
 
 from __future__ import annotations
 
-import base64
+import hashlib
+import itertools
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from gpo_analysis.runs import RunStatus, damage_of_catalogue, latest_record, rea
 
 COMMITTED = "committed"
 """Folder of the figures drawn from committed results, below that of the fresh ones."""
+PICTURES = "report_pictures"
+"""Folder beside report.html with copies of the pictures it shows."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def write_report(records: Path, drawings: Path, out: Path, results: Path | None 
     records, drawings : path
         Folders of records and of drawn figures; those of committed results lie in ``committed`` below the figures.
     out : path
-        Where to write; the HTML file holds its images, the Markdown file links to them.
+        Where to write; the HTML file shows copies of the pictures in ``report_pictures``, the Markdown file links to
+        the drawings.
     results : path, optional
         Folder of committed results, each shown after the fresh one under a heading of its own; None for none.
 
@@ -97,8 +102,26 @@ def write_report(records: Path, drawings: Path, out: Path, results: Path | None 
         remove_stale(folder)
     write_whole(out / "report.json", (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode(), out)
     write_whole(out / "report.md", markdown.encode(), out)
-    write_whole(out / "report.html", to_html(markdown, pictures(sections, below)).encode(), out)
+    links = _write_pictures(pictures(sections, below), out)
+    page = to_html(markdown, links, folded=[section.name for section in sections])
+    write_whole(out / "report.html", page.encode(), out)
+    for path in (out / PICTURES).glob("*.png"):  # of an older report
+        if f"{PICTURES}/{path.name}" not in links.values():
+            path.unlink()
     return rows
+
+
+def _write_pictures(shown: Mapping[str, bytes], out: Path) -> dict[str, str]:
+    """Write the pictures beside the report, each under a name with its digest; return path in a link -> its place.
+
+    A figure that is drawn again later has another name: the report keeps showing what its tables are of.
+    """
+    links = {}
+    for path, picture in shown.items():
+        name = f"{Path(path).stem}-{hashlib.sha256(picture).hexdigest()[:16]}.png"
+        write_whole(out / PICTURES / name, picture, out)
+        links[path] = f"{PICTURES}/{name}"
+    return links
 
 
 def collect(records: Path, drawings: Path, results: Path | None = None) -> list[Section]:
@@ -245,7 +268,8 @@ def _table_lines(section: Section) -> list[str]:
     lines = ["| claim | predicted | computed | tolerance | verdict |", "| :--- | ---: | ---: | ---: | :--- |"]
     for row in section.rows:
         note = f" — {escaped(row['note'])}" if row["note"] else ""
-        claim = f"{escaped(row['claim'])}{note}{restated(row)}"
+        why = f" **Mechanism:** {escaped(row['mechanism'])}." if row.get("mechanism") else ""
+        claim = f"{escaped(row['claim'])}{note}{restated(row)}{why}"
         values = (predicted(row), with_interval(row, 6), number(row["tolerance"], 6))
         lines.append(f"| {claim} | {' | '.join(map(escaped, values))} | {emphasised(row['verdict'])} |")
         for part in row["parts"]:
@@ -273,37 +297,63 @@ table {{ border-collapse: collapse; width: 100%; font-size: 0.9rem; margin: 1rem
 th, td {{ border-bottom: 1px solid #d8d8d8; padding: 0.3rem 0.6rem; vertical-align: top; }}
 td + td {{ overflow-wrap: anywhere; }}
 th {{ text-align: left; background: #f4f4f4; }}
+summary > h2 {{ display: inline; }}
+details {{ border-top: 1px solid #d8d8d8; padding: 0.6rem 0; }}
 </style>
 </head>
 <body>
 {body}
+<script>
+function unfold() {{
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const folded = place && place.closest("details");
+  if (folded) {{ folded.open = true; place.scrollIntoView(); }}
+}}
+addEventListener("hashchange", unfold);
+addEventListener("load", unfold);
+</script>
 </body>
 </html>
 """
 
 
-def to_html(markdown: str, shown: dict[str, bytes]) -> str:
-    """Return the report as one HTML page that holds its images.
+def to_html(markdown: str, shown: Mapping[str, str], folded: Iterable[str] = ()) -> str:
+    """Return the report as one HTML page, its experiments folded.
 
     Parameters
     ----------
     markdown : str
-    shown : dict
-        Path in a link -> the picture; a link to anything else is not followed, its text stays.
+    shown : mapping of str to str
+        Path in a link -> where the picture lies; a link to anything else is not followed, its text stays.
+    folded : iterable of str
+        The headings whose sections are folded.
     """
     from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = renderer.parse(markdown)
-    for index, token in enumerate(tokens):
+    names, opened = set(folded), False
+    tokens: list[Any] = []
+    for token, following in itertools.pairwise([*renderer.parse(markdown), Token("html_block", "", 0)]):
         if token.type == "heading_open" and token.tag == "h2":
-            inline = tokens[index + 1].children or []
-            token.attrSet("id", "".join(child.content for child in inline))
+            heading = "".join(child.content for child in following.children or [])
+            if opened:
+                tokens.append(Token("html_block", "", 0, content="</details>\n"))
+            opened = heading in names
+            if opened:
+                tokens.append(Token("html_block", "", 0, content="<details><summary>"))
+            token.attrSet("id", heading)
         for child in token.children or []:
             if child.type == "image":
-                picture = shown.get(unquote(str(child.attrGet("src"))))
-                if picture is None:
+                place = shown.get(unquote(str(child.attrGet("src"))))
+                if place is None:
                     child.type, child.tag, child.children = "text", "", None
                 else:
-                    child.attrSet("src", "data:image/png;base64," + base64.b64encode(picture).decode())
+                    child.attrSet("src", place)
+                    child.attrSet("loading", "lazy")
+        tokens.append(token)
+        if token.type == "heading_close" and token.tag == "h2" and opened:
+            tokens.append(Token("html_block", "", 0, content="</summary>\n"))
+    if opened:
+        tokens.append(Token("html_block", "", 0, content="</details>\n"))
     return _PAGE.format(body=renderer.renderer.render(tokens, renderer.options, {}))

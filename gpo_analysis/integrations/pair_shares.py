@@ -51,8 +51,18 @@ def is_real(rows: torch.Tensor, accelerator: Any) -> torch.Tensor:
     count = len(rows) // 2
     numbers = torch.arange(count, device=rows.device) + accelerator.process_index * count
     state = accelerator.gradient_state
-    last = accelerator.num_processes > 1 and state.in_dataloader and state.end_of_dataloader and state.remainder > 0
-    return numbers < state.remainder if last else torch.ones_like(numbers, dtype=torch.bool)
+    if accelerator.num_processes == 1 or not (state.in_dataloader and state.end_of_dataloader):
+        return torch.ones_like(numbers, dtype=torch.bool)
+    left = _left_over(state, count * accelerator.num_processes)
+    return numbers < left if left > 0 else torch.ones_like(numbers, dtype=torch.bool)
+
+
+def _left_over(state: Any, together: int) -> int:
+    """Rows of the data in its last batch; 0 or less for a full one, and where they are not known."""
+    try:  # accelerate's own number forgets the processes where a run goes on in the middle of an epoch
+        return int(state.active_dataloader.total_dataset_length) % together
+    except (AttributeError, TypeError):
+        return int(state.remainder)
 
 
 def of_both_sides(real: torch.Tensor) -> torch.Tensor:

@@ -190,8 +190,7 @@ class SparseSystem:
         pairs = self.pairs
         if not len(pairs.weight):
             return np.zeros(pairs.n)
-        table, ones = pairs.table(pairs.weight), np.ones(pairs.n)
-        won, lost = (np.asarray(side @ ones) + 0.5 * pairs.weight.min() for side in (table, table.T))
+        won, lost = (side + 0.5 * pairs.weight.min() for side in self._sides(pairs.weight))
         g = centred(alone(self.loss, won, lost), pairs.parts)
         at_zero = float(pairs.weight.sum()) * float(self.loss(np.zeros(())))
         return g if self.sums(g)[0] < at_zero else np.zeros(pairs.n)
@@ -205,8 +204,16 @@ class SparseSystem:
             d = g[pairs.winner[part]] - g[pairs.loser[part]]
             np.multiply(weight, self.loss.derivative(d), out=flow[part])
             np.multiply(weight, self.loss.derivative(d, order=2), out=curvature[part])
+        return _Point(self, g, curvature, np.subtract(*self._sides(flow)))
+
+    def _sides(self, flow: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sums of a number a pair (k,) over what each response has won, and over what it has lost."""
+        pairs = self.pairs
+        if len(flow) <= CHUNK:
+            won, lost = (np.bincount(side, flow, pairs.n) for side in (pairs.winner, pairs.loser))
+            return np.asarray(won, dtype=np.float64), np.asarray(lost, dtype=np.float64)
         table, ones = pairs.table(flow), np.ones(pairs.n)
-        return _Point(self, g, curvature, np.asarray(table @ ones - table.T @ ones))
+        return np.asarray(table @ ones), np.asarray(table.T @ ones)
 
     def sums(self, g: FloatArray) -> tuple[float, float]:
         """F and Σ|w f| at g."""
@@ -239,7 +246,7 @@ class SparseSystem:
 
     def traffic(self) -> FloatArray:
         """Σ|w f′| over the pairs of each response at the last point, shape (n,)."""
-        return Laplacian(self.pairs.table(np.abs(self.flow))).degree
+        return np.add(*self._sides(np.abs(self.flow)))
 
 
 def _positive_step(hessian: Laplacian, right: FloatArray, tolerance: float) -> FloatArray | None:

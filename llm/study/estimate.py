@@ -8,7 +8,8 @@ of them has, the others in all. Fine-tuning has two counts, steps and the exampl
 third miniature differs from the first in its steps alone.
 
 A miniature is hardly fine-tuned, and its policies seldom end a response: pairs are counted with responses as long as
-the targets that the study is fine-tuned on, and a step's time is taken to be in proportion to its tokens.
+the targets that the study is fine-tuned on, and a step's or an evaluation's time as in proportion to its tokens. What
+a policy's evaluation takes however many its prompts (loading it, for one) is counted for each policy.
 """
 
 from __future__ import annotations
@@ -128,15 +129,17 @@ def _nothing(shared: object, job: object) -> None:
 def _timed(config: StudyConfig, out: Path, data: Path | None, side_by_side: int) -> tuple[Study, dict[str, float]]:
     """A study and the seconds of its stages: those that processes share with the threads of one of them."""
     threads = torch.get_num_threads()
-    alone = STAGES[STAGES.index(SHARED[0]) - 1]
-    run_study(config, out, until=alone, data=data, say=lambda _: None)
-    before = _seconds(out)
-    torch.set_num_threads(max(1, threads // side_by_side))
+    last_alone = STAGES[STAGES.index(SHARED[0]) - 1]
+
+    def after(line: str) -> None:
+        if line.startswith(f"{last_alone}:"):
+            torch.set_num_threads(max(1, threads // side_by_side))
+
     try:
-        study = run_study(config, out, data=data, say=lambda _: None)
+        study = run_study(config, out, data=data, say=after)
     finally:
         torch.set_num_threads(threads)
-    return study, {**_seconds(out), **before}
+    return study, _seconds(out)
 
 
 def _seconds(out: Path) -> dict[str, float]:
@@ -212,14 +215,17 @@ def _plan(
     for (scale, _, _), units in zip(runs, small, strict=True):
         units["evaluate"] = len(grid_cells(miniature(config, scale).grid)) * miniature(config, scale).counts.evaluation
     length, drawn = _tokens_of(study, config.pairs.max_new_tokens)
-    here["sweep"] *= length["pair"] / drawn
+    here["sweep"] *= length["pair"] / drawn["pair"]
+    each = len(grid_cells(miniature(config, _SMALL).grid))  # policies of a miniature
+    policies = here["evaluate"] / config.counts.evaluation
+    here["evaluate"] *= length["response"] / drawn["response"]
     minutes = {}
     for stage in STAGES:
         first, last = (run[2].get(stage, 0.0) for run in runs)
         before, after = (units[stage] for units in small)
         slope = max(0.0, (last - first) / (after - before)) if after > before else last / max(after, 1)
-        once = max(0.0, first - slope * before) + (starting if stage in SHARED else 0.0)
-        minutes[stage] = (once + slope * here[stage]) / 60
+        once = max(0.0, first - slope * before) * (policies / each if stage == "evaluate" else 1.0)
+        minutes[stage] = ((starting if stage in SHARED else 0.0) + once + slope * here[stage]) / 60
     minutes["sft"] = _fine_tuning(config, runs, fine_tuning) / 60
     passes = {
         "fine-tuning": config.sft.steps * config.sft.batch_size * length["target"],
@@ -251,8 +257,8 @@ def _fine_tuning(
     return first + step * (config.sft.steps - small.sft.steps) + example * (measured[2] - measured[0])
 
 
-def _tokens_of(study: Study, most: int) -> tuple[dict[str, float], float]:
-    """Mean tokens of a fine-tuned example, of a response with its prompt, of a pair; and of a pair drawn here."""
+def _tokens_of(study: Study, most: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean tokens of a fine-tuned example, of a response with its prompt, of a pair; and of those drawn here."""
     assert study.reference is not None
     assert study.pairs is not None
     assert study.records is not None
@@ -268,7 +274,7 @@ def _tokens_of(study: Study, most: int) -> tuple[dict[str, float], float]:
     target = mean([e.target for e in examples])
     response = min(target, float(most))
     whole = {"target": mean([e.prompt for e in examples]) + target, "response": prompt + response}
-    return {**whole, "pair": prompt + 2 * response}, prompt + sides
+    return {**whole, "pair": prompt + 2 * response}, {"response": prompt + sides / 2, "pair": prompt + sides}
 
 
 def _bytes(count: float) -> str:

@@ -24,6 +24,7 @@ from experiments._debates import FILES, FOLDER
 from experiments.framework.cells import Cell, join, result_of
 from experiments.framework.discovery import find_experiments, get_experiments
 from gpo_analysis.records import plain
+from tests.experiments.small_real import make_real
 
 NAMES = tuple(experiment.name for experiment in find_experiments())
 
@@ -43,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "llm-kl-and-mu-square": {"study": "one", "prompts": 4},
     "llm-optimum": {"study": "optimum-cpu", "resamples": 200},
     "llm-predicted-training": {"study": "predicted-cpu", "resamples": 20},
+    "llm-real-model": {"resamples": 20},
     "llm-side-by-side": {"study": "one"},
     "llm-taylor": {"study": "one"},
     "loss-to-order": {"margins": ("2",), "seeds": 2, "spreads": (2.0, 6.0)},
@@ -116,6 +118,9 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     make_predicted(
         folder / "llm" / "predicted-cpu", {"tangent": 0.02, "scalar": -0.03, "direction": -0.2, "kappa": 0.6}
     )
+    for domain in ("titles", "hh"):
+        off = {"tangent": 0.01, "parameters": -0.8, "scalar": 0.1}
+        make_real(folder / "llm" / f"real-{domain}-small", off, people=domain == "hh")
     make_votes(folder)
     return kept
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.framework import Check
-from figures.framework.front import PAPER_CLAIMS, counted, front_page, paper_claims, shown_of
+from experiments.framework import UNKNOWN, Check
+from figures.framework.front import PAPER_CLAIMS, counted, front_page, paper_claims, shown_of, verdict_of
+from gpo_analysis.runs import latest_record
 from gpo_analysis.statistics import Interval
 from tests.experiments.small import NAMES, computed
 
@@ -76,3 +79,30 @@ ANSWERS = [
 def test_words_that_answer_are_in_the_checks(experiment: str, words: str) -> None:
     module, config, table = computed(experiment)
     assert any(words in check.claim for check in module.check(config, table))
+
+
+def test_a_contradicted_claim_names_its_mechanism() -> None:
+    wrong = Check.at_most("the KL falls", 0.1, 0.3)
+    told = [row("e", wrong.because("the rate rose by 3")), row("e", wrong), row("e", PARTED.because("not asked"))]
+    below = "\n".join(front_page(told, [])).split("## Contradicted and undecided")[1]
+    assert "| the rate rose by 3 |" in below
+    assert "| not stated in this record |" in below
+    assert "not asked" not in below, "a claim that holds needs none"
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+KEPT = [
+    latest_record(RESULTS, folder.name)
+    for folder in sorted(RESULTS.iterdir())
+    if folder.is_dir() and folder.name[0] != "."
+]
+CONTRADICTED = [(kept.name, c) for kept in KEPT for c in kept.meta["checks"] if verdict_of(c) == "contradicted"]
+
+
+@pytest.mark.parametrize(
+    ("name", "check"), CONTRADICTED,
+    ids=lambda value: value if isinstance(value, str) else str(value["claim"])[:40],
+)  # fmt: skip
+def test_every_contradicted_claim_of_a_committed_result_names_its_mechanism(name: str, check: dict[str, Any]) -> None:
+    mechanism = check.get("mechanism", "")
+    assert re.search(r"\d", mechanism) or UNKNOWN in mechanism, name

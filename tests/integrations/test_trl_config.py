@@ -169,3 +169,41 @@ def test_trl_s_own_script_takes_the_loss(tmp_path: Path) -> None:
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 10
     with pytest.raises((ValueError, SystemExit)):
         trl_script.main(["--output_dir", str(tmp_path / "out"), "--loss", "dppo", "--use_cpu", "--bf16", "False"])
+
+
+def test_a_launch_that_would_shard_and_does_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from gpo_analysis.integrations.pair_shares import refuse_unsharded
+
+    def trainer(processes: int, enabled: bool) -> SimpleNamespace:
+        accelerator = SimpleNamespace(num_processes=processes, device="cpu")
+        return SimpleNamespace(accelerator=accelerator, is_fsdp_enabled=enabled)
+
+    refuse_unsharded(trainer(2, enabled=False))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    for processes, enabled in ((1, False), (2, True)):
+        refuse_unsharded(trainer(processes, enabled=enabled))
+    with pytest.raises(ValueError, match="FSDP was asked for, and accelerate does not shard on cpu"):
+        refuse_unsharded(trainer(2, enabled=False))
+
+
+@pytest.mark.parametrize(
+    ("length", "remainder", "left"),
+    [(18, 2, 2), (18, 0, 2), (16, 0, 4), (17, 1, 1), (19, 1, 3), (None, 3, 3), (None, -1, 4)],
+)
+def test_pairs_that_fill_up_the_last_batch_are_none(length: int | None, remainder: int, left: int) -> None:
+    """Two processes of two pairs each; (18, 0) is what accelerate says after it has skipped batches."""
+    from types import SimpleNamespace
+
+    from gpo_analysis.integrations.pair_shares import is_real
+
+    loader = SimpleNamespace() if length is None else SimpleNamespace(total_dataset_length=length)
+    rows = torch.zeros(4, 7)  # chosen and rejected
+    for last in (True, False):
+        state = SimpleNamespace(
+            in_dataloader=True, end_of_dataloader=last, remainder=remainder, active_dataloader=loader
+        )
+        ranks = [SimpleNamespace(num_processes=2, process_index=i, gradient_state=state) for i in range(2)]
+        real = torch.cat([is_real(rows, rank) for rank in ranks])
+        assert real.tolist() == [i < (left if last else 4) for i in range(4)]

@@ -132,6 +132,8 @@ def test_what_is_written_is_what_was_trained(
     np.testing.assert_allclose(sorted(logged), sorted(rho), atol=1e-4)
     assert np.abs(rho).max() > 1e-3
     assert {row["step"] for row in log_of(out)} == {0, 1, 2, 3, 4}
+    columns = {f"{model}_{side}" for model in ("policy", "reference") for side in ("chosen", "rejected")}
+    assert all(set(row) == {"step", "chosen_length", "rejected_length", *columns} for row in log_of(out))
     result = result_of(out)
     assert result["status"] == "finished"
     assert result["measures"]["train"]["mean_rho"] == pytest.approx(rho.mean(), abs=1e-4)
@@ -238,6 +240,13 @@ def test_bad_input_is_refused_before_a_model_is_loaded(
     train(model, pairs, tmp_path / "run", *more, code=1)
     assert words in capsys.readouterr().err
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_an_adapter_is_no_reference(tmp_path: Path, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    train(tmp_path / "adapter", pairs, tmp_path / "run", code=1)
+    assert "holds an adapter; accepted is a whole model" in capsys.readouterr().err
 
 
 def test_fine_tuning_before_makes_the_reference(tmp_path: Path, model: Path, pairs: Path) -> None:

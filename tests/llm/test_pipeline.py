@@ -162,6 +162,28 @@ def test_what_an_evaluation_needs_does_not_key_training(study: Study) -> None:
     assert table["gradient_norm"].tolist() != before["gradient_norm"].tolist()
 
 
+def test_the_judge_is_in_the_key_of_evaluations(study: Study) -> None:
+    from llm.study.stages import Setting, comparison_key
+
+    class Judge:
+        name = "judge"
+
+        def __init__(self, fingerprint: str) -> None:
+            self.fingerprint = fingerprint
+
+    assert study.records is not None
+    assert study.reference is not None
+    assert study.gold is not None
+    assert study.pairs is not None
+    keys = {
+        comparison_key(
+            Setting(study.config, study.folder), study.records, study.reference, gold, study.pairs.held_out
+        )
+        for gold in (study.gold, study.gold._replace(judge=Judge("a")), study.gold._replace(judge=Judge("b")))
+    }  # fmt: skip
+    assert len(keys) == 3
+
+
 def test_a_policy_without_an_evaluation_is_no_row(study: Study) -> None:
     assert study.sweep is not None
     assert study.evaluations is not None
