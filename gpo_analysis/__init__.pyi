@@ -8,6 +8,7 @@ from . import gaussian as gaussian
 from . import losses as losses
 from . import plotting as plotting
 from . import preferences as preferences
+from . import ranking as ranking
 from . import records as records
 from . import solvers as solvers
 from . import statistics as statistics
@@ -56,6 +57,10 @@ from .preferences import from_matrix as from_matrix
 from .preferences import label_noise as label_noise
 from .preferences import mixture_of_annotators as mixture_of_annotators
 from .preferences import thurstone as thurstone
+from .ranking import ComparisonProblem as ComparisonProblem
+from .ranking import Ranking as Ranking
+from .ranking import noise_tests as noise_tests
+from .ranking import rank as rank
 from .tabular import Fit as Fit
 from .tabular import PreferenceProblem as PreferenceProblem
 from .tabular import Solution as Solution

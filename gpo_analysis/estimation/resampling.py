@@ -19,6 +19,10 @@ from gpo_analysis.tabular.problem import PreferenceProblem
 MOST_RESAMPLES = 100_000
 LEAST_SMOOTHING = 1e-12  #: Below it the second term is lost in the rounding of the first.
 BATCH = 1 << 22  #: Weights of resamples held at once, pairs times resamples.
+STUCK = (
+    "all resamples give the same score to {} of {} items: labels that are never contradicted, or a kink from which "
+    "noise does not move the optimum; resampling tells no interval then, and none of no width is given"
+)
 MOST_LABELS = 2**62  # that can be drawn: NumPy counts them in 64 bits
 
 
@@ -105,6 +109,8 @@ class ScoreIntervals:
         Resamples without a finite and unique fit.
     resamples : int
     confidence : float
+    reason : str
+        Where all resamples give an item the same score, so that its interval, which would have no width, is NaN: why.
     """
 
     loss: str
@@ -117,6 +123,7 @@ class ScoreIntervals:
     without_fit: int
     resamples: int
     confidence: float
+    reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; NaN and infinities become None."""
@@ -130,6 +137,7 @@ class ScoreIntervals:
             "without_fit": self.without_fit,
             "resamples": self.resamples,
             "confidence": self.confidence,
+            "reason": self.reason,
         }
 
 
@@ -155,7 +163,8 @@ def bootstrap_scores(
     -----
     Resamples without a finite fit (separable, or with items never compared) are not dropped silently: they count as
     `without_fit`, and an end of the interval that falls among them is infinite. A score without a fit could lie
-    anywhere, so half of these resamples are counted at either end.
+    anywhere, so half of these resamples are counted at either end. Scores that no resample moves have no interval:
+    `reason` says why.
 
     Raises
     ------
@@ -178,6 +187,9 @@ def bootstrap_scores(
     drawn = refits[np.isfinite(refits).all(axis=1)]
     without_fit = int(resamples) - len(drawn)
     low, high = _ends(drawn, without_fit, confidence)
+    spread = drawn.std(axis=0, ddof=1) if len(drawn) > 1 else nothing
+    stuck = (low == high) & (np.ptp(drawn, axis=0) == 0) if len(drawn) else np.zeros(comparisons.n, dtype=bool)
+    low[stuck] = high[stuck] = spread[stuck] = np.nan
     best = drawn == drawn.max(axis=1, keepdims=True) if len(drawn) else np.zeros((0, comparisons.n))
     return ScoreIntervals(
         loss=f.name,
@@ -185,11 +197,12 @@ def bootstrap_scores(
         scores=whole.reward,
         low=low,
         high=high,
-        standard_error=drawn.std(axis=0, ddof=1) if len(drawn) > 1 else nothing,
+        standard_error=spread,
         first_share=(best / best.sum(axis=1, keepdims=True)).mean(axis=0) if len(drawn) else nothing,
         without_fit=without_fit,
         resamples=int(resamples),
         confidence=float(confidence),
+        reason=STUCK.format(int(stuck.sum()), comparisons.n) if stuck.any() else "",
     )
 
 

@@ -95,3 +95,13 @@ def test_folds_without_a_fit_are_not_judged() -> None:
 def test_bad_input_is_named(data: Comparisons, arguments: dict, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         gpo.choose_loss(data, **arguments)
+
+
+@pytest.mark.parametrize("loss", ["squared", "hinge", "truncated_quadratic"])
+def test_scores_that_no_resample_moves_have_no_interval_of_no_width(loss: str) -> None:
+    found = gpo.bootstrap_scores(Comparisons.from_pairs([("a", "b", 7)]), loss, resamples=20)
+    assert np.isnan(found.low).all()
+    assert np.isnan(found.high).all()
+    assert np.isnan(found.standard_error).all()
+    assert "all resamples give the same score to 2 of 2 items" in found.reason
+    assert found.to_dict()["low"] == [None, None]
