@@ -47,6 +47,12 @@ class Ranking:
         The inverse Hessian: the covariance if the model were right and votes independent.
     why : str
         Why there is no covariance.
+
+    Examples
+    --------
+    >>> found = rank(ComparisonProblem([0, 0, 1], [1, 2, 2], wins=[60, 70, 50], losses=[40, 10, 30]))
+    >>> found.to_frame()[["item", "rank_best", "rank_worst"]].to_numpy().tolist()
+    [['0', 1, 1], ['1', 2, 2], ['2', 3, 3]]
     """
 
     problem: ComparisonProblem
