@@ -17,11 +17,12 @@ import sympy
 
 from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.convention_rows import all_conventions, own_convention
-from gpo_analysis.analysis.conventions import EXO_EPSILON, BetaConvention
+from gpo_analysis.analysis.conventions import BetaConvention
 from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.losses import MarginLoss, parse_loss
+from gpo_analysis.losses.exo import EXO_EPSILON
 
 
 @dataclass(frozen=True)

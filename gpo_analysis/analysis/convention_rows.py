@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from gpo_analysis.analysis.conventions import EXO_EPSILON, BetaConvention
-from gpo_analysis.losses import MarginLoss, get_loss, list_losses
+from gpo_analysis.analysis.conventions import BetaConvention
+from gpo_analysis.losses import MarginLoss, get_margin_loss, list_losses
+from gpo_analysis.losses.exo import EXO_EPSILON
 
 _TRL = "huggingface/trl, trl/trainer/dpo_trainer.py, loss_type"
 _OPENRLHF = "OpenRLHF/OpenRLHF, openrlhf/models/loss.py (DPOLoss) and openrlhf/trainer/dpo_trainer.py (sums)"
@@ -170,12 +171,12 @@ _OTHERS: tuple[BetaConvention, ...] = (
 @lru_cache(maxsize=1)
 def all_conventions() -> tuple[BetaConvention, ...]:
     """GPO's own f(βρ) for every loss of the catalogue, then the other libraries and papers."""
-    return (*(own_convention(get_loss(name)) for name in list_losses()), *_OF_TRL, *_OTHERS)
+    return (*(own_convention(get_margin_loss(name)) for name in list_losses()), *_OF_TRL, *_OTHERS)
 
 
 def own_convention(loss: MarginLoss) -> BetaConvention:
     """GPO's own f(βρ), of a loss of the catalogue or any other."""
-    known = loss.name in list_losses() and get_loss(loss.name) == loss
+    known = loss.name in list_losses() and get_margin_loss(loss.name) == loss
     text = str(loss.expression).replace("**", "^").replace("z", "βρ") if loss.name != "lrml" else "LRML at z = βρ"
     return BetaConvention(
         f"gpo:{loss.name}" if known else loss.name,

@@ -12,11 +12,8 @@ from typing import Any
 
 import sympy
 
-from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.margin_loss import MARGIN
-
-EXO_EPSILON = 1e-3
-"""The ε that EXO's paper recommends, taken where none is named."""
+from gpo_analysis.losses import MarginLoss, get_margin_loss
+from gpo_analysis.losses.exo import EXO_EPSILON, exo_loss
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class BetaConvention:
             raise ValueError(f"{self.name} refuses label_smoothing = 0; its paper recommends {EXO_EPSILON:g}")
         if self.smoothing == "exo":
             return exo_loss(EXO_EPSILON if label_smoothing is None else label_smoothing)
-        loss = get_loss(self.loss)
+        loss = get_margin_loss(self.loss)
         if not label_smoothing or self.smoothing == "ignored":
             return loss
         if self.smoothing is None:
@@ -126,7 +123,9 @@ class BetaConvention:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         fields = (
-            asdict(replace(self, loss=str(get_loss(self.loss)))) if isinstance(self.loss, MarginLoss) else asdict(self)
+            asdict(replace(self, loss=str(get_margin_loss(self.loss))))
+            if isinstance(self.loss, MarginLoss)
+            else asdict(self)
         )
         return {**fields, "aliases": list(self.aliases)}
 
@@ -134,23 +133,3 @@ class BetaConvention:
 def _digits(value: float | sympy.Expr) -> sympy.Float:
     """Thirty digits of any size: what a float holds, or an expression's value."""
     return sympy.Float(value, 30) if isinstance(value, float | int) else sympy.N(value, 30)
-
-
-def exo_loss(label_smoothing: float = EXO_EPSILON) -> MarginLoss:
-    """EXO's pairwise loss, KL(Bernoulli σ(z) ‖ Bernoulli(1−ε)) (Ji et al. 2024, arXiv 2402.00856, eq. 16).
-
-    f′(0) = −¼ logit(1−ε) and f″(0) = ¼, so that κ = 1/logit(1−ε): 0.145 at the paper's ε = 1e-3.
-
-    Raises
-    ------
-    ValueError
-        If ε is not in (0, ½).
-    """
-    if not 0 < label_smoothing < 0.5:
-        raise ValueError(f"label_smoothing of EXO must be in (0, 1/2), got {label_smoothing!r}")
-    z, e = MARGIN, sympy.Rational(repr(float(label_smoothing)))
-    chosen, rejected = 1 / (1 + sympy.exp(-z)), 1 / (1 + sympy.exp(z))
-    expression = chosen * (-sympy.log(1 + sympy.exp(-z)) - sympy.log(1 - e)) + rejected * (
-        -sympy.log(1 + sympy.exp(z)) - sympy.log(e)
-    )
-    return MarginLoss(f"exo({label_smoothing:g})", expression, reference="Ji et al. 2024, arXiv 2402.00856, eq. 16")

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
@@ -243,7 +243,7 @@ class PreferenceProblem:
         ValueError
             For log-ratios that are not finite or of another shape, or β ≤ 0.
         """
-        f = get_loss(loss) if isinstance(loss, str) else loss
+        f = get_margin_loss(loss)
         scale = check_positive(beta, "beta")
         h = as_floats(log_ratio, "log_ratio")
         if h.shape[-len(self.shape) :] != self.shape or not np.isfinite(h).all():
@@ -275,7 +275,7 @@ class PreferenceProblem:
         >>> fit.reward.round(4), fit.status.value
         (array([ 0.6931, -0.6931]), 'optimum')
         """
-        return fitted([self], [get_loss(loss) if isinstance(loss, str) else loss])[0]
+        return fitted([self], [get_margin_loss(loss)])[0]
 
     def solve(self, loss: MarginLoss | str, beta: float, *, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
         """The policy of full support that minimises ``E f(β [g(t_i) − g(t_j)])``, ``t = π/πref`` (arXiv 2402.05749).
