@@ -297,7 +297,7 @@ def _place(near: float, far: float) -> float:
 
 
 def _least_in_box(loss: TwoRatioLoss, radius: float, weight: float) -> tuple[float, float]:
-    """Minimiser of F + weight·(a² + b²) in a box: of many minimisers of F, and of many ways to infinity, the shortest."""
+    """Minimiser of F + weight·(a² + b²) in a box: of many minimisers, and of ways to infinity, the shortest."""
 
     def value(x: Any) -> tuple[float, Any]:
         slopes = np.array(loss.gradient(x[0], x[1]), dtype=np.float64)

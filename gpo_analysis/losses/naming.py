@@ -33,15 +33,17 @@ def find_any_loss(text: str) -> Loss:
     >>> find_any_loss("bco").name, find_any_loss("(1-a)**2 + b**2").name
     ('bco_pair', '(1-a)**2 + b**2')
     """
+    found: Loss
     try:
-        return get_loss(text)
+        found = get_loss(text)
     except ValueError as unknown:
         if re.fullmatch(r"[A-Za-z][\w -]*", text) and not re.search(r"(?<![A-Za-z_])[abz](?![A-Za-z_])", text):
             raise ValueError(f"{unknown}; or an expression in z, or in a and b") from None
         try:
-            return parse_loss(text)
+            found = parse_loss(text)
         except ValueError as error:
             raise ValueError(f"loss {text!r} is neither a name ({unknown}) nor an expression ({error})") from None
+    return found
 
 
 def find_loss(text: str) -> MarginLoss:
