@@ -204,7 +204,7 @@ def apply_two(
     if not (x.is_floating_point() or y.is_floating_point()):
         raise TypeError(f"log-ratios must be floating-point tensors, got dtypes {x.dtype} and {y.dtype}")
     kept = torch.promote_types(x.dtype, y.dtype)
-    shape = torch.broadcast_shapes(x.shape, y.shape)
+    shape: Any = torch.broadcast_shapes(x.shape, y.shape)  # type: ignore[no-untyped-call]
     x, y = x.to(kept).expand(shape), y.to(kept).expand(shape)
     result: torch.Tensor = _TwoRatios.apply(x, y, expression, symbols, orders)  # type: ignore[no-untyped-call]
     return result
