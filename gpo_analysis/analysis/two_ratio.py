@@ -41,8 +41,8 @@ from gpo_analysis.analysis.two_ratio_report import as_html, as_text, to_dict
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import derivative_at_zero
 from gpo_analysis.calculus.budget import simplified
-from gpo_analysis.calculus.pieces import Undecided
 from gpo_analysis.calculus.signs import signs_on
+from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses import CHOSEN, REJECTED, MarginLoss, TwoRatioLoss
 from gpo_analysis.losses.margin_loss import MARGIN
