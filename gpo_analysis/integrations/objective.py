@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -147,3 +147,19 @@ def pair_losses(
     zero = torch.zeros_like(a)
     won = labels * loss(torch.where(labels > 0, a, zero), torch.where(labels > 0, b, zero))
     return won + (1 - labels) * loss(torch.where(labels < 1, b, zero), torch.where(labels < 1, a, zero))
+
+
+def wpo_weights(policy: Any, mask: torch.Tensor) -> torch.Tensor:
+    """exp of the mean of log π − log Σπ² over tokens, chosen times rejected (WPO, arXiv 2406.11827, eq. 2), shape (b,).
+
+    Parameters
+    ----------
+    policy : outputs of a model
+        With ``log_probs`` and ``log_sum_sq_probs`` of tokens, shape (2b, t).
+    mask : tensor, shape (2b, t)
+        1 at tokens of completions.
+    """
+    with torch.no_grad():
+        aligned = (policy.log_probs - policy.log_sum_sq_probs)[:, -mask.size(1) :].float() * mask
+        chosen, rejected = torch.exp(aligned.sum(1) / mask.sum(1).clamp_min(1)).chunk(2)
+    return chosen * rejected

@@ -25,7 +25,7 @@ except ImportError as error:  # pragma: no cover - what a user without the extra
 
 from accelerate.utils import broadcast_object_list, is_peft_model  # type: ignore[import-untyped]
 
-from gpo_analysis.integrations.objective import Objective, PairSums, generator_derivative, pair_losses
+from gpo_analysis.integrations.objective import Objective, PairSums, generator_derivative, pair_losses, wpo_weights
 from gpo_analysis.integrations.on_policy import KlEstimate, OnPolicyKl, output_size
 from gpo_analysis.integrations.pair_log import PairLog, logps_of, with_reference_columns
 from gpo_analysis.integrations.pair_means import PairMeans, pair_metrics
@@ -228,7 +228,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
             raise ValueError(f"soft labels p with {self.objective.name}, which sorts the batch; accepted is p = 1")
         each = pair_losses(self.objective, self.beta, pairs, reduction=self.reduction, link=self.link, p=p, real=real)
         if self.use_weighting:
-            each = each * self._wpo_weights(policy, inputs)
+            each = each * wpo_weights(policy, inputs["completion_mask"][:, 1:])
         sums, ratios = (logps - reference).detach(), pairs.ratios(self.reduction).detach()
         scores = generator_derivative(self.link, ratios)
         rho, margin = ratios[:, 0] - ratios[:, 1], self.beta * (scores[:, 0] - scores[:, 1])
@@ -267,15 +267,6 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         logps = logps.sum(1)
         reference = torch.stack([inputs[name] for name in REFERENCE], 1).to(logps)
         return torch.stack(logps.chunk(2), 1), reference, torch.stack(lengths.chunk(2), 1)
-
-    def _wpo_weights(self, policy: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """exp of the mean of log π − log Σπ² over tokens, chosen times rejected (WPO, arXiv 2406.11827, eq. 2)."""
-        mask = inputs["completion_mask"][:, 1:]
-        with torch.no_grad():
-            aligned = (policy.log_probs - policy.log_sum_sq_probs)[:, -mask.size(1) :].float() * mask
-            weights = torch.exp(aligned.sum(1) / mask.sum(1).clamp_min(1))
-        chosen, rejected = weights.chunk(2)
-        return chosen * rejected
 
     def _note(self, real: torch.Tensor, ours: torch.Tensor, theirs: torch.Tensor) -> None:
         """Count a batch: (b, 3) ρ, margin and loss; (b, 4) log-ratios and log π."""
