@@ -34,7 +34,7 @@ DIGITS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _bump(x: Any) -> Any:
+def bump(x: Any) -> Any:
     return expit(x) * expit(-x)
 
 
@@ -43,10 +43,10 @@ SLOPES: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "nca_pair": lambda a, b: (-expit(-a) + 0.5 * expit(a), 0.5 * expit(b)),
     "bco_pair": lambda a, b: (-expit(-a), expit(b)),
     "sppo_hard": lambda a, b: (2 * a - 1, 2 * b + 1),
-    "apo_zero": lambda a, b: (-_bump(a), _bump(b)),
-    "apo_down": lambda a, b: (_bump(a) - _bump(b - a), _bump(b - a)),
+    "apo_zero": lambda a, b: (-bump(a), bump(b)),
+    "apo_down": lambda a, b: (bump(a) - bump(b - a), bump(b - a)),
     "sft": lambda a, b: (-np.ones_like(a), np.zeros_like(b)),
-    "kto": lambda a, b: (-_bump(a), _bump(b)),
+    "kto": lambda a, b: (-bump(a), bump(b)),
     "cal_dpo": lambda a, b: (-expit(b - a) + a - 5, expit(b - a) + b + 5),
     "dpop": lambda a, b: (
         -(1 + 50 * (a < 0)) * expit(b - a + 50 * np.maximum(0, -a)),

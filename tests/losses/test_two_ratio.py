@@ -23,7 +23,7 @@ from gpo_analysis.losses import (
 )
 from gpo_analysis.losses.compile_two import doubtful
 from gpo_analysis.losses.naming import find_any_loss, find_loss
-from tests.losses.pair_formulas import DIGITS, SLOPES
+from tests.losses.pair_formulas import DIGITS, SLOPES, bump
 
 POINTS = (-1000.0, -709.0, -37.0, -5.0, -1e-8, 0.3, 1.7, 36.0, 709.0, 1000.0)
 GRID = np.array(list(itertools.product(POINTS, POINTS)))
@@ -31,7 +31,7 @@ ORDERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
 
 
 def exact(name: str, a: float, b: float, orders: tuple[int, int]) -> float:
-    with mpmath.workdps(60):
+    with mpmath.workdps(60 if orders == (0, 0) else 200):
         if orders == (0, 0):
             return float(DIGITS[name](mpmath.mpf(a), mpmath.mpf(b)))
         return float(mpmath.diff(DIGITS[name], (mpmath.mpf(a), mpmath.mpf(b)), orders))
@@ -50,7 +50,10 @@ def test_slopes_and_curvatures(name: str) -> None:
     loss = gpo.get_loss(name)
     a, b = GRID.T
     for found, expected in zip(loss.gradient(a, b), SLOPES[name](a, b), strict=True):
-        np.testing.assert_allclose(found, np.broadcast_to(expected, a.shape), rtol=1e-9, atol=1e-290)
+        # F_a of apo_down is a difference of two terms, in either arithmetic: rounding is measured by these
+        terms = 1e-15 * (bump(a) + bump(b - a)) if name == "apo_down" else 0.0
+        allowed = 1e-9 * np.abs(expected) + terms + 1e-290
+        assert (np.abs(found - expected) <= allowed).all()
     for point in ((-2.3, 0.4), (0.7, -1.1), (30.0, 2.0)):
         for orders in ORDERS[3:]:
             found = float(loss.derivative(*point, orders))
