@@ -30,10 +30,10 @@ def caption(records: Mapping[str, Record]) -> str:
     n = config["seen"] + config["unseen"]
     return f"""Losses of the margin (logistic, squared) and of two log-ratios, exact optima; margin losses where the
     gradient flow from πref ends. (a) One pair that is always won among {n} responses of equal πref: probability of the
-    chosen against β; logistic, BCO and RPO go to 1. NCA holds it at πref 2^(1/β), SPPO at πref e^(1/(2β)) while mass is left. (b) Bradley–Terry
-    preferences at βκ = {config["strength"]:g}, κ in the population, {config["problems"]} random problems: mass of what
-    is never compared over its mass under πref against the mean change of the chosen's log π; a point a problem, large
-    points the means. Settings ours."""
+    chosen against β; logistic, BCO and RPO go to 1. NCA holds it at πref 2^(1/β), SPPO at πref e^(1/(2β)) while mass
+    is left. (b) Bradley–Terry preferences at βκ = {config["strength"]:g}, κ in the population, {config["problems"]}
+    random problems: mass of what is never compared over its mass under πref against the mean change of the chosen's
+    log π; a point a problem, large points the means. Settings ours."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
