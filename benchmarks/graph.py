@@ -106,11 +106,19 @@ def bootstrap(size: Size) -> Work:
     )
 
 
-def named(size: Size) -> tuple[list[str], list[str], IntArray, IntArray]:
-    """Battles as an arena has them: a name each."""
+def battles(size: Size) -> tuple[Any, IntArray, IntArray]:
+    """Battles as an arena's table has them, a row each: a DataFrame, and winners and losers as indices."""
+    import pandas as pd
+
     winner, loser = random_graph(size)
-    names = [f"model-{i:03d}" for i in range(size.items)]
-    return [names[i] for i in winner.tolist()], [names[i] for i in loser.tolist()], winner, loser
+    names = np.array([f"model-{i:03d}" for i in range(size.items)], dtype=object)
+    frame = pd.DataFrame({"model_a": names[winner], "model_b": names[loser], "winner": "model_a"})
+    return frame, winner, loser
+
+
+def _judge_named(fit: Any, winner: IntArray, loser: IntArray) -> dict[str, float]:
+    place = [int(name.removeprefix("model-")) for name in fit.problem.items]
+    return {"gradient": gradient_norm(fit.reward[np.argsort(place)], winner, loser)}
 
 
 def our_battles(size: Size) -> Work:
@@ -119,32 +127,38 @@ def our_battles(size: Size) -> Work:
 
     import gpo_analysis as gpo
 
-    first, second, winner, loser = named(size)
+    frame, winner, loser = battles(size)
 
     def do() -> Any:
-        codes, names = pd.factorize(np.array(first + second, dtype=object))
-        sides = codes[: len(first)], codes[len(first) :]
-        return gpo.PreferenceProblem.from_comparisons(gpo.Comparisons(*sides, items=names.tolist())).fit("logistic")
+        codes, names = pd.factorize(pd.concat([frame["model_a"], frame["model_b"]]))
+        games = gpo.Comparisons(codes[: len(frame)], codes[len(frame) :], items=list(names))
+        return gpo.PreferenceProblem.from_comparisons(games).fit("logistic")
 
-    def judge(fit: Any) -> dict[str, float]:
-        place = [int(name.removeprefix("model-")) for name in fit.problem.items]
-        return {"gradient": gradient_norm(fit.reward[np.argsort(place)], winner, loser)}
+    return Work(do, lambda fit: _judge_named(fit, winner, loser))
 
-    return Work(do, judge)
+
+def our_table(size: Size) -> Work:
+    """The same with all that is checked of a table of battles."""
+    import gpo_analysis as gpo
+
+    frame, winner, loser = battles(size)
+    return Work(
+        lambda: gpo.PreferenceProblem.from_comparisons(gpo.Comparisons.from_frame(frame)).fit("logistic"),
+        lambda fit: _judge_named(fit, winner, loser),
+    )
 
 
 def evalica_battles(size: Size) -> Work:
     """evalica.bradley_terry, to its default tolerance."""
     import evalica
 
-    first, second, winner, loser = named(size)
-    wins = [evalica.Winner.X] * len(first)
+    frame, winner, loser = battles(size)
+    wins = [evalica.Winner.X] * len(frame)
 
     def judge(found: Any) -> dict[str, float]:
-        scores = np.log(found.scores.sort_index().to_numpy())
-        return {"gradient": gradient_norm(scores, winner, loser)}
+        return {"gradient": gradient_norm(np.log(found.scores.sort_index().to_numpy()), winner, loser)}
 
-    return Work(lambda: evalica.bradley_terry(first, second, wins), judge)
+    return Work(lambda: evalica.bradley_terry(frame["model_a"], frame["model_b"], wins), judge)
 
 
 def choix_battles(size: Size) -> Work:
@@ -205,10 +219,11 @@ GRAPH = Benchmark(
         ),
         Task(
             "battles",
-            "single battles by name, to scores",
+            "single battles by name in a DataFrame, to scores",
             _sizes("129x50k", "129x5M"),
             (
                 Side("ours", our_battles),
+                Side("ours, from_frame", our_table),
                 Side("evalica", evalica_battles, "evalica"),
             ),
             "five times evalica's fit at 129x5M",

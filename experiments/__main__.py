@@ -124,7 +124,15 @@ def _describe(name: str, as_json: bool) -> int:
     experiment = get_experiments([name])[0]
     settings = settings_of(experiment)
     if as_json:
-        fields = [{**vars(setting), "values": {k: _json(v) for k, v in setting.values.items()}} for setting in settings]
+        fields = [
+            {
+                "name": setting.name,
+                "type": setting.kind,
+                "default": {preset: _json(value) for preset, value in setting.values.items()},
+                "meaning": setting.meaning,
+            }
+            for setting in settings
+        ]
         print(json.dumps({**experiment.describe(), "fields": fields}, indent=1, ensure_ascii=False))
         return 0
     print(f"{experiment.name}: {experiment.load().CLAIM}\n")

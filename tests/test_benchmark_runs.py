@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.__main__ import BENCHMARKS, as_record, listed, main, table
 from benchmarks.framework import Row, Side, Size, Task, Work, exponent, work_here
-from benchmarks.graph import choix_battles, gradient_norm, our_battles, ours, random_graph, scikit_learn
+from benchmarks.graph import choix_battles, gradient_norm, our_battles, our_table, ours, random_graph, scikit_learn
 
 SMALL = Size(20, 400)
 
@@ -35,7 +35,7 @@ def test_the_graph_is_connected_and_has_its_size() -> None:
     assert set(winner) == set(loser) == set(range(20))  # the ring: everyone has won and lost
 
 
-@pytest.mark.parametrize("side", [ours("logistic"), choix_battles, our_battles])
+@pytest.mark.parametrize("side", [ours("logistic"), choix_battles, our_battles, our_table])
 def test_sides_of_one_task_find_the_same_scores(side) -> None:
     work = side(SMALL)
     assert work.judge(work.do())["gradient"] < 1e-9

@@ -16,6 +16,7 @@ from gpo_analysis.analysis.expansion import PopulationExpansion, population_expa
 from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
 from gpo_analysis.analysis.singularities import taylor_radius
 from gpo_analysis.analysis.taylor import taylor, taylor_remainder_bound
+from gpo_analysis.analysis.two_ratio import OneSided, TwoRatioAnalysis
 
 __all__ = [
     "BetaConvention",
@@ -26,6 +27,8 @@ __all__ = [
     "DesignProof",
     "IncompatibleWishesError",
     "LossAnalysis",
+    "OneSided",
+    "TwoRatioAnalysis",
     "PopulationExpansion",
     "analyze",
     "bayes_risk",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import sympy
@@ -19,12 +19,13 @@ from gpo_analysis.analysis.margin import bayes_risk, optimal_margin
 from gpo_analysis.analysis.minimise import least_points, stationary_points
 from gpo_analysis.analysis.singularities import taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero, taylor, taylor_remainder_bound
+from gpo_analysis.analysis.two_ratio import TwoRatioAnalysis, analyze_two_ratio
 from gpo_analysis.calculus.at_zero import curvature_ratio
 from gpo_analysis.calculus.convexity import Convexity
 from gpo_analysis.calculus.exponentials import exact_numbers
 from gpo_analysis.calculus.tails import Tail
 from gpo_analysis.calculus.undecided import Undecided
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, TwoRatioLoss, get_loss, get_margin_loss
 from gpo_analysis.losses.shape import convexity, kinks, tails, unproved
 
 
@@ -158,22 +159,28 @@ class LossAnalysis:
         return report.as_html(self)
 
 
-def analyze(loss: MarginLoss | str) -> LossAnalysis:
-    """What follows from a margin loss f alone.
+@overload
+def analyze(loss: MarginLoss) -> LossAnalysis: ...
+@overload
+def analyze(loss: TwoRatioLoss) -> TwoRatioAnalysis: ...
+@overload
+def analyze(loss: str) -> Any: ...
+def analyze(loss: Any) -> Any:
+    """What follows from a loss alone: from f of a margin, or from F of two log-ratios.
 
     Parameters
     ----------
-    loss : MarginLoss or str
+    loss : MarginLoss, TwoRatioLoss or str
         A loss, or the name of one in the catalogue.
 
     Returns
     -------
-    LossAnalysis
+    LossAnalysis or TwoRatioAnalysis
 
     Raises
     ------
     ValueError
-        If there is no loss of that name, or f is not a finite real function on the whole line.
+        If there is no loss of that name, or it is not a finite real function on the whole line or plane.
 
     Notes
     -----
@@ -191,7 +198,8 @@ def analyze(loss: MarginLoss | str) -> LossAnalysis:
     >>> a.link, a.bayes_risk
     (log(eta/(1 - eta)), -eta**2 + eta)
     """
-    return _analyze(get_loss(loss))
+    found = get_loss(loss)
+    return analyze_two_ratio(found) if isinstance(found, TwoRatioLoss) else _analyze(found)
 
 
 @lru_cache(maxsize=512)
@@ -263,7 +271,7 @@ def certainty(loss: MarginLoss | str) -> Certainty:
     >>> [certainty(name).kind for name in ("ipo", "slic", "dpo", "kliep")]
     ['finite margin', 'half line', 'infinity', 'unbounded below']
     """
-    loss = get_loss(loss)
+    loss = get_margin_loss(loss)
     z = float(optimal_margin(loss, 1.0))
     both = tails(loss)
     if np.isinf(z):

@@ -17,11 +17,12 @@ import sympy
 
 from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.convention_rows import all_conventions, own_convention
-from gpo_analysis.analysis.conventions import EXO_EPSILON, BetaConvention
+from gpo_analysis.analysis.conventions import BetaConvention
 from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
-from gpo_analysis.losses import MarginLoss, parse_loss
+from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, parse_loss
+from gpo_analysis.losses.exo import EXO_EPSILON
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,12 @@ def list_conventions() -> tuple[BetaConvention, ...]:
     return all_conventions()
 
 
-def get_convention(name: str | MarginLoss) -> BetaConvention:
+def get_convention(name: str | Loss) -> BetaConvention:
     """The convention of that name or alias; GPO's own for a loss of the catalogue, its alias, or an expression in z.
 
     Parameters
     ----------
-    name : str or MarginLoss
+    name : str, MarginLoss or TwoRatioLoss
         Such as "trl:ipo", "ipo" (GPO's own f(βρ)) or "log(cosh(1-z))".
 
     Raises
@@ -119,7 +120,7 @@ def get_convention(name: str | MarginLoss) -> BetaConvention:
     >>> get_convention("dpo").name, get_convention("trl:dpo").name, get_convention("log(cosh(1-z))").objective
     ('gpo:logistic', 'trl:sigmoid', 'log(cosh(βρ - 1))')
     """
-    if isinstance(name, MarginLoss):
+    if isinstance(name, MarginLoss | TwoRatioLoss):
         return own_convention(name)
     known = {alias: item for item in all_conventions() for alias in (item.name, *item.aliases)}
     key = name.strip().lower().replace(" ", "") if isinstance(name, str) else ""
@@ -127,7 +128,7 @@ def get_convention(name: str | MarginLoss) -> BetaConvention:
         for written in (candidate, f"gpo:{candidate}"):
             if written in known:
                 return known[written]
-    if ":" not in key and re.search(r"(?<![a-z_])z(?![a-z_])", key):
+    if ":" not in key and re.search(r"(?<![a-z_])[abz](?![a-z_])", key):
         return own_convention(parse_loss(name))
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -136,8 +137,8 @@ def get_convention(name: str | MarginLoss) -> BetaConvention:
 
 def convert_beta(
     value: float,
-    source: str | MarginLoss = "trl:ipo",
-    target: str | MarginLoss = "gpo:ipo",
+    source: str | Loss = "trl:ipo",
+    target: str | Loss = "gpo:ipo",
     *,
     label_smoothing: float | None = None,
     tokens: float | None = None,
@@ -149,7 +150,7 @@ def convert_beta(
     ----------
     value : float
         Positive: the β (or τ, or γ) of ``source``.
-    source, target : str or MarginLoss
+    source, target : str, MarginLoss or TwoRatioLoss
         Such as "trl:ipo", "openrlhf:dpo", "ipo-paper:tau", "gpo:squared"; :func:`list_conventions` has them all. A
         loss, its name or an expression in z stands for GPO's own f(βρ).
     label_smoothing : float, optional
@@ -189,7 +190,7 @@ def convert_beta(
     if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 <= epsilon < 0.5:
         raise ValueError(f"label_smoothing must be in [0, 1/2), got {label_smoothing!r}")
     length = None if tokens is None else positive(tokens, "tokens")
-    f, g = first.margin_loss(label_smoothing), second.margin_loss()
+    f, g = _of_margin(first.pair_loss(label_smoothing)), _of_margin(second.pair_loss())
     same = f.expression == g.expression
     notes = [note for note in dict.fromkeys((first.note, second.note)) if note]
     notes += _smoothing_notes(first, second, label_smoothing)
@@ -236,25 +237,33 @@ def _length_powers(second: BetaConvention, power: int) -> tuple[int, int]:
 
     The factor is the source's gradient, whose ρ is T^power times the target's, over second.scale · v^q · |f′| · β.
     """
-    of_value = power // second.power
+    of_value = power // (second.power or 1)
     return of_value, -second.scale_power * of_value
 
 
-def _ratio(f: MarginLoss, g: MarginLoss, eta: float | None) -> sympy.Expr:
+def _of_margin(loss: Loss) -> Loss:
+    """The f of a loss of two log-ratios that is an f(a − b)."""
+    return (loss.margin_loss or loss) if isinstance(loss, TwoRatioLoss) else loss
+
+
+def _ratio(f: Loss, g: Loss, eta: float | None) -> sympy.Expr:
     """What β has to be multiplied by between two f."""
     return strength(f) / strength(g) if eta is None else sympy.Float(equivalent_beta(1.0, f, g, eta=eta), 30)
 
 
-def _between(f: MarginLoss, g: MarginLoss, eta: float | None) -> str:
+def _between(f: Loss, g: Loss, eta: float | None) -> str:
     if eta is not None:
         return (
             f"{f.name} and {g.name} are different losses: equal fitted log-ratios for pairs with η = {eta:g}, and for "
             "those alone"
         )
-    return (
+    said = (
         f"{f.name} and {g.name} are different losses: equal strength βκ to leading order in the margin, with "
         f"κ = {_short(strength(f))} and {_short(strength(g))}; they part where margins are large or labels few"
     )
+    two = [loss.name for loss in (f, g) if isinstance(loss, TwoRatioLoss)]
+    alone = f"; {' and '.join(two)} takes two log-ratios: κ is that of one pair, see gpo analyze" if two else ""
+    return said + alone
 
 
 _NAMED = ("robust", "exo")
@@ -288,9 +297,9 @@ def _smoothing_notes(first: BetaConvention, second: BetaConvention, label_smooth
     return notes
 
 
-def _gradient(convention: BetaConvention, value: sympy.Expr, f: MarginLoss, beta: sympy.Expr) -> sympy.Expr:
+def _gradient(convention: BetaConvention, value: sympy.Expr, f: Loss, beta: sympy.Expr) -> sympy.Expr:
     """|d loss/dρ| at ρ = 0."""
-    slope = derivative_at_zero(f, 1)
+    slope = derivative_at_zero(f.along_margin if isinstance(f, TwoRatioLoss) else f, 1)
     size = sympy.Integer(1) if slope is sympy.nan or slope == 0 else abs(sympy.Float(number(slope), 30))
     return convention.exact_loss_scale(value) * size * beta
 

@@ -27,7 +27,7 @@ from gpo_analysis.calculus.limits import limit_at_infinity, value_at
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.tails import tails_of
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import convexity, pieces, tails, unproved
 
 _CANCELS = 1e3  # times the difference, above which s z and f(z) are subtracted in 45 digits
@@ -81,7 +81,7 @@ def conjugate(loss: MarginLoss | str, s: ArrayLike) -> FloatArray:
     >>> conjugate("ipo", [-2.0, 0.0]), conjugate("slic", [-2.0, -1.0, -0.25, 0.5])
     (array([-1.,  0.]), array([  inf, -1.  , -0.25,   inf]))
     """
-    loss = get_loss(loss)
+    loss = get_margin_loss(loss)
     array = np.asarray(s, dtype=np.float64)
     if not np.all(np.isfinite(array)):
         raise ValueError(f"s must be finite, got {float(array[~np.isfinite(array)].ravel()[0])}")

@@ -9,8 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from gpo_analysis.analysis.conventions import EXO_EPSILON, BetaConvention
-from gpo_analysis.losses import MarginLoss, get_loss, list_losses
+import sympy
+
+from gpo_analysis.analysis.conventions import BetaConvention
+from gpo_analysis.losses import CHOSEN, REJECTED, Loss, TwoRatioLoss, get_loss, list_losses, two_ratio_losses
+from gpo_analysis.losses.exo import EXO_EPSILON
 
 _TRL = "huggingface/trl, trl/trainer/dpo_trainer.py, loss_type"
 _OPENRLHF = "OpenRLHF/OpenRLHF, openrlhf/models/loss.py (DPOLoss) and openrlhf/trainer/dpo_trainer.py (sums)"
@@ -58,6 +61,16 @@ def _ipo(name: str, source: str, version: str, symbol: str = "β", **more: Any) 
     )  # fmt: skip
 
 
+_PAIR = {CHOSEN: sympy.Symbol("βh_w"), REJECTED: sympy.Symbol("βh_l")}
+_SORTED = "a statistic of the batch: which pairs meet depends on all of it; for large batches the quantile coupling"
+
+
+def _two_ratios(name: str, objective: str, **more: Any) -> BetaConvention:
+    """A loss of two log-ratios of TRL, h = log π/πref, which ignores label smoothing."""
+    source = f'{_TRL} "{name}" ({get_loss(name).reference})'
+    return BetaConvention(f"trl:{name}", objective, name, source, smoothing="ignored", version=_TRL_VERSION, **more)
+
+
 _OF_TRL: tuple[BetaConvention, ...] = (
     _sigmoid("trl:sigmoid", f'{_TRL} "sigmoid"', _TRL_VERSION, smoothing="ignored", aliases=("trl:dpo",)),
     _hinge("trl:hinge", f'{_TRL} "hinge"', _TRL_VERSION, smoothing="ignored", aliases=("trl:slic",)),
@@ -88,6 +101,25 @@ _OF_TRL: tuple[BetaConvention, ...] = (
     _sigmoid(
         "trl:sigmoid_norm", f'{_TRL} "sigmoid_norm" (arXiv 2411.15124, eq. 6; trl pull request 5406)', _TRL_VERSION,
         ratio="means", smoothing="ignored", note=_MEANS, aliases=("trl:dpo_norm",),
+    ),
+    _two_ratios("nca_pair", "−log σ(βh_w) − ½ log σ(−βh_w) − ½ log σ(−βh_l)"),
+    _two_ratios("bco_pair", "−log σ(βh_w) − log σ(−βh_l)"),
+    _two_ratios(
+        "sppo_hard", "(h_w − 1/(2β))² + (h_l + 1/(2β))² = [(βh_w − ½)² + (βh_l + ½)²]/β²", scale_power=-2,
+    ),
+    _two_ratios("apo_zero", "1 − σ(βh_w) + σ(βh_l)"),
+    _two_ratios("apo_down", "σ(βh_w) + 1 − σ(βh_w − βh_l)"),
+    _two_ratios(
+        "sft", "−log π(y_w) over tokens = −h_w − log πref(y_w) over tokens", power=0, ratio="means",
+        note="the mean is over all chosen tokens of the batch, so that long responses count more; β takes no part",
+    ),
+    BetaConvention(
+        "trl:aot", "−log σ(β [A₍ₖ₎ − B₍ₖ₎]), A and B sorted: log π and log πref of y_w less those of y_l", "aot",
+        f'{_TRL} "aot" (arXiv 2406.05882)', smoothing="smoothed", note=_SORTED, version=_TRL_VERSION,
+    ),
+    BetaConvention(
+        "trl:aot_unpaired", "−log σ(β [A₍ₖ₎ − B₍ₖ₎]), A and B sorted: h of y_w and h of y_l", "aot_unpaired",
+        f'{_TRL} "aot_unpaired" (arXiv 2406.05882)', smoothing="smoothed", note=_SORTED, version=_TRL_VERSION,
     ),
 )  # fmt: skip
 
@@ -170,13 +202,17 @@ _OTHERS: tuple[BetaConvention, ...] = (
 @lru_cache(maxsize=1)
 def all_conventions() -> tuple[BetaConvention, ...]:
     """GPO's own f(βρ) for every loss of the catalogue, then the other libraries and papers."""
-    return (*(own_convention(get_loss(name)) for name in list_losses()), *_OF_TRL, *_OTHERS)
+    own = [own_convention(get_loss(name)) for name in (*list_losses(), *two_ratio_losses())]
+    return (*own, *_OF_TRL, *_OTHERS)
 
 
-def own_convention(loss: MarginLoss) -> BetaConvention:
-    """GPO's own f(βρ), of a loss of the catalogue or any other."""
-    known = loss.name in list_losses() and get_loss(loss.name) == loss
-    text = str(loss.expression).replace("**", "^").replace("z", "βρ") if loss.name != "lrml" else "LRML at z = βρ"
+def own_convention(loss: Loss) -> BetaConvention:
+    """GPO's own f(βρ) or F(βh_w, βh_l), of a loss of the catalogue or any other."""
+    known = loss.name in (*list_losses(), *two_ratio_losses()) and get_loss(loss.name) == loss
+    if isinstance(loss, TwoRatioLoss):
+        text = str(loss.expression.xreplace(_PAIR)).replace("**", "^")
+    else:
+        text = str(loss.expression).replace("**", "^").replace("z", "βρ") if loss.name != "lrml" else "LRML at z = βρ"
     return BetaConvention(
         f"gpo:{loss.name}" if known else loss.name,
         text,

@@ -12,11 +12,10 @@ from typing import Any
 
 import sympy
 
-from gpo_analysis.losses import MarginLoss, get_loss
-from gpo_analysis.losses.margin_loss import MARGIN
+from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, get_loss, get_margin_loss, two_ratio_losses
+from gpo_analysis.losses.exo import EXO_EPSILON, exo_loss
 
-EXO_EPSILON = 1e-3
-"""The ε that EXO's paper recommends, taken where none is named."""
+BATCH_LOSSES = ("aot", "aot_unpaired")
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,11 @@ class BetaConvention:
         "library:loss", such as "trl:ipo".
     objective : str
         Its loss of one pair, in its own β and ρ.
-    loss : str or MarginLoss
-        The f, as a name of the catalogue or the loss itself; "exo" for EXO's, which stands in no catalogue.
+    loss : str, MarginLoss or TwoRatioLoss
+        The f, as a name of the catalogue or the loss itself; "exo" for EXO's at its ε, the name of a loss of two
+        log-ratios, or "aot" and "aot_unpaired" for those of a batch.
     factor, power : float
-        β_GPO = factor · βᵖ.
+        β_GPO = factor · βᵖ; power 0 where its β takes no part.
     scale, scale_power : float
         Its loss is scale · β^q · f(β_GPO ρ).
     ratio : str
@@ -56,7 +56,7 @@ class BetaConvention:
 
     name: str
     objective: str
-    loss: str | MarginLoss
+    loss: str | Loss
     source: str
     factor: float = 1.0
     power: int = 1
@@ -93,14 +93,39 @@ class BetaConvention:
 
     def exact_from_gpo(self, beta: float | sympy.Expr) -> sympy.Expr:
         """This convention's β, in thirty digits and of any size."""
+        if self.power == 0:
+            raise ValueError(f"the β of {self.name} takes no part in its loss, so that there is none to be found")
         return (_digits(beta) / sympy.Float(self.factor, 30)) ** sympy.Rational(1, self.power)
 
     def exact_loss_scale(self, value: float | sympy.Expr) -> sympy.Expr:
         """This convention's loss over f(β_GPO ρ), in thirty digits and of any size."""
         return sympy.Float(self.scale, 30) * _digits(value) ** self.scale_power
 
+    @property
+    def kind(self) -> str:
+        """What its loss is a function of: "margin", "two log-ratios" or "batch"."""
+        if self.loss in BATCH_LOSSES:
+            return "batch"
+        if isinstance(self.loss, TwoRatioLoss) or self.loss in two_ratio_losses():
+            return "two log-ratios"
+        return "margin"
+
     def margin_loss(self, label_smoothing: float | None = None) -> MarginLoss:
-        """The f, with its label smoothing.
+        """:meth:`pair_loss` where it is a function of the margin.
+
+        Parameters
+        ----------
+        label_smoothing : float, optional
+
+        Raises
+        ------
+        ValueError
+            As :meth:`pair_loss`, and for a loss of two log-ratios.
+        """
+        return get_margin_loss(self.pair_loss(label_smoothing))
+
+    def pair_loss(self, label_smoothing: float | None = None) -> Loss:
+        """The f or F, with its label smoothing.
 
         Parameters
         ----------
@@ -110,47 +135,30 @@ class BetaConvention:
         Raises
         ------
         ValueError
-            For an ε where there is none to set, and for 0 where the library refuses it.
+            For an ε where there is none to set, for 0 where the library refuses it, and for a loss of a batch.
         """
+        if self.kind == "batch":
+            raise ValueError(f"{self.name} is a statistic of a batch, no loss of a pair: it has no β to convert")
         if self.needs_smoothing and label_smoothing == 0:
             raise ValueError(f"{self.name} refuses label_smoothing = 0; its paper recommends {EXO_EPSILON:g}")
         if self.smoothing == "exo":
             return exo_loss(EXO_EPSILON if label_smoothing is None else label_smoothing)
-        loss = get_loss(self.loss)
+        loss: Loss = get_loss(self.loss)
         if not label_smoothing or self.smoothing == "ignored":
             return loss
         if self.smoothing is None:
             raise ValueError(f"{self.name} has no label smoothing, got label_smoothing = {label_smoothing!r}")
-        return loss.smoothed(label_smoothing) if self.smoothing == "smoothed" else loss.robust(label_smoothing)
+        if self.smoothing == "smoothed":
+            return loss.smoothed(label_smoothing)
+        return get_margin_loss(loss).robust(label_smoothing)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        fields = (
-            asdict(replace(self, loss=str(get_loss(self.loss)))) if isinstance(self.loss, MarginLoss) else asdict(self)
-        )
-        return {**fields, "aliases": list(self.aliases)}
+        plain = not isinstance(self.loss, MarginLoss | TwoRatioLoss)
+        fields = asdict(self if plain else replace(self, loss=str(self.loss)))
+        return {**fields, "kind": self.kind, "aliases": list(self.aliases)}
 
 
 def _digits(value: float | sympy.Expr) -> sympy.Float:
     """Thirty digits of any size: what a float holds, or an expression's value."""
     return sympy.Float(value, 30) if isinstance(value, float | int) else sympy.N(value, 30)
-
-
-def exo_loss(label_smoothing: float = EXO_EPSILON) -> MarginLoss:
-    """EXO's pairwise loss, KL(Bernoulli σ(z) ‖ Bernoulli(1−ε)) (Ji et al. 2024, arXiv 2402.00856, eq. 16).
-
-    f′(0) = −¼ logit(1−ε) and f″(0) = ¼, so that κ = 1/logit(1−ε): 0.145 at the paper's ε = 1e-3.
-
-    Raises
-    ------
-    ValueError
-        If ε is not in (0, ½).
-    """
-    if not 0 < label_smoothing < 0.5:
-        raise ValueError(f"label_smoothing of EXO must be in (0, 1/2), got {label_smoothing!r}")
-    z, e = MARGIN, sympy.Rational(repr(float(label_smoothing)))
-    chosen, rejected = 1 / (1 + sympy.exp(-z)), 1 / (1 + sympy.exp(z))
-    expression = chosen * (-sympy.log(1 + sympy.exp(-z)) - sympy.log(1 - e)) + rejected * (
-        -sympy.log(1 + sympy.exp(z)) - sympy.log(e)
-    )
-    return MarginLoss(f"exo({label_smoothing:g})", expression, reference="Ji et al. 2024, arXiv 2402.00856, eq. 16")

@@ -111,7 +111,7 @@ def design_loss(
     bounded = True if bounded_gradient is None else bounded_gradient
     finite = m is not None and m != sympy.oo
     shape = _finite(strength, m, bounded, convex) if finite else _base(strength, bounded, logit_link is False, convex)
-    loss = parse_loss(str(shape), name=name)
+    loss: MarginLoss = parse_loss(str(shape), name=name)
     proof = prove_design(
         loss, kappa=strength, margin=margin or "infinite", bounded_gradient=bounded, logit_link=logit_link,
         convex=convex,

@@ -15,11 +15,11 @@ from gpo_analysis.analysis.checks import positive
 from gpo_analysis.analysis.margin import optimal_margin
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import derivative_at_zero
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss
 
 
-def strength(loss: MarginLoss | str) -> sympy.Expr:
-    """κ = f″(0)/\\|f′(0)\\| where it can stand in a denominator.
+def strength(loss: Loss | str) -> sympy.Expr:
+    """κ = f″(0)/\\|f′(0)\\| where it can stand in a denominator; of a loss of two log-ratios along the margin.
 
     Raises
     ------
@@ -44,20 +44,22 @@ def strength(loss: MarginLoss | str) -> sympy.Expr:
             "to leading order (give eta to match at one η)"
         )
     if number(kappa) < 0:
-        curvature = derivative_at_zero(loss.expression, loss.symbol, 2)
+        f = loss.along_margin if isinstance(loss, TwoRatioLoss) else loss
+        curvature = derivative_at_zero(f.expression, f.symbol, 2)
         raise ValueError(f"{loss.name} has f″(0) = {curvature} < 0: its second-order term does not regularize")
     return kappa
 
 
-def equivalent_beta(beta: float, source: MarginLoss | str, target: MarginLoss | str, eta: float | None = None) -> float:
+def equivalent_beta(beta: float, source: Loss | str, target: Loss | str, eta: float | None = None) -> float:
     """The β of ``target`` that regularizes like ``beta`` of ``source``.
 
     Parameters
     ----------
     beta : float
         Positive.
-    source, target : MarginLoss or str
-        Losses, names or aliases.
+    source, target : MarginLoss, TwoRatioLoss or str
+        Losses, names or aliases. A loss of two log-ratios counts with its κ along the margin: pairs by themselves are
+        regularized alike, a population is not (:mod:`gpo_analysis.analysis.two_ratio`).
     eta : float, optional
         Without it, equal strength to leading order in the margin, β_t = β κ_s/κ_t. With it, exactly equal fitted
         log-ratios for pairs of that preference probability: β_t = β z*_t(η)/z*_s(η).
@@ -90,6 +92,7 @@ def equivalent_beta(beta: float, source: MarginLoss | str, target: MarginLoss | 
     source, target = get_loss(source), get_loss(target)
     if eta is None:
         return float(sympy.Float(beta, 30) * strength(source) / strength(target))
+    source, target = get_margin_loss(source), get_margin_loss(target)
     margins = {loss: float(optimal_margin(loss, eta)) for loss in (source, target)}
     for loss, z in margins.items():
         if z == 0 or not math.isfinite(z):

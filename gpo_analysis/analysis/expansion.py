@@ -17,7 +17,7 @@ import sympy
 
 from gpo_analysis.analysis.singularities import piece_at_zero, taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import kinks
 
 BETA = sympy.Symbol("beta", positive=True)
@@ -128,7 +128,7 @@ def population_expansion(loss: MarginLoss | str) -> PopulationExpansion:
     >>> gpo.population_expansion("slic").has_second_order_term
     False
     """
-    loss = get_loss(loss)
+    loss = get_margin_loss(loss)
     value, slope, curvature = (derivative_at_zero(loss, k) for k in range(3))
     if sympy.nan in (value, slope, curvature):
         raise ValueError(

@@ -18,7 +18,7 @@ from gpo_analysis.analysis.singularities import piece_at_zero
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import pieces
 
 _TERMS = 32
@@ -62,7 +62,7 @@ def optimal_margin(loss: MarginLoss | str, eta: ArrayLike) -> FloatArray:
     >>> gpo.optimal_margin("dpo", 1.0)
     array(inf)
     """
-    loss = get_loss(loss)
+    loss = get_margin_loss(loss)
     array = probabilities(eta)
     p = array.ravel()
     q = 1.0 - p
@@ -210,7 +210,7 @@ def bayes_risk(loss: MarginLoss | str, eta: ArrayLike) -> FloatArray:
     >>> bayes_risk("slic", [0.5, 0.75, 1.0])
     array([1. , 0.5, 0. ])
     """
-    loss = get_loss(loss)
+    loss = get_margin_loss(loss)
     array = probabilities(eta)
     p = array.ravel()
     q = 1.0 - p

@@ -142,13 +142,13 @@ def _tail(tail: Tail) -> dict[str, Any]:
 # ---- text -----------------------------------------------------------------------------------------------------------
 
 
-def _shown(expression: sympy.Basic) -> str:
+def shown_text(expression: sympy.Basic) -> str:
     """A constant or set as text, long floats shortened, ∞ for oo."""
     if isinstance(expression, sympy.Union):
-        return " ∪ ".join(_shown(part) for part in expression.args)
+        return " ∪ ".join(shown_text(part) for part in expression.args)
     if isinstance(expression, sympy.Interval):
         left, right = "(" if expression.left_open else "[", ")" if expression.right_open else "]"
-        return f"{left}{_shown(expression.start)}, {_shown(expression.end)}{right}"
+        return f"{left}{shown_text(expression.start)}, {shown_text(expression.end)}{right}"
     text = re.sub(r"\boo\b", "∞", str(short_floats(expression)))  # not within CRootOf
     return text.replace("**", "^")
 
@@ -158,55 +158,58 @@ def short_floats(expression: sympy.Basic) -> sympy.Basic:
     return expression.xreplace({f: sympy.Float(f, 10) for f in expression.atoms(sympy.Float)})
 
 
-def _number(expression: sympy.Expr) -> str:
+def number_text(expression: sympy.Expr) -> str:
     if expression is sympy.nan:
         return "not defined"
-    text = _shown(expression)
+    text = shown_text(expression)
     if expression.is_Integer or expression.is_infinite or expression.is_Float:
         return text
     return f"{text} ≈ {NUMBERS.nstr(number(expression), 6)}"
 
 
-def _truth(value: bool | None) -> str:
+def truth(value: bool | None) -> str:
     return {True: "yes", False: "no", None: "not decided"}[value]
 
 
 def _tail_words(tail: Tail) -> str:
     if tail.kind == "flat":
-        return f"flat at {_shown(tail.limit)}, from z = {_shown(tail.flat_from)} on"
+        return f"flat at {shown_text(tail.limit)}, from z = {shown_text(tail.flat_from)} on"
     words = {
-        "vanishing": f"tends to {_shown(tail.limit)}",
+        "vanishing": f"tends to {shown_text(tail.limit)}",
         "unbounded_below": "falls to −∞",
         "oscillating": "oscillates",
         "unknown": "not worked out",
-    }.get(tail.kind, f"{tail.kind}, to {_shown(tail.limit)}")
-    return f"{words}; slope {'not known' if tail.slope is sympy.nan else _shown(tail.slope)}"
+    }.get(tail.kind, f"{tail.kind}, to {shown_text(tail.limit)}")
+    return f"{words}; slope {'not known' if tail.slope is sympy.nan else shown_text(tail.slope)}"
 
 
 def rows(a: Analysed) -> list[tuple[str, str]]:
     """(what, value) as text, in the order in which a table shows them."""
     certain = a.at_certainty
-    region = "" if a.nonconvex_region is None else f"; f″ < 0 on {_shown(a.nonconvex_region)}"
+    region = "" if a.nonconvex_region is None else f"; f″ < 0 on {shown_text(a.nonconvex_region)}"
     conjugate = a.conjugate
-    domain = "" if conjugate.domain is None else f", s in {_shown(conjugate.domain)}"
+    domain = "" if conjugate.domain is None else f", s in {shown_text(conjugate.domain)}"
     found = [
-        ("f(z)", _shown(a.expression)),
-        ("value f(0)", _number(a.value)),
-        ("slope f′(0)", _number(a.slope)),
-        ("curvature f″(0)", _number(a.curvature)),
-        ("κ = f″(0)/|f′(0)|", _number(a.curvature_ratio)),
-        ("convex", _truth(a.is_convex) + region),
+        ("f(z)", shown_text(a.expression)),
+        ("value f(0)", number_text(a.value)),
+        ("slope f′(0)", number_text(a.slope)),
+        ("curvature f″(0)", number_text(a.curvature)),
+        ("κ = f″(0)/|f′(0)|", number_text(a.curvature_ratio)),
+        ("convex", truth(a.is_convex) + region),
         ("  because", a.convexity_proof),
-        ("calibrated", _truth(a.is_calibrated)),
+        ("calibrated", truth(a.is_calibrated)),
         ("  because", a.calibration_proof),
-        ("Taylor radius", _number(a.taylor_radius)),
-        ("kinks", ", ".join(_shown(kink) for kink in a.kinks) or "none"),
+        ("Taylor radius", number_text(a.taylor_radius)),
+        ("kinks", ", ".join(shown_text(kink) for kink in a.kinks) or "none"),
         ("left tail", _tail_words(a.left_tail)),
         ("right tail", _tail_words(a.right_tail)),
-        ("link z*(η)", "numerical" if a.link is None else _shown(a.link)),
+        ("link z*(η)", "numerical" if a.link is None else shown_text(a.link)),
         ("at η = 1", _certain_words(certain.kind, certain.margin)),
-        ("Bayes risk H(η)", "numerical" if a.bayes_risk is None else _shown(a.bayes_risk)),
-        ("conjugate f*(s)", ("numerical" if conjugate.expression is None else _shown(conjugate.expression)) + domain),
+        ("Bayes risk H(η)", "numerical" if a.bayes_risk is None else shown_text(a.bayes_risk)),
+        (
+            "conjugate f*(s)",
+            ("numerical" if conjugate.expression is None else shown_text(conjugate.expression)) + domain,
+        ),
     ]
     if not a.undecided:
         return [*found, ("not proved", a.unproved)] if a.unproved else found
@@ -220,10 +223,10 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
 
 def _certain_words(kind: str, margin: sympy.Expr) -> str:
     if kind == "finite margin":
-        return f"finite margin z = {_shown(margin)}"
+        return f"finite margin z = {shown_text(margin)}"
     if kind == "half line":
-        return f"half line: every z ≥ {_shown(margin)}"
-    return f"{kind}: z → {_shown(margin)}"
+        return f"half line: every z ≥ {shown_text(margin)}"
+    return f"{kind}: z → {shown_text(margin)}"
 
 
 def as_text(a: Analysed) -> str:

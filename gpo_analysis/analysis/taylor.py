@@ -20,7 +20,7 @@ from gpo_analysis.calculus.arithmetic import NUMBERS, bounds, number
 from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.zeros import vanishes
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import pieces
 
 MAX_ORDER = 60
@@ -60,7 +60,7 @@ def taylor(loss: MarginLoss | str, order: int = 4) -> sympy.Poly | sympy.Expr:
     >>> gpo.taylor("dpo", order=4)
     -z**4/192 + z**2/8 - z/2 + log(2)
     """
-    loss = get_loss(loss)
+    loss = get_margin_loss(loss)
     order = whole_number(order, "order", MAX_ORDER)
     coefficients = _coefficients(loss, order)
     return sum((c * loss.symbol**k for k, c in enumerate(coefficients)), sympy.S.Zero)
@@ -142,7 +142,7 @@ def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) ->
     >>> gpo.taylor_remainder_bound("ipo", order=2, radius=10.0)
     0.0
     """
-    loss = get_loss(loss)
+    loss = get_margin_loss(loss)
     order = whole_number(order, "order", MAX_ORDER - 2)
     r = NUMBERS.mpf(positive(radius, "radius"))
     home = piece_at_zero(loss)

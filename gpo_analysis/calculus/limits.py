@@ -20,7 +20,7 @@ from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
 from gpo_analysis.calculus.units import unit_of
 
 FAR = tuple(10**k for k in (1, 3, 6, 9, 12, 15, 18))
-_ASKEW = tuple(7 * x + 3 for x in FAR)
+FURTHER = tuple(10**k for k in (60, 90, 130, 180, 240, 310))
 _HALF_PI = sympy.pi / 2
 #: Limits at −∞, at +∞.
 _ENDS = {
@@ -55,6 +55,10 @@ def limit_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -
     for exact in (leading.limit() if leading is not None else None, by_parts(expression, symbol, side)):
         if exact is not None and (numeric is None or _agree(exact, numeric)):
             return exact
+        if exact is not None and exact.is_infinite:  # a coefficient of 1e-60 shows further out only
+            further = _numeric_limit(exponential_form(expression), symbol, side, FURTHER)
+            if further is not None and _agree(exact, further):
+                return exact
     if numeric is None:
         return sympy.nan
     if NUMBERS.isinf(numeric) or numeric == 0:
@@ -148,6 +152,10 @@ def _value_beside(expression: sympy.Expr, symbol: sympy.Symbol, point: sympy.Exp
     return sympy.nan if numeric is None else _as_float(numeric)
 
 
+def _askew(points: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(7 * x + 3 for x in points)
+
+
 def _as_float(numeric: Any) -> sympy.Expr:
     if NUMBERS.isinf(numeric):
         return sympy.oo if numeric > 0 else -sympy.oo
@@ -164,13 +172,15 @@ def _agree(exact: sympy.Expr, numeric: Any) -> bool:
     return bool(abs(value - numeric) <= 1e-3 * (1 + abs(value)))
 
 
-def _numeric_limit(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> Any:
-    """What the values at |z| = 10 … 10¹⁸ tend to; None where they do not say."""
+def _numeric_limit(
+    expression: sympy.Expr, symbol: sympy.Symbol, side: int, points: tuple[int, ...] | None = None
+) -> Any:
+    """What the values at |z| = 10 … 10¹⁸, or at given points, tend to; None where they do not say."""
     try:
         function: JetFunction = jet_function(expression, symbol)
     except Unsupported:
         return None
-    verdicts = [_trend([function.at(side * x)[0] for x in far]) for far in (FAR, _ASKEW)]
+    verdicts = [_trend([function.at(side * x)[0] for x in far]) for far in (points or FAR, _askew(points or FAR))]
     if None in verdicts:
         return None
     # two sequences, so that an oscillation is not taken for a trend

@@ -9,25 +9,48 @@ import click
 from gpo_analysis.cli.output import json_option, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.losses import TwoRatioLoss
 
 
 @click.command(epilog="\b\nExamples:\n  gpo losses\n  gpo losses --json")
 @json_option
 def losses(as_json: bool) -> None:
     """List the losses of the catalogue, the six of the GPO paper first."""
-    from gpo_analysis.losses import get_loss, list_losses
+    from gpo_analysis.losses import get_loss, list_losses, two_ratio_losses
 
     rows = [_row(get_loss(name)) for name in list_losses()]
+    pairs = [_two_ratio_row(get_loss(name)) for name in two_ratio_losses()]
     if as_json:
-        print_json(rows)
+        print_json([*rows, *pairs])
         return
-    shown = [{**row, "aliases": ", ".join(row["aliases"])} for row in rows]
-    print_table([{key: value for key, value in row.items() if key != "reference"} for row in shown], index="name")
+    print_table([_shown(row) for row in rows], index="name")
+    say("\nof two log-ratios a = β log π(y_w)/πref(y_w) and b = β log π(y_l)/πref(y_l):\n")
+    print_table([_shown(row) for row in pairs], index="name")
     say("\nsources: gpo losses --json")
 
 
-def _row(loss: MarginLoss) -> dict[str, Any]:
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: ", ".join(value) if key == "aliases" else value for key, value in row.items() if key != "reference"}
+
+
+def _two_ratio_row(loss: TwoRatioLoss) -> dict[str, Any]:
+    slopes = [float(slope) for slope in loss.gradient(0.0, 0.0)]
+    try:
+        kappa: float | None = float(loss.curvature_ratio)
+    except ValueError:  # a kink at 0
+        kappa = None
+    return {
+        "name": loss.name,
+        "aliases": loss.aliases,
+        "formula": str(loss.expression),
+        "slope": 0.5 * (slopes[0] - slopes[1]),
+        "curvature_ratio": kappa,
+        "convex": loss.claims.convex if loss.claims else None,
+        "reference": loss.reference,
+    }
+
+
+def _row(loss: Any) -> dict[str, Any]:
     slope, curvature = float(loss.derivative(0.0)), float(loss.derivative(0.0, 2))
     return {
         "name": loss.name,
@@ -42,7 +65,8 @@ def _row(loss: MarginLoss) -> dict[str, Any]:
 
 
 ANALYZE_HELP = (
-    '\b\nExamples:\n  gpo analyze savage\n  gpo analyze "log(cosh(1-z))"\n  gpo analyze "max(0, 1-z)**3" --json'
+    '\b\nExamples:\n  gpo analyze savage\n  gpo analyze "log(cosh(1-z))"\n  gpo analyze "max(0, 1-z)**3" --json\n'
+    '  gpo analyze bco_pair\n  gpo analyze "-log(sigmoid(a)) - log(sigmoid(-b))"'
 )
 
 
@@ -50,11 +74,11 @@ ANALYZE_HELP = (
 @click.argument("loss", metavar="NAME|EXPRESSION")
 @json_option
 def analyze(loss: str, as_json: bool) -> None:
-    """Say what follows from a loss f alone: slope, curvature, κ, convexity, tails, link, …"""
+    """Say what follows from a loss alone: slope, curvature, κ, convexity, tails, link, …"""
     from gpo_analysis.analysis import analyze as analyse
-    from gpo_analysis.losses.naming import find_loss
+    from gpo_analysis.losses.naming import find_any_loss
 
-    found = analyse(find_loss(loss))
+    found = analyse(find_any_loss(loss))
     if as_json:
         print_json(found.to_dict())
     else:

@@ -12,7 +12,7 @@ from scipy.special import log_expit
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss, get_losses
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_loss, get_margin_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.statistics import Interval
 from gpo_analysis.tabular.grid import fit
@@ -113,7 +113,7 @@ def link_probability(loss: MarginLoss | str, z: FloatArray) -> FloatArray:
     >>> link_probability("squared", np.array([0.0, 0.5, 2.0]))
     array([0.5 , 0.75, 1.  ])
     """
-    f = get_loss(loss)
+    f = get_margin_loss(loss)
     if not float(f.derivative(0.0, 2)) > 0:
         return np.full(np.shape(z), np.nan)
     x = np.asarray(z, dtype=np.float64)
@@ -162,7 +162,7 @@ def choose_loss(
     """
     check_resampling(resamples, confidence)
     check_smoothing(smoothing)
-    functions = get_losses(PAPER_LOSSES if losses is None else losses)
+    functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
     pool, split = _split(comparisons, folds, seed)
     scored = [_scored(f, pool, split, smoothing) for f in functions]
     counts = split.sum(axis=0)

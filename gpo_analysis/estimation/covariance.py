@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.grid import fit
@@ -118,7 +118,7 @@ def asymptotics(problem: PreferenceProblem, loss: MarginLoss | str) -> Asymptoti
     >>> bool(np.isclose(found.covariance[0, 0], 0.25 / (eta * (1 - eta))))
     True
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     if problem.is_batch:
         raise ValueError("asymptotics needs a problem without contexts")
     limit = problem.fit(f)
@@ -228,7 +228,7 @@ def sampled_fits(
     >>> fits.g.shape, fits.without_fit
     ((50, 2), 0)
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     if int(replications) != replications or replications < 1:
         raise ValueError(f"replications must be a whole number of at least 1, got {replications!r}")
     seeds = np.random.SeedSequence(seed).generate_state(int(replications), dtype=np.uint64)

@@ -15,7 +15,7 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.logs import TrainingLog, read_training_log
 from gpo_analysis.estimation.others import other_runs, others_shown
 from gpo_analysis.estimation.resampling import check_resampling
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_loss, get_losses
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_loss, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import ReadReport
 from gpo_analysis.statistics import Interval
@@ -190,9 +190,9 @@ def diagnose(
     (True, inf, 0.0)
     """
     data = log if isinstance(log, TrainingLog) else read_training_log(log)
-    f, scale = get_loss(loss), check_positive(beta, "beta")
+    f, scale = get_margin_loss(loss), check_positive(beta, "beta")
     check_resampling(resamples, confidence)
-    others = get_losses(PAPER_LOSSES if losses is None else losses)
+    others = get_margin_losses(PAPER_LOSSES if losses is None else losses)
     grid = [check_positive(b, "beta") for b in ((scale / 3, scale, 3 * scale) if betas is None else betas)]
     last = data if data.step is None else data.at(data.step == data.step.max())
     rho, radius = last.rho, float(taylor_radius(f))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 
 from gpo_analysis.divergences import kl_divergence
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_losses
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.validation import check_positive
@@ -178,7 +178,7 @@ def fit_comparisons(
     array([ 0.   , -2.949, -0.48 ,  0.269])
     """
     scale = check_positive(beta, "beta")
-    functions = get_losses(PAPER_LOSSES if losses is None else losses)
+    functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
     names = [f.name for f in functions]
     if len(set(names)) < len(names):
         raise ValueError(f"losses must have distinct names, got {names}")

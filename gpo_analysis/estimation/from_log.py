@@ -20,7 +20,7 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.logs import TrainingLog, read_training_log
 from gpo_analysis.estimation.others import REACH, USUAL_STEPS, fewer
 from gpo_analysis.estimation.resampling import check_resampling
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.statistics import Interval
 from gpo_analysis.training import limit_mean, predicted_course
@@ -139,7 +139,7 @@ def beta_from_log(
     target = check_positive(given[kind], kind)  # type: ignore[arg-type]
     check_resampling(resamples, confidence)
     data = log if isinstance(log, TrainingLog) else read_training_log(log)
-    f, scale = get_loss(loss), check_positive(beta, "beta")
+    f, scale = get_margin_loss(loss), check_positive(beta, "beta")
     last = data if data.step is None else data.at(data.step == data.step.max())
     factor = _Factor(last, kind, target)
     own = factor.of(np.arange(len(last)))

@@ -18,7 +18,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import get_loss, list_losses
+from gpo_analysis.losses import get_margin_loss, list_losses
 
 _OF_LOGISTIC = ("smoothed_logistic", "robust_logistic")  # members of the catalogue that are logistic with an ε
 GRID = np.logspace(-4, 4, 97)
@@ -107,7 +107,7 @@ class Family:
 
 
 def _two_sided(name: str) -> Callable[[FloatArray], FloatArray]:
-    loss = get_loss(name)
+    loss = get_margin_loss(name)
     return lambda z: np.stack([loss(z), loss(-z)], axis=-1)
 
 

@@ -33,7 +33,7 @@ from gpo_analysis.estimation.prompts import (
     prompts_of,
 )
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing, resampled
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_losses
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.statistics import Interval
@@ -223,7 +223,7 @@ def recommend_beta(
     pool = comparisons.aggregated()
     prompt = prompts_of(pool)
     ref = _reference(reference, prompt)
-    functions = get_losses(PAPER_LOSSES if losses is None else losses)
+    functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
     known = Prompts.of(pool, prompt, ref)
     search = _Search(pool, prompt, ref, known, target, kl is not None, smoothing, int(resamples), confidence, seed)
     rows = []

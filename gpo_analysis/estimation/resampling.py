@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.reweighted import minimise_reweighted
@@ -179,7 +179,7 @@ def bootstrap_scores(
     (True, 0)
     """
     check_resampling(resamples, confidence)
-    f = get_loss(loss)
+    f = get_margin_loss(loss)
     pool = comparisons.aggregated()
     whole = PreferenceProblem.from_comparisons(pool).fit(f)
     refits = _refitted(pool, f, whole, _drawn_counts(pool, resamples, seed))

@@ -2,8 +2,9 @@
 
 Every row is checked by value: its scale · f(β_GPO ρ) must be TRL's loss of each of many random pairs, at several β and
 label smoothings. Where it is not, the loss is fitted to TRL's values and the difference told in f, β, reduction,
-smoothing and scale. What TRL has and no row covers is fitted too: a margin loss without a row is an error, a loss of
-the two log-ratios taken apart, a statistic of the batch or plain likelihood is not covered.
+smoothing and scale. A row of two log-ratios must give scale · F(βh_w, βh_l), one of a batch TRL's loss of whole batches
+(:mod:`.guard_pairs`). What TRL has and no row covers is fitted too: a margin loss without a row is an error, a loss of
+the two log-ratios taken apart or a statistic of the batch is not covered.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ from gpo_analysis.analysis import BetaConvention, convert_beta, list_conventions
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, alpha_link, get_link, trl_alpha_link
 from gpo_analysis.estimation.identify import LossReading, Pairs, identify
+from gpo_analysis.integrations.guard_pairs import (
+    BETAS,
+    SMOOTHINGS,
+    TOLERANCE,
+    batch_faults,
+    equal,
+    lengths,
+    pair_faults,
+    random_pairs,
+)
 from gpo_analysis.integrations.trl_losses import VERSION, TrlLosses
 
-BETAS = (0.07, 0.9)
-SMOOTHINGS = (0.0, 0.1, 0.3)
 ALPHAS = (0.2, 0.5, 0.8)
-TOLERANCE = 1e-6
-"""Largest accepted difference between dictionary and TRL, relative to 1 + |loss|."""
 
 #: TRL's f_divergence_type and the link that stands for it; a function of TRL's coefficient where it has one.
 LINKS: dict[str, Callable[[float], GeneratorDerivative]] = {
@@ -62,22 +69,6 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
-
-
-def random_pairs(beta: float, count: int = 48, seed: int = 0) -> Pairs:
-    """Pairs whose margins βρ reach well beyond 1, over token sums in one half and over token means in the other.
-
-    Parameters
-    ----------
-    beta : float
-    count : int
-    seed : int
-    """
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(1, 20, (2, count)).astype(np.float64)
-    ratios = rng.normal(0.0, 1.5 / beta, (2, count))
-    chosen, rejected = np.where(np.arange(count) % 2 == 0, ratios, ratios * lengths)
-    return Pairs(chosen, rejected, lengths[0], lengths[1])
 
 
 def check_trl(conventions: Sequence[BetaConvention] | None = None, names: Sequence[str] | None = None) -> list[Verdict]:
@@ -121,7 +112,8 @@ def _row(losses: TrlLosses, names: Sequence[str], row: BetaConvention) -> tuple[
     name = row.name.partition(":")[2]
     if name not in names:
         return False, f"TRL {VERSION} has no loss_type {name!r} (it has {', '.join(names)})"
-    faults = [*_faults(losses, name, row)]
+    check = {"two log-ratios": pair_faults, "batch": batch_faults}.get(row.kind, _faults)
+    faults = [*check(losses, name, row)]
     return (False, "; ".join(dict.fromkeys(faults))) if faults else (True, "")
 
 
@@ -153,7 +145,7 @@ def _against(row: BetaConvention, pairs: Pairs, values: FloatArray, beta: float,
         yield f"{at}: the dictionary says '{error}', TRL trains it"
         return
     expected = row.loss_scale(beta) * loss(row.to_gpo(beta) * pairs.rho(row.ratio))
-    if _equal(expected, values):
+    if equal(expected, values):
         return
     theirs, ours = identify(pairs, values), identify(pairs, expected)
     if not theirs:
@@ -178,12 +170,6 @@ def _difference(theirs: LossReading, ours: LossReading) -> str:
     return ", ".join(parts) or "values that differ"
 
 
-def _equal(a: FloatArray, b: FloatArray, tolerance: float = TOLERANCE) -> bool:
-    both = np.isfinite(a) & np.isfinite(b)
-    close = np.abs(np.where(both, a - b, 0.0)) <= tolerance * (1 + np.abs(np.where(both, b, 0.0)))
-    return bool(np.all(np.where(both, close, a == b)))
-
-
 def _without_row(losses: TrlLosses, name: str) -> tuple[bool | None, str]:
     """A loss_type that no row covers: an error where it is a margin loss, else not covered, and why."""
     beta = BETAS[-1]
@@ -191,7 +177,7 @@ def _without_row(losses: TrlLosses, name: str) -> tuple[bool | None, str]:
     values = losses.values(pairs, name, beta)
     whole = losses.batch(pairs, loss_type=[name], beta=beta, label_smoothing=0.0)
     found = identify(pairs, values)
-    if _equal(values, losses.values(Pairs(pairs.chosen, pairs.rejected[::-1], *_lengths(pairs)), name, beta)):
+    if equal(values, losses.values(Pairs(pairs.chosen, pairs.rejected[::-1], *lengths(pairs)), name, beta)):
         return None, "no loss of pairs: the rejected response does not enter"
     if abs(whole - float(values.mean())) > TOLERANCE * (1 + abs(whole)):
         return None, "a statistic of the batch: its loss is not the mean of the losses of its pairs" + _alone(found)
@@ -202,12 +188,6 @@ def _without_row(losses: TrlLosses, name: str) -> tuple[bool | None, str]:
 
 def _alone(found: Sequence[LossReading]) -> str:
     return f"; of one pair alone it is {found[0].loss}" if found else ""
-
-
-def _lengths(pairs: Pairs) -> tuple[FloatArray, FloatArray]:
-    assert pairs.chosen_length is not None
-    assert pairs.rejected_length is not None
-    return pairs.chosen_length, pairs.rejected_length
 
 
 def _divergence(losses: TrlLosses, name: str) -> tuple[bool | None, str]:
@@ -224,11 +204,11 @@ def _divergence(losses: TrlLosses, name: str) -> tuple[bool | None, str]:
             "f_alpha_divergence_coef": coefficient,
         }
         values = losses.values(pairs, "sigmoid", beta, dtype=torch.float32, **more)
-        if _equal(_linked(LINKS[name](coefficient), pairs, beta), values, 1e-5):
+        if equal(_linked(LINKS[name](coefficient), pairs, beta), values, 1e-5):
             continue
         alphas = np.round(np.arange(0.05, 1.0, 0.05), 2)
         fitting = [
-            f"(1 − t^(−{a:g}))/{a:g}" for a in alphas if _equal(_linked(alpha_link(a), pairs, beta), values, 1e-5)
+            f"(1 − t^(−{a:g}))/{a:g}" for a in alphas if equal(_linked(alpha_link(a), pairs, beta), values, 1e-5)
         ]
         found = fitting[0] if fitting else "no α-divergence that is known"
         faults.append(f"at α = {coefficient:g} the dictionary has {_shown(LINKS[name](coefficient))}, TRL {found}")

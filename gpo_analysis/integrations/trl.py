@@ -1,9 +1,10 @@
-"""TRL's DPOTrainer with any margin loss: `GPOTrainer` and its configuration, `GPOConfig`.
+"""TRL's DPOTrainer with any loss of a margin or of two log-ratios: `GPOTrainer` and its configuration, `GPOConfig`.
 
 Importing this module imports TRL, torch and transformers; ``import gpo_analysis`` does not. Tested with TRL 1.16.
 
 TRL writes its losses out inside one method. `GPOTrainer` lets that method run, for its metrics, and takes from its
-forward pass the policy's token log-probabilities; the loss it returns is its own, mean p f(z) + (1 − p) f(−z).
+forward pass the policy's token log-probabilities; the loss it returns is its own, mean p f(z) + (1 − p) f(−z) of a
+margin loss, mean p F(a, b) + (1 − p) F(b, a) of two log-ratios.
 ``python -m gpo_analysis.integrations.trl_script`` is TRL's own script with this trainer.
 """
 
@@ -24,7 +25,7 @@ except ImportError as error:  # pragma: no cover - what a user without the extra
 
 from accelerate.utils import broadcast_object_list, is_peft_model  # type: ignore[import-untyped]
 
-from gpo_analysis.integrations.objective import generator_derivative, soft_loss
+from gpo_analysis.integrations.objective import Objective, PairSums, generator_derivative, pair_losses, wpo_weights
 from gpo_analysis.integrations.on_policy import KlEstimate, OnPolicyKl, output_size
 from gpo_analysis.integrations.pair_log import PairLog, logps_of, with_reference_columns
 from gpo_analysis.integrations.pair_means import PairMeans, pair_metrics
@@ -43,13 +44,13 @@ from gpo_analysis.integrations.preference_sets import (
 )
 from gpo_analysis.integrations.sampling import has_learned_positions, position_limit
 from gpo_analysis.integrations.trl_config import GPOConfig, Settings, settings_of
-from gpo_analysis.losses import MarginLoss
+from gpo_analysis.losses import BatchLoss
 
 _Base: Any = DPOTrainer  # TRL is typed in part only
 
 
 class GPOTrainer(_Base):  # type: ignore[misc]
-    """Train a policy on preference pairs by mean f(βρ) (Tang et al. 2024, arXiv 2402.05749), in TRL.
+    """Train a policy on preference pairs by mean f(βρ) (Tang et al. 2024, arXiv 2402.05749) or F(βh_w, βh_l), in TRL.
 
     Everything of DPOTrainer stays: data sets, PEFT, precomputed reference log-probabilities, metrics, `evaluate`. A
     column ``p`` of a data set is a soft label: the loss of such a pair is p f(βρ) + (1 − p) f(−βρ). A set that has
@@ -70,8 +71,10 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         counts as in GPO: f(βρ). Use `gpo_analysis.convert_beta` for a β of another convention: TRL's ipo at β is
         ``loss="squared", reduction="mean"`` at 2β, times 1/(4β²). Reference log-probabilities that stand in a data set
         are used if ``args.precompute_ref_log_probs`` asks for precomputed ones, and never else.
-    loss : str or MarginLoss
-        A loss's name, an expression in z, or any `MarginLoss`; "logistic" unless given here or in ``args``.
+    loss : str, MarginLoss, TwoRatioLoss or BatchLoss
+        A loss's name ("aot" and "aot_unpaired" too, which sort a process's batch), an expression in z, or in a and b,
+        or any loss; "logistic" unless given here or in ``args``. ``args.ld_alpha`` weighs the tokens beyond the shorter
+        response (LD-DPO), ``args.use_weighting`` the pairs (WPO), as in TRL, whatever the loss.
     reduction : {"sum", "mean"}
         ``"sum"``: ρ sums over tokens, as in the paper. ``"mean"``: over token means, which is another objective.
     link : str
@@ -88,7 +91,8 @@ class GPOTrainer(_Base):  # type: ignore[misc]
     ------
     ValueError
         For a loss that is unknown; where ``args`` asks for another objective (a loss_type, label smoothing, an
-        f-divergence, weights), so that nothing but mean f(βρ) is trained under that name; a KL without a reference or
+        f-divergence, loss_weights), so that nothing but ``loss`` is trained under that name; a link other than
+        "reverse_kl" with a loss of two log-ratios; soft labels with one of the batch; a KL without a reference or
         with one of another vocabulary; rows without a token in prompt or response, or longer than the model's
         positions.
     """
@@ -99,7 +103,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         self,
         model: Any,
         *arguments: Any,
-        loss: str | MarginLoss | None = None,
+        loss: str | Objective | None = None,
         reduction: str | None = None,
         link: str | None = None,
         kl_prompts: int | None = None,
@@ -109,7 +113,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         args = named.get("args", arguments[1] if len(arguments) > 1 else None)
         given = Settings(loss, reduction, link, kl_prompts, kl_max_new_tokens)
         self.settings = settings_of(args, given)
-        self.margin_loss = self.settings.margin_loss
+        self.objective = self.settings.objective
         self.reduction, self.link = str(self.settings.reduction), str(self.settings.link)
         # known before the sets are prepared, unless the model is still to be loaded
         self._limit = None if isinstance(model, str) else _hard_limit(model)
@@ -211,21 +215,23 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         with self._references_in_batch():
             theirs = super()._compute_loss(recorded, inputs, return_outputs)
         policy = recorded.first
-        logps, reference, lengths = self.pair_sums(policy.log_probs, inputs)
+        logps, reference, lengths = self.pair_sums(policy.log_probs, inputs, self.ld_alpha)
         empty = int(((lengths == 0) & real[:, None]).sum())
         if empty:
             raise ValueError(
                 f"{empty} completions of the batch have no token (empty, or cut off by max_length "
                 f"{self.args.max_length}); drop those pairs or raise max_length"
             )
-        sums = ratios = logps - reference
-        if self.reduction == "mean":
-            ratios = ratios / lengths.clamp(min=1)
-        rho = ratios[:, 0] - ratios[:, 1]
-        derivative = generator_derivative(self.link, ratios)
-        margin = self.beta * (rho if self.link == "reverse_kl" else derivative[:, 0] - derivative[:, 1])
-        margin = torch.where(real, margin, torch.zeros_like(margin))
-        each = soft_loss(self.margin_loss, margin, torch.ones_like(rho) if p is None else p.to(rho))
+        # pairs that fill up the last batch stand at πref, without a gradient
+        pairs = PairSums(torch.where(real[:, None], logps, reference), reference, lengths)
+        if p is not None and isinstance(self.objective, BatchLoss) and not bool((p == 1).all()):
+            raise ValueError(f"soft labels p with {self.objective.name}, which sorts the batch; accepted is p = 1")
+        each = pair_losses(self.objective, self.beta, pairs, reduction=self.reduction, link=self.link, p=p, real=real)
+        if self.use_weighting:
+            each = each * wpo_weights(policy, inputs["completion_mask"][:, 1:])
+        sums, ratios = (logps - reference).detach(), pairs.ratios(self.reduction).detach()
+        scores = generator_derivative(self.link, ratios)
+        rho, margin = ratios[:, 0] - ratios[:, 1], self.beta * (scores[:, 0] - scores[:, 1])
         # a process may have no pair of its own in a last batch
         loss = (each * (real.to(each) / real.sum().clamp(min=1) if share is None else share.to(each))).sum()
         if self.aux_loss_enabled:
@@ -246,12 +252,19 @@ class GPOTrainer(_Base):  # type: ignore[misc]
             self.precompute_ref_logps = before
             del self.accelerator.gather_for_metrics
 
-    def pair_sums(self, token_logps: torch.Tensor, inputs: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+    def pair_sums(
+        self, token_logps: torch.Tensor, inputs: dict[str, Any], ld_alpha: float | None = None
+    ) -> tuple[torch.Tensor, ...]:
         """log πθ, log πref and lengths of pairs, (b, 2) each, chosen first, from (2b, t − 1) log πθ of tokens."""
         # prompt-learning adapters prepend virtual tokens; what is no completion has log-probability 0
-        logps = token_logps[:, -(inputs["completion_mask"].size(1) - 1) :]
-        logps = (logps if logps.dtype == torch.float64 else logps.float()).sum(1)
-        lengths = inputs["completion_mask"][:, 1:].sum(1)
+        mask = inputs["completion_mask"][:, 1:]
+        logps = token_logps[:, -mask.size(1) :]
+        logps = logps if logps.dtype == torch.float64 else logps.float()
+        lengths = mask.sum(1)
+        if ld_alpha is not None:  # LD-DPO (arXiv 2409.06411): tokens beyond the shorter response count α times
+            shared = torch.minimum(*lengths.chunk(2)).repeat(2)
+            logps = torch.where(mask.cumsum(1) > shared[:, None], ld_alpha * logps, logps)
+        logps = logps.sum(1)
         reference = torch.stack([inputs[name] for name in REFERENCE], 1).to(logps)
         return torch.stack(logps.chunk(2), 1), reference, torch.stack(lengths.chunk(2), 1)
 

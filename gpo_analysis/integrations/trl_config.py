@@ -11,18 +11,16 @@ try:
 except ImportError as error:  # pragma: no cover - what a user without the extra sees
     raise ImportError(f"GPOConfig needs TRL 1.16 (pip install 'gpo-analysis[trl]'): {error}") from error
 
-from gpo_analysis.integrations.objective import DIVERGENCES
-from gpo_analysis.losses import MarginLoss
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.integrations.objective import DIVERGENCES, Objective
+from gpo_analysis.losses import BatchLoss, MarginLoss, TwoRatioLoss, get_batch_loss
+from gpo_analysis.losses.naming import find_any_loss
 
-# what DPOConfig offers that would make the objective another one than mean f(βρ), with the value that leaves it alone
+# what DPOConfig offers that would make the objective another one than loss=, with the value that leaves it alone
 _OTHER_OBJECTIVES: dict[str, tuple[Any, str]] = {
     "loss_type": (["sigmoid"], "name the loss by loss="),
-    "loss_weights": (None, "one loss is trained"),
+    "loss_weights": (None, "give gpo_analysis.losses.mixture([(weight, loss), …]) as loss="),
     "label_smoothing": (0.0, "give loss.smoothed(ε) or loss.robust(ε) as loss="),
     "f_divergence_type": ("reverse_kl", "give the divergence by link="),
-    "ld_alpha": (None, "ρ weighs all tokens alike"),
-    "use_weighting": (False, "pairs weigh alike"),
 }
 _Base: Any = DPOConfig
 
@@ -34,7 +32,7 @@ class GPOConfig(_Base):  # type: ignore[misc]
     Parameters
     ----------
     loss : str
-        A loss's name or an expression in z.
+        A loss's name, or an expression in z or in a and b.
     reduction : {"sum", "mean"}
         Whether ρ sums over tokens or is of token means.
     link : str
@@ -48,7 +46,7 @@ class GPOConfig(_Base):  # type: ignore[misc]
         Steps between two records (0: start and end alone), and how many pairs of the training set are recorded.
     """
 
-    loss: str = field(default="logistic", metadata={"help": "Margin loss f: a name, or an expression in z."})
+    loss: str = field(default="logistic", metadata={"help": "The loss: a name, or an expression in z, or in a and b."})
     reduction: str = field(default="sum", metadata={"help": "'sum' over tokens as in the paper, or 'mean'."})
     link: str = field(
         default="reverse_kl", metadata={"help": f"Divergence of the log-ratio's place: {', '.join(DIVERGENCES)}."}
@@ -73,22 +71,26 @@ class Settings(NamedTuple):
 
     Attributes
     ----------
-    loss : str or MarginLoss, optional
+    loss : str, MarginLoss, TwoRatioLoss or BatchLoss, optional
     reduction, link : str, optional
     kl_prompts, kl_max_new_tokens : int, optional
     """
 
-    loss: str | MarginLoss | None = None
+    loss: str | Objective | None = None
     reduction: str | None = None
     link: str | None = None
     kl_prompts: int | None = None
     kl_max_new_tokens: int | None = None
 
     @property
-    def margin_loss(self) -> MarginLoss:
-        """f."""
+    def objective(self) -> Objective:
+        """f of the margin, F of two log-ratios, or the loss of a batch."""
         loss = "logistic" if self.loss is None else self.loss
-        return find_loss(loss) if isinstance(loss, str) else loss
+        if not isinstance(loss, str):
+            return loss
+        if loss.strip().lower().replace("-", "_") in ("aot", "aot_unpaired"):
+            return get_batch_loss(loss)
+        return find_any_loss(loss)
 
 
 def settings_of(args: Any, given: Settings) -> Settings:
@@ -110,8 +112,12 @@ def settings_of(args: Any, given: Settings) -> Settings:
             raise ValueError(f"{name} is {mine!r} and {theirs!r} in args; give one of them")
         held[name] = mine if mine is not None else theirs if theirs is not None else default
     found = Settings(**held)
-    if not isinstance(found.margin_loss, MarginLoss):
-        raise ValueError(f"loss is a {type(found.loss).__name__}; accepted are a name, an expression and a MarginLoss")
+    objective = found.objective
+    if not isinstance(objective, MarginLoss | TwoRatioLoss | BatchLoss):
+        raise ValueError(
+            f"loss is a {type(found.loss).__name__}; accepted are a name, an expression, a MarginLoss, a TwoRatioLoss "
+            "and a BatchLoss"
+        )
     if found.reduction not in ("sum", "mean"):
         raise ValueError(f"reduction {found.reduction!r}; accepted are 'sum' and 'mean'")
     if found.link not in DIVERGENCES:
@@ -120,16 +126,28 @@ def settings_of(args: Any, given: Settings) -> Settings:
         raise ValueError(
             f"kl_max_new_tokens {found.kl_max_new_tokens}, kl_prompts {found.kl_prompts}; accepted are ≥ 1, ≥ 0"
         )
+    if not isinstance(objective, MarginLoss) and found.link != "reverse_kl":
+        raise ValueError(
+            f"link {found.link!r} with {objective.name}: its term β log Z cancels in margins alone; accepted is "
+            "'reverse_kl'"
+        )
+    if isinstance(objective, BatchLoss):
+        if found.reduction != "sum":
+            raise ValueError(f"reduction {found.reduction!r} with {objective.name}; accepted is 'sum'")
+        if getattr(args, "use_weighting", False):
+            raise ValueError(
+                f"use_weighting with {objective.name}, which sorts the batch: weights of pairs have no place"
+            )
     if args is not None:
         refuse_other_objectives(args)
     return found
 
 
 def refuse_other_objectives(args: Any) -> None:
-    """Raise ValueError where a DPOConfig asks for another objective than mean f(βρ)."""
+    """Raise ValueError where a DPOConfig asks for another objective than the mean of ``loss``."""
     for name, (neutral, advice) in _OTHER_OBJECTIVES.items():
         value = getattr(args, name, neutral)
         if value not in (neutral, [neutral]):
-            raise ValueError(f"{name}={value!r} in args makes another objective than mean f(βρ): {advice}")
+            raise ValueError(f"{name}={value!r} in args makes another objective than the mean of loss=: {advice}")
     if not args.beta > 0 or not math.isfinite(args.beta):
         raise ValueError(f"beta is {args.beta}; accepted are finite numbers above 0")

@@ -32,6 +32,8 @@ except ImportError as error:  # pragma: no cover - what a user without the extra
     raise ImportError(f"the check needs TRL (pip install 'gpo-analysis[trl]'): {error}") from error
 
 VERSION: str = trl.__version__
+REFERENCE_NATS = 1.0
+"""−log πref of every token."""
 
 
 class TrlLosses:
@@ -111,12 +113,38 @@ class TrlLosses:
 
     def batch(self, pairs: Pairs, dtype: Any = torch.float64, **settings: Any) -> float:
         """The loss of one batch, as the trainer would descend it."""
+        with torch.no_grad():
+            return float(self._loss(*_as_trl_has_them(pairs, dtype), **settings))
+
+    def gradient(self, pairs: Pairs, dtype: Any = torch.float64, **settings: Any) -> FloatArray:
+        """Derivatives of the loss of one batch in log π of its responses, by TRL's own autograd.
+
+        Parameters
+        ----------
+        pairs : Pairs
+            With lengths.
+        dtype : torch.dtype
+        **settings : Any
+
+        Returns
+        -------
+        array, shape (k, 2)
+            Chosen first.
+        """
+        inputs, outputs = _as_trl_has_them(pairs, dtype)
+        outputs.log_probs.requires_grad_(True)
+        (found,) = torch.autograd.grad(self._loss(inputs, outputs, **settings), outputs.log_probs)
+        mask = inputs["completion_mask"][:, 1:]
+        # moving log π of a response by one nat moves each of its tokens by one over its length
+        moved = (found * mask).sum(1) / mask.sum(1)
+        return np.asarray(torch.stack(moved.chunk(2), 1).detach().numpy())
+
+    def _loss(self, inputs: dict[str, Any], outputs: SimpleNamespace, **settings: Any) -> Any:
         trainer = self._trainer
         changed = {"loss_types" if name == "loss_type" else name: value for name, value in settings.items()}
-        weights = [1.0] * len(changed.get("loss_types", trainer.loss_types))
-        with _attributes(trainer, precompute_ref_logps=True, loss_weights=weights, **changed), torch.no_grad():
-            inputs, outputs = _as_trl_has_them(pairs, dtype)
-            return float(trainer._compute_loss(lambda **_: outputs, inputs, False))
+        weights = changed.pop("loss_weights", [1.0] * len(changed.get("loss_types", trainer.loss_types)))
+        with _attributes(trainer, precompute_ref_logps=True, loss_weights=weights, **changed):
+            return trainer._compute_loss(lambda **_: outputs, inputs, False)
 
 
 def _at(pairs: Pairs, i: int) -> Pairs:
@@ -132,7 +160,7 @@ def _as_trl_has_them(pairs: Pairs, dtype: Any) -> tuple[dict[str, Any], SimpleNa
     lengths = torch.tensor(np.concatenate([pairs.chosen_length, pairs.rejected_length])).long()
     mask = (torch.arange(int(lengths.max()))[None] < lengths[:, None]).long()
     whole = torch.cat([torch.zeros(len(lengths), 1, dtype=torch.long), mask], dim=1)
-    reference = -1.0 * lengths.to(dtype)  # one nat a token
+    reference = -REFERENCE_NATS * lengths.to(dtype)
     tokens = ((reference + ratios) / lengths)[:, None] * mask.to(dtype)
     zeros = torch.zeros_like(tokens)
     chosen, rejected = reference.chunk(2)

@@ -1,7 +1,30 @@
-"""Margin losses: one sympy expression each, and everything derived from it."""
+"""Losses of a margin and of two log-ratios: one sympy expression each, and everything derived from it."""
 
-from gpo_analysis.losses.catalogue import PAPER_LOSSES, get_loss, get_losses, list_losses
+from gpo_analysis.losses.batch_losses import BatchLoss, get_batch_loss
+from gpo_analysis.losses.catalogue import PAPER_LOSSES, list_losses
+from gpo_analysis.losses.lookup import get_loss, get_losses, get_margin_loss, get_margin_losses
 from gpo_analysis.losses.margin_loss import Claims, MarginLoss
 from gpo_analysis.losses.parse import parse_loss
+from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, Loss, TwoRatioLoss, mixture
+from gpo_analysis.losses.two_ratio_catalogue import get_two_ratio_loss, two_ratio_losses
 
-__all__ = ["PAPER_LOSSES", "Claims", "MarginLoss", "get_loss", "get_losses", "list_losses", "parse_loss"]
+__all__ = [
+    "CHOSEN",
+    "PAPER_LOSSES",
+    "REJECTED",
+    "BatchLoss",
+    "Claims",
+    "Loss",
+    "MarginLoss",
+    "TwoRatioLoss",
+    "get_batch_loss",
+    "get_loss",
+    "get_losses",
+    "get_margin_loss",
+    "get_margin_losses",
+    "get_two_ratio_loss",
+    "list_losses",
+    "mixture",
+    "parse_loss",
+    "two_ratio_losses",
+]

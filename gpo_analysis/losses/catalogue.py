@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from functools import lru_cache
 
 import sympy
 
+from gpo_analysis.losses.exo import exo_loss
 from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss
 
 _GPO = "Tang et al. 2024, Generalized Preference Optimization, arXiv 2402.05749, Table 1"
@@ -106,7 +105,7 @@ def _catalogue() -> dict[str, MarginLoss]:
 
 
 @lru_cache(maxsize=1)
-def _names() -> dict[str, str]:
+def margin_names() -> dict[str, str]:
     """Every accepted name, aliases included, to the name proper."""
     return {alias: loss.name for loss in _catalogue().values() for alias in (loss.name, *loss.aliases)}
 
@@ -127,58 +126,9 @@ PAPER_LOSSES = ("logistic", "hinge", "squared", "exponential", "truncated_quadra
 """The six losses of the paper's Table 1, in its order."""
 
 
-def get_loss(name: str | MarginLoss) -> MarginLoss:
-    """The loss of that name or alias; a :class:`MarginLoss` is given back as it is.
-
-    Parameters
-    ----------
-    name : str or MarginLoss
-        Taken in any case, with ``-`` or a space for ``_``.
-
-    Raises
-    ------
-    ValueError
-        If there is no such name; the message has the nearest one.
-
-    Examples
-    --------
-    >>> from gpo_analysis.losses import get_loss
-    >>> get_loss("IPO").name
-    'squared'
-    """
-    if isinstance(name, MarginLoss):
-        return name
-    names = _names()
-    key = name.strip().lower().replace("-", "_").replace(" ", "_") if isinstance(name, str) else None
-    if key in names:
-        return _catalogue()[names[key]]
-    close = difflib.get_close_matches(key or "", names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"unknown loss {name!r}{hint} (known: {', '.join(names)})")
-
-
-def get_losses(losses: str | MarginLoss | Iterable[str | MarginLoss]) -> list[MarginLoss]:
-    """One loss or several, by name or not, as a list.
-
-    Parameters
-    ----------
-    losses : str or MarginLoss, or several
-
-    Raises
-    ------
-    ValueError
-        Where there is none, or for what is neither a loss nor the name of one.
-
-    Examples
-    --------
-    >>> [loss.name for loss in get_losses("dpo")], [loss.name for loss in get_losses(["ipo", "slic"])]
-    (['logistic'], ['squared', 'hinge'])
-    """
-    if isinstance(losses, str | MarginLoss):
-        return [get_loss(losses)]
-    if not isinstance(losses, Iterable):
-        raise ValueError(f"losses is {losses!r}; accepted are losses and their names, one or several in a list")
-    found = [get_loss(loss) for loss in losses]
-    if not found:
-        raise ValueError("losses must be at least one")
-    return found
+def margin_loss_named(key: str) -> MarginLoss | None:
+    """The margin loss of a name or alias in lower case with underscores, EXO's at its ε; None for other names."""
+    if key in ("exo_pair", "exo"):
+        return exo_loss()
+    name = margin_names().get(key)
+    return None if name is None else _catalogue()[name]

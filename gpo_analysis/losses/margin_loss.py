@@ -206,7 +206,7 @@ class MarginLoss:
         >>> get_loss("squared").soft_label(0.75).expression
         (-z - 1)**2/4 + 3*(z - 1)**2/4
         """
-        p = _exact_number(probability, "probability", sympy.Interval(0, 1))
+        p = exact_number(probability, "probability", sympy.Interval(0, 1))
         return self._changed(f"soft_label({self.name}, {float(p):g})", p, 1 - p)
 
     def smoothed(self, epsilon: float) -> MarginLoss:
@@ -226,7 +226,7 @@ class MarginLoss:
         >>> get_loss("dpo").smoothed(0.1).expression
         9*log(1 + exp(-z))/10 + log(exp(z) + 1)/10
         """
-        e = _exact_number(epsilon, "epsilon", sympy.Interval(0, _HALF))
+        e = exact_number(epsilon, "epsilon", sympy.Interval(0, _HALF))
         return self._changed(f"smoothed({self.name}, {float(e):g})", 1 - e, e)
 
     def robust(self, epsilon: float) -> MarginLoss:
@@ -247,7 +247,7 @@ class MarginLoss:
         >>> bool(abs(0.9 * loss.robust(0.1)(0.3) + 0.1 * loss.robust(0.1)(-0.3) - loss(0.3)) < 1e-12)
         True
         """
-        e = _exact_number(epsilon, "epsilon", sympy.Interval.Ropen(0, _HALF))
+        e = exact_number(epsilon, "epsilon", sympy.Interval.Ropen(0, _HALF))
         return self._changed(f"robust({self.name}, {float(e):g})", (1 - e) / (1 - 2 * e), -e / (1 - 2 * e))
 
     def rescaled(self) -> MarginLoss:
@@ -284,7 +284,7 @@ class MarginLoss:
         return f"$\\displaystyle f_{{\\text{{{self.name.replace('_', ' ')}}}}}(z) = {sympy.latex(self.expression)}$"
 
 
-def _exact_number(value: float, what: str, accepted: sympy.Interval) -> sympy.Rational:
+def exact_number(value: float, what: str, accepted: sympy.Interval) -> sympy.Rational:
     """``value`` as the rational that its shortest decimal writes (0.1 is 1/10), checked to lie in ``accepted``."""
     if not isinstance(value, Real | sympy.Rational) or isinstance(value, bool) or not math.isfinite(value):
         raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")

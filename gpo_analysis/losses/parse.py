@@ -1,4 +1,4 @@
-"""A loss that a user types, read by a whitelist and never evaluated as Python.
+"""A loss that a user types, in z or in a and b, read by a whitelist and never evaluated as Python.
 
 What is read has bounds that are counted while it is built (length, parts, degree, nesting of exponentials, alternatives
 of max, size of constants), so that building it and working with it afterwards end soon, whatever was typed.
@@ -7,6 +7,7 @@ of max, size of constants), so that building it and working with it afterwards e
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import warnings
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ import sympy
 from gpo_analysis.calculus.arithmetic import NUMBERS
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.zeros import vanishes
+from gpo_analysis.losses import compile_two
 from gpo_analysis.losses.compile import PROBES, evaluate_precisely
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
 from gpo_analysis.losses.spelling import proposals, respelled
+from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, Loss, TwoRatioLoss
 from gpo_analysis.losses.words import ABS, CONSTANTS, FUNCTIONS, HINTS, MAX, MIN, MODULES, RELU, Function, Refused
 
 MAX_LENGTH = 1000
@@ -49,27 +52,35 @@ class _Part:
         return self.value is not None
 
 
-ACCEPTED = "accepted: the symbol z, numbers, pi, e, the operators + - * / **, and the functions " + ", ".join(
-    sorted(FUNCTIONS)
+SYMBOLS = {symbol.name: symbol for symbol in (MARGIN, CHOSEN, REJECTED)}
+ACCEPTED = (
+    "accepted: the symbol z, or a and b for the two log-ratios, numbers, pi, e, the operators + - * / **, and the "
+    "functions " + ", ".join(sorted(FUNCTIONS))
 )
 
 
-def parse_loss(text: str, name: str | None = None) -> MarginLoss:
-    """Read a margin loss in the symbol ``z``.
+def parse_loss(text: str, name: str | None = None) -> Any:
+    """Read a loss: of the margin in the symbol ``z``, or of the two log-ratios in ``a`` (chosen) and ``b`` (rejected).
 
     Parameters
     ----------
     text : str
-        Such as ``"log(cosh(1-z))"``. Numbers are read exactly: 0.1 is 1/10. Other ways to write the same are read where
-        they are unambiguous (``(1−z)²``, ``np.logaddexp(0, -z)``).
+        Such as ``"log(cosh(1-z))"`` or ``"-log(sigmoid(a)) - log(sigmoid(-b))"``. Numbers are read exactly: 0.1 is
+        1/10. Other ways to write the same are read where they are unambiguous (``(1−z)²``, ``np.logaddexp(0, -z)``).
     name : str, optional
         Its name; by default the text itself.
+
+    Returns
+    -------
+    MarginLoss or TwoRatioLoss
+        The second where ``a`` or ``b`` stands in the text, also where that is a function of a − b.
 
     Raises
     ------
     ValueError
-        If the text holds anything but what is accepted, if it is too large to be worked with, or if it is not a finite
-        real number for every real z from −1000 to 1000 where that was tried (overflow of a float is allowed).
+        If the text holds anything but what is accepted (z and a or b together, say), if it is too large to be worked
+        with, or if it is not a finite real number for every real z (or a and b) from −1000 to 1000 where that was tried
+        (overflow of a float is allowed).
 
     Examples
     --------
@@ -77,6 +88,9 @@ def parse_loss(text: str, name: str | None = None) -> MarginLoss:
     >>> loss = parse_loss("log(1+exp(-z))", name="mine")
     >>> loss.expression, float(loss.derivative(0.0))
     (log(1 + exp(-z)), -0.5)
+    >>> pair = parse_loss("-log(sigmoid(a)) - log(sigmoid(-b))")
+    >>> type(pair).__name__, float(pair(0.0, 0.0).round(4))
+    ('TwoRatioLoss', 1.3863)
     >>> parse_loss("z.real")
     Traceback (most recent call last):
     ...
@@ -91,12 +105,21 @@ def parse_loss(text: str, name: str | None = None) -> MarginLoss:
         expression = _read(respelled(text))
     except Refused as refused:
         raise ValueError(f"cannot read {shown!r}: {refused}{_proposal(text)}; {ACCEPTED}") from None
-    return MarginLoss(name or text.strip(), expression, reference="typed in")
+    return _as_loss(name or text.strip(), expression, respelled(text))
+
+
+def _as_loss(name: str, expression: sympy.Expr, text: str) -> Loss:
+    kind = TwoRatioLoss if _names(ast.parse(text, mode="eval")) & {CHOSEN.name, REJECTED.name} else MarginLoss
+    return kind(name, expression, reference="typed in")
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def _proposal(text: str) -> str:
     """ "; write …" with what was probably meant, where that can be read."""
-    for proposed in proposals(text, {*FUNCTIONS, *CONSTANTS, *MODULES, MARGIN.name}):
+    for proposed in proposals(text, {*FUNCTIONS, *CONSTANTS, *MODULES, *SYMBOLS}):
         try:
             _read(proposed)
         except Refused:
@@ -112,6 +135,11 @@ def _read(text: str) -> sympy.Expr:
             tree = ast.parse(text, mode="eval")
         if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
             raise Refused(f"it has more than {MAX_NODES} parts")
+        used = _names(tree)
+        if MARGIN.name in used and used & {CHOSEN.name, REJECTED.name}:
+            raise Refused(
+                "a and b are the two log-ratios and z is their difference a - b: write it in z, or in a and b"
+            )
         expression = _build(tree.body).expression
     except (SyntaxError, MemoryError, RecursionError, ValueError) as error:
         if "\\" in text:
@@ -128,12 +156,12 @@ def _build(node: ast.expr) -> _Part:
             pass
         case ast.Constant(value=int() | float() as number):
             return _constant(_number(number))
-        case ast.Name(id=name) if name == MARGIN.name:
-            return _Part(MARGIN, 1, 0)
+        case ast.Name(id=name) if name in SYMBOLS:
+            return _Part(SYMBOLS[name], 1, 0)
         case ast.Name(id=name) if name in CONSTANTS:
             return _constant(CONSTANTS[name])
         case ast.Name(id=name):
-            raise Refused(f"unknown name {name!r}, the margin is written z")
+            raise Refused(f"unknown name {name!r}, the margin is written z, the two log-ratios a and b")
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             part = _build(operand)
             return _Part(-part.expression, part.degree, part.growth, None if part.value is None else -part.value)
@@ -199,7 +227,8 @@ def _constant(expression: sympy.Expr) -> _Part:
 def _at_zero(part: _Part) -> Any:
     """|u(0)|; 0 where it is not to be had by jets (a kink, a pole: what u does there is checked with the whole)."""
     try:
-        value = abs(part.value if part.is_constant else jet_function(part.expression, MARGIN).at(0)[0])
+        line = part.expression.xreplace({CHOSEN: MARGIN, REJECTED: 3 * MARGIN})
+        value = abs(part.value if part.is_constant else jet_function(line, MARGIN).at(0)[0])
     except Unsupported:
         return 0
     return 0 if NUMBERS.isnan(value) else value
@@ -303,9 +332,19 @@ def _with_one_constant(function: Function, arguments: list[_Part]) -> list[_Part
 
 
 def _check_values(expression: sympy.Expr) -> None:
+    if expression.free_symbols & {CHOSEN, REJECTED}:
+        _check_two(expression)
+        return
     for point in (*PROBES, 0.0, 1.0, -1.0):
         if math.isnan(evaluate_precisely(expression, MARGIN, 0, point)):
             raise Refused(f"it is not a finite real number at z = {point:g}{_removable(expression, point)}")
+
+
+def _check_two(expression: sympy.Expr) -> None:
+    ends = (*compile_two.PROBES[::2], 0.0, 1.0, -1.0)
+    for a, b in itertools.product(ends, ends):
+        if math.isnan(compile_two.evaluate_precisely(expression, (CHOSEN, REJECTED), (0, 0), a, b)):
+            raise Refused(f"it is not a finite real number at a = {a:g}, b = {b:g}")
 
 
 def _removable(expression: sympy.Expr, point: float) -> str:

@@ -69,6 +69,9 @@ class LossShape:
         inf f; for f not known to be convex the least value on a grid and at the ends.
     unit : float
         The length on which f varies: f(z/500) has 500 times that of f.
+    reached : tuple of bool
+        On the left and on the right: whether f far out is nowhere below what it reaches at a finite z: where it is flat
+        there, or rises outward to its limit.
     concave_between_kinks : bool
         Whether f″ ≤ 0 is proved on every piece of an f that is not convex.
     """
@@ -84,6 +87,7 @@ class LossShape:
     straight: tuple[tuple[float, float], ...]
     least: float = 0.0
     unit: float = 1.0
+    reached: tuple[bool, bool] = (False, False)
     concave_between_kinks: bool = False
 
     @property
@@ -128,6 +132,7 @@ def shape_of(loss: MarginLoss) -> LossShape:
         straight=_straight(parts, loss.symbol),
         least=_least(loss, left_limit, right_limit, unit),
         unit=unit,
+        reached=(ends.left.attained, ends.right.attained),
         concave_between_kinks=not convex and all(_is_concave(part, loss.symbol) for part in parts),
     )
 

@@ -15,7 +15,9 @@ import numpy as np
 import sympy
 import torch
 
+from gpo_analysis.losses import compile_two
 from gpo_analysis.losses.compile import PROBES, evaluate, needs_precision, printed
+from gpo_analysis.losses.compile_two import Orders, Symbols
 
 #: Beyond what float32 holds, ±inf is right.
 _FLOAT32 = 3e38
@@ -124,4 +126,85 @@ def apply(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: 
     if not z.is_floating_point():
         raise TypeError(f"a margin must be a floating-point tensor, got dtype {z.dtype}")
     result: torch.Tensor = _Margin.apply(z, expression, symbol, order)  # type: ignore[no-untyped-call]
+    return result
+
+
+# ---- two log-ratios --------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def _two_function(expression: sympy.Expr, symbols: Symbols, orders: Orders) -> Callable[..., Any]:
+    return compile_two.printed(expression, symbols, orders, TORCH)
+
+
+@lru_cache(maxsize=512)
+def _needs_double_two(expression: sympy.Expr, symbols: Symbols, orders: Orders) -> bool:
+    """:func:`needs_double` on the grid of two log-ratios."""
+    points = np.array(compile_two.PROBES)
+    x, y = (np.ascontiguousarray(part) for part in np.meshgrid(points, points, indexing="ij"))
+    truth = compile_two.evaluate(expression, symbols, orders, x, y)
+    narrow = torch.as_tensor(
+        _two_function(expression, symbols, orders)(torch.from_numpy(x).float(), torch.from_numpy(y).float())
+    )
+    found = np.broadcast_to(narrow.double().numpy(), x.shape)
+    inside = np.abs(truth) < _FLOAT32
+    with np.errstate(invalid="ignore"):
+        right = np.abs(found - truth) <= 1e-3 * np.abs(truth) + 1e-5
+    return bool(np.any(inside & ~right))
+
+
+def _two_values(
+    a: torch.Tensor, b: torch.Tensor, expression: sympy.Expr, symbols: Symbols, orders: Orders
+) -> torch.Tensor:
+    if compile_two.doubtful(expression, symbols, orders):
+        x, y = (part.detach().double().cpu().numpy() for part in (a, b))
+        precise = torch.from_numpy(compile_two.evaluate(expression, symbols, orders, x, y))
+        return precise.to(dtype=a.dtype, device=a.device)
+    if a.dtype != torch.float64 and _needs_double_two(expression, symbols, orders):
+        return _two_values(a.double(), b.double(), expression, symbols, orders).to(a.dtype)
+    wide = [x if x.dtype in (torch.float32, torch.float64) else x.float() for x in (a, b)]
+    raw = _two_function(expression, symbols, orders)(*wide)
+    found = torch.as_tensor(raw, dtype=wide[0].dtype, device=a.device).broadcast_to(a.shape)
+    missing = torch.isnan(a) | torch.isnan(b)
+    return torch.where(missing, torch.nan, found).to(a.dtype)
+
+
+class _TwoRatios(torch.autograd.Function):
+    """∂ⁱ⁺ʲF(a, b), whose derivatives are the next orders."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        a: torch.Tensor, b: torch.Tensor, expression: sympy.Expr, symbols: Symbols, orders: Orders
+    ) -> torch.Tensor:
+        return _two_values(a, b, expression, symbols, orders)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        a, b, ctx.expression, ctx.symbols, ctx.orders = inputs
+        ctx.save_for_backward(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        a, b = ctx.saved_tensors
+        i, j = ctx.orders
+        first = grad * apply_two(a, b, ctx.expression, ctx.symbols, (i + 1, j)) if ctx.needs_input_grad[0] else None
+        second = grad * apply_two(a, b, ctx.expression, ctx.symbols, (i, j + 1)) if ctx.needs_input_grad[1] else None
+        return first, second, None, None, None
+
+
+def apply_two(
+    a: torch.Tensor | float, b: torch.Tensor | float, expression: sympy.Expr, symbols: Symbols, orders: Orders
+) -> torch.Tensor:
+    """∂ⁱ⁺ʲF at two floating-point tensors that broadcast; their common shape, the wider dtype, one device."""
+    like = a if isinstance(a, torch.Tensor) else b
+    assert isinstance(like, torch.Tensor)
+    x, y = (torch.as_tensor(part, device=like.device) for part in (a, b))
+    if not (x.is_floating_point() or y.is_floating_point()):
+        raise TypeError(f"log-ratios must be floating-point tensors, got dtypes {x.dtype} and {y.dtype}")
+    kept = torch.promote_types(x.dtype, y.dtype)
+    shape: Any = torch.broadcast_shapes(x.shape, y.shape)  # type: ignore[no-untyped-call]
+    x, y = x.to(kept).expand(shape), y.to(kept).expand(shape)
+    result: torch.Tensor = _TwoRatios.apply(x, y, expression, symbols, orders)  # type: ignore[no-untyped-call]
     return result

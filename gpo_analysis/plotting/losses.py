@@ -51,11 +51,11 @@ def plot_loss(
     >>> ax.get_xlabel()
     'margin $z = βρ$'
     """
-    from gpo_analysis.losses import get_loss
+    from gpo_analysis.losses import get_margin_loss
 
     if not low < high:
         raise ValueError(f"low = {low} and high = {high}; accepted is low < high")
-    known = get_loss(loss) if isinstance(loss, str) else loss
+    known = get_margin_loss(loss)
     z = np.linspace(low, high, points)
     value = known(z)
     if scaled:

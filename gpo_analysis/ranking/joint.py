@@ -21,7 +21,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import linprog
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.losses import get_loss
+from gpo_analysis.losses import get_margin_loss
 from gpo_analysis.preferences.laplacian import centred
 from gpo_analysis.ranking.outcomes import Halved, OutcomeModel, Terms
 from gpo_analysis.ranking.problem import Rows
@@ -104,7 +104,7 @@ class System:
     @cached_property
     def opponent(self) -> OutcomeModel:
         """How votes against the prior's opponent count: f, a tie model's logistic."""
-        return Halved(get_loss("logistic")) if self.model.has_parameter else self.model
+        return Halved(get_margin_loss("logistic")) if self.model.has_parameter else self.model
 
     @cached_property
     def penalty(self) -> FloatArray:

@@ -21,7 +21,7 @@ from scipy.special import expit
 from scipy.stats import chi2
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.losses import get_loss
+from gpo_analysis.losses import get_margin_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import TIE
 from gpo_analysis.ranking.covariance import project
@@ -221,7 +221,7 @@ class _Null:
             raise ValueError("tests against noise take decided votes; there are only ties")
         one, two, counts, votes = rows.first[keep], rows.second[keep], counts[:, keep], votes[keep]
         decided = ComparisonProblem(one, two, counts[0], counts[1], items=given.items)
-        logistic = get_loss("logistic")
+        logistic = get_margin_loss("logistic")
         system = System(decided.rows, decided.n, decided.parts, Halved(logistic), 0.0, PRIOR)
         theta = system.centred(fitted_theta(system, logistic, decided).theta)
         theta = theta - np.bincount(decided.parts, theta)[decided.parts] / np.bincount(decided.parts)[decided.parts]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.ranking.covariance import NoCovarianceError, sandwich
 from gpo_analysis.ranking.fitting import fitted_theta
 from gpo_analysis.ranking.intervals import ScoreIntervals, near_the_edge
@@ -343,7 +343,7 @@ def rank(
     >>> found.predict_proba("0", "2").round(3)
     array([0.808])
     """
-    f = get_loss(loss)
+    f = get_margin_loss(loss)
     for name, value in (("ridge", ridge), ("prior", prior)):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

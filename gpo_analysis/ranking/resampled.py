@@ -9,7 +9,7 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.resampling import check_resampling
-from gpo_analysis.losses import get_loss
+from gpo_analysis.losses import get_margin_loss
 from gpo_analysis.preferences.laplacian import centred
 from gpo_analysis.ranking.bootstrap import Resampled, refitted, weights_of_cells
 from gpo_analysis.ranking.fitting import weighted_pairs
@@ -105,7 +105,7 @@ def _refit(ranking: Ranking, weights: FloatArray) -> Resampled:
         raise ValueError(f"{ranking.loss} with covariates is not resampled; accepted are smooth losses")
     weights = np.rint(FINEST * weights)  # whole numbers, whose flows of least cost are found ten times as fast
     pairs = [weighted_pairs(system, ranking.items, counts) for counts in weights]
-    found = [one.minimiser for one in optimise(pairs, get_loss(ranking.loss))]
+    found = [one.minimiser for one in optimise(pairs, get_margin_loss(ranking.loss))]
     rows = [g[: system.n] for g in found if g is not None]
     return Resampled(np.array(rows).reshape(len(rows), system.n), len(found) - len(rows))
 

@@ -73,7 +73,12 @@ def existence(pairs: WeightedPairs, shape: LossShape) -> Verdict:
         how = "as those margins grow" if shape.right_limit == -np.inf else "as the losers rise"
         return Verdict(Status.UNBOUNDED_BELOW, _one_sided(pairs, separated, f"the loss falls without bound {how}"))
     if not shape.convex:
-        if separated.any() and shape.right_limit <= shape.least:
+        # what rises to its limit is lower before it, be it by less than a float shows
+        if (
+            separated.any()
+            and shape.right_limit <= shape.least
+            and (shape.flat_from is not None or not shape.reached[1])
+        ):
             flat = shape.flat_from is not None
             why = "any margin that is large enough will do" if flat else "the loss falls to its infimum as they grow"
             return Verdict(None, _one_sided(pairs, separated, why), separated, shape.right_limit, flat)

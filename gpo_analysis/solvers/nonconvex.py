@@ -101,6 +101,14 @@ def _lower_elsewhere(
         reason = f"the lowest value found is only approached, as the log-ratios of {group} grow apart from the others"
         if shape.is_flat_on_both_sides:
             reason = f"the lowest value found is that of any policy which sets {group} far enough apart from the others"
+        to_the_right = shape.right_limit <= shape.left_limit
+        flat = shape.flat_from if to_the_right else shape.flat_until
+        if shape.reached[to_the_right] and flat is None:
+            reason = (
+                f"f rises to its limit far out, so that lower values lie before it, but with the log-ratios of {group} "
+            )
+            reason += "far apart from the others no descent came to rest; the value is a bound from above"
+            return _without(found, at_infinity, Status.UNDECIDED, reason)
         if np.isfinite(finite):
             local = finite + pairs.diagonal_mass * float(loss(np.zeros(())))
             reason += f"; the stationary points found, the lowest at E f = {local:.6g}, are local"

@@ -33,8 +33,7 @@ class PairMinima:
     forward, backward : array, shape (p,)
         w_ij and w_ji.
     value, margin : array, shape (p,)
-        The least value, to 1e-12 of the pair's weight, and the margin g_i − g_j on the way to it; ±20 for an infinite
-        one.
+        The least value, to 1e-12 of the pair's weight, and the margin g_i − g_j of it; ±20 for an infinite one.
     """
 
     n: int
@@ -109,13 +108,59 @@ def _least(loss: Differentiable, shape: LossShape, forward: FloatArray, backward
         best = np.argmin(values, axis=1)
         lower = values[rows, best] <= value
         value, margin = np.where(lower, values[rows, best], value), np.where(lower, kinks[best], margin)
+    margin = _at_rest(loss, forward, backward, margin)
     right, left = shape.right_limit, shape.left_limit
     ends = _mixed(forward[:, None], backward[:, None], np.array([right, left]), np.array([left, right]))
     end = np.argmin(ends, axis=1)
-    beyond = ends[rows, end] < value
-    return np.stack([
-        np.where(beyond, ends[rows, end], value), np.where(beyond, FAR * (1 - 2 * end), np.clip(margin, -FAR, FAR))
-    ])  # fmt: skip
+    beyond = ends[rows, end] <= value
+    # at (1, 0) far out f goes to its limit alone: where it rises to it, lower values lie before it
+    alone = ((backward == 0) & shape.reached[1]) | ((forward == 0) & shape.reached[1])
+    tied = beyond & alone & (ends[rows, end] >= value * (1 - 1e-12))
+    turn = _turning(loss, shape)
+    if tied.any() and np.isfinite(turn):
+        margin = np.where(tied, np.where(backward == 0, turn, -turn), margin)
+        beyond &= ~tied
+    far = FAR * (1 - 2 * end)
+    return np.stack([np.where(beyond, ends[rows, end], value), np.where(beyond, far, margin)])
+
+
+def _turning(loss: Differentiable, shape: LossShape) -> float:
+    """The last z of the grid's reach at which f turns from falling to rising; NaN for none."""
+    slopes = loss.derivative(GRID)
+    turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] > 0))
+    if not len(turns) or shape.flat_from is not None:
+        return np.nan
+    one, zero = np.ones(1), np.zeros(1)
+    return float(_bisected(loss, one, zero, GRID[turns[-1:]], GRID[turns[-1:] + 1])[0])
+
+
+def _at_rest(loss: Differentiable, forward: FloatArray, backward: FloatArray, margin: FloatArray) -> FloatArray:
+    """The zero of the slope next to each margin: what a value shows of it is half its digits."""
+    room = 1e-5 * (1 + np.abs(margin))
+    low, high = margin - room, margin + room
+    with np.errstate(all="ignore"):
+        sound = (_slopes(loss, forward, backward, low) < 0) & (_slopes(loss, forward, backward, high) > 0)
+    result = margin.copy()
+    if sound.any():
+        result[sound] = _bisected(loss, forward[sound], backward[sound], low[sound], high[sound])
+    return result
+
+
+def _bisected(
+    loss: Differentiable, forward: FloatArray, backward: FloatArray, low: FloatArray, high: FloatArray
+) -> FloatArray:
+    for _ in range(60):
+        middle = (low + high) / 2
+        falls = _slopes(loss, forward, backward, middle) < 0
+        low, high = np.where(falls, middle, low), np.where(falls, high, middle)
+    return (low + high) / 2
+
+
+def _slopes(loss: Differentiable, forward: FloatArray, backward: FloatArray, z: FloatArray) -> FloatArray:
+    """The derivative of ``forward f(z) + backward f(−z)``, in which a share of 0 silences infinity."""
+    with np.errstate(all="ignore"):
+        one = np.where(forward > 0, forward * loss.derivative(z), 0.0)
+        return np.asarray(one - np.where(backward > 0, backward * loss.derivative(-z), 0.0))
 
 
 def _mixed(forward: FloatArray, backward: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.undecided import Undecided
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
@@ -108,7 +108,7 @@ def solve_features(
     >>> bool(np.isclose(found.weights[0], np.log(4))), found.policy.round(3)
     (True, array([0.571, 0.143, 0.286]))
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     scale = check_positive(beta, "beta")
     phi = check_features(features, problem)
     at = _Coordinates.of(problem, phi)

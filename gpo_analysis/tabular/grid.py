@@ -9,10 +9,11 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
-from gpo_analysis.losses import MarginLoss, get_losses
+from gpo_analysis.losses import Loss, MarginLoss, get_losses, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.tabular.solution import Solution
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ def fit(
     >>> [float(fit.reward[1].round(4)) for fit in gpo.fit(problems, ["logistic", "exponential"])]
     [0.5, 0.25, 1.0, 0.5]
     """
-    named, functions = _named(problems), get_losses(losses)
+    named, functions = _named(problems), get_margin_losses(losses)
     if not named:
         raise ValueError("fit needs at least one problem")
     return fitted(list(named.values()), functions)
@@ -57,20 +58,21 @@ def fit(
 
 def solve_grid(
     problems: PreferenceProblem | Sequence[PreferenceProblem] | Mapping[str, PreferenceProblem],
-    losses: MarginLoss | str | Iterable[MarginLoss | str],
+    losses: Loss | str | Iterable[Loss | str],
     betas: float | Iterable[float],
     *,
     link: str | GeneratorDerivative = "reverse_kl",
 ) -> pd.DataFrame:
     """Population optima over a grid.
 
-    ``g = βh`` does not depend on β (see :mod:`gpo_analysis.solvers.optimum`), so each problem and loss is solved once;
-    all problems of one size take part in one vectorised Newton iteration.
+    ``g = βh`` does not depend on β (see :mod:`gpo_analysis.solvers.optimum`), so each problem and margin loss is solved
+    once; all problems of one size take part in one vectorised Newton iteration. A loss of two log-ratios is solved at
+    each β.
 
     Parameters
     ----------
     problems : PreferenceProblem, sequence of them, or mapping of names to them
-    losses : MarginLoss or str, or several
+    losses : MarginLoss, TwoRatioLoss or str, or several
     betas : float or several
         Finite and above 0.
     link : str or GeneratorDerivative
@@ -104,13 +106,24 @@ def solve_grid(
     if not named or not len(scales):
         raise ValueError("solve_grid needs at least one problem and one beta")
     chosen = get_link(link)
-    fits = iter(fit(list(named.values()), functions))
-    tables = [
-        pd.DataFrame({"problem": name, "loss": found.loss, **_columns(found, scales, chosen)})
-        for name in named
-        for found in (next(fits) for _ in functions)
-    ]
+    margin = [f for f in functions if isinstance(f, MarginLoss)]
+    fits = iter(fit(list(named.values()), margin) if margin else [])
+    tables = []
+    for name, problem in named.items():
+        for f in functions:
+            columns = _columns(next(fits), scales, chosen) if isinstance(f, MarginLoss) else {}
+            columns = columns or _solved_at_each([problem.solve(f, float(beta), link=chosen) for beta in scales])
+            tables.append(pd.DataFrame({"problem": name, "loss": f.name, **columns}))
     return pd.concat(tables, ignore_index=True)
+
+
+def _solved_at_each(solutions: list[Solution]) -> dict[str, object]:
+    """Columns of a loss of two log-ratios, a row a β."""
+    names = ("beta", "link", "population_loss", "kl", "mu_squared_loss", "max_margin", "converged")
+    rest = ("reason", "iterations", "error")
+    columns: dict[str, object] = {name: [getattr(s, name) for s in solutions] for name in names}
+    columns["status"] = [s.status.value for s in solutions]
+    return columns | {name: [getattr(s, name) for s in solutions] for name in rest}
 
 
 def _named(

@@ -86,7 +86,7 @@ class Fit:
     @property
     def value(self) -> float:
         """``E f`` at the minimum, averaged over contexts; the infimum where it is not attained."""
-        return _average(self.problem.shares(), np.array([one.value for one in self.minima]))
+        return average(self.problem.shares(), np.array([one.value for one in self.minima]))
 
     @property
     def error(self) -> float:
@@ -151,7 +151,7 @@ class Fit:
         scale, chosen, problem = check_positive(beta, "beta"), get_link(link), self.problem
         h = np.atleast_2d(self._log_ratio(self.reward, scale, chosen))
         policy = np.exp(np.log(np.atleast_2d(problem.reference)) + h)
-        kl, squared = np.sum(policy * h, axis=1), _half_square(problem, h)
+        kl, squared = np.sum(policy * h, axis=1), half_square(problem, h)
         many = any(one.status is Status.NOT_UNIQUE for one in self.minima)
         representative = self.minimiser if many else None
         shares = problem.shares()
@@ -162,8 +162,8 @@ class Fit:
             policy=policy.reshape(problem.shape),
             log_ratio=h.reshape(problem.shape),
             population_loss=self.value,
-            kl=_average(shares, kl),
-            mu_squared_loss=_average(shares, squared),
+            kl=average(shares, kl),
+            mu_squared_loss=average(shares, squared),
             converged=self.converged,
             status=self.status,
             reason=self.reason,
@@ -227,7 +227,7 @@ def _log_ratio(u: FloatArray, reference: FloatArray, link: GeneratorDerivative) 
     return link.log_ratio(u, reference)
 
 
-def _half_square(problem: Setting, h: FloatArray) -> FloatArray:
+def half_square(problem: Setting, h: FloatArray) -> FloatArray:
     """½ E[ρ²] of each context, shape (m,): Var_μ(h), or over the observed pairs."""
     if problem.is_sparse:
         pairs = problem.directed_pairs()
@@ -238,6 +238,6 @@ def _half_square(problem: Setting, h: FloatArray) -> FloatArray:
         return np.asarray(np.sum(mu * (h - mean) ** 2, axis=-1))
 
 
-def _average(shares: FloatArray, values: FloatArray) -> float:
+def average(shares: FloatArray, values: FloatArray) -> float:
     """Mean over contexts; a context that never occurs does not count, whatever its value."""
     return float(np.sum(shares[shares > 0] * values[shares > 0]))

@@ -26,7 +26,7 @@ from scipy.special import log_softmax, logsumexp
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import as_floats, check_positive
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -67,7 +67,7 @@ def link_gradient(
     if problem.is_batch:
         raise ValueError("link_gradient needs a problem without contexts")
     scale, chosen = check_positive(beta, "beta"), get_link(link)
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     pairs = problem.directed_pairs()
     i, j, weight = pairs.winner, pairs.loser, pairs.weight
     log_pi = log_softmax(as_floats(logits, "logits"))
@@ -137,7 +137,7 @@ def link_flow(
     True
     """
     end = check_positive(duration, "duration")
-    f, chosen = (get_loss(loss) if isinstance(loss, str) else loss), get_link(link)
+    f, chosen = get_margin_loss(loss), get_link(link)
     start = np.log(problem.reference)
     if shape_of(f).kinks:
         raise ValueError(f"{f.name} has kinks, on which its flow would slide; give a smooth neighbour of it")

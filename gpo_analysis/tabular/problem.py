@@ -15,12 +15,13 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.solution import Solution
+from gpo_analysis.tabular.two_ratio import solve_two_ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +199,15 @@ class PreferenceProblem:
         weights[:, np.arange(self.n), np.arange(self.n)] = 0.0
         return weights
 
+    def diagonal_weights(self) -> FloatArray:
+        """Weights of the draws of twice the same response, shape (m, n): ``μ_i²`` times the context's weight.
+
+        A margin loss has ρ = 0 there; F(a, b) of two log-ratios is ``F(βh_i, βh_i)``. Observed comparisons have none.
+        """
+        if self.comparisons is not None:
+            return np.zeros((1, self.n))
+        return np.atleast_2d(self.behavior) ** 2 * self.shares()[:, None]
+
     def log_ratio(self, policy: ArrayLike) -> FloatArray:
         """``h = log π/πref`` of a policy of shape (..., n) or (..., m, n).
 
@@ -211,14 +221,16 @@ class PreferenceProblem:
             raise ValueError(f"policy must have shape (..., {str(self.shape).strip('(,)')}), got {checked.shape}")
         return np.asarray(np.log(checked) - np.log(self.reference))
 
-    def population_loss(self, policy: ArrayLike, loss: MarginLoss | str, beta: float) -> float | FloatArray:
+    def population_loss(self, policy: ArrayLike, loss: Loss | str, beta: float) -> float | FloatArray:
         """``E f(βρ)`` at a policy: ``2 Σ_ij μ_i μ_j P_ij f(β (h_i − h_j))``, f(0) at π = πref (arXiv 2402.05749).
+
+        Of a loss of two log-ratios ``E F(βh_w, βh_l)``, draws of twice the same response with ``F(βh_i, βh_i)``.
 
         Parameters
         ----------
         policy : array, shape (..., n) or (..., m, n)
             Above zero, summing to one; leading axes (a trajectory) are kept.
-        loss : MarginLoss or str
+        loss : MarginLoss, TwoRatioLoss or str
         beta : float
             Above 0.
 
@@ -235,33 +247,42 @@ class PreferenceProblem:
         """
         return self.loss_at(self.log_ratio(policy), loss, beta)
 
-    def loss_at(self, log_ratio: ArrayLike, loss: MarginLoss | str, beta: float) -> float | FloatArray:
+    def loss_at(self, log_ratio: ArrayLike, loss: Loss | str, beta: float) -> float | FloatArray:
         """``E f(βρ)`` at log-ratios h of shape (..., n) or (..., m, n); a constant added to h changes nothing.
+
+        A loss of two log-ratios is taken at h as it is: there a constant does change it.
 
         Raises
         ------
         ValueError
             For log-ratios that are not finite or of another shape, or β ≤ 0.
         """
-        f = get_loss(loss) if isinstance(loss, str) else loss
+        f = get_loss(loss)
         scale = check_positive(beta, "beta")
         h = as_floats(log_ratio, "log_ratio")
         if h.shape[-len(self.shape) :] != self.shape or not np.isfinite(h).all():
             raise ValueError(f"log_ratio must be finite, of shape (..., {str(self.shape).strip('(,)')}), got {h.shape}")
         lead = h.shape[: h.ndim - len(self.shape)]
         pairs = self._pairs
-        values = f(scale * pairs.margins(h.reshape(*lead, self.contexts, self.n)))
+        table = scale * h.reshape(*lead, self.contexts, self.n)
+        if isinstance(f, TwoRatioLoss):
+            chosen, rejected = (table[..., pairs.context, end] for end in (pairs.winner, pairs.loser))
+            own = np.sum(self.diagonal_weights() * f(table, table), axis=(-2, -1))
+            found = np.asarray(f(chosen, rejected) @ pairs.weight + own, dtype=np.float64)
+            return float(found) if not lead else found
+        values = f(pairs.margins(table))
         total = np.asarray(values @ pairs.weight, dtype=np.float64)
         if pairs.diagonal_mass:
             total = total + pairs.diagonal_mass * float(f(np.zeros(())))
         return float(total) if not lead else np.asarray(total, dtype=np.float64)
 
-    def fit(self, loss: MarginLoss | str) -> Fit:
-        """What a loss really fits: the implicit reward ``g = β log π/πref``, whatever β.
+    def fit(self, loss: Loss | str) -> Fit:
+        """What a margin loss really fits: the implicit reward ``g = β log π/πref``, whatever β.
 
         Parameters
         ----------
         loss : MarginLoss or str
+            A loss of two log-ratios is refused: what it fits depends on β, and :meth:`solve` has it.
 
         Returns
         -------
@@ -275,9 +296,9 @@ class PreferenceProblem:
         >>> fit.reward.round(4), fit.status.value
         (array([ 0.6931, -0.6931]), 'optimum')
         """
-        return fitted([self], [get_loss(loss) if isinstance(loss, str) else loss])[0]
+        return fitted([self], [get_margin_loss(loss)])[0]
 
-    def solve(self, loss: MarginLoss | str, beta: float, *, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
+    def solve(self, loss: Loss | str, beta: float, *, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
         """The policy of full support that minimises ``E f(β [g(t_i) − g(t_j)])``, ``t = π/πref`` (arXiv 2402.05749).
 
         A tabular policy can give ``β g(t)`` any value up to a constant, so neither β nor the link takes part in the
@@ -285,9 +306,13 @@ class PreferenceProblem:
         linear program for piecewise linear f), and read off for the β and link in hand. With g = log the centred
         log-ratio is therefore proportional to 1/β.
 
+        For a loss of two log-ratios Σπ = 1 takes part, and each β is a problem of its own: the minimum over policies is
+        found by Newton's method in logits, with a certified `gap` for convex F (:mod:`gpo_analysis.solvers.simplex`);
+        for other F it is the best of several starts, said to be local.
+
         Parameters
         ----------
-        loss : MarginLoss or str
+        loss : MarginLoss, TwoRatioLoss or str
         beta : float
             Finite and above 0.
         link : str or GeneratorDerivative
@@ -302,7 +327,8 @@ class PreferenceProblem:
         Raises
         ------
         ValueError
-            For β that is not a finite number above 0, an unknown loss or link.
+            For β that is not a finite number above 0, an unknown loss or link, and a link other than "reverse_kl" with
+            a loss of two log-ratios (its term β log Z cancels in margins alone).
 
         Examples
         --------
@@ -314,7 +340,10 @@ class PreferenceProblem:
         'no finite optimum'
         """
         check_positive(beta, "beta")
-        return self.fit(loss).solution(beta, link)
+        found = get_loss(loss)
+        if isinstance(found, TwoRatioLoss) and found.margin_loss is None:
+            return solve_two_ratio(self, found, beta, link)
+        return self.fit(found).solution(beta, link)
 
     def sample(self, size: int, *, seed: int) -> Comparisons:
         """Draw `size` labelled comparisons: a pair from μ (equal draws left out) and its label from P.

@@ -58,6 +58,15 @@ class Solution:
     items : tuple of str
         The responses' names.
     reference : array, shape (n,) or (m, n)
+    gap : float
+        Of a loss of two log-ratios with convex F: a bound on what another policy could gain, the largest of any
+        context; NaN elsewhere.
+    pull : float
+        Of such a loss: −Σ ∂L/∂(βh), averaged over contexts. Above 0 the loss pushes every log-ratio up against Σπ = 1,
+        below 0 down; 0 for margin losses.
+    limit : array, shape (n,) or (m, n), or None
+        Of such a loss: the policy at which the infimum is reached or approached, with zeros for responses that it
+        leaves without mass.
 
     Examples
     --------
@@ -89,6 +98,9 @@ class Solution:
     reason_per_context: tuple[str, ...]
     items: tuple[str, ...]
     reference: FloatArray
+    gap: float = np.nan
+    pull: float = 0.0
+    limit: FloatArray | None = None
 
     @property
     def max_margin(self) -> float:
@@ -120,7 +132,8 @@ class Solution:
             ("β", f"{self.beta:g}"),
             *link,
             ("status", described(self.status, self.reason)),
-            ("E f(βρ)", f"{self.population_loss:.8g}"),
+            ("E f(βρ)" if self.limit is None else "E F", f"{self.population_loss:.8g}"),
+            *([("gap", f"{self.gap:.2g}")] if np.isfinite(self.gap) else []),
             ("KL(π‖πref)", f"{self.kl:.6g} nats"),
             ("½ E[ρ²]", f"{self.mu_squared_loss:.6g}"),
         ]

@@ -49,7 +49,7 @@ from scipy.optimize import brentq
 from scipy.sparse import csr_array
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 
 ADAM_BETAS = (0.9, 0.999)
@@ -100,7 +100,7 @@ def relative_slope(loss: MarginLoss | str, z: ArrayLike) -> FloatArray:
     >>> relative_slope("squared", [0.0, 0.5, 2.0]).tolist()
     [1.0, 0.5, -1.0]
     """
-    f = get_loss(loss)
+    f = get_margin_loss(loss)
     with np.errstate(over="ignore", invalid="ignore"):
         w = np.asarray(f.derivative(np.asarray(z, dtype=np.float64)) / float(f.derivative(0.0)))
     return np.clip(np.nan_to_num(w, nan=_STEEP), -_STEEP, _STEEP)
@@ -168,7 +168,7 @@ def predicted_course(
     >>> round(float(course.mean_rho[-1]), 2), round(1 - float(np.exp(-5.0)), 2)
     (0.99, 0.99)
     """
-    f = get_loss(loss)
+    f = get_margin_loss(loss)
     if not 0 <= beta < math.inf:
         raise ValueError(f"beta is {beta}; accepted is a finite number, 0 or more")
     s0, t = _checked(limit_margins, steps)

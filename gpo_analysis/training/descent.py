@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.training.objective import Objective
 from gpo_analysis.training.recorder import Recorder, ended, logits_of, measure, pulled_back
 from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
+from gpo_analysis.training.two_ratio import stacked
 
 ADAM_DECAY = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -35,7 +35,7 @@ class Descent:
         shared = runs[0]
         self.rate, self.every, self.refresh = shared["learning_rate"], shared["record_every"], shared["refresh_every"]
         self.batch, self.keep, self.adam = shared["batch_size"], shared["keep"], shared["optimizer"] == "adam"
-        self.objective = Objective.stack(
+        self.objective = stacked(
             [run["problem"] for run in runs],
             [run["loss"] for run in runs],
             [run["beta"] for run in runs],

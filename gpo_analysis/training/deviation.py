@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.analysis import optimal_margin
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.features import check_features
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -124,7 +124,7 @@ def link_log_ratio(problem: PreferenceProblem, loss: MarginLoss | str, beta: flo
     >>> link_log_ratio(problem, "dpo", 1.0).round(4)
     array([ 0.47  , -0.9163])
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     scale = check_positive(beta, "beta")
     if problem.preference is None:
         raise ValueError("observed comparisons carry their own weights: solve them instead")

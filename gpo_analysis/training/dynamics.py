@@ -16,7 +16,7 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from gpo_analysis.losses import MarginLoss
+from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss
 from gpo_analysis.tabular.features import check_features
 from gpo_analysis.training.descent import Descent
 from gpo_analysis.training.flow import flow
@@ -26,7 +26,7 @@ from gpo_analysis.training.trajectory import Trajectory
 
 def train(
     problem: Data,
-    loss: MarginLoss | str,
+    loss: Loss | str,
     beta: float,
     *,
     optimizer: Literal["gd", "flow", "adam"] = "gd",
@@ -48,7 +48,8 @@ def train(
     problem : PreferenceProblem or Comparisons
         With a preference matrix the population loss is descended, with comparisons (uniform πref; make a problem of
         them for another) the loss of that sample. ``problem.sample(size, seed=…)`` draws one.
-    loss : MarginLoss or str
+    loss : MarginLoss, TwoRatioLoss or str
+        Of two log-ratios ``E F(βh_w, βh_l)`` is descended, equal draws with F(βh_i, βh_i) included.
     beta : float
         Finite and positive.
     optimizer : {"gd", "flow", "adam"}
@@ -119,7 +120,7 @@ def train(
 
 def train_many(
     problems: Data | Sequence[Data],
-    losses: MarginLoss | str | Sequence[MarginLoss | str],
+    losses: Loss | str | Sequence[Loss | str],
     betas: float | Sequence[float],
     seeds: int | Sequence[int] = 0,
     *,
@@ -176,4 +177,10 @@ def train_many(
     earlier = check_resume(resume, runs, steps)
     if optimizer == "flow":
         return [flow(run, steps, old) for run, old in zip(runs, earlier, strict=True)]
-    return Descent(runs, steps, earlier).advance()
+    found: dict[int, Trajectory] = {}
+    for kind in (MarginLoss, TwoRatioLoss):
+        mine = [r for r, run in enumerate(runs) if isinstance(run["loss"], kind)]
+        if mine:
+            ended = Descent([runs[r] for r in mine], steps, [earlier[r] for r in mine]).advance()
+            found |= dict(zip(mine, ended, strict=True))
+    return [found[r] for r in range(len(runs))]

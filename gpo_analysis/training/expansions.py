@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.analysis import optimal_margin, taylor, taylor_radius
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.rates import early_phase
@@ -62,7 +62,7 @@ def expanded_gradients(
     >>> bool(np.allclose(true, expanded[0]))
     True
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     scale = check_positive(beta, "beta")
     if any(order < 1 for order in orders):
         raise ValueError(f"orders must be 1 or more, got {tuple(orders)}")
@@ -104,7 +104,7 @@ def expansion_table(
     >>> found["relative_error_1"].round(3), found["largest"]
     (array([0.   , 3.352]), array([0., 1.]))
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     true, expanded = expanded_gradients(problem, f, beta, log_ratio, orders)
     start = float(np.linalg.norm(expanded_gradients(problem, f, beta, np.zeros(problem.shape), (1,))[0]))
     size = np.linalg.norm(true, axis=-1)
@@ -168,7 +168,7 @@ def share_beyond(problem: PreferenceProblem, loss: MarginLoss | str, beta: float
     >>> share_beyond(problem, "logistic", 1.0, [[3.0, 0.0], [3.2, 0.0]])
     array([0., 1.])
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     weight = problem.directed_pairs().weight
     beyond = np.abs(beta * _margins(problem, log_ratio)) > float(taylor_radius(f))
     return np.asarray(beyond @ (weight / weight.sum()))
@@ -204,7 +204,7 @@ def predicted_margins(
     >>> predicted_margins(problem, "logistic", 1.0, time=0.5)
     array([0.15, 0.15])
     """
-    f = get_loss(loss) if isinstance(loss, str) else loss
+    f = get_margin_loss(loss)
     if not time >= 0:
         raise ValueError(f"time must be 0 or more, got {time!r}")
     pairs = problem.directed_pairs()

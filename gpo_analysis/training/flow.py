@@ -13,10 +13,13 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import MarginLoss, TwoRatioLoss
+from gpo_analysis.solvers.ratio_objective import kinked
 from gpo_analysis.training.objective import Objective
 from gpo_analysis.training.polygonal import Polygon, has_jump
 from gpo_analysis.training.recorder import Recorder, ended, logits_of, measure, pulled_back
 from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
+from gpo_analysis.training.two_ratio import AnyObjective, stacked
 
 RTOL, ATOL = 1e-10, 1e-12
 STIFF = 50.0
@@ -39,14 +42,17 @@ def flow(run: dict[str, Any], steps: int, earlier: Trajectory | None) -> Traject
     every, rate = run["record_every"], run["learning_rate"]
     if steps % every:
         raise ValueError(f"the flow's steps must be a multiple of record_every = {every}, got {steps}")
-    objective = Objective.stack([run["problem"]], [run["loss"]], [run["beta"]], renewable=on_policy)
+    objective = stacked([run["problem"]], [run["loss"]], [run["beta"]], renewable=on_policy)
     features = None if run["features"] is None else run["features"].reshape(objective.size, -1)
     recorder = Recorder(run["keep"], [earlier], every)
     parameters = run["initial"].ravel() if earlier is None else earlier.state.parameters
     step = 0 if earlier is None else earlier.state.step
     failed_before = earlier is not None and earlier.status is TrainStatus.FAILED
     message = earlier.reason if earlier is not None and failed_before else ""
-    integrate = _polygonal if has_jump(run["loss"]) else _smooth
+    if isinstance(run["loss"], TwoRatioLoss) and kinked(run["loss"]):
+        raise ValueError(f"{run['loss'].name} has a kink, where its flow is not defined: train it by 'gd' or 'adam'")
+    jumps = isinstance(run["loss"], MarginLoss) and has_jump(run["loss"])
+    integrate = _polygonal if jumps else _smooth
     if on_policy and integrate is _polygonal:
         raise ValueError(f"{run['loss'].name} has a jump in its slope: the flow takes refresh_every = 0 with it")
     start_loss = np.nan if earlier is None else earlier.state.start_loss
@@ -71,7 +77,7 @@ def flow(run: dict[str, Any], steps: int, earlier: Trajectory | None) -> Traject
 
 
 def _smooth(
-    objective: Objective, parameters: FloatArray, features: FloatArray | None, duration: float, on_policy: bool
+    objective: AnyObjective, parameters: FloatArray, features: FloatArray | None, duration: float, on_policy: bool
 ) -> tuple[FloatArray, str]:
     """Parameters after ``duration``, and why that failed or an empty text."""
 
@@ -101,7 +107,8 @@ def _smooth(
 
 
 def _polygonal(
-    objective: Objective, parameters: FloatArray, features: FloatArray | None, duration: float, on_policy: bool
+    objective: AnyObjective, parameters: FloatArray, features: FloatArray | None, duration: float, on_policy: bool
 ) -> tuple[FloatArray, str]:
     assert not on_policy
+    assert isinstance(objective, Objective)
     return Polygon.of(objective, features).follow(parameters, duration)

@@ -70,6 +70,22 @@ class Objective:
         renewable: bool = False,
     ) -> Objective:
         """Stack runs; ``renewable`` keeps every pair of the preference matrix, whatever its weight under μ."""
+        starts = [r for r in range(len(losses)) if r == 0 or losses[r] != losses[r - 1]]
+        groups = tuple(
+            (losses[start], slice(start, stop)) for start, stop in zip(starts, [*starts[1:], len(losses)], strict=True)
+        )
+        return replace(cls.stack_pairs(problems, betas, renewable=renewable), groups=groups)
+
+    @classmethod
+    def stack_pairs(
+        cls,
+        problems: Sequence[PreferenceProblem],
+        betas: Sequence[float],
+        *,
+        renewable: bool = False,
+        equal_draws: bool = False,
+    ) -> Objective:
+        """Stack runs without losses; ``equal_draws`` makes pairs of the draws of twice the same response."""
         first = problems[0]
         shape = (first.contexts, first.n)
         for problem in problems:
@@ -79,14 +95,14 @@ class Objective:
                     f"{(problem.contexts, problem.n)}"
                 )
         shared = problems[:1] if all(problem is first for problem in problems) else problems
-        rows = [_pairs(problem, renewable) for problem in shared]
+        rows = [_pairs(problem, renewable, equal_draws) for problem in shared]
         width = max(len(row[0]) for row in rows)
         winner, loser = np.zeros((2, len(rows), width), dtype=np.int64)
         weight, preference = np.zeros((2, len(rows), width))
         for r, row in enumerate(rows):
             count = len(row[0])
             winner[r, :count], loser[r, :count], weight[r, :count], preference[r, :count] = row
-        starts = [r for r in range(len(losses)) if r == 0 or losses[r] != losses[r - 1]]
+        diagonal = [0.0 if equal_draws else problem.directed_pairs().diagonal_mass for problem in shared]
         return cls(
             *shape,
             np.stack([np.log(problem.reference).ravel() for problem in shared]),
@@ -94,13 +110,10 @@ class Objective:
             winner,
             loser,
             weight,
-            np.array([problem.directed_pairs().diagonal_mass for problem in shared]),
+            np.array(diagonal),
             preference if renewable else None,
             np.array(betas, dtype=np.float64)[:, None],
-            tuple(
-                (losses[start], slice(start, stop))
-                for start, stop in zip(starts, [*starts[1:], len(losses)], strict=True)
-            ),
+            (),
         )
 
     @property
@@ -113,7 +126,7 @@ class Objective:
         assert self.preference is not None
         policy = np.exp(self.log_policy(logits))
         share = np.repeat(self.shares, self.responses, axis=1)
-        weight = 2.0 * _gather(policy * share, self.winner) * _gather(policy, self.loser) * self.preference
+        weight = 2.0 * gather(policy * share, self.winner) * gather(policy, self.loser) * self.preference
         return replace(self, weight=weight, diagonal_mass=np.sum(share * policy**2, axis=1))
 
     def slopes(self, z: FloatArray, order: int = 1) -> FloatArray:
@@ -132,13 +145,13 @@ class Objective:
     def gradient(self, logits: FloatArray) -> FloatArray:
         """Gradient of the full loss in the logits, shape (R, m·n)."""
         u = logits - self.log_reference
-        z = self.beta * (_gather(u, self.winner) - _gather(u, self.loser))
+        z = self.beta * (gather(u, self.winner) - gather(u, self.loser))
         return self._scatter(self.weight * self.beta * self.slopes(z), self.winner, self.loser)
 
     def batch_gradient(self, logits: FloatArray, winner: IntArray, loser: IntArray) -> FloatArray:
         """Mean gradient over a mini-batch of pairs of shape (R, batch) a run."""
         u = logits - self.log_reference
-        z = self.beta * (_gather(u, winner) - _gather(u, loser))
+        z = self.beta * (gather(u, winner) - gather(u, loser))
         return self._scatter(self.beta * self.slopes(z) / winner.shape[1], winner, loser)
 
     def _scatter(self, pull: FloatArray, winner: IntArray, loser: IntArray) -> FloatArray:
@@ -149,10 +162,17 @@ class Objective:
         total -= np.bincount((loser + offset).ravel(), values, minlength=rows * self.size)
         return total.reshape(rows, self.size)
 
+    def scatter(self, pull: FloatArray, ends: IntArray) -> FloatArray:
+        """Sums of what pulls on the responses at some ends of pairs, shape (R, m·n)."""
+        rows = pull.shape[0]
+        places = (ends + self.size * np.arange(rows)[:, None]).ravel()
+        total: FloatArray = np.bincount(places, pull.ravel(), minlength=rows * self.size).astype(float)
+        return total.reshape(rows, self.size)
+
     def hessian(self, logits: FloatArray) -> FloatArray:
         """Second derivatives of the full loss of a lone run in its logits, shape (m·n, m·n)."""
         u = logits - self.log_reference
-        z = self.beta * (_gather(u, self.winner) - _gather(u, self.loser))
+        z = self.beta * (gather(u, self.winner) - gather(u, self.loser))
         curvature = (self.weight * self.beta**2 * self.slopes(z, 2))[0]
         found = np.zeros((self.size, self.size))
         w, l = self.winner[0], self.loser[0]  # noqa: E741
@@ -164,29 +184,50 @@ class Objective:
 
     def metrics(self, logits: FloatArray) -> dict[str, FloatArray]:
         """All of :data:`METRICS` but the gradient's norm, each of shape (R,)."""
+        log_ratio = self.log_policy(logits) - self.log_reference
+        z = self.beta * (gather(log_ratio, self.winner) - gather(log_ratio, self.loser))
+        value = np.sum(np.where(self.weight > 0, self.weight * self.slopes(z, 0), 0.0), axis=1)
+        at_zero = self.slopes(np.zeros((len(z), 1)), 0)[:, 0]
+        loss = value + np.where(self.diagonal_mass > 0, self.diagonal_mass * at_zero, 0.0)
+        return self.metrics_beside(logits, loss)
+
+    def metrics_beside(self, logits: FloatArray, loss: FloatArray) -> dict[str, FloatArray]:
+        """:meth:`metrics` with the loss given, shape (R,)."""
         log_policy = self.log_policy(logits)
         policy, log_ratio = np.exp(log_policy), log_policy - self.log_reference
         share = np.repeat(self.shares, self.responses, axis=1)
         # a policy that has underflowed to 0 adds nothing to KL and entropy: 0·log 0 = 0 (log π stays finite)
-        rho = _gather(log_ratio, self.winner) - _gather(log_ratio, self.loser)
+        rho = gather(log_ratio, self.winner) - gather(log_ratio, self.loser)
         z = self.beta * rho
-        value = np.sum(np.where(self.weight > 0, self.weight * self.slopes(z, 0), 0.0), axis=1)
-        at_zero = self.slopes(np.zeros((len(z), 1)), 0)[:, 0]
         total = self.weight.sum(axis=1, keepdims=True)  # 0 where μ = πθ has collapsed to one response
         weight = np.divide(self.weight, total, out=np.full(self.weight.shape, np.nan), where=total > 0)
         return {
-            "loss": value + np.where(self.diagonal_mass > 0, self.diagonal_mass * at_zero, 0.0),
+            "loss": loss,
             "kl": np.sum(share * policy * log_ratio, axis=1),
             "mu_squared_loss": 0.5 * np.sum(self.weight * rho**2, axis=1),
-            "chosen_logp": np.sum(weight * _gather(log_policy, self.winner), axis=1),
-            "rejected_logp": np.sum(weight * _gather(log_policy, self.loser), axis=1),
+            "chosen_logp": np.sum(weight * gather(log_policy, self.winner), axis=1),
+            "rejected_logp": np.sum(weight * gather(log_policy, self.loser), axis=1),
             "entropy": -np.sum(share * policy * log_policy, axis=1),
             "max_margin": np.max(np.where(self.weight > 0, np.abs(z), 0.0), axis=1),
         }
 
 
-def _pairs(problem: PreferenceProblem, renewable: bool) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
-    """Winner, loser (places in the flat logits), weight and p(winner ≻ loser)."""
+def _pairs(
+    problem: PreferenceProblem, renewable: bool, equal_draws: bool
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Winner, loser (places in the flat logits), weight and p(winner ≻ loser); equal draws last."""
+    found = _different(problem, renewable)
+    if not equal_draws:
+        return found
+    own = problem.diagonal_weights().ravel()
+    same = np.arange(len(own)) if renewable else np.flatnonzero(own)
+    half = np.full(len(same), 0.5)  # so that 2 μ_i μ_i P is μ_i²
+    added = (same, same, own[same], half)
+    joined = [np.concatenate([before, more]) for before, more in zip(found, added, strict=True)]
+    return joined[0], joined[1], joined[2], joined[3]
+
+
+def _different(problem: PreferenceProblem, renewable: bool) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     if not renewable:
         pairs = problem.directed_pairs()
         base = problem.n * pairs.context
@@ -202,7 +243,7 @@ def _pairs(problem: PreferenceProblem, renewable: bool) -> tuple[IntArray, IntAr
     return problem.n * context + winner, problem.n * context + loser, weights, table[context, winner, loser]
 
 
-def _gather(values: FloatArray, index: IntArray) -> FloatArray:
+def gather(values: FloatArray, index: IntArray) -> FloatArray:
     if len(index) == 1:
         return np.asarray(values[:, index[0]])
     return np.take_along_axis(values, index, axis=1)

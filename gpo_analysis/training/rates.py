@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import eigh
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -317,4 +317,4 @@ def momentum_factor(step: ArrayLike, decay: float = 0.9) -> FloatArray:
 
 
 def _loss(loss: MarginLoss | str) -> MarginLoss:
-    return get_loss(loss) if isinstance(loss, str) else loss
+    return get_margin_loss(loss)

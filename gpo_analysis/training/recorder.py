@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.tabular.problem import PreferenceProblem
-from gpo_analysis.training.objective import METRICS, Objective
+from gpo_analysis.training.objective import METRICS
 from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
+from gpo_analysis.training.two_ratio import AnyObjective
 
 KEEPABLE = ("policies", "logits", "gradients")
 
 
-def logits_of(parameters: FloatArray, features: FloatArray | None, objective: Objective) -> FloatArray:
+def logits_of(parameters: FloatArray, features: FloatArray | None, objective: AnyObjective) -> FloatArray:
     """Flat logits (R, m·n) of parameters (R, p): themselves, or ``log πref + Φw``."""
     if features is None:
         return parameters
@@ -32,7 +33,7 @@ def pulled_back(gradient: FloatArray, features: FloatArray | None) -> FloatArray
 
 
 def measure(
-    objective: Objective, logits: FloatArray, features: FloatArray | None, keep: Sequence[str]
+    objective: AnyObjective, logits: FloatArray, features: FloatArray | None, keep: Sequence[str]
 ) -> dict[str, FloatArray]:
     """A record of each run: the metrics, each (R,), and what is kept beside them, each (R, m·n)."""
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite loss is a record, not a warning

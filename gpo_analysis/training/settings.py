@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, get_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -23,14 +23,14 @@ OPTIMIZERS = ("gd", "flow", "adam")
 
 def aligned(
     problems: Data | Sequence[Data],
-    losses: MarginLoss | str | Sequence[MarginLoss | str],
+    losses: Loss | str | Sequence[Loss | str],
     betas: float | Sequence[float],
     seeds: int | Sequence[int],
-) -> tuple[list[PreferenceProblem], list[MarginLoss], list[float], list[int]]:
+) -> tuple[list[PreferenceProblem], list[Loss], list[float], list[int]]:
     """One problem, loss, β and seed for each run."""
     given: dict[str, list[Any]] = {
         "problems": [problems] if isinstance(problems, PreferenceProblem | Comparisons) else list(problems),
-        "losses": [losses] if isinstance(losses, MarginLoss | str) else list(losses),
+        "losses": [losses] if isinstance(losses, MarginLoss | TwoRatioLoss | str) else list(losses),
         "betas": np.ravel(betas).tolist(),
         "seeds": np.ravel(seeds).tolist(),
     }
@@ -38,15 +38,20 @@ def aligned(
     for name, values in given.items():
         if len(values) not in (1, count) or count == 0:
             raise ValueError(f"{name} must be one or as many as there are runs, {count}, got {len(values)}")
-    named = {name: get_loss(name) for name in {f for f in given["losses"] if isinstance(f, str)}}
+    named = {name: _margin_first(get_loss(name)) for name in {f for f in given["losses"] if isinstance(f, str)}}
     made = {id(data): _problem(data) for data in given["problems"]}
     rows = {name: values * (count // len(values)) for name, values in given.items()}
     betas_found = [check_positive(beta, "beta") for beta in rows["betas"]]
     for seed in rows["seeds"]:
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed must be an integer ≥ 0, got {seed!r}")
-    fs = [named[f] if isinstance(f, str) else f for f in rows["losses"]]
+    fs = [named[f] if isinstance(f, str) else _margin_first(get_loss(f)) for f in rows["losses"]]
     return [made[id(data)] for data in rows["problems"]], fs, betas_found, rows["seeds"]
+
+
+def _margin_first(loss: Loss) -> Loss:
+    """The f of a loss of two log-ratios that is an f(a − b)."""
+    return (loss.margin_loss or loss) if isinstance(loss, TwoRatioLoss) else loss
 
 
 def _problem(data: Data) -> PreferenceProblem:

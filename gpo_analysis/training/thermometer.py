@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from gpo_analysis.losses import MarginLoss, get_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.training.clock import relative_slope
 
@@ -54,7 +54,7 @@ def averaged_slope(loss: MarginLoss | str, variance: float) -> tuple[float, floa
     [1.0, 2.0]
     """
     check_positive(variance, "variance")
-    w = relative_slope(get_loss(loss), math.sqrt(variance) * _NODES)
+    w = relative_slope(get_margin_loss(loss), math.sqrt(variance) * _NODES)
     return float(-(_WEIGHTS * _NODES) @ w / math.sqrt(variance)), float(math.sqrt(_WEIGHTS @ (w * w)))
 
 
@@ -103,7 +103,7 @@ def noise_variance(loss: MarginLoss | str, theta: float, *, optimizer: Literal["
     >>> round(noise_variance("squared", 1.5), 6), noise_variance("savage", 0.6)
     (3.0, inf)
     """
-    f = get_loss(loss)
+    f = get_margin_loss(loss)
     check_positive(theta, "theta")
     low, highest = 0.0, 0.0
     for high in _GRID:

@@ -79,13 +79,56 @@ OBJECTIVES = {
     "arxiv:2405.08448": lambda rho, beta: (beta * rho - 0.5) ** 2,
     "bandit:ipo": lambda rho, beta: (rho - beta) ** 2,
 }
+# of two log-ratios h, up to what does not depend on the policy; each with its β in it
+PAIR_OBJECTIVES = {
+    "trl:nca_pair": lambda w, r, beta: softplus(-beta * w) + 0.5 * softplus(beta * w) + 0.5 * softplus(beta * r),
+    "trl:bco_pair": lambda w, r, beta: softplus(-beta * w) + softplus(beta * r),
+    "trl:sppo_hard": lambda w, r, beta: (w - 0.5 / beta) ** 2 + (r + 0.5 / beta) ** 2,
+    "trl:apo_zero": lambda w, r, beta: 1 - sigmoid(beta * w) + sigmoid(beta * r),
+    "trl:apo_down": lambda w, r, beta: sigmoid(beta * w) + 1 - sigmoid(beta * (w - r)),
+    "trl:sft": lambda w, r, beta: -w,
+}
 RHO = np.linspace(-3, 3, 41)
+
+
+@pytest.mark.parametrize("name", PAIR_OBJECTIVES)
+@pytest.mark.parametrize("beta", [0.05, 0.7, 3.0])
+def test_records_of_two_log_ratios_reproduce_the_objectives(name: str, beta: float) -> None:
+    item = get_convention(name)
+    w, l = np.meshgrid(RHO, RHO)  # noqa: E741
+    rebuilt = item.loss_scale(beta) * item.pair_loss()(item.to_gpo(beta) * w, item.to_gpo(beta) * l)
+    np.testing.assert_allclose(rebuilt, PAIR_OBJECTIVES[name](w, l, beta), rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="two log-ratios"):
+        item.margin_loss()
+
+
+def test_beta_of_losses_of_two_log_ratios() -> None:
+    same = gpo.convert_beta(0.3, "trl:sppo_hard", "gpo:sppo_hard")
+    assert (same.value, same.exact, same.loss_scale) == (0.3, True, pytest.approx(1 / 0.09))
+    other = gpo.convert_beta(0.2, "trl:bco_pair", "gpo:dpo")
+    assert (other.value, other.exact) == (pytest.approx(0.1), False)
+    assert any("takes two log-ratios" in note for note in other.notes)
+    assert gpo.convert_beta(0.3, "log(1+exp(b-a))", "dpo").exact
+    for source, target, said in (
+        ("trl:aot", "gpo:dpo", "statistic of a batch"),
+        ("gpo:sft", "trl:sft", "takes no part"),
+        ("gpo:apo_zero", "gpo:dpo", "no second-order term"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            gpo.convert_beta(0.1, source, target)
+    with pytest.raises(ValueError, match="margin losses"):
+        gpo.convert_beta(0.1, "bco_pair", "dpo", eta=0.8)
 
 
 def test_every_convention_is_here() -> None:
     names = [item.name for item in gpo.list_conventions()]
     assert len(set(names)) == len(names)
-    assert {name for name in names if not name.startswith("gpo:")} == set(OBJECTIVES)
+    others = {item.name: item.kind for item in gpo.list_conventions() if not item.name.startswith("gpo:")}
+    assert {name for name, kind in others.items() if kind == "margin"} == set(OBJECTIVES)
+    assert {name for name, kind in others.items() if kind != "margin"} == set(PAIR_OBJECTIVES) | {
+        "trl:aot",
+        "trl:aot_unpaired",
+    }
     assert {f"gpo:{name}" for name in gpo.list_losses()} <= set(names)
     for item in gpo.list_conventions():
         assert item.source

@@ -75,6 +75,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "taylor": {"points": 16, "orders": (0, 1, 2, 8, 16, 32)},
     "taylor-in-training": {"responses": 5, "betas": (0.1, 1.0), "steps": 200, "seeds": 2, "problems": 6, "sizes": (4,)},
+    "two-log-ratios": {"problems": 10, "betas": (0.25, 0.5, 2.0)},
     "variants": {"scales": (0.02, 0.6, 2.0), "samples": 3, "comparisons": (200, 100000), "exponents": (-1, 2)},
 }  # fmt: skip
 

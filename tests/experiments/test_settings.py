@@ -86,7 +86,10 @@ def test_every_field_of_every_experiment_has_a_meaning_and_is_typed() -> None:
 def test_describe_and_set_at_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "taylor", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
-    assert {field["name"] for field in described["fields"]} >= {"orders"}
+    orders = next(field for field in described["fields"] if field["name"] == "orders")
+    assert orders["type"] == "tuple[int, ...]"
+    assert orders["default"]["quick"] == [0, 1, 2, 4, 8, 16, 32]
+    assert orders["meaning"] == "Orders at which the series is cut."
     assert main(["run", "taylor", "--set", "oders=[2]", "--out", str(tmp_path)]) == 2
     assert "did you mean 'orders'" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

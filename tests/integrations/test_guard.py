@@ -52,10 +52,33 @@ def test_the_dictionary_agrees_with_the_installed_trl(guard: object) -> None:
     agreeing = {v.name for v in found if v.agrees}
     assert agreeing >= {item.name for item in list_conventions() if item.library == "trl"}
     assert agreeing >= {f"trl:f_divergence:{name}" for name in guard.LINKS}  # type: ignore[attr-defined]
-    left = {v.name: v.by for v in found if v.agrees is None}
+    assert not [v for v in found if v.agrees is None], "nothing of TRL is without a row"
+
+
+def test_what_has_no_row_is_told_apart(guard: object) -> None:
+    names = ["trl:aot", "trl:sft", "trl:nca_pair"]
+    rows = [item for item in list_conventions() if item.name not in names]
+    left = {v.name: v.by for v in guard.check_trl(rows, names)}  # type: ignore[attr-defined]
     assert "statistic of the batch" in left["trl:aot"]
     assert "rejected response does not enter" in left["trl:sft"]
-    assert all(left.values())
+    assert "two log-ratios taken apart" in left["trl:nca_pair"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "by"),
+    [
+        ("trl:sppo_hard", {"scale_power": 0}, "TRL trains 204.082 · sppo_hard at β = 0.07"),
+        ("trl:nca_pair", {"loss": "bco_pair"}, "TRL trains 1 · nca_pair"),
+        ("trl:apo_down", {"smoothing": "smoothed"}, "at β = 0.07, label_smoothing = 0.1: values differ"),
+        ("trl:sft", {"ratio": "sums"}, "values differ"),
+        ("trl:aot", {"loss": "aot_unpaired"}, "a batch has"),
+        ("trl:aot_unpaired", {"smoothing": "ignored"}, "label_smoothing = 0.1: a batch has"),
+    ],
+)
+def test_it_finds_wrong_rows_of_two_log_ratios_and_of_batches(
+    guard: object, name: str, changes: dict[str, object], by: str
+) -> None:
+    assert by in _found(guard, name, replace(_row(name), **changes))  # type: ignore[arg-type]
 
 
 def test_it_finds_sigmoid_taken_as_cdpo(guard: object) -> None:
@@ -110,9 +133,9 @@ def test_the_command() -> None:
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)
     assert {"library", "name", "version", "agrees", "by"} == set(rows[0])
-    assert {row["agrees"] for row in rows} == {True, None}
-    shown = CliRunner().invoke(command, ["conventions", "--check"]).stdout
-    assert "0 differs" in shown
+    assert {row["agrees"] for row in rows} == {True}
+    shown = CliRunner().invoke(command, ["conventions", "--check", "--table"])
+    assert "one of the two" in str(shown.exception)
     assert "trl:sigmoid_norm" in CliRunner().invoke(command, ["conventions"]).stdout
     listed = json.loads(CliRunner().invoke(command, ["conventions", "--json"]).stdout)
     assert {"verl:dpo", "nemo-rl:dpo", "halos:dpo", "unsloth:dpo"} <= {row["name"] for row in listed}

@@ -1,0 +1,142 @@
+"""Losses by name, of both kinds; and margin losses alone, for what holds of these only."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, overload
+
+from gpo_analysis.losses.catalogue import margin_loss_named, margin_names
+from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.two_ratio import Loss, TwoRatioLoss
+from gpo_analysis.losses.two_ratio_catalogue import (
+    get_two_ratio_loss,
+    normal_name,
+    two_ratio_names,
+    why_not_held,
+)
+
+
+@overload
+def get_loss(name: MarginLoss) -> MarginLoss: ...
+@overload
+def get_loss(name: TwoRatioLoss) -> TwoRatioLoss: ...
+@overload
+def get_loss(name: str) -> Any: ...
+def get_loss(name: Any) -> Any:
+    """The loss of that name or alias, of a margin or of two log-ratios; a loss is given back as it is.
+
+    Parameters
+    ----------
+    name : str, MarginLoss or TwoRatioLoss
+        Taken in any case, with ``-`` or a space for ``_``.
+
+    Returns
+    -------
+    MarginLoss or TwoRatioLoss
+
+    Raises
+    ------
+    ValueError
+        If there is no such name; the message has the nearest one, or says why there is none.
+
+    Examples
+    --------
+    >>> from gpo_analysis.losses import get_loss
+    >>> get_loss("IPO").name, get_loss("bco_pair").name
+    ('squared', 'bco_pair')
+    """
+    if isinstance(name, MarginLoss | TwoRatioLoss):
+        return name
+    key = normal_name(name)
+    margin = margin_loss_named(key)
+    if margin is not None:
+        return margin
+    if key in two_ratio_names():
+        return get_two_ratio_loss(key)
+    if key in ("aot", "aot_unpaired"):
+        raise ValueError(
+            f"{name} is a statistic of a batch, no loss of a pair: gpo_analysis.losses.get_batch_loss({key!r}) has it"
+        )
+    reason = why_not_held(name)
+    if reason is not None:
+        raise ValueError(f"unknown loss {name!r}: {reason}")
+    names = {**margin_names(), **two_ratio_names()}
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"unknown loss {name!r}{hint} (known: {', '.join(names)})")
+
+
+def get_margin_loss(name: str | Loss) -> MarginLoss:
+    """The margin loss of that name or alias; a loss of two log-ratios that is an f(a − b) as its f.
+
+    Parameters
+    ----------
+    name : str, MarginLoss or TwoRatioLoss
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and for a loss of two log-ratios, saying what it is.
+
+    Examples
+    --------
+    >>> get_margin_loss("slic").name
+    'hinge'
+    >>> get_margin_loss("bco_pair")
+    Traceback (most recent call last):
+    ...
+    ValueError: bco_pair is a loss F(a, b) of two log-ratios, no function of their difference: this takes margin ...
+    """
+    found = get_loss(name)
+    if isinstance(found, MarginLoss):
+        return found
+    along = found.margin_loss
+    if along is not None:
+        return along
+    raise ValueError(
+        f"{found.name} is a loss F(a, b) of two log-ratios, no function of their difference: this takes margin losses "
+        "f(βρ) alone (analyze, problem.solve, solve_grid, population_loss, train and GPOTrainer take both)"
+    )
+
+
+def get_losses(losses: str | Loss | Iterable[str | Loss]) -> list[Loss]:
+    """One loss or several, by name or not, as a list.
+
+    Parameters
+    ----------
+    losses : str, MarginLoss or TwoRatioLoss, or several
+
+    Raises
+    ------
+    ValueError
+        Where there is none, or for what is neither a loss nor the name of one.
+
+    Examples
+    --------
+    >>> [loss.name for loss in get_losses("dpo")], [loss.name for loss in get_losses(["ipo", "slic"])]
+    (['logistic'], ['squared', 'hinge'])
+    """
+    if isinstance(losses, str | MarginLoss | TwoRatioLoss):
+        return [get_loss(losses)]
+    if not isinstance(losses, Iterable):
+        raise ValueError(f"losses is {losses!r}; accepted are losses and their names, one or several in a list")
+    found = [get_loss(loss) for loss in losses]
+    if not found:
+        raise ValueError("losses must be at least one")
+    return found
+
+
+def get_margin_losses(losses: str | Loss | Iterable[str | Loss]) -> list[MarginLoss]:
+    """:func:`get_losses` of margin losses alone.
+
+    Parameters
+    ----------
+    losses : str, MarginLoss or TwoRatioLoss, or several
+
+    Raises
+    ------
+    ValueError
+        As :func:`get_losses`, and for a loss of two log-ratios.
+    """
+    return [get_margin_loss(loss) for loss in get_losses(losses)]

@@ -1,0 +1,298 @@
+r"""The minimum of Σ w F(β h_i, β h_j) over policies, Σπ = 1 (h = log π/πref), with a bound on what is left to gain.
+
+For convex F let g = ∂L/∂u at a policy, q = −g and Q = Σq. Relaxed to Σ πref e^{u/β} ≤ 1 the problem is convex, and
+
+    min L ≥ L(u) − sup {q·(u′ − u) : Σ πref e^{u′/β} ≤ 1} = L(u) − β Q KL(q/Q ‖ π)        for q ≥ 0,         (1)
+
+since the supremum is at πref e^{u′/β} = q/Q. So the policy is optimal exactly if it is the pull itself, π = q/Q: where
+the losses push all log-ratios up (Q ≥ 0) the certificate is a KL divergence. Where they push down (Q < 0) Σπ = 1 is met
+from the other side and the problem is not convex. Then F is split into R(a) + S(b) and a convex rest, which is replaced
+by its tangent plane; what is left is a problem for each u_i by itself, minimised globally below the multiplier's
+concave term by tangents and chords, and its sum bounds L from below (:func:`separate_bound`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpo_analysis.analysis.two_ratio_convexity import joint_convexity
+from gpo_analysis.arrays import BoolArray, FloatArray
+from gpo_analysis.losses import TwoRatioLoss
+from gpo_analysis.solvers.minimum import Status
+from gpo_analysis.solvers.ratio_bound import pull_gap, separate_gap
+from gpo_analysis.solvers.ratio_objective import GONE, RatioObjective, kinked
+
+_STEPS = 400
+_STARTS = 12
+_WIDTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
+_LOW = -18.0  # below it a log-ratio is asked whether it ever comes to rest
+_FAR = (-40.0, -100.0, -250.0, -600.0)
+
+
+@dataclass(frozen=True, eq=False)
+class SimplexMinimum:
+    """What was found for one context.
+
+    Attributes
+    ----------
+    log_policy : array, shape (n,)
+        log π; −∞ for responses that the infimum leaves without mass.
+    value : float
+        The infimum, attained or not.
+    status : Status
+    reason : str
+    gap : float
+        Bound on L − inf L by what :mod:`gpo_analysis.solvers.simplex` says, up to rounding; NaN where there is none.
+    pull : float
+        −Σ ∂L/∂u: above 0 where all log-ratios are pushed up against Σπ = 1, below 0 where they are pushed down.
+    error : float
+        The last step in u.
+    iterations : int
+    """
+
+    log_policy: FloatArray
+    value: float
+    status: Status
+    reason: str
+    gap: float
+    pull: float
+    error: float
+    iterations: int
+
+
+def minimise_on_simplex(
+    loss: TwoRatioLoss,
+    beta: float,
+    reference: FloatArray,
+    first: Any,
+    second: Any,
+    weight: FloatArray,
+    names: tuple[str, ...],
+) -> SimplexMinimum:
+    """Minimise Σ_k weight_k F(β h[first_k], β h[second_k]) over policies.
+
+    Parameters
+    ----------
+    loss : TwoRatioLoss
+    beta : float
+    reference : array, shape (n,)
+        πref, above 0.
+    first, second : array of int, shape (k,)
+        Chosen and rejected; equal where the same response was drawn twice.
+    weight : array, shape (k,)
+        Above 0.
+    names : tuple of str
+        Of the responses, for what is said of them.
+
+    Returns
+    -------
+    SimplexMinimum
+    """
+    n = len(reference)
+    seen = np.zeros(n, dtype=bool)
+    seen[first] = seen[second] = True
+    kept = np.flatnonzero(seen)
+    unseen = np.flatnonzero(~seen)
+    place = np.full(n, -1)
+    place[kept] = np.arange(len(kept))
+    mass = np.append(reference[kept], reference[unseen].sum()) if len(unseen) else reference[kept]
+    objective = RatioObjective(
+        loss, beta, np.log(mass), place[first], place[second], weight, np.zeros(len(mass), dtype=bool),
+        np.full(len(mass), GONE),
+    )  # fmt: skip
+    found = _best(objective, [*(names[i] for i in kept), *(["those never compared"] if len(unseen) else [])])
+    log_policy = np.full(n, -np.inf)
+    log_policy[kept] = found.log_policy[: len(kept)]
+    if len(unseen):
+        log_policy[unseen] = found.log_policy[-1] + np.log(reference[unseen]) - np.log(mass[-1])
+    if len(unseen) > 1 and found.status.is_answer:
+        reason = f"{len(unseen)} responses that are never compared share π = {np.exp(found.log_policy[-1]):.6g} anyhow"
+        return replace(found, log_policy=log_policy, status=Status.NOT_UNIQUE, reason=reason)
+    return replace(found, log_policy=log_policy)
+
+
+def _best(objective: RatioObjective, names: list[str]) -> SimplexMinimum:
+    convex = joint_convexity(objective.loss)[0] is True
+    starts = [objective.log_reference]
+    if not convex:
+        starts += _other_starts(objective)
+    ended = [_from_start(objective, start) for start in starts]
+    # where two are as good as each other the one without −∞ is an answer
+    best = min(ended, key=lambda one: (round(one.value, 11), int(one.gone.sum())))
+    status, reason = Status.OPTIMUM, ""
+    if best.gone.any():
+        lost = [names[i] for i in np.flatnonzero(best.gone)]
+        shown = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
+        status, reason = Status.NO_FINITE_OPTIMUM, f"the infimum leaves no mass to {shown}"
+        if (best.objective.levels[best.gone] < GONE).any():
+            reason += " (they run off together, so that the value may lie above the infimum by rounding and less)"
+    elif not convex and (best.objective.ratios(best.theta) < _LOW).any():
+        far = [names[i] for i in np.flatnonzero(best.objective.ratios(best.theta) < _LOW)]
+        status = Status.NO_FINITE_OPTIMUM
+        reason = f"the log-ratios of {', '.join(far[:5])} run off; the value is where the search ended"
+    elif not best.good:
+        status, reason = (
+            Status.NOT_CONVERGED,
+            f"Newton's iteration ended with a step of {best.error:.1e} in βh",
+        )
+    elif not convex:
+        status = Status.STATIONARY_POINT
+    if not convex and status is not Status.NOT_CONVERGED:
+        local = f"local: the best of {len(starts)} starts, F is not known to be convex"
+        reason = f"{reason}; {local}" if reason else local
+    gap = _gap(best) if convex and best.good else np.nan
+    pull = float(-best.objective.gradient(best.objective.ratios(best.theta)).sum())
+    log_policy = best.objective.log_policy(best.theta)
+    return SimplexMinimum(log_policy, best.value, status, reason, gap, pull, best.error, best.iterations)
+
+
+def _other_starts(objective: RatioObjective) -> list[FloatArray]:
+    """Logits to start from beside πref: along the shares of wins, and at random, the same in every run."""
+    rng = np.random.default_rng(0)
+    wins = np.bincount(objective.first, objective.weight, objective.n)
+    losses = np.bincount(objective.second, objective.weight, objective.n)
+    lead = (wins - losses) / np.maximum(wins + losses, 1e-300)
+    along = [objective.log_reference + size * lead / objective.beta for size in (-1.0, 1.0, 4.0)]
+    spread = rng.normal(0.0, 2.0, (_STARTS - 1 - len(along), objective.n))
+    return [*along, *(objective.log_reference + spread / objective.beta)]
+
+
+@dataclass(frozen=True, eq=False)
+class _End:
+    objective: RatioObjective
+    theta: FloatArray
+    value: float
+    error: float
+    good: bool
+    iterations: int
+
+    @property
+    def gone(self) -> BoolArray:
+        return np.asarray(self.objective.fixed, dtype=bool)
+
+
+def _from_start(objective: RatioObjective, start: FloatArray) -> _End:
+    """Descend; take mass from responses that never come to rest, and go on without them."""
+    theta, iterations = start, 0
+    for _ in range(objective.n):
+        theta, error, good, steps = _descended(objective, theta)
+        iterations += steps
+        leaving = _leaving(objective, theta)
+        if leaving.any():
+            objective = replace(objective, fixed=objective.fixed | leaving)
+            continue
+        leaving = _leaving_together(objective, theta)
+        if not leaving.any():
+            break
+        u = objective.ratios(theta)
+        level = np.where(leaving, GONE + u - np.max(u[leaving]), objective.levels)
+        objective = replace(objective, fixed=objective.fixed | leaving, levels=level)
+    return _End(objective, theta, objective.value(objective.ratios(theta)), error, good, iterations)
+
+
+def _leaving(objective: RatioObjective, theta: FloatArray) -> BoolArray:
+    """Responses of low log-ratio whose logit is still pulled down at every lower log-ratio that is tried."""
+    u = objective.ratios(theta)
+    found = np.zeros(objective.n, dtype=bool)
+    smooth = replace(objective, width=0.0)
+    for i in np.flatnonzero((u < _LOW) & ~objective.fixed):
+        alone = np.arange(objective.n) == i
+        found[i] = all(_pulled_down(smooth, np.where(alone, min(far, 2 * u[i]), u), alone) for far in _FAR)
+    if (found | objective.fixed).all():
+        found[np.argmax(u)] = False
+    return found
+
+
+def _leaving_together(objective: RatioObjective, theta: FloatArray) -> BoolArray:
+    """Responses of low log-ratio whose logits are pulled down as a group, where none is by itself."""
+    u = objective.ratios(theta)
+    low = (u < _LOW) & ~objective.fixed
+    smooth = replace(objective, width=0.0)
+    if not low.any() or (low | objective.fixed).all():
+        return np.zeros(objective.n, dtype=bool)
+    down = all(_pulled_down(smooth, np.where(low, u + far, u), low) for far in _FAR)
+    return low if down else np.zeros(objective.n, dtype=bool)
+
+
+def _pulled_down(objective: RatioObjective, u: FloatArray, group: BoolArray) -> bool:
+    """Whether L falls as the logits of a group are lowered together."""
+    g = objective.gradient(u)
+    mass = np.exp(u[group] / objective.beta + objective.log_reference[group])
+    return bool(np.sum(g[group] - mass * g.sum()) >= 0)
+
+
+def _descended(objective: RatioObjective, theta: FloatArray) -> tuple[FloatArray, float, bool, int]:
+    if not kinked(objective.loss):
+        return _newton(objective, theta)
+    total = 0
+    error, good = np.nan, False
+    for width in _WIDTHS:
+        theta, error, good, steps = _newton(replace(objective, width=width), theta)
+        total += steps
+    return theta, error, good, total
+
+
+def _newton(objective: RatioObjective, theta: FloatArray) -> tuple[FloatArray, float, bool, int]:
+    """Damped Newton steps, along directions of negative curvature downhill all the same."""
+    free = ~objective.fixed
+    error = np.inf
+    value, gradient, hessian, _ = objective.in_logits(theta)
+    for step in range(_STEPS):
+        direction = _direction(gradient, hessian, free)
+        size = objective.beta * float(np.max(np.abs(direction)))
+        # the log-ratios move by at most 4 at once
+        direction *= min(1.0, 4.0 / size) if size > 0 else 0.0
+        error = size
+        scale = 1.0
+        slope = float(gradient @ direction)
+        moved = False
+        for _ in range(60):
+            new = theta + scale * direction
+            trial = objective.in_logits(new)
+            flatter = np.abs(trial[1]).max() <= 0.9 * np.abs(gradient).max()
+            level = 1e-14 * (1 + abs(value))
+            if trial[0] <= value + 1e-4 * scale * slope or (flatter and trial[0] <= value + level):
+                moved = True
+                break
+            scale *= 0.5
+        if not moved:
+            return theta, error, size <= 1e-7, step
+        theta, (value, gradient, hessian, _) = new, trial
+        if size <= 1e-13:
+            return theta, error, True, step
+        u = objective.ratios(theta)
+        if (u[free] < _LOW - 8).any() and _leaving(objective, theta).any():
+            return theta, error, False, step
+    return theta, error, False, _STEPS
+
+
+def _direction(gradient: FloatArray, hessian: FloatArray, free: BoolArray) -> FloatArray:
+    """−\\|H\\|⁻¹ g on the free responses, without the common shift."""
+    h, g = hessian[np.ix_(free, free)], gradient[free]
+    count = len(g)
+    centre = np.eye(count) - 1.0 / count
+    values, vectors = np.linalg.eigh(centre @ h @ centre)
+    along = vectors.T @ g
+    largest = max(float(np.abs(values).max()), 1e-300)
+    sizes = np.maximum(np.abs(values), 1e-15 * largest)
+    with np.errstate(over="ignore"):
+        step = -(vectors @ np.where(np.abs(values) < 1e-15 * largest, 0.0, along / sizes))
+    found = np.zeros(len(gradient))
+    found[free] = step - step.mean()
+    return found
+
+
+def _gap(end: _End) -> float:
+    """A bound on what is left to gain; see the module."""
+    objective = end.objective
+    if kinked(objective.loss):
+        objective = replace(objective, width=_WIDTHS[-1])
+    u = objective.ratios(end.theta)
+    over = end.value - objective.value(u)  # of the rounding of kinks
+    pulled = pull_gap(objective, u)
+    if not np.isfinite(pulled) or pulled > 1e-10:
+        pulled = min(pulled, separate_gap(objective, u))
+    return pulled + abs(over) if np.isfinite(pulled) else np.nan
