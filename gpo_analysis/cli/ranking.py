@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gpo_analysis.losses import MarginLoss
     from gpo_analysis.preferences import Comparisons
+    from gpo_analysis.preferences.options import ReadOptions
     from gpo_analysis.ranking import Ranking
 
 MOST_BY_DEFAULT = 300  #: Items beyond which a ranking is made only when it is asked for.
@@ -84,10 +85,16 @@ class Wish:
         given = (self.ties != "half", self.home, self.covariates, self.cluster, self.ridge, self.prior, self.out)
         return any(map(bool, given)) or self.scale != "nats" or self.matrix is not None
 
-    def reading(self) -> dict[str, Any]:
-        """What the reader has to know."""
-        found = {"covariates": self.covariates, "cluster": self.cluster, "position": self.position}
-        return {name: value for name, value in found.items() if value}
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """The reader's options, with what a ranking needs of the columns."""
+        found = options.copy()
+        if self.covariates:
+            found["covariates"] = self.covariates
+        if self.cluster:
+            found["cluster"] = self.cluster
+        if self.position:
+            found["position"] = self.position
+        return found
 
     def rank(self, comparisons: Comparisons, loss: MarginLoss) -> Ranking:
         """The ranking by one loss.
@@ -160,7 +167,7 @@ def show(ranking: Ranking, wish: Wish) -> None:
     coefficients = ranking.coefficients_frame()
     if len(coefficients):
         say("\ncoefficients, nats")
-        print_table(coefficients.reset_index(names="name").to_dict("records"), index="name")
+        print_table([{"name": name, **row} for name, row in coefficients.to_dict("index").items()], index="name")
 
 
 def _count(value: float) -> str:

@@ -110,7 +110,7 @@ def solve(
         raise ValueError(f"--bootstrap and --seed must be at least 0, got {bootstrap} and {seed}")
     check_beta(beta, "--beta")
     wish = Wish.of(given)
-    groups = _groups(file, votes, {**options_of(given), **wish.reading()})
+    groups = _groups(file, votes, wish.reading(options_of(given)))
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:
         raise ValueError(f"--figure draws one problem; {file} holds {len(groups)}, a fit each")

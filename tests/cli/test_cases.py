@@ -187,7 +187,7 @@ LOGS = [
      "ref_chosen_logps\n-9,-8,-9,-8,-9\n", "occurs twice"),
     ("log_zero_reference.csv", LOG + "".join(f"{-9 - k},{-12 - k},0.0,0.0\n" for k in range(9)), "reference_chosen"),
     ("trainer_state.json", json.dumps({"log_history": [{"rewards/margins": 0.1, "logps/chosen": -30.0}]}), "log"),
-    ("wandb_export.csv", '"Step","dpo - train/rewards/chosen","dpo - train/rewards/chosen__MIN"\n"10","0.1","0"', "log"),
+    ("wandb_export.csv", '"Step","dpo - train/rewards/chosen","dpo - train/logps/chosen"\n"9","0","0"', "log"),
 ]  # fmt: skip
 
 
