@@ -167,7 +167,8 @@ def show(ranking: Ranking, wish: Wish) -> None:
     coefficients = ranking.coefficients_frame()
     if len(coefficients):
         say("\ncoefficients, nats")
-        print_table([{"name": name, **row} for name, row in coefficients.to_dict("index").items()], index="name")
+        rows = [{"name": str(name), **dict(row)} for name, row in coefficients.iterrows()]
+        print_table(rows, index="name")
 
 
 def _count(value: float) -> str:
