@@ -41,7 +41,7 @@ _OPTIONS = (
                  help="Votes an item wins and loses by half: any f is finite, said in the table."),
     click.option("--scale", type=click.Choice(["nats", "elo"]), default="nats", show_default=True,
                  help="Of the table, files and figure; elo is 1500 + 400/ln 10 · score, of logistic scores."),
-    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this file."),
+    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this .csv, .parquet or .md."),
     click.option("--matrix", type=click.Path(dir_okay=False, path_type=Path),
                  help="Write the probabilities that the row beats the column (.csv, .parquet, .md)."),
 )  # fmt: skip
@@ -106,6 +106,11 @@ class Wish:
         """
         from gpo_analysis.ranking import ComparisonProblem, rank
 
+        if self.home and not comparisons.contests.ordered:
+            raise ValueError(
+                "--home takes comparisons that say who was shown first: model_a and model_b, home and away, or "
+                "--position; here the winner stands first, or of each pair the earlier in the alphabet"
+            )
         if self.scale == "elo" and loss.name != "logistic":
             raise ValueError(
                 f"--scale elo is of logistic scores, whose difference is a log-odds; got {loss.name} (--loss logistic)"
@@ -250,7 +255,7 @@ def markdown(table: pd.DataFrame) -> str:
     >>> print(markdown(pd.DataFrame({"item": ["a|b"], "score": [1.23456]})), end="")
     | item | score |
     | --- | --- |
-    | a\\\\|b | 1.235 |
+    | a\\|b | 1.235 |
     """
 
     def cell(value: Any) -> str:

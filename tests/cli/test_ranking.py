@@ -185,3 +185,10 @@ def test_a_bar_on_a_terminal_and_none_elsewhere(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     with progress_bar("losses") as show:
         assert show is None
+
+
+def test_home_takes_positions(gpo: Gpo, tmp_path: Path) -> None:
+    path = tmp_path / "sorted.csv"
+    path.write_text("model_a,model_b,winner\nx,y,a\nx,y,b\ny,z,a\ny,z,b\n")
+    code, _, err = gpo("solve", path, *PLAIN, "--home")
+    assert (code, "of each pair the earlier in the alphabet" in err) == (2, True)
