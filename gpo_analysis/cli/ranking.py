@@ -41,7 +41,7 @@ _OPTIONS = (
                  help="Votes an item wins and loses by half: any f is finite, said in the table."),
     click.option("--scale", type=click.Choice(["nats", "elo"]), default="nats", show_default=True,
                  help="Of the table, files and figure; elo is 1500 + 400/ln 10 · score, of logistic scores."),
-    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this .csv, .parquet or .md."),
+    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table: .csv, .parquet, .md"),
     click.option("--matrix", type=click.Path(dir_okay=False, path_type=Path),
                  help="Write the probabilities that the row beats the column (.csv, .parquet, .md)."),
 )  # fmt: skip
