@@ -102,7 +102,7 @@ def solve(
 ) -> None:
     """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
     from gpo_analysis.estimation import fit_comparisons
-    from gpo_analysis.losses.naming import find_loss
+    from gpo_analysis.losses.lookup import get_margin_loss
 
     if (file is None) == (example is None):
         raise ValueError("solve takes a FILE or --example journals, one of the two")
@@ -114,8 +114,8 @@ def solve(
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:
         raise ValueError(f"--figure draws one problem; {file} holds {len(groups)}, a fit each")
-    chosen = [find_loss(name) for name in losses] or None
-    ranked = chosen or [find_loss("logistic")]
+    chosen = [get_margin_loss(name) for name in losses] or None
+    ranked = chosen or [get_margin_loss("logistic")]
     asked = _Asked(chosen, bootstrap, held_out, smoothing, seed, noise, wish, alone)
     rankings: list[tuple[str, Ranking]] = []
 
@@ -140,7 +140,9 @@ def solve(
         write(rankings, wish)
     if figure is not None:
         games = next(iter(groups.values()))
-        few = ranked if chosen or wish.is_asked else [find_loss(name) for name in ("logistic", "squared", "savage")]
+        few = (
+            ranked if chosen or wish.is_asked else [get_margin_loss(name) for name in ("logistic", "squared", "savage")]
+        )
         draw([wish.rank(games, f) for f in few], wish, figure)
 
 
