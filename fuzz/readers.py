@@ -62,6 +62,18 @@ _CHOSEN = (
     {"prompt": "Human: one?", "chosen": " Yes.", "rejected": " No."},
     {"prompt": "Human: one?", "chosen": " No.", "rejected": " Yes."},
 )
+_MARKS = "Model_A\tModel_B\twinner_model_a\twinner_model_b\twinner_tie\nx\ty\t1\t0\t0\ny\tz\t0\t0\t1\nz\tx\t0\t1\t0\n"
+_MESSAGES = tuple(
+    {
+        "chosen": [{"role": "user", "content": "one?"}, {"role": "assistant", "content": a}],
+        "rejected": [{"role": "user", "content": "one?"}, {"role": "assistant", "content": b}],
+    }
+    for a, b in (("Yes.", "No."), ("No.", "Yes."))
+)
+_DIALOGUES = tuple(
+    {"chosen": f"Human: {q}\n\nAssistant: {a}", "rejected": f"Human: {q}\n\nAssistant: {b}"}
+    for q, a, b in (("one?", "Yes.", "No."), ("two?", "No.", "Yes."), ("one?", "No.", "Yes."))
+)
 _VOTES = tuple(
     {
         "debate": "tea", "prompt": "Debate: tea\nSide: Yes\nArgument:", "chosen_id": a, "rejected_id": b,
@@ -97,6 +109,7 @@ class Reader:
 _COMPARISONS = (
     ("a.csv", _GAMES), ("a.csv", _PROMPTS), ("b.csv", _BATTLES), ("t.csv", _TABLE), ("a.jsonl", _lines(_ROWS)),
     ("a.json", json.dumps(_ROWS, indent=1)), ("h.jsonl", _lines(_CHOSEN)), ("plain", _GAMES),
+    ("m.tsv", _MARKS), ("m.jsonl", _lines(_MESSAGES)), ("d.jsonl", _lines(_DIALOGUES)), ("v.jsonl", _lines(_VOTES)),
 )  # fmt: skip
 READERS = {
     "comparisons": Reader(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from experiments.framework.cells import Cell, cell_file, forget, join, one_line, outdated, read_cell
-from experiments.framework.checks import NotRun
+from experiments.framework.checks import Check, NotRun
 from experiments.framework.discovery import Experiment, find_experiments
 from experiments.framework.engines import LOCAL, computed, connected
 from experiments.framework.settings import with_settings
@@ -249,8 +249,7 @@ def _finish(plan: Plan) -> None:
             raise OSError(f"{missing} finished cells cannot be read back from {plan.out / '.cells'}")
         table = join(tables)
         module = plan.experiment.load()
-        checks = [check.to_json() for check in module.check(plan.config, table)]
-        summary = _summary(module, plan.config, table)
+        checks, summary = _checked(plan, module, table)
         meta = {
             "preset": plan.preset,
             **({"changed": plain(plan.changed)} if plan.changed else {}),
@@ -273,6 +272,21 @@ def _finish(plan: Plan) -> None:
         forget([cell.file for cell in plan.cells])
     except Exception as error:
         plan.fail(one_line(error), traceback.format_exc())
+
+
+def _checked(plan: Plan, module: ModuleType, table: pd.DataFrame) -> tuple[list[dict[str, Any]], str]:
+    """The claims, decided, and the summary; where fields were changed so that these find no rows, that is what is said.
+
+    The table of such a run is what was asked for, and is kept.
+    """
+    try:
+        return [check.to_json() for check in module.check(plan.config, table)], _summary(module, plan.config, table)
+    except Exception as error:
+        if not plan.changed:
+            raise
+        fields = ", ".join(plan.changed)
+        why = f"with {fields} changed its checks find not what they read ({one_line(error)})"
+        return [Check.not_run(module.CLAIM, "as in the preset", why).to_json()], ""
 
 
 def _summary(module: ModuleType, config: Any, table: pd.DataFrame) -> str:

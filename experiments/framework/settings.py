@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from experiments.framework.discovery import Experiment
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.losses.lookup import get_margin_loss
 
 
 class BadSetting(ValueError):
@@ -146,7 +146,7 @@ def with_settings(config: Any, values: Mapping[str, Any], experiment: str = "the
         if name in ("loss", "losses"):
             for loss in (new[name],) if isinstance(new[name], str) else new[name]:
                 try:
-                    find_loss(loss)
+                    get_margin_loss(loss)
                 except ValueError as error:
                     raise BadSetting(f"{name}: {error}") from None
     try:

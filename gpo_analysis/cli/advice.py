@@ -71,7 +71,7 @@ def recommend_beta(
 ) -> None:
     """Say which β spends a KL budget, or reaches a target margin, for each loss, with an interval."""
     from gpo_analysis.estimation import recommend_beta as recommend
-    from gpo_analysis.losses.naming import find_loss
+    from gpo_analysis.losses.lookup import get_margin_loss
     from gpo_analysis.preferences import read_comparisons
 
     if (file is None) == (log is None):
@@ -91,7 +91,7 @@ def recommend_beta(
     comparisons = read_comparisons(file, **options_of(reading))
     with progress_bar("losses") as progress:
         found = recommend(
-            comparisons, kl=kl, margin=margin, losses=[find_loss(name) for name in losses] or None,
+            comparisons, kl=kl, margin=margin, losses=[get_margin_loss(name) for name in losses] or None,
             smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed), progress=progress,
         )  # fmt: skip
     if as_json:
@@ -113,13 +113,14 @@ def _from_log(
     as_json: bool,
 ) -> None:
     from gpo_analysis.estimation import beta_from_log, read_training_log
-    from gpo_analysis.losses.naming import find_loss
+    from gpo_analysis.losses.lookup import get_margin_loss
 
     if beta is None or len(losses) != 1:
         raise ValueError("--log needs the --beta and the one --loss that the run was trained with")
     data = read_training_log(log)
     found = beta_from_log(
-        data, find_loss(losses[0]), check_beta(beta, "--beta"), resamples=resamples, confidence=confidence, seed=seed,
+        data, get_margin_loss(losses[0]), check_beta(beta, "--beta"),
+        resamples=resamples, confidence=confidence, seed=seed,
         **targets,
     )  # fmt: skip
     if as_json:
@@ -163,10 +164,11 @@ def diagnose(
 ) -> None:
     """Read a training log: how far the policy moved, where the expansion fails, what falls, which f differs."""
     from gpo_analysis.estimation import diagnose as diagnosis
-    from gpo_analysis.losses.naming import find_loss
+    from gpo_analysis.losses.lookup import get_margin_loss
 
     found = diagnosis(
-        file, find_loss(loss), check_beta(beta, "--beta"), losses=[find_loss(name) for name in losses] or None,
+        file, get_margin_loss(loss), check_beta(beta, "--beta"),
+        losses=[get_margin_loss(name) for name in losses] or None,
         betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),
     )  # fmt: skip

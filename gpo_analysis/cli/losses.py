@@ -76,9 +76,9 @@ ANALYZE_HELP = (
 def analyze(loss: str, as_json: bool) -> None:
     """Say what follows from a loss alone: slope, curvature, κ, convexity, tails, link, …"""
     from gpo_analysis.analysis import analyze as analyse
-    from gpo_analysis.losses.naming import find_any_loss
+    from gpo_analysis.losses.lookup import get_loss
 
-    found = analyse(find_any_loss(loss))
+    found = analyse(get_loss(loss))
     if as_json:
         print_json(found.to_dict())
     else:

@@ -10,27 +10,41 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
-from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure, say, say_report
+from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, say, say_report
+from gpo_analysis.cli.ranking import MOST_BY_DEFAULT, Wish, document, draw, ranking_options, show, write
+from gpo_analysis.cli.reading import options_of, reading_options
 from gpo_analysis.reading import shown
 
 if TYPE_CHECKING:
     from gpo_analysis.estimation import ComparisonFits, LossChoice, ScoreIntervals
     from gpo_analysis.losses import MarginLoss
     from gpo_analysis.preferences import Comparisons
+    from gpo_analysis.preferences.options import ReadOptions
+    from gpo_analysis.ranking import NoiseTests, Ranking
 
 SOLVE_HELP = """\b
 Examples:
   gpo solve comparisons.csv
   gpo solve comparisons.jsonl.gz --loss dpo --loss ipo --json
   gpo solve --example journals --figure journals.png
+  gpo solve battles.csv --ties davidson --home --cluster judge --scale elo --out table.csv
+  gpo solve battles.parquet --covariates tokens --loss dpo --figure ranking.pdf
+  gpo solve pairs.csv --columns winner=preferred --columns prompt=question
+  zcat votes.tsv.gz | gpo solve - --loss dpo --matrix chances.csv
   gpo solve votes.jsonl.gz --votes arguments --json
   gpo solve comparisons.csv --bootstrap 500 --held-out 5
 
 \b
-FILE is CSV or JSON (one object a line, or an array), plain or .gz, with the columns
-winner,loser and optionally count (or votes, weight, n), tie and prompt; or
-chosen,rejected; or model_a,model_b,winner. A tie is half a win each. With prompts there
-is a fit a prompt, unless --across-prompts says that a name is one item under all."""
+FILE is CSV, TSV, JSON lines, a JSON array or Parquet, plain or .gz, or - for standard
+input, with columns (without regard to case)
+  winner,loser and optionally count (or votes, weight, n), tie and prompt;
+  prompt,chosen,rejected: texts, lists of messages, or dialogues that share a prompt;
+  model_a,model_b,winner, the winner a side, a name, tie or tie (bothbad);
+  model_a,model_b,model_a_wins,model_b_wins,ties: a row a pair, with counts;
+  prompt,chosen_id,rejected_id,votes_chosen,votes_rejected,votes_equal: votes on a pair.
+A tie is half a win each unless --ties says otherwise. Where items are responses to
+prompts there is a fit a prompt; models are one item under all (--across-prompts,
+--within-prompts). Scores are of the first --loss in the ranking's table."""
 
 _SHOWN = 20  # fits that are printed
 
@@ -49,7 +63,6 @@ _SHOWN = 20  # fits that are printed
     show_default=True,
     help="'arguments' reads annotators' votes on pairs of arguments (UKPConvArg1 as JSON lines), a fit a debate.",
 )
-@click.option("--across-prompts", is_flag=True, help="A name is one item whatever the prompt (models, say).")
 @click.option(
     "--bootstrap", type=WHOLE, default=0, metavar="N", help="Intervals of the scores from N resamples of the labels."
 )
@@ -62,6 +75,14 @@ _SHOWN = 20  # fits that are printed
 )
 @click.option("--smoothing", type=NUMBER, default=0.0, show_default=True, help="ε of the fits of --held-out.")
 @click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of --bootstrap and --held-out.")
+@click.option(
+    "--noise",
+    type=WHOLE,
+    metavar="N",
+    help="Sets of votes without cycles to hold cycles against (default 199 up to 150 items; 0 for none).",
+)
+@reading_options
+@ranking_options
 @json_option
 @figure_option
 def solve(
@@ -70,57 +91,73 @@ def solve(
     losses: tuple[str, ...],
     beta: float,
     votes: str,
-    across_prompts: bool,
     bootstrap: int,
     held_out: int,
     smoothing: float,
     seed: int,
+    noise: int | None,
     as_json: bool,
     figure: Path | None,
+    **given: Any,
 ) -> None:
     """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
     from gpo_analysis.estimation import fit_comparisons
-    from gpo_analysis.losses.naming import find_loss
+    from gpo_analysis.losses.lookup import get_margin_loss
 
     if (file is None) == (example is None):
         raise ValueError("solve takes a FILE or --example journals, one of the two")
     if bootstrap < 0 or seed < 0:
         raise ValueError(f"--bootstrap and --seed must be at least 0, got {bootstrap} and {seed}")
     check_beta(beta, "--beta")
-    groups = _groups(file, votes, across_prompts)
+    wish = Wish.of(given)
+    groups = _groups(file, votes, wish.reading(options_of(given)))
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:
         raise ValueError(f"--figure draws one problem; {file} holds {len(groups)}, a fit each")
-    chosen = [find_loss(name) for name in losses] or None
+    chosen = [get_margin_loss(name) for name in losses] or None
+    ranked = chosen or [get_margin_loss("logistic")]
+    asked = _Asked(chosen, bootstrap, held_out, smoothing, seed, noise, wish, alone)
+    rankings: list[tuple[str, Ranking]] = []
 
-    def solved(comparisons: Comparisons) -> tuple[ComparisonFits, _Extras]:
-        fit = fit_comparisons(comparisons, chosen, beta)
-        return fit, _Extras.of(comparisons, chosen, bootstrap, held_out, smoothing, seed)
+    def solved(name: str) -> tuple[ComparisonFits, _Extras]:
+        comparisons = groups[name]
+        found = asked.rankings(comparisons, ranked)
+        rankings.extend(("" if alone else name, ranking) for ranking in found)
+        return fit_comparisons(comparisons, chosen, beta), _Extras.of(comparisons, asked, found)
 
     if as_json:
-        found = {name: _document(*solved(comparisons), alone) for name, comparisons in groups.items()}
+        documents = {name: _document(*solved(name), alone) for name in groups}
         report = _report(next(iter(groups.values())))
-        print_json(
-            next(iter(found.values())) if alone else found if votes == "arguments" else {"prompts": found, **report}
-        )
+        told = {"prompts": documents, **report}
+        print_json(next(iter(documents.values())) if alone else documents if votes == "arguments" else told)
     else:
         _show(groups, solved, alone)
+    if wish.out is not None or wish.matrix is not None:
+        done = {name for name, _ in rankings}
+        for name, comparisons in groups.items():
+            if name not in done and not alone:
+                rankings += [(name, ranking) for ranking in asked.rankings(comparisons, ranked)]
+        write(rankings, wish)
     if figure is not None:
-        _draw(solved(next(iter(groups.values())))[0], figure)
+        games = next(iter(groups.values()))
+        few = (
+            ranked if chosen or wish.is_asked else [get_margin_loss(name) for name in ("logistic", "squared", "savage")]
+        )
+        draw([wish.rank(games, f) for f in few], wish, figure)
 
 
-def _groups(file: Path | None, votes: str, across_prompts: bool) -> dict[str, Comparisons]:
+def _groups(file: Path | None, votes: str, reading: ReadOptions) -> dict[str, Comparisons]:
     """What is to be fitted, by name."""
     from gpo_analysis.datasets import load_journals
-    from gpo_analysis.preferences import read_argument_votes, read_comparisons, read_comparisons_by_prompt
+    from gpo_analysis.preferences import read_argument_votes, read_comparisons_by_prompt
 
     if file is None:
         return {"": load_journals()}
     if votes == "arguments":
+        if reading:
+            raise ValueError(f"--votes arguments reads one format; it takes no {', '.join(reading)}")
         return read_argument_votes(file, by_side=False)
-    if across_prompts:
-        return {"": read_comparisons(file, across_prompts=True)}
-    return read_comparisons_by_prompt(file)
+    return read_comparisons_by_prompt(file, **reading)
 
 
 def _report(comparisons: Comparisons) -> dict[str, Any]:
@@ -132,14 +169,12 @@ def _document(fit: ComparisonFits, more: _Extras, alone: bool) -> dict[str, Any]
     return more.added_to(fit.to_dict()) | (_report(fit.comparisons) if alone else {})
 
 
-def _show(
-    groups: dict[str, Comparisons], solved: Callable[[Comparisons], tuple[ComparisonFits, _Extras]], alone: bool
-) -> None:
+def _show(groups: dict[str, Comparisons], solved: Callable[[str], tuple[ComparisonFits, _Extras]], alone: bool) -> None:
     say_report(next(iter(groups.values())).report)
     for name in list(groups)[:_SHOWN]:
         if not alone:
             say(f"\n=== {shown(name, 100)}")
-        fit, more = solved(groups[name])
+        fit, more = solved(name)
         _print(fit)
         more.show()
     if len(groups) > _SHOWN:
@@ -147,42 +182,85 @@ def _show(
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """What is wanted beside the fits."""
+
+    losses: list[MarginLoss] | None
+    bootstrap: int
+    held_out: int
+    smoothing: float
+    seed: int
+    noise: int | None
+    wish: Wish
+    alone: bool
+
+    def rankings(self, comparisons: Comparisons, losses: list[MarginLoss]) -> list[Ranking]:
+        """Rankings with intervals: where they are asked for, or of one problem that is not too large."""
+        if not self.wish.is_asked and not (self.alone and comparisons.n <= MOST_BY_DEFAULT):
+            return []
+        found = [self.wish.rank(comparisons, f) for f in losses]
+        return found if self.wish.is_asked else [ranking for ranking in found if ranking.converged]
+
+    def noise_of(self, comparisons: Comparisons) -> NoiseTests | None:
+        """Cycles against noise, where votes are whole numbers and there is one problem."""
+        simulations = self.noise
+        if simulations is None:
+            simulations = 199 if self.alone and 3 <= comparisons.n <= 150 else 0
+        if not simulations:
+            return None
+        from gpo_analysis.ranking import noise_tests
+
+        try:
+            return noise_tests(comparisons, simulations=simulations, seed=self.seed)
+        except ValueError:
+            if self.noise is not None:
+                raise
+            return None
+
+
+@dataclass(frozen=True)
 class _Extras:
-    """What --bootstrap and --held-out add to a fit."""
+    """What is said beside the fits."""
 
     intervals: list[ScoreIntervals]
     choice: LossChoice | None
+    rankings: list[Ranking]
+    noise: NoiseTests | None
+    wish: Wish
 
     @classmethod
-    def of(
-        cls,
-        comparisons: Comparisons,
-        losses: list[MarginLoss] | None,
-        bootstrap: int,
-        held_out: int,
-        smoothing: float,
-        seed: int,
-    ) -> _Extras:
+    def of(cls, comparisons: Comparisons, asked: _Asked, rankings: list[Ranking]) -> _Extras:
         from gpo_analysis.estimation import bootstrap_scores, choose_loss
         from gpo_analysis.losses import PAPER_LOSSES, get_loss
 
-        functions = losses or [get_loss(name) for name in PAPER_LOSSES]
-        intervals = (
-            [bootstrap_scores(comparisons, f, resamples=bootstrap, seed=seed) for f in functions] if bootstrap else []
-        )
-        choice = (
-            choose_loss(comparisons, functions, folds=held_out, smoothing=smoothing, seed=seed) if held_out else None
-        )
-        return cls(intervals, choice)
+        functions = asked.losses or [get_loss(name) for name in PAPER_LOSSES]
+        intervals = [
+            bootstrap_scores(comparisons, f, resamples=asked.bootstrap, seed=asked.seed)
+            for f in (functions if asked.bootstrap else ())
+        ]
+        choice = None
+        if asked.held_out:
+            choice = choose_loss(
+                comparisons, functions, folds=asked.held_out, smoothing=asked.smoothing, seed=asked.seed
+            )
+        return cls(intervals, choice, rankings, asked.noise_of(comparisons), asked.wish)
 
     def added_to(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Further keys: fits[loss]["bootstrap"] and "held_out"."""
+        """Further keys: fits[loss]["bootstrap"], "rankings", "noise" and "held_out"."""
         for found in self.intervals:
             told["fits"][found.loss]["bootstrap"] = found.to_dict()
+        if self.rankings:
+            told["rankings"] = [document(ranking, self.wish) for ranking in self.rankings]
+        if self.noise is not None:
+            told["noise"] = self.noise.to_dict()
         return told if self.choice is None else {**told, "held_out": self.choice.to_dict()}
 
     def show(self) -> None:
         """Print them as tables."""
+        if self.noise is not None:
+            say(f"\n{self.noise}")
+        for ranking in self.rankings:
+            show(ranking, self.wish)
         for found in self.intervals:
             if found.without_fit == found.resamples:
                 say(f"\n{found.loss}: no resample has a finite, unique fit")
@@ -204,35 +282,13 @@ def _print(fit: ComparisonFits) -> None:
     solved = {name: solution for name, solution in fit.solutions.items() if solution.converged}
     if solved:
         say(f"\npolicies at β = {fit.beta:g}, uniform reference")
+        order = (-next(iter(solved.values())).policy).argsort(kind="stable")[:30]
         rows = [
-            {"item": item, **{name: float(solution.policy[i]) for name, solution in solved.items()}}
-            for i, item in enumerate(fit.items[:30])
+            {"item": fit.items[i], **{name: float(solution.policy[i]) for name, solution in solved.items()}}
+            for i in order
         ]
         print_table(rows, index="item")
     differences = [vars(d) for d in fit.differences if d.kendall_tau == d.kendall_tau]
     if differences:
         say("\nhow the losses differ")
         print_table(differences)
-
-
-def _draw(fit: ComparisonFits, path: Path) -> None:
-    import numpy as np
-
-    from gpo_analysis.plotting import figure_style, loss_label, loss_style, new_figure
-
-    solved = {name: solution for name, solution in fit.solutions.items() if solution.converged}
-    if not solved:
-        raise ValueError("nothing to draw: no loss has a unique finite optimum on these comparisons")
-    order = np.argsort(next(iter(solved.values())).scores)[-30:]
-    with figure_style():
-        figure, (left, right) = new_figure(1, 2, height=max(2.9, 0.25 * len(order) + 1.2), sharey=True)
-        for index, (name, solution) in enumerate(solved.items()):
-            rows = np.arange(len(order)) + 0.35 - 0.7 * (index + 0.5) / len(solved)
-            left.plot(solution.scores[order], rows, label=loss_label(name), **loss_style(name).points())
-            right.plot(solution.policy[order], rows, **loss_style(name).points())
-        left.set_yticks(range(len(order)), [shown(fit.items[i], 40).replace("$", r"\$") for i in order])
-        left.set_xlabel("score: log-ratio at β = 1, mean zero  [nats]")
-        right.set_xlabel(f"probability at β = {fit.beta:g}")
-        right.axvline(1.0 / len(fit.items), color="0.6", linewidth=0.8)
-        figure.legend(loc="outside lower center", ncols=3)
-        save_figure(figure, path)

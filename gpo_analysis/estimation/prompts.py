@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from gpo_analysis.analysis import optimal_margin
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.estimation.warm import refitted
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.solvers.minimum import described
@@ -23,6 +24,7 @@ from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 _NEAR = 1e-9  # of the largest difference: fitted values this close count as one at β → 0
+_DENSE = 300  # items of a prompt up to which its resamples are solved by dense Newton steps
 _NODES = 24  # at which the KL of every problem is worked out, for the roots of many resamples
 
 
@@ -293,9 +295,9 @@ def margins_and_labels(known: Prompts, g: FloatArray, times: FloatArray) -> Floa
 
 
 def fit_samples(
-    samples: list[Comparisons], f: MarginLoss, prompt: IntArray, reference: FloatArray
+    pool: Comparisons, samples: list[Comparisons], f: MarginLoss, prompt: IntArray, reference: FloatArray
 ) -> list[PromptFits | None]:
-    """One fit a sample of labels, each with few prompts; all problems at once."""
+    """One fit a sample of the pool's labels, each with few prompts: from the fit to all labels, or by the solver."""
     sizes = np.bincount(prompt)
     order = np.argsort(prompt, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -303,8 +305,13 @@ def fit_samples(
     answers = [np.full(len(prompt), np.nan) for _ in samples]
     for s, sample in enumerate(samples):
         _two_by_link(sample, f, prompt, sizes, answers[s])
-        for k in np.flatnonzero(sizes > 2):
-            members = order[offsets[k] : offsets[k + 1]]
+    for k in np.flatnonzero(sizes > 2):
+        members = order[offsets[k] : offsets[k + 1]]
+        warm = _warm(pool, samples, f, members)
+        for s, sample in enumerate(samples):
+            if np.isfinite(warm[s]).all():
+                answers[s][members] = warm[s]
+                continue
             part = _restricted(sample, members)
             if part is not None:
                 problems.append(PreferenceProblem.from_comparisons(part))
@@ -320,6 +327,29 @@ def fit_samples(
         else:
             result.append(None)
     return result
+
+
+def _warm(pool: Comparisons, samples: list[Comparisons], f: MarginLoss, members: IntArray) -> FloatArray:
+    """Fits of one prompt's samples from the fit to all its labels, shape (samples, items); NaN where that fails."""
+    whole = _restricted(pool, members)
+    nothing = np.full((len(samples), len(members)), np.nan)
+    if whole is None or len(members) > _DENSE:
+        return nothing
+    (start,) = fit(PreferenceProblem.from_comparisons(whole), f)
+    if not start.converged:
+        return nothing
+    index = np.full(pool.n, -1)
+    index[members] = np.arange(len(members))
+    keys = whole.winner * len(members) + whole.loser
+    order = np.argsort(keys)
+    counts = np.zeros((len(samples), len(keys)))
+    for s, sample in enumerate(samples):
+        mine = index[sample.winner] >= 0
+        where = np.searchsorted(
+            keys, index[sample.winner[mine]] * len(members) + index[sample.loser[mine]], sorter=order
+        )
+        counts[s, order[where]] = sample.count[mine]
+    return refitted(f, whole.winner, whole.loser, counts, start.reward)
 
 
 def _pairs_by_link(known: Prompts, f: MarginLoss, sizes: IntArray, g: FloatArray) -> None:

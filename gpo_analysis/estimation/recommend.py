@@ -337,7 +337,7 @@ class _Search:
     def _drawn(self, fitted: MarginLoss, whole: PromptFits) -> FloatArray:
         """β of every resample: of whole prompts where there are many, of labels elsewhere."""
         if self.samples:
-            fits = fit_samples(self.samples, fitted, self.prompt, self.reference)
+            fits = fit_samples(self.pool, self.samples, fitted, self.prompt, self.reference)
             return np.array([self._beta_of(fit) for fit in fits])
         if self.is_kl:
             return np.concatenate([whole.betas_of_kl(self.target, times) for times in self._times()])

@@ -13,7 +13,7 @@ except ImportError as error:  # pragma: no cover - what a user without the extra
 
 from gpo_analysis.integrations.objective import DIVERGENCES, Objective
 from gpo_analysis.losses import BatchLoss, MarginLoss, TwoRatioLoss, get_batch_loss
-from gpo_analysis.losses.naming import find_any_loss
+from gpo_analysis.losses.lookup import get_loss
 
 # what DPOConfig offers that would make the objective another one than loss=, with the value that leaves it alone
 _OTHER_OBJECTIVES: dict[str, tuple[Any, str]] = {
@@ -90,7 +90,7 @@ class Settings(NamedTuple):
             return loss
         if loss.strip().lower().replace("-", "_") in ("aot", "aot_unpaired"):
             return get_batch_loss(loss)
-        return find_any_loss(loss)
+        return get_loss(loss)
 
 
 def settings_of(args: Any, given: Settings) -> Settings:

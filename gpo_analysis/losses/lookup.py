@@ -1,13 +1,19 @@
-"""Losses by name, of both kinds; and margin losses alone, for what holds of these only."""
+"""A loss by what a person writes for it: a name of the catalogue or an expression; the one way from a text to a loss.
+
+Of both kinds, f(z) of a margin and F(a, b) of two log-ratios; and margin losses alone, for what holds of these only.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, overload
 
 from gpo_analysis.losses.catalogue import margin_loss_named, margin_names
 from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.losses.parse import parse_loss
 from gpo_analysis.losses.two_ratio import Loss, TwoRatioLoss
 from gpo_analysis.losses.two_ratio_catalogue import (
     get_two_ratio_loss,
@@ -24,12 +30,15 @@ def get_loss(name: TwoRatioLoss) -> TwoRatioLoss: ...
 @overload
 def get_loss(name: str) -> Any: ...
 def get_loss(name: Any) -> Any:
-    """The loss of that name or alias, of a margin or of two log-ratios; a loss is given back as it is.
+    """The loss of a name, an alias or an expression, of a margin or of two log-ratios; a loss is given back as it is.
+
+    Wherever the library takes a loss it takes what this takes.
 
     Parameters
     ----------
     name : str, MarginLoss or TwoRatioLoss
-        Taken in any case, with ``-`` or a space for ``_``.
+        A name in any case, with ``-`` or a space for ``_``; or what :func:`parse_loss` reads, such as
+        ``"log(1+exp(-z))"`` or ``"log(1+exp(-a)) + b**2"``.
 
     Returns
     -------
@@ -38,16 +47,37 @@ def get_loss(name: Any) -> Any:
     Raises
     ------
     ValueError
-        If there is no such name; the message has the nearest one, or says why there is none.
+        Where it is neither; the message has the nearest name, says why there is none, or what of the expression is not
+        understood.
 
     Examples
     --------
     >>> from gpo_analysis.losses import get_loss
-    >>> get_loss("IPO").name, get_loss("bco_pair").name
-    ('squared', 'bco_pair')
+    >>> [get_loss(text).name for text in ("IPO", "bco_pair", "(1-z)**2")]
+    ['squared', 'bco_pair', '(1-z)**2']
     """
     if isinstance(name, MarginLoss | TwoRatioLoss):
         return name
+    try:
+        return _named(name)
+    except ValueError as unknown:
+        if not isinstance(name, str):
+            raise
+        if re.fullmatch(r"[A-Za-z][\w -]*", name) and not re.search(r"(?<![A-Za-z_])[abz](?![A-Za-z_])", name):
+            raise ValueError(f"{unknown}; or an expression in z, or in a and b") from None
+        try:
+            return _typed(name)
+        except ValueError as error:
+            raise ValueError(f"loss {name!r} is neither a name ({unknown}) nor an expression ({error})") from None
+
+
+@lru_cache(maxsize=256)
+def _typed(text: str) -> Loss:
+    return parse_loss(text)
+
+
+def _named(name: Any) -> Loss:
+    """The loss of the catalogues of that name; a ValueError says that there is none."""
     key = normal_name(name)
     margin = margin_loss_named(key)
     if margin is not None:

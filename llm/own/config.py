@@ -15,7 +15,7 @@ from typing import Any
 
 from gpo_analysis.integrations.objective import DIVERGENCES
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.losses.lookup import get_margin_loss
 from llm.own.tokens import FORMATS
 
 DTYPES = ("float32", "bfloat16")
@@ -78,7 +78,7 @@ class TuningConfig:
         if self.beta and self.strength:
             raise ValueError(f"beta {self.beta} and strength {self.strength} are both given; accepted is one of them")
         for text in self.loss:
-            find_loss(text)
+            get_margin_loss(text)
         least = {
             "lora": 0, "lora_alpha": 0, "lr": 0, "warmup": 0, "steps": 0, "epochs": 0, "batch": 1, "accumulation": 1,
             "weight_decay": 0, "max_length": 2, "held_out": 0, "sft_steps": 0, "record_steps": 0, "record_pairs": 1,
@@ -121,7 +121,7 @@ class TuningConfig:
         found = []
         for seed in self.seed:
             for text in self.loss:
-                loss = find_loss(text)
+                loss = get_margin_loss(text)
                 betas = [loss.beta_of(s) for s in self.strength] if self.strength else self.beta or (0.1,)
                 found += [TuningCell(text, float(beta), seed) for beta in betas]
         return tuple(found)
@@ -151,7 +151,7 @@ class TuningCell:
     @property
     def margin_loss(self) -> MarginLoss:
         """f."""
-        return find_loss(self.loss)
+        return get_margin_loss(self.loss)
 
     @property
     def strength(self) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpo_analysis.losses import PAPER_LOSSES
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.losses.lookup import get_margin_loss
 from llm.budget import coarse_to_fine
 from llm.training.cells import SweepCell
 
@@ -47,7 +47,7 @@ class GridConfig:
 
     def __post_init__(self) -> None:
         for name in (*self.losses, *self.reused_losses):
-            find_loss(name)
+            get_margin_loss(name)
         if not self.losses or not self.strengths or not self.seeds or not min(self.strengths) > 0:
             raise ValueError(
                 f"losses {self.losses}, strengths {self.strengths}, seeds {self.seeds}; accepted is at least one of "
@@ -76,7 +76,7 @@ def grid_cells(grid: GridConfig) -> list[SweepCell]:
     ['logistic-0.1-s0-fresh', 'logistic-1-s0-fresh', 'hinge-0.1-s0-fresh']
     """
     return [
-        SweepCell(loss, find_loss(loss).beta_of(strength), seed, grid.learning_rate, arm=arm)
+        SweepCell(loss, get_margin_loss(loss).beta_of(strength), seed, grid.learning_rate, arm=arm)
         for arm, losses, seeds in ((FRESH, grid.losses, grid.seeds), (REUSED, grid.reused_losses, grid.seeds[:1]))
         for seed in seeds
         for loss in losses
@@ -100,7 +100,7 @@ def conditions(grid: GridConfig) -> list[list[SweepCell]]:
     found = []
     for arm, losses in ((FRESH, grid.losses), (REUSED, grid.reused_losses)):
         for strength in coarse_to_fine(grid.strengths) if losses else ():
-            betas = {loss: find_loss(loss).beta_of(strength) for loss in losses}
+            betas = {loss: get_margin_loss(loss).beta_of(strength) for loss in losses}
             found.append([cell for cell in cells if cell.arm == arm and cell.beta == betas[cell.loss]])
     return found
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.losses.lookup import get_margin_loss
 
 #: f-divergences whose generator's derivative may stand in the place of the logarithm (`llm.training.objective`).
 DIVERGENCES = ("reverse_kl", "forward_kl", "jensen_shannon", "alpha", "chi_po")
@@ -68,12 +68,12 @@ class SweepCell:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; accepted are {', '.join(accepted)}")
         if not re.fullmatch(r"\w+", self.arm):
             raise ValueError(f"arm is {self.arm!r}; accepted is a word")
-        find_loss(self.loss)
+        get_margin_loss(self.loss)
 
     @property
     def margin_loss(self) -> MarginLoss:
         """The loss f."""
-        return find_loss(self.loss)
+        return get_margin_loss(self.loss)
 
     @property
     def strength(self) -> float:

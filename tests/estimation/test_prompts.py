@@ -9,6 +9,7 @@ from scipy.special import expit, rel_entr
 
 import gpo_analysis as gpo
 from gpo_analysis.estimation.prompts import PromptFits, Prompts, fit_prompts, margins_and_labels, prompts_of
+from gpo_analysis.estimation.warm import refitted
 from gpo_analysis.losses import get_loss
 from gpo_analysis.preferences import Comparisons
 
@@ -138,3 +139,24 @@ def test_kl_of_two_responses_at_every_beta() -> None:
     for beta in (1e-300, 1e-3, 0.5, 1.0, 3.0):
         p = expit(0.8 / beta)
         assert fit.kl(beta) == pytest.approx(float(np.sum(rel_entr([p, 1 - p], 0.5))), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "truncated_quadratic", "savage", "hinge"])
+def test_warm_refits_are_those_of_the_solver(loss: str) -> None:
+    """Or are left to it: kinks, an item without labels, labels that all go one way."""
+    games = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 0.4, 0.9, 1.5])).sample(150, seed=0).aggregated()
+    counts = np.random.default_rng(1).multinomial(150, games.count / games.total, size=12).astype(float)
+    counts[0, (games.winner == 3) | (games.loser == 3)] = 0
+    counts[1, games.winner < games.loser] = 0
+    (start,) = gpo.fit(gpo.PreferenceProblem.from_comparisons(games), loss)
+    found = refitted(get_loss(loss), games.winner, games.loser, counts, start.reward)
+    assert np.isnan(found[:2]).all() or loss == "truncated_quadratic"
+    for g, count in zip(found, counts, strict=True):
+        keep = count > 0
+        part = Comparisons(games.winner[keep], games.loser[keep], count[keep], items=games.items)
+        (solved,) = gpo.fit(gpo.PreferenceProblem.from_comparisons(part), loss)
+        if np.isfinite(g).all():
+            np.testing.assert_allclose(g, solved.reward, atol=1e-7)
+        else:
+            assert loss == "hinge" or count is counts[0] or not solved.converged or keep.sum() < len(keep)
+    assert bool(np.isfinite(found[2:]).all()) == (loss != "hinge")

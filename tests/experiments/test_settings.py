@@ -112,3 +112,13 @@ def test_a_changed_record_is_its_own_and_its_figure_says_so(tmp_path: Path) -> N
     assert "Settings changed" not in caption_of(figure.load(), {"beta-sweep": latest_record(tmp_path, "beta-sweep")})
     with pytest.raises(ValueError, match="did you mean 'samples'"):
         experiments.run("beta-sweep", out=tmp_path, smaples=2)
+
+
+def test_a_change_that_leaves_checks_without_their_rows_keeps_the_table(tmp_path: Path) -> None:
+    outcome = experiments.run(
+        "beta-or-f", out=tmp_path, seeds=2, points=3, resamples=10, problems=["weak"], labels=[1],
+        losses=["logistic", "log(cosh(1-z))"],
+    )  # fmt: skip
+    assert set(outcome.table.dropna(subset="loss")["loss"]) == {"logistic", "log(cosh(1-z))"}
+    assert outcome.checks["verdict"].tolist() == ["not run"]
+    assert "problems" in outcome.record.meta["checks"][0]["note"]

@@ -22,7 +22,7 @@ from gpo_analysis.losses import (
     two_ratio_losses,
 )
 from gpo_analysis.losses.compile_two import doubtful
-from gpo_analysis.losses.naming import find_any_loss, find_loss
+from gpo_analysis.losses.lookup import get_loss
 from tests.losses.pair_formulas import DIGITS, SLOPES, bump
 
 POINTS = (-1000.0, -709.0, -37.0, -5.0, -1e-8, 0.3, 1.7, 36.0, 709.0, 1000.0)
@@ -69,7 +69,7 @@ def test_no_loss_of_the_catalogue_needs_many_digits(name: str) -> None:
 @pytest.mark.parametrize("name", [*DIGITS, "log(1 + exp(-a) + exp(b))", "(1-exp(-a))/(1+exp(-a)) + abs(b)"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_tensors_agree_with_arrays(name: str, dtype: torch.dtype) -> None:
-    loss = find_any_loss(name)
+    loss = get_loss(name)
     a, b = (torch.tensor(column, dtype=dtype) for column in GRID.T)
     tolerance = {"rtol": 1e-11, "atol": 1e-14} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 3e-5}
     for orders in ORDERS:
@@ -173,7 +173,7 @@ def test_modifiers_and_mixtures() -> None:
 def test_a_verb_for_margins_says_what_it_was_given() -> None:
     for verb in (
         lambda: get_margin_loss("bco_pair"),
-        lambda: find_loss("log(1+exp(-a))"),
+        lambda: get_margin_loss("log(1+exp(-a))"),
         lambda: gpo.optimal_margin(gpo.get_loss("nca"), 0.7),
         lambda: gpo.taylor("apo_zero"),
         lambda: gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]).fit("sppo"),

@@ -1,0 +1,47 @@
+"""A text is a loss in one way, wherever it is typed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpo_analysis as gpo
+from gpo_analysis.losses.lookup import get_margin_loss
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("savage", "savage"), ("DPO", "logistic"), ("log(1+exp(-z))", "logistic"), ("(1-z)**2", "squared"),
+        ("max(0, 1-z)", "hinge"),
+    ],
+)  # fmt: skip
+def test_names_and_expressions(text: str, same: str) -> None:
+    z = np.linspace(-4, 4, 9)
+    np.testing.assert_allclose(get_margin_loss(text)(z), gpo.get_loss(same)(z), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("logistc", "did you mean 'logistic'.*; or an expression in z"),
+        ("two words", "unknown loss.*; or an expression in z"),
+        ("log(1+exp(-y))", "neither a name .* nor an expression"),
+        ("", "neither a name"),
+    ],
+)
+def test_what_is_neither_says_what_is_accepted(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        get_margin_loss(text)
+
+
+def test_the_library_takes_an_expression_where_it_takes_a_name() -> None:
+    text, same = "exp(-z)", "exponential"
+    problem = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0]))
+    assert gpo.analyze(text).curvature_ratio == gpo.analyze(same).curvature_ratio
+    assert problem.solve(text, 0.5).kl == pytest.approx(problem.solve(same, 0.5).kl, rel=1e-12)
+    grid = gpo.solve_grid([problem], [text, same], [0.3])
+    assert grid["kl"][0] == pytest.approx(grid["kl"][1], rel=1e-12)
+    assert gpo.equivalent_beta(0.1, "dpo", text) == pytest.approx(0.05)
+    trained = gpo.train(problem, text, 0.5, learning_rate=1.0, steps=3).table["kl"]
+    np.testing.assert_allclose(trained, gpo.train(problem, same, 0.5, learning_rate=1.0, steps=3).table["kl"])
