@@ -69,7 +69,8 @@ notebooks: $(VENV)/.installed-dev
 	$(BIN)/python notebooks/run.py
 
 # the figures that have no committed result are drawn from quick records, which are made here if they are not there
-SHORT_RECORDS := losses taylor beta-sweep variants gradient-identity ipo-toys journals kl-and-mu-square mixture-of-gaussians
+SHORT_RECORDS := losses taylor beta-sweep variants gradient-identity ipo-toys journals kl-and-mu-square mixture-of-gaussians \
+	two-log-ratios
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m experiments run $(SHORT_RECORDS) --preset quick --jobs $(JOBS) --out $(OUT)/records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import lru_cache
 
 import sympy
 
@@ -15,6 +16,7 @@ from gpo_analysis.losses.margin_loss import MARGIN
 _GRID = (-6.0, -3.0, -1.5, -0.7, -0.2, 0.3, 0.9, 1.6, 3.1, 6.0)
 
 
+@lru_cache(maxsize=256)
 def joint_convexity(loss: TwoRatioLoss) -> tuple[bool | None, str]:
     """Whether F is convex in (a, b), and why.
 

@@ -111,3 +111,22 @@ def test_soft_labels_and_training(tmp_path: Path) -> None:
 
 def rows_of(trainer: Any) -> Any:
     return (trainer.train_dataset[i] for i in range(len(PAIRS)))
+
+
+def test_pairs_that_fill_up_a_batch_are_not_sorted() -> None:
+    from gpo_analysis.integrations.objective import PairSums, pair_losses
+    from gpo_analysis.losses import get_batch_loss
+
+    logps = torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    reference, lengths = torch.zeros(6, 2, dtype=torch.float64), torch.ones(6, 2)
+    real = torch.tensor([True, True, False, True, True, False])
+    aot = get_batch_loss("aot_unpaired")
+    found = pair_losses(aot, BETA, PairSums(logps, reference, lengths), real=real)
+    alone = pair_losses(aot, BETA, PairSums(logps[real], reference[real], lengths[real]))
+    assert float(found.sum()) == pytest.approx(float(alone.sum()))
+    assert (found[~real] == 0).all()
+    (slope,) = torch.autograd.grad(found.sum(), logps)
+    (expected,) = torch.autograd.grad(alone.sum(), logps)
+    np.testing.assert_allclose(slope.numpy(), expected.numpy())
+    none = pair_losses(aot, BETA, PairSums(logps, reference, lengths), real=torch.zeros(6, dtype=torch.bool))
+    assert torch.autograd.grad(none.sum(), logps)[0].abs().max() == 0
