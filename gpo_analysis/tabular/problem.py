@@ -308,7 +308,8 @@ class PreferenceProblem:
 
         For a loss of two log-ratios Σπ = 1 takes part, and each β is a problem of its own: the minimum over policies is
         found by Newton's method in logits, with a certified `gap` for convex F (:mod:`gpo_analysis.solvers.simplex`);
-        for other F it is the best of several starts, said to be local.
+        where that is not closed, and for other F, it is the best of several starts, a stationary point said to be
+        local.
 
         Parameters
         ----------

@@ -191,3 +191,29 @@ def test_grid() -> None:
     for row, beta in ((2, 0.5), (3, 1.0)):
         assert table["kl"][row] == pytest.approx(problem.solve("bco_pair", beta).kl)
     assert set(table["status"]) == {"optimum"}
+
+
+def test_an_optimum_is_certified_or_called_local() -> None:
+    """Steep preferences, weights near 0: every search ends, and what is called an optimum no sampled policy beats."""
+    told = set()
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(2, 5))
+        problem = gpo.PreferenceProblem(
+            gpo.bradley_terry(rng.normal(0, 3, n)), rng.dirichlet(np.full(n, 0.5)), rng.dirichlet(np.full(n, 0.7))
+        )
+        sampled = np.maximum(rng.dirichlet(np.full(n, 0.6), 3000), 1e-290)
+        sampled /= sampled.sum(1, keepdims=True)
+        for name in ("bco_pair", "nca_pair", "sppo_hard", "rpo", "sft"):
+            found = problem.solve(name, float(np.exp(rng.uniform(-3, 2))))
+            told.add(str(found.status))
+            size = 1e-8 * (1 + abs(found.population_loss))
+            if found.status is Status.OPTIMUM:
+                assert found.gap <= size
+            else:
+                assert found.status is Status.STATIONARY_POINT
+                assert "Σπ = 1 is met from above" in found.reason
+                assert found.pull < 0
+            best = float(np.min(problem.population_loss(sampled, name, found.beta)))
+            assert best >= found.population_loss - (size if found.status is Status.OPTIMUM else found.gap + 1e-9)
+    assert told == {"optimum", "stationary point"}
