@@ -15,6 +15,7 @@ from gpo_analysis.losses.margin_loss import MARGIN
 from gpo_analysis.solvers.ratio_objective import RatioObjective
 
 _ROUNDS = 80
+_ROUNDING = 1e-14
 _AIM = 1e-12
 _LEAST = -1e5
 
@@ -30,8 +31,10 @@ def pull_gap(objective: RatioObjective, u: FloatArray) -> float:
     free = ~objective.fixed
     q = -objective.gradient(u)[free]
     total = float(q.sum())
-    if not total > 0 or (q < 0).any():
+    if not total > 0 or (q < -_ROUNDING * np.abs(q).max()).any():
         return np.inf
+    q = np.maximum(q, 0.0)  # less than nothing by rounding: of a response with next to no mass
+    total = float(q.sum())
     policy = np.exp(u[free] / objective.beta + objective.log_reference[free])
     return float(objective.beta * total * np.sum(rel_entr(q / total, policy) + policy - q / total))
 
