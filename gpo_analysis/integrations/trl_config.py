@@ -90,7 +90,8 @@ class Settings(NamedTuple):
             return loss
         if loss.strip().lower().replace("-", "_") in ("aot", "aot_unpaired"):
             return get_batch_loss(loss)
-        return get_loss(loss)
+        found: Objective = get_loss(loss)
+        return found
 
 
 def settings_of(args: Any, given: Settings) -> Settings:

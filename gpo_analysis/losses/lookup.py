@@ -73,7 +73,8 @@ def get_loss(name: Any) -> Any:
 
 @lru_cache(maxsize=256)
 def _typed(text: str) -> Loss:
-    return parse_loss(text)
+    found: Loss = parse_loss(text)
+    return found
 
 
 def _named(name: Any) -> Loss:
