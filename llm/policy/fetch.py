@@ -85,13 +85,16 @@ def convert(file: Path, out: str | os.PathLike[str]) -> int:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from llm.policy.models import no_bars
+
     where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    with no_bars():
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     model.hf_quantizer = None  # the weights are whole numbers of it no longer, and save_pretrained would refuse
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    with new_folder(out, replaces=_WRITTEN) as fresh:
+    with new_folder(out, replaces=_WRITTEN) as fresh, no_bars():
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
     return int(model.num_parameters())

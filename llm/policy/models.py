@@ -156,7 +156,7 @@ def load_model(
     looks_local = Path(text).exists() or text.startswith((".", "/", "~")) or text.count("/") > 1
     if looks_local and not (Path(text) / "config.json").is_file():
         raise FileNotFoundError(f"{text} is no folder with a model: it has no config.json")
-    with _no_bars():
+    with no_bars():
         model = AutoModelForCausalLM.from_pretrained(
             text, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
@@ -212,13 +212,13 @@ def save_model(
     OSError
         Where the disk is full or the folder cannot be written; what was there before is then left as it was.
     """
-    with new_folder(folder) as fresh, _no_bars():
+    with new_folder(folder) as fresh, no_bars():
         model.save_pretrained(fresh, **({} if weights is None else {"state_dict": weights}))
         tokenizer.save_pretrained(fresh)
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def no_bars() -> Iterator[None]:
     """Keep the progress bars of loading and saving out of our own progress."""
     from transformers.utils import logging
 
