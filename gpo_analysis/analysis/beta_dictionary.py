@@ -85,6 +85,8 @@ class BetaConversion:
         ]
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
 
 def _power_of_length(power: int) -> str:
     return {0: "", 1: " × T", -1: " / T"}.get(power, f" × T^{power}")

@@ -82,6 +82,8 @@ class PopulationExpansion:
         tail = "" if self.is_exact else " + …"
         return f"E f(βρ) = {' '.join(parts)}{tail}   ({self.note})"
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
     def latex(self) -> str:
         """The expansion in LaTeX, without dollar signs."""
         text: str = r"\mathbb{E} f(\beta\rho) = " + sympy.latex(self.constant)

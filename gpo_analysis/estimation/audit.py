@@ -81,6 +81,8 @@ class LossAudit:
             f"{self.scale:.4g} times f (confidence {self.confidence:.3f})"
         )
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
 
 def audit_log(log: str | Path | LossLog) -> LossAudit:
     """Name the loss that a run trained, from its log.

@@ -104,6 +104,8 @@ class LossChoice:
             lines.append(f"best: {self.chosen}" + (f"; not told apart from it: {', '.join(same)}" if same else ""))
         return "\n".join(lines)
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
 
 def link_probability(loss: MarginLoss | str, z: FloatArray) -> FloatArray:
     """η whose minimiser is z: f′(−z)/(f′(z) + f′(−z)), from the condition η f′(z) = (1−η) f′(−z); NaN for hinge.

@@ -121,6 +121,8 @@ class Diagnosis:
             )
         return "\n".join([*lines, "", *others_shown(self.others)])
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
     def _course(self) -> list[str]:
         """A row a step, at most ten of them, the first and the last among them."""
         shown = sorted({round(k) for k in np.linspace(0, len(self.steps) - 1, 10)})

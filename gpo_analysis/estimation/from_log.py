@@ -82,6 +82,8 @@ class LoggedBeta:
         )
         return "\n".join([head, f"β = {self.beta}{doubt}", *(f"- {note}" for note in self.notes)])
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
 
 def beta_from_log(
     log: TrainingLog | str | Path,

@@ -153,6 +153,8 @@ class BetaRecommendations:
         lines += [f"of {self.policy}"] if self.policy else []
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
 
 def recommend_beta(
     comparisons: Comparisons,

@@ -125,6 +125,29 @@ class ScoreIntervals:
     confidence: float
     reason: str = ""
 
+    def to_frame(self) -> pd.DataFrame:
+        """A row an item, the highest score first: item, score, standard_error, low, high, first_share."""
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            {
+                "item": self.items,
+                "score": self.scores,
+                "standard_error": self.standard_error,
+                "low": self.low,
+                "high": self.high,
+                "first_share": self.first_share,
+            }
+        )
+        return frame.sort_values("score", ascending=False, ignore_index=True, kind="stable")
+
+    def __str__(self) -> str:
+        head = f"{self.loss}, {self.confidence:.6g} intervals from {self.resamples} resamples"
+        head += f", {self.without_fit} of them without a fit" if self.without_fit else ""
+        return "\n".join([head, self.to_frame().to_string(index=False, max_rows=30), *([self.reason] * bool(self.reason))])
+
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; NaN and infinities become None."""
         from gpo_analysis.tabular.solution import as_json

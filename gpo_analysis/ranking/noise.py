@@ -115,6 +115,8 @@ class NoiseTests:
         head = f"against {self.simulations} sets of exactly Bradley–Terry votes, as many a pair:"
         return "\n".join([head, *(_line(one) for one in self.tests)])
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
 
 def _line(test: NoiseTest) -> str:
     share = test.name.startswith("cyclic part")

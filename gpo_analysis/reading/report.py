@@ -105,6 +105,8 @@ class ReadReport:
         head = f"{shown(self.file, 120)}: {self.format}, {self.used} of {self.rows} rows used"
         return "\n".join([head, *(f"- {line}" for line in self.lines())])
 
+    __repr__ = __str__  # a few lines, where a prompt shows it
+
 
 def _at(lines: tuple[int, ...], unit: str) -> str:
     few = ", ".join(map(str, lines[:_FEW]))
