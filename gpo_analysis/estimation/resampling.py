@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from gpo_analysis.solvers.reweighted import minimise_reweighted
 from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.implicit_reward import Fit
 from gpo_analysis.tabular.problem import PreferenceProblem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_RESAMPLES = 100_000
 LEAST_SMOOTHING = 1e-12  #: Below it the second term is lost in the rounding of the first.
