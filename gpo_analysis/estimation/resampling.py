@@ -147,7 +147,8 @@ class ScoreIntervals:
     def __str__(self) -> str:
         head = f"{self.loss}, {self.confidence:.6g} intervals from {self.resamples} resamples"
         head += f", {self.without_fit} of them without a fit" if self.without_fit else ""
-        return "\n".join([head, self.to_frame().to_string(index=False, max_rows=30), *([self.reason] * bool(self.reason))])
+        table = self.to_frame().to_string(index=False, max_rows=30)
+        return "\n".join([head, table, *([self.reason] if self.reason else [])])
 
     __repr__ = __str__  # a few lines, where a prompt shows it
 
