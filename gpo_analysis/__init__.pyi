@@ -4,6 +4,7 @@ from . import calculus as calculus
 from . import datasets as datasets
 from . import divergences as divergences
 from . import estimation as estimation
+from . import explore as explore
 from . import gaussian as gaussian
 from . import losses as losses
 from . import plotting as plotting

@@ -35,7 +35,7 @@ ORDER = (
     ("gpo_analysis.training",),
     ("gpo_analysis.estimation",),
     ("gpo_analysis.integrations", "gpo_analysis.plotting", "gpo_analysis.advice"),
-    ("gpo_analysis.ranking",),
+    ("gpo_analysis.ranking", "gpo_analysis.explore"),
     ("gpo_analysis.cli",),
     ("gpo_analysis",),  # the facade, which loads all of these lazily
     ("llm.budget", "llm.commands", "llm.devices", "llm.storage"),

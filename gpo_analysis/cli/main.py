@@ -12,6 +12,7 @@ from gpo_analysis.cli.advice import diagnose, recommend_beta
 from gpo_analysis.cli.audit import audit_log
 from gpo_analysis.cli.beta import beta
 from gpo_analysis.cli.conventions import conventions
+from gpo_analysis.cli.explore import explore
 from gpo_analysis.cli.gaussians import gaussians
 from gpo_analysis.cli.losses import analyze, losses
 from gpo_analysis.cli.output import say
@@ -28,7 +29,8 @@ Examples:
   gpo recommend-beta comparisons.csv --kl 0.5
   gpo diagnose log.csv --loss dpo --beta 0.1
   gpo audit-log log.csv
-  gpo gaussians --figure landscape.png"""
+  gpo gaussians --figure landscape.png
+  gpo explore"""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,7 +39,7 @@ def gpo() -> None:
     """What does an offline preference-optimisation loss do to a policy, and why?"""
 
 
-for command in (losses, analyze, beta, conventions, solve, recommend_beta, diagnose, audit_log, gaussians):
+for command in (losses, analyze, beta, conventions, solve, recommend_beta, diagnose, audit_log, gaussians, explore):
     gpo.add_command(command)
 
 
