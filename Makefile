@@ -1,5 +1,6 @@
 # make reproduce   results, figures and report of the quick preset, in out/
 # make test        the tests
+# make explore-test  the explorer in a headless chromium, screenshots in out/explore
 # make docs        the documentation, docs/_build/html/index.html
 # make docs-links  asks for every external link of it
 # make paper       the testbed's long settings, kept in results/ (up to two hours)
@@ -23,7 +24,7 @@ export MKL_NUM_THREADS := 1
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce paper test coverage lint notebooks docs docs-links clean
+.PHONY: help reproduce paper test explore-test coverage lint notebooks docs docs-links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -55,6 +56,10 @@ paper: $(VENV)/.installed-run
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(COVERAGE)
+
+# needs chromium on the PATH; skips, saying why, where there is none
+explore-test: $(VENV)/.installed-dev
+	GPO_BROWSER=1 GPO_EXPLORE_PICTURES=$(OUT)/explore $(BIN)/python -m pytest -q tests/explore/test_browser.py
 
 # the same tests, and at least 95 % of the library's lines run by them
 coverage: COVERAGE := --cov --cov-report=term-missing:skip-covered --cov-fail-under=95

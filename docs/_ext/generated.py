@@ -32,6 +32,7 @@ PACKAGES = {  # package, and what it is for
     "estimation": "fits to comparisons with their covariance; which f and β for one's own data; a run diagnosed",
     "ranking": "rankings of what was compared: ties, covariates, intervals, sets of ranks, tests against noise",
     "plotting": "functions that take ``ax=`` and return it",
+    "explore": "the explorer: what stands in its fields, its tables, figures and scripts; the page (extra `explore`)",
 }
 MODULES = {
     "integrations.trl": "GPOTrainer: TRL's DPOTrainer with any margin loss (extra `trl`)",

@@ -28,14 +28,14 @@ def explore(files: tuple[Path, ...], losses: tuple[str, ...], port: int, browser
     FILES are comparisons (as gpo solve reads them) that can be chosen on the page.
     """
     from gpo_analysis.explore import State
-    from gpo_analysis.explore.explorer import serve
-    from gpo_analysis.losses.naming import find_loss
+    from gpo_analysis.explore.server import serve
+    from gpo_analysis.losses.lookup import get_margin_loss
     from gpo_analysis.preferences import read_comparisons
 
     if not 1 <= port <= 65535:
         raise ValueError(f"--port is {port}; accepted are 1 to 65535")
     for text in losses:
-        find_loss(text)
+        get_margin_loss(text)
     read = {}
     for path in files:
         read[str(path)] = read_comparisons(path)

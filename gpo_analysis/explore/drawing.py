@@ -11,8 +11,8 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.explore.fields import Files, losses_of, mixtures_of, number, problem_of
 from gpo_analysis.explore.picture import Curve, Panel, as_matplotlib, label_of, styles_of
 from gpo_analysis.explore.state import State
-from gpo_analysis.explore.tables import fit_of, analyses, mixture_landscape, runs, table
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.explore.tables import MARGINS, analyses, fit_of, mixture_landscape, runs, table
+from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.plotting.style import LossStyle, cycle_style
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def figure(state: State, files: Files | None = None) -> Figure:
     Examples
     --------
     >>> drawn = figure(State(losses=("dpo", "ipo"), view="link"))
-    >>> [ax.get_title() for ax in drawn.axes]
+    >>> [ax.get_title(loc="left") for ax in drawn.axes]
     ['link: the margin that fits a preference', 'the same over the log-odds of η']
     """
     return as_matplotlib(panels(state, files))
@@ -85,12 +85,11 @@ def _losses(state: State, rows: pd.DataFrame) -> list[Panel]:
     near = rows[(rows["z"] >= -2) & (rows["z"] <= 3)]["f"]
     low, high = float(near.min()), float(near.max())
     space = 0.05 * (high - low or 1.0)
-    found = [one.taylor_radius for one in analyses(state)]
-    radii = sorted({float(r) for r in found if r.is_finite and 0 < float(r) < 5})
-    marks = [(sign * r, "radius") for r in radii for sign in (-1, 1)]
+    radii = {one.name: float(one.taylor_radius) for one in analyses(state) if one.taylor_radius.is_finite}
+    marks = [(sign * r, styles[name].color) for name, r in radii.items() if 0 < r < MARGINS[1] for sign in (-1, 1)]
     return [
         Panel(
-            f"f (thick) and its Taylor polynomial of order {order} (thin)",
+            f"f (thick), Taylor polynomial of order {order} (thin)",
             "margin z = βρ",
             "f(z)",
             curves,
@@ -98,7 +97,7 @@ def _losses(state: State, rows: pd.DataFrame) -> list[Panel]:
             marks=marks,
         ),
         Panel(
-            "what the polynomial leaves out; dotted: radius of convergence",
+            "what it leaves out; dotted: radius",
             "margin z = βρ",
             "|Taylor polynomial − f|",
             series,
@@ -159,17 +158,17 @@ def _regularizers(state: State, rows: pd.DataFrame) -> list[Panel]:
     amount = number(state, "amount", 1e-4, 1e4)
     return [
         Panel(
-            "both regularizers at the optimum; dotted: where you are",
+            "both at the optimum; dotted: yours",
             axis,
             "nats",
             left,
             log="xy",
             xlim=(1e-3, 1e2),
             ylim=(1e-5, 1e4),
-            marks=[(amount, "chosen")],
+            marks=[(amount, "#777777")],
         ),
         Panel(
-            "one against the other, as β goes",
+            "one against the other",
             "KL(π‖πref)  [nats]",
             "½E_μ[ρ²]",
             right,
@@ -199,20 +198,20 @@ def _training(state: State, rows: pd.DataFrame, files: Files) -> list[Panel]:
         assert run.policies is not None
         x = places + 0.5 * ((k + 0.5) / len(groups) - 0.5)
         right.append(Curve(x, run.policies[at][:_SHOWN], label_of(name), styles[name], points=True))
-        optimum = fit_of(problem, find_loss(name)).policy(beta)[:_SHOWN]
+        optimum = fit_of(problem, get_margin_loss(name)).policy(beta)[:_SHOWN]
         right.append(Curve(x, optimum, "", LossStyle(styles[name].color, "-", "X"), points=True))
     top = max((float(np.nanmax(c.y)) for c in left if np.isfinite(c.y).any()), default=1.0)
     return [
         Panel(
-            "the course of training; dotted: the step shown beside",
+            "training; dotted: the step beside",
             "step",
             "nats",
             left,
-            marks=[(taken, "step")],
+            marks=[(taken, "#777777")],
             ylim=(-0.02 * min(top, 50), 1.05 * min(top, 50) or 1.0),
         ),
         Panel(
-            f"policy at step {taken:g}, and where it is heading (×)",
+            f"policy at step {taken:g}; ×: the optimum",
             "response",
             "π(response)",
             right,
@@ -238,7 +237,10 @@ def _mixture(state: State, rows: pd.DataFrame) -> list[Panel]:
     ]
     landscape = mixture_landscape(state)
     curves = []
-    pairs = (("kl", "KL(π_c‖πref)", landscape.kl_minima), ("mu_squared_loss", "½E_μ[ρ²]", landscape.mu_squared_loss_minima))
+    pairs = (
+        ("kl", "KL(π_c‖πref)", landscape.kl_minima),
+        ("mu_squared_loss", "½E_μ[ρ²]", landscape.mu_squared_loss_minima),
+    )
     for k, (column, label, minima) in enumerate(pairs):
         style = cycle_style(k + 1)
         curves.append(Curve(_values(grid, "c"), 0.01 + _values(grid, column), label, style))
@@ -249,12 +251,12 @@ def _mixture(state: State, rows: pd.DataFrame) -> list[Panel]:
     return [
         Panel("the densities", "y", "density", densities),
         Panel(
-            "both regularizers over the shift; dotted: the c beside",
+            "over the shift; dotted: the c beside",
             "shift c",
-            "0.01 + nats",
+            "nats + 0.01",
             curves,
             log="y",
             xlim=(-end, end),
-            marks=[(c, "shown")],
+            marks=[(c, "#777777")],
         ),
     ]

@@ -1,10 +1,9 @@
-"""The explorer's view: widgets beside a picture, in a page or a notebook, by Panel; what it shows is computed elsewhere."""
+"""The explorer's view: widgets beside a picture, in a page or a notebook, by Panel; it computes nothing."""
 
 from __future__ import annotations
 
 import io
 import re
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from math import log10
@@ -18,17 +17,19 @@ from gpo_analysis.explore.picture import as_bokeh
 from gpo_analysis.explore.script import script
 from gpo_analysis.explore.state import State
 from gpo_analysis.explore.tables import notes, table
-from gpo_analysis.losses.catalogue import get_loss, list_losses
+from gpo_analysis.explore.uploads import read_bytes
+from gpo_analysis.losses.catalogue import list_losses
+from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.preferences import Comparisons
 
 _TEXTS = (
     "amount", "rewards", "cycle", "annotators", "matrix", "mu", "reference", "order", "rate", "steps",
     "modes", "scale", "weights", "mean", "width",
 )  # fmt: skip
-_LARGEST_FILE = 10_000_000
 
 
-def _panel() -> Any:
+def load_panel() -> Any:
+    """Panel, or an error that names the extra."""
     try:
         import panel
     except ModuleNotFoundError as error:
@@ -43,7 +44,7 @@ def _panel() -> Any:
 class Explorer:
     """Change f, β, μ, πref and the preferences, and see what follows.
 
-    It shows itself in a notebook; :func:`serve` shows it in a browser. Needs the extra ``explore``.
+    It shows itself in a notebook; :func:`gpo_analysis.explore.server.serve` shows it in a browser. Needs the extra ``explore``.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ class Explorer:
     def __init__(
         self, state: State | None = None, files: Mapping[str, Comparisons] | None = None, remarks: tuple[str, ...] = ()
     ) -> None:
-        self._pn = _panel()
+        self._pn = load_panel()
         self.state = State() if state is None else state
         self.files = dict(files or {})
         self.remarks = remarks
@@ -208,9 +209,10 @@ class Explorer:
         named, typed = [], []
         for text in state.losses:
             try:
-                named.append(get_loss(text).name)
+                name = get_margin_loss(text).name
             except ValueError:
-                typed.append(text)
+                name = text
+            (named if name in self.chosen.options else typed).append(name)
         self.chosen.value, self.typed.value = list(dict.fromkeys(named)), "; ".join(typed)
         self.view.value, self.by.value, self.kind.value = state.view, state.by, state.preferences
         self.file.options = list(dict.fromkeys(["", *self.files, state.file]))
@@ -347,89 +349,3 @@ class Explorer:
         figure(self.state, self.files).savefig(out, format=suffix, dpi=200)
         out.seek(0)
         return out
-
-
-def read_bytes(data: bytes, name: str) -> Comparisons:
-    """Comparisons of a file that a page sends.
-
-    Raises
-    ------
-    ValueError
-        As :func:`gpo_analysis.preferences.read_comparisons` does, or where it is too large.
-
-    Examples
-    --------
-    >>> read_bytes(b"winner,loser\\na,b\\n", "games.csv")
-    Comparisons(2 items, 1 pairs, total count 1)
-    """
-    if len(data) > _LARGEST_FILE:
-        raise ValueError(f"{name} has {len(data):,} bytes; accepted are up to {_LARGEST_FILE:,}: start gpo explore with it")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        path.write_bytes(data)
-        try:
-            return Comparisons.read(path)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), name)) from None
-
-
-def serve(
-    state: State | None = None,
-    files: Mapping[str, Comparisons] | None = None,
-    *,
-    port: int = 5016,
-    show: bool = True,
-) -> None:
-    """Serve the explorer on this machine alone, until interrupted.
-
-    Parameters
-    ----------
-    state : State, optional
-        What stands in the fields where the address has no state.
-    files : mapping of str to Comparisons, optional
-    port : int
-        Of 127.0.0.1.
-    show : bool
-        Open a browser.
-
-    Raises
-    ------
-    OSError
-        Where the port is taken.
-    """
-    pn = _panel()
-    given = dict(files or {})
-
-    def page() -> Any:
-        location = pn.state.location
-        query = (location.search or "") if location is not None else ""
-        found, remarks = State.from_query(query) if query.strip("?") else (state or State(), ())
-        explorer = Explorer(found, given, remarks)
-        if location is not None:
-            _follow_address(explorer, location)
-        return explorer.layout
-
-    pn.serve(
-        page,
-        port=port,
-        address="127.0.0.1",
-        websocket_origin=[f"127.0.0.1:{port}", f"localhost:{port}"],
-        show=show,
-        title=words.TITLE,
-    )
-
-
-def _follow_address(explorer: Explorer, location: Any) -> None:
-    """The address has the state, and the state follows the address (back, forward)."""
-
-    def write(state: State) -> None:
-        query = state.query()
-        location.search = f"?{query}" if query else ""
-
-    def read(_event: Any) -> None:
-        if location.search.removeprefix("?") != explorer.state.query():
-            found, explorer.remarks = State.from_query(location.search)
-            explorer.load(found)
-
-    explorer.on_change(write)
-    location.param.watch(read, "search")

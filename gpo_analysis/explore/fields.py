@@ -1,4 +1,4 @@
-"""The fields read: numbers, losses, a preference problem, a mixture; what is wrong is said of the field it stands in."""
+"""The fields read: numbers, losses, a preference problem, a mixture; what is wrong is said of its field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.explore.state import State
 from gpo_analysis.gaussian import GaussianMixture
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.losses.lookup import get_margin_loss
+from gpo_analysis.losses.parse import parse_loss
 from gpo_analysis.preferences import Comparisons, bradley_terry, cyclic, from_matrix, mixture_of_annotators
 from gpo_analysis.reading.values import number_of
 from gpo_analysis.tabular import PreferenceProblem
@@ -126,11 +127,22 @@ def losses_of(state: State) -> list[MarginLoss]:
     found: dict[str, MarginLoss] = {}
     for text in texts:
         try:
-            loss = find_loss(text.strip())
+            loss = get_margin_loss(text.strip())
         except ValueError as error:
-            raise FieldError("losses", str(error)) from None
+            raise FieldError("losses", _why(text.strip(), str(error))) from None
         found.setdefault(loss.name, loss)
     return list(found.values())
+
+
+def _why(text: str, both: str) -> str:
+    """Of what is no word, why it cannot be read as an expression, without the names of the catalogue."""
+    if text.replace("-", "_").replace(" ", "_").isidentifier():
+        return both
+    try:
+        parse_loss(text)
+    except ValueError as error:
+        return str(error)
+    return both
 
 
 def betas_of(state: State) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -138,8 +150,9 @@ def betas_of(state: State) -> tuple[dict[str, float], tuple[str, ...]]:
 
     Examples
     --------
-    >>> betas_of(State(by="strength", amount="0.1"))
-    ({'logistic': 0.2, 'squared': 0.1}, ('hinge has no second-order term: κ = f″(0)/|f′(0)| = 0, so no β of it ...
+    >>> betas, without = betas_of(State(by="strength", amount="0.1"))
+    >>> betas, without[0].split(":")[0]
+    ({'logistic': 0.2, 'squared': 0.1}, 'hinge has no second-order term')
     """
     amount = number(state, "amount", 1e-4, 1e4)
     if state.by == "beta":
@@ -205,7 +218,9 @@ def problem_of(state: State, files: Files) -> PreferenceProblem:
     if state.preferences == "file":
         if state.file not in files:
             known = ", ".join(files) or "none so far"
-            raise FieldError("file", f"no file {state.file!r:.60} is loaded ({known}): choose one here, or start with it")
+            raise FieldError(
+                "file", f"no file {state.file!r:.60} is loaded ({known}): choose one here, or start with it"
+            )
         comparisons = files[state.file]
         if comparisons.n > MOST_ITEMS:
             raise FieldError("file", f"{comparisons.n:,} items; accepted are up to {MOST_ITEMS} (gpo solve takes more)")
@@ -244,7 +259,9 @@ def mixtures_of(state: State) -> tuple[GaussianMixture, GaussianMixture]:
         shares = np.full(len(means), 1 / len(means))
     scales = np.full(len(means), number(state, "scale", 0.05, 20))
     mean, width = number(state, "mean", -100, 100), number(state, "width", 0.05, 20)
-    return GaussianMixture(shares, means, scales), GaussianMixture(np.ones(1), [mean], [width])
+    return GaussianMixture(shares, np.array(means), scales), GaussianMixture(
+        np.ones(1), np.array([mean]), np.array([width])
+    )
 
 
 def training_of(state: State) -> tuple[float, int, int]:
@@ -259,7 +276,7 @@ def faults(state: State, files: Files) -> dict[str, str]:
     Examples
     --------
     >>> faults(State(losses=("relu(1-z",), cycle="x"), {})
-    {'losses': "loss 'relu(1-z' is neither a name ...
+    {'losses': "cannot read 'relu(1-z': ...
     """
     readers: tuple[Callable[[], object], ...] = (
         lambda: losses_of(state),

@@ -58,7 +58,7 @@ class Panel:
     ticks : sequence of str
         Names of x = 0, 1, …
     marks : sequence of (float, str)
-        Vertical lines, each with what it is.
+        Vertical lines, each with its colour.
     """
 
     title: str
@@ -107,8 +107,8 @@ def as_matplotlib(panels: Sequence[Panel]) -> Figure:
                 else:
                     look = curve.style.line(linewidth=0.9 if curve.faint else 1.7)
                 ax.plot(curve.x, curve.y, **look, **more)
-            for at, _ in panel.marks:
-                ax.axvline(at, color="0.5", linewidth=0.8, linestyle=":")
+            for at, color in panel.marks:
+                ax.axvline(at, color=color, linewidth=0.9, linestyle=":")
             if "x" in panel.log:
                 ax.set_xscale("log")
             if "y" in panel.log:
@@ -154,8 +154,8 @@ def as_bokeh(panels: Sequence[Panel], *, width: int = 470, height: int = 400) ->
         )
         for curve in panel.curves:
             _add(plot, curve)
-        for at, _ in panel.marks:
-            plot.add_layout(Span(location=at, dimension="height", line_color="#888888", line_dash="dotted"))
+        for at, color in panel.marks:
+            plot.add_layout(Span(location=at, dimension="height", line_color=color, line_dash="dotted", line_width=1.5))
         if panel.ticks:
             plot.xaxis.ticker = list(range(len(panel.ticks)))
             plot.xaxis.major_label_overrides = dict(enumerate(panel.ticks))
@@ -166,7 +166,7 @@ def as_bokeh(panels: Sequence[Panel], *, width: int = 470, height: int = 400) ->
             legend.click_policy = "hide"
             legend.background_fill_alpha = 0.7
             legend.label_text_font_size = "9pt"
-            legend.padding, legend.spacing = 4, 0
+            legend.padding, legend.spacing, legend.glyph_width = 4, 8, 34
             plot.add_layout(legend, "below")
             legend.ncols = 2
         plot.toolbar.logo = None

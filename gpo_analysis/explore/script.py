@@ -1,4 +1,4 @@
-"""The Python that makes a view: a script of public functions which, when run, prints the numbers that the page shows."""
+"""The Python that makes a view: a script of public functions that prints the numbers which the page shows."""
 
 from __future__ import annotations
 
@@ -119,7 +119,10 @@ def _problem_lines(state: State, files: Files) -> list[str]:
     if state.mu.strip() and state.preferences != "file":
         lines, options = _shares("mu", state.mu, "mu"), ", behavior=mu"
     if state.reference.strip():
-        lines, options = [*lines, *_shares("reference", state.reference, "reference")], f"{options}, reference=reference"
+        lines, options = (
+            [*lines, *_shares("reference", state.reference, "reference")],
+            f"{options}, reference=reference",
+        )
     if state.preferences == "file":
         return [
             *lines,

@@ -98,8 +98,9 @@ class State:
             given = getattr(self, name)
             if given not in accepted:
                 raise ValueError(f"{name} is {given!r:.60}; accepted are {', '.join(accepted)}")
-        if isinstance(self.losses, str):
-            raise ValueError(f"losses is {self.losses!r:.60}; accepted is a tuple of texts, one a loss")
+        losses: object = self.losses
+        if not isinstance(losses, tuple):
+            raise ValueError(f"losses is {losses!r:.60}; accepted is a tuple of texts, one a loss")
 
     def query(self) -> str:
         """The part of an address after ``?``: what differs from the defaults."""

@@ -23,7 +23,7 @@ from gpo_analysis.explore.fields import (
 from gpo_analysis.explore.state import State
 from gpo_analysis.gaussian import GaussianMixture, Landscape, landscape
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.losses.naming import find_loss
+from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.tabular import Fit, PreferenceProblem, fit
 from gpo_analysis.training import Trajectory, train_many
 
@@ -92,7 +92,7 @@ def policies_table(state: State, files: Files) -> pd.DataFrame:
 
     problem, parts = problem_of(state, files), []
     for name, beta in betas_of(state)[0].items():
-        found = fit_of(problem, find_loss(name)).solution(beta)
+        found = fit_of(problem, get_margin_loss(name)).solution(beta)
         frame = found.to_frame()
         frame.insert(0, "loss", name)
         frame.insert(1, "beta", beta)
@@ -139,7 +139,7 @@ def _runs(
 ) -> dict[str, Trajectory]:
     found = train_many(
         [problem] * len(betas),
-        [find_loss(name) for name, _ in betas],
+        [get_margin_loss(name) for name, _ in betas],
         [beta for _, beta in betas],
         optimizer=optimizer,  # type: ignore[arg-type]
         learning_rate=rate,

@@ -16,9 +16,9 @@ TITLE = "gpo explore"
 INTRODUCTION = (
     "<h2 style='margin:0'>What does a preference-optimisation loss do to a policy?</h2>"
     "<p style='margin:4px 0 0 0;max-width:75em'>Training on pairs (preferred y<sub>w</sub>, other y<sub>l</sub>) "
-    "minimises E[<b>f</b>(βρ)] with ρ = log π/πref at y<sub>w</sub> less that at y<sub>l</sub>. DPO, IPO and SLiC differ "
-    "in f alone. Choose losses or type your own on the left; everything follows. Responses are a finite set here, so "
-    "that optima are exact. <b>μ</b> draws the pairs, <b>πref</b> is the policy to stay near, <b>κ</b> = "
+    "minimises E[<b>f</b>(βρ)] with ρ = log π/πref at y<sub>w</sub> less that at y<sub>l</sub>. DPO, IPO and SLiC "
+    "differ in f alone. Choose losses or type your own on the left; everything follows. Responses are a finite "
+    "set here, so that optima are exact. <b>μ</b> draws the pairs, <b>πref</b> is the policy to stay near, <b>κ</b> = "
     "f″(0)/|f′(0)| is how strongly f regularizes per unit of β, η is the probability that the first response is "
     "preferred.</p>"
 )
@@ -44,12 +44,12 @@ ABOUT = {
     "part.",
     "training": "A softmax policy trained from πref, all losses with the same optimiser. Move the step below the "
     "settings to see the policy on its way.",
-    "mixture": "πref is a mixture of Gaussians, π_c the same shifted by c, and μ draws the pairs. KL has its minimum at "
-    "c = 0; ½E_μ[ρ²] can have more, far away, where another component lies under μ. Move the components on the left.",
+    "mixture": "πref is a mixture of Gaussians, π_c the same shifted by c, and μ draws the pairs. KL has its minimum "
+    "at c = 0; ½E_μ[ρ²] can have more, far away, where another component lies under μ. Move them on the left.",
 }
 LABELS = {
     "losses": "Your own f(z), several with ; between them, then Enter",
-    "amount": "its value",
+    "amount": "Its value",
     "rewards": "Rewards, one a response",
     "cycle": "Share of a cycle mixed in, 0 to 1",
     "annotators": "Rewards of each annotator, ; between annotators",
@@ -115,29 +115,32 @@ def facts_html(state: State, betas: dict[str, float]) -> str:
     >>> "Taylor radius" in facts_html(State(losses=("dpo",)), {"logistic": 0.5})
     True
     """
-    found = analyses(state)
+    found, weighed = analyses(state), "beta" in NEEDS[state.view]
     styles = styles_of([one.name for one in found])
-    heads = ("", "f(z)", "f′(0)", "f″(0)", "κ", "β", "strength βκ", "Taylor radius", "convex", "calibrated", "at η = 1")
+    heads = ["", "f(z)", "f′(0)", "f″(0)", "κ", "Taylor radius", "convex", "calibrated", "z* at η = 1"]
+    heads += ["β", "strength βκ"] if weighed else []
     head = "".join(f"<th style='text-align:left;padding:2px 10px'>{html.escape(text)}</th>" for text in heads)
-    body = "".join(_row(one, betas.get(one.name), styles[one.name].color) for one in found)
+    body = "".join(_row(one, betas.get(one.name), styles[one.name].color, weighed) for one in found)
     return f"<table class='facts' style='border-collapse:collapse;font-size:13px'><tr>{head}</tr>{body}</table>"
 
 
-def _row(found: LossAnalysis, beta: float | None, color: str) -> str:
+def _row(found: LossAnalysis, beta: float | None, color: str, weighed: bool) -> str:
     kappa = float(found.curvature_ratio)
     formula = str(found.expression)
-    cells = (
+    end = found.at_certainty
+    cells = [
         label_of(found.name),
         formula if len(formula) <= 44 else formula[:43] + "…",
         _shown(found.slope),
         _shown(found.curvature),
         _shown(found.curvature_ratio),
-        "none" if beta is None else f"{beta:.4g}",
-        "none" if beta is None or kappa != kappa else f"{beta * kappa:.4g}",
         _shown(found.taylor_radius),
         _yes(found.is_convex),
         _yes(found.is_calibrated),
-        found.at_certainty.kind + (f", z = {_shown(found.at_certainty.margin)}" if found.at_certainty.margin.is_finite else ""),
-    )
+        f"{_shown(end.margin)} ({end.kind})" if end.margin.is_finite else end.kind,
+    ]
+    if weighed:
+        cells.append("none" if beta is None else f"{beta:.4g}")
+        cells.append("none" if beta is None or kappa != kappa else f"{beta * kappa:.4g}")
     first = f"<td style='padding:2px 10px;border-left:5px solid {color}'><b>{html.escape(cells[0])}</b></td>"
     return "<tr>" + first + "".join(f"<td style='padding:2px 10px'>{html.escape(c)}</td>" for c in cells[1:]) + "</tr>"

@@ -25,7 +25,9 @@ import pytest
 
 from gpo_analysis.explore import State, table
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), "")
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
 REASON = (
     "run by make explore-test (GPO_BROWSER=1)" if os.environ.get("GPO_BROWSER") != "1"
     else "no chromium is installed" if not CHROMIUM
@@ -99,7 +101,7 @@ def page(context: Any) -> Iterator[Any]:
     opened = context.new_page()
     opened.hosts = set()
     opened.complaints = []
-    opened.on("request", lambda request: opened.hosts.add(urlsplit(request.url).hostname))
+    opened.on("request", lambda request: opened.hosts.add(urlsplit(request.url).hostname or "127.0.0.1"))  # none: data:
     opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
     yield opened
     opened.close()
@@ -113,7 +115,9 @@ def curves(page: Any) -> list[tuple[str, np.ndarray, np.ndarray]]:
 
 def curve(page: Any, name: str, x: np.ndarray) -> np.ndarray | None:
     """The values that the page draws under a name at these x."""
-    return next((y for label, at, y in curves(page) if label == name and len(at) == len(x) and np.allclose(at, x)), None)
+    return next(
+        (y for label, at, y in curves(page) if label == name and len(at) == len(x) and np.allclose(at, x)), None
+    )
 
 
 def of(shown: Any, loss: str, column: str) -> np.ndarray:
@@ -177,7 +181,9 @@ def test_a_wrong_loss_says_why_under_its_field_and_leaves_the_rest(page: Any, ad
 @pytest.mark.parametrize(
     "state",
     [
-        State(losses=("dpo", "exp(-z)"), view="policies", rewards="0, 1, 3", mu="1, 2, 3", amount="0.25", by="strength"),
+        State(
+            losses=("dpo", "exp(-z)"), view="policies", rewards="0, 1, 3", mu="1, 2, 3", amount="0.25", by="strength"
+        ),
         State(losses=("ipo", "(1-z)**4"), view="regularizers", preferences="cycle", cycle="0.25"),
     ],
     ids=lambda state: state.view,
@@ -222,7 +228,7 @@ def test_a_file_is_chosen_and_read(page: Any, address: str, tmp_path: Path) -> N
     opened(page, address, State(losses=("dpo",), view="policies"))
     file = tmp_path / "own games.csv"
     file.write_text("winner,loser,count\nred,blue,3\nblue,red,1\n")
-    page.locator("select").first.select_option("a file of comparisons")
+    page.locator("select:not([multiple]):visible").first.select_option("a file of comparisons")
     page.locator("[role=alert]").first.wait_for()
     page.locator("input[type=file]").set_input_files(file)
     until(lambda: curve(page, "logistic (DPO)", np.arange(2.0)) is not None, lambda: [c[0] for c in curves(page)])
