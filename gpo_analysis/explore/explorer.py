@@ -44,7 +44,8 @@ def load_panel() -> Any:
 class Explorer:
     """Change f, β, μ, πref and the preferences, and see what follows.
 
-    It shows itself in a notebook; :func:`gpo_analysis.explore.server.serve` shows it in a browser. Needs the extra ``explore``.
+    It shows itself in a notebook; :func:`gpo_analysis.explore.server.serve` shows it in a browser. Needs the extra
+    ``explore``.
 
     Parameters
     ----------
@@ -206,7 +207,8 @@ class Explorer:
     def _write(self) -> None:
         """Put the state into the widgets."""
         state, self._setting = self.state, True
-        named, typed = [], []
+        named: list[str] = []
+        typed: list[str] = []
         for text in state.losses:
             try:
                 name = get_margin_loss(text).name

@@ -10,11 +10,6 @@ from gpo_analysis.preferences import Comparisons
 _LARGEST_FILE = 10_000_000
 
 
-f.files).savefig(out, format=suffix, dpi=200)
-        out.seek(0)
-        return out
-
-
 def read_bytes(data: bytes, name: str) -> Comparisons:
     """Comparisons of a file that a page sends.
 
