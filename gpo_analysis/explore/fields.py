@@ -141,7 +141,7 @@ def _why(text: str, both: str) -> str:
     try:
         parse_loss(text)
     except ValueError as error:
-        return str(error)
+        return str(error).replace(", or a and b for the two log-ratios", "")  # no losses of the margin alone
     return both
 
 

@@ -44,7 +44,7 @@ def serve(
         found, remarks = State.from_query(query) if query.strip("?") else (state or State(), ())
         explorer = Explorer(found, given, remarks)
         if location is not None:
-            _follow_address(explorer, location)
+            follow_address(explorer, location)
         return explorer.layout
 
     pn.serve(
@@ -57,8 +57,15 @@ def serve(
     )
 
 
-def _follow_address(explorer: Explorer, location: Any) -> None:
-    """The address has the state, and the state follows the address (back, forward)."""
+def follow_address(explorer: Explorer, location: Any) -> None:
+    """Keep an address in step with the state, and the state with the address (back, forward).
+
+    Parameters
+    ----------
+    explorer : Explorer
+    location : panel.io.location.Location
+        Of the page.
+    """
 
     def write(state: State) -> None:
         query = state.query()

@@ -45,7 +45,8 @@ ABOUT = {
     "training": "A softmax policy trained from πref, all losses with the same optimiser. Move the step below the "
     "settings to see the policy on its way.",
     "mixture": "πref is a mixture of Gaussians, π_c the same shifted by c, and μ draws the pairs. KL has its minimum "
-    "at c = 0; ½E_μ[ρ²] can have more, far away, where another component lies under μ. Move them on the left.",
+    "at c = 0; ½E_μ[ρ²] can have more, far away, where another component lies under μ. Move the "
+    "components on the left.",
 }
 LABELS = {
     "losses": "Your own f(z), several with ; between them, then Enter",
@@ -54,7 +55,7 @@ LABELS = {
     "cycle": "Share of a cycle mixed in, 0 to 1",
     "annotators": "Rewards of each annotator, ; between annotators",
     "matrix": "p(row ≻ column), ; between rows",
-    "file": "File of comparisons (CSV, JSON lines, Parquet: winner, loser, count)",
+    "file": "File: winner, loser, count (CSV, JSON, …)",
     "mu": "μ: weights, one a response (empty: equal)",
     "reference": "πref: weights, one a response (empty: equal)",
     "order": "Order of the Taylor polynomial (0 to 20)",

@@ -58,6 +58,7 @@ def test_what_an_address_says_wrongly_is_told() -> None:
     [
         ({"losses": ("relu(1-z) + foo(z)",)}, "losses", "accepted: the symbol z"),
         ({"losses": ("__import__('os')",)}, "losses", "cannot read"),
+        ({"losses": ("a - 2*b",)}, "losses", "of two log-ratios"),
         ({"losses": ("dpoo",)}, "losses", "did you mean 'dpo'"),
         ({"losses": ()}, "losses", "choose one, or type one"),
         ({"losses": tuple(f"exp(-{k}*z)" for k in range(1, 10))}, "losses", "9 losses"),
@@ -306,6 +307,25 @@ def test_a_notebook_shows_it(page: Explorer) -> None:
     data = shown[0] if isinstance(shown, tuple) else shown
     assert any("html" in kind for kind in data)
     assert len(json.dumps(data)) > 1000
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_address_follows_the_state_and_the_state_the_address(page: Explorer) -> None:
+    param = pytest.importorskip("param")
+    from gpo_analysis.explore.server import follow_address
+
+    location = param.parameterized_class("Location", {"search": param.String("")})()
+    page.load(State())
+    follow_address(page, location)
+    page.view.value = "link"
+    assert location.search == "?view=link"
+    page.typed.value = "exp(-z)"
+    assert State.from_query(location.search) == (page.state, ())
+    location.search = "?view=training&steps=40&colour=red"  # as the button for going back does
+    assert page.state == State(view="training", steps="40")
+    assert "colour" in page.remark.object
+    location.search = ""
+    assert page.state == State()
 
 
 def test_the_command_refuses_what_it_cannot_show(tmp_path: Path) -> None:
