@@ -201,12 +201,12 @@ _FAMILIES: dict[str, Callable[..., TwoRatioLoss]] = {
 
 _LENGTHS = "a length or a policy without its reference"
 NOT_HELD: dict[str, str] = {
-    "simpo": "it is a margin loss of token means of log π, without πref",
+    "simpo": "it is a margin loss of token means of log π, without πref (tabular.solve_sequences)",
     "sigmoid_norm": "it is the logistic loss of token means; in GPOTrainer it is 'logistic' with reduction='mean'",
-    "orpo": "its odds are of token means of log π, without πref",
+    "orpo": "its odds are of token means of log π, without πref (tabular.orpo, for tabular.descend_sequences)",
     "alphapo": "its rewards are powers of token means of π, without πref",
     "wpo": "it is a weight exp(mean log π …) of each pair, held fixed in the gradient, on any of these losses",
-    "ld_dpo": "it weighs the tokens beyond the shorter response by α, in any of these losses",
+    "ld_dpo": "it weighs tokens beyond the shorter response by α, in any of these losses (tabular.descend_sequences)",
 }
 """Names that a finite world without lengths cannot hold, and why."""
 

@@ -37,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ipo-toys": {"taus": (0.5, 1.0), "steps": 3000, "record_every": 1000},
     "journals": {},
     "kl-and-mu-square": {"losses": ("squared",), "records": 150, "starts": 100},
+    "lengths": {"depth": 5, "betas": (0.01, 1.0, 30.0), "draws": 6, "small_depth": 3},
     "links-and-divergences": {"strengths": (0.05, 4.0, 64.0), "seeds": 2, "responses": 6, "unseen": 2},
     "llm-domains": {"studies": ("one", "two", "three"), "prompts": 4},
     "llm-equal-when-tuned": {"study": "tuned-cpu", "resamples": 60},
