@@ -45,7 +45,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
             left.plot(near["beta"], near["second_order"], color=style.color, linestyle="--", linewidth=0.9)
             left.axhline(float(rows["limit"].iloc[0]), color=style.color, linestyle=":", linewidth=0.9)
         points = find(random, reduction=reduction)
-        right.plot(points["length"], points["cut_off"], **style.points(label=label))
+        right.plot(points["length"], points["cut_off"], **{**style.points(label=label), "linestyle": "none"})
     first = random.iloc[0]
     right.plot([first["reference_length"]], [first["reference_cut_off"]], "x", color="#000000", label="πref")
     left.set_xscale("log")
@@ -55,6 +55,6 @@ def draw(records: Mapping[str, Record]) -> Figure:
     right.set_ylabel("mass cut off")
     panel_label(left, "a", "reward without length")
     panel_label(right, "b", "drawn rewards")
-    left.legend(loc="best")
+    left.legend(loc="center left", bbox_to_anchor=(0.0, 0.66))
     right.legend(loc="upper left")
     return figure
