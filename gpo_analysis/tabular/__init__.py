@@ -16,6 +16,7 @@ from gpo_analysis.tabular.nash import NashSolution, nash_policy
 from gpo_analysis.tabular.prefix_tree import PrefixTree
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.regularized import regularized_optimum
+from gpo_analysis.tabular.restricted import RestrictedOptimum, restricted_optimum
 from gpo_analysis.tabular.solution import Solution
 
 __all__ = [
@@ -46,6 +47,8 @@ __all__ = [
     "NashSolution",
     "nash_policy",
     "regularized_optimum",
+    "RestrictedOptimum",
+    "restricted_optimum",
     "PreferenceProblem",
     "Solution",
     "Fit",
