@@ -84,6 +84,8 @@ def guarded(name: str, run: Callable[[], Any]) -> int:
     except SystemExit as leave:
         if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):  # click has met the closed pipe first
             return 0
+        if isinstance(leave.code, str):  # the line of needs_extra, which names the program itself
+            _say(name, leave.code.removeprefix(f"{name}: "))
         return _flushed(name, leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1)
     except BrokenPipeError:  # the reader (head, less) has gone
         _drop_output()

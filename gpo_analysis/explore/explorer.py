@@ -86,7 +86,8 @@ class Explorer:
         return f"Explorer({self.state!r})"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
-        self._pn.extension()
+        if not self._pn.extension._loaded:  # else the caller said how: panel.extension(inline=True) fetches nothing
+            self._pn.extension()
         return self.layout._repr_mimebundle_(include, exclude)
 
     def on_change(self, listener: Callable[[State], None]) -> None:

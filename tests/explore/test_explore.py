@@ -338,3 +338,12 @@ def test_the_command_refuses_what_it_cannot_show(tmp_path: Path) -> None:
         assert done.exception is not None
         assert says in str(done.exception)
     assert gpo.explore.State is State
+
+
+def test_without_the_extra_it_is_named() -> None:
+    code = (
+        "import sys; sys.modules['panel'] = None; from gpo_analysis.cli import main; main(['explore', '--no-browser'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 1
+    assert done.stderr == "gpo: panel is not installed; it comes with: pip install 'gpo-analysis[explore]'\n"
