@@ -134,17 +134,28 @@ DIAGNOSE_HELP = """\b
 Examples:
   gpo diagnose log.csv --loss dpo --beta 0.1
   gpo diagnose log.jsonl.gz --loss ipo --beta 0.2 --try-beta 0.1 --try-beta 0.4 --json
+  gpo diagnose trainer_state.json --loss trl:ipo --beta 0.1
 
 \b
 FILE is CSV or JSON, plain or .gz, a row a pair: policy_chosen, policy_rejected,
 reference_chosen, reference_rejected (sums of token log-probabilities in nats; names
-with _logps and ref_ are understood), optionally chosen_length, rejected_length, step."""
+with _logps and ref_ are understood), optionally chosen_length, rejected_length, step.
+Or means over batches: TRL's trainer_state.json or its log_history, an export of W&B or
+TensorBoard, or a folder of TensorBoard's event files; these say E[ρ] = rewards/margins
+over β, and not the quantiles.
+
+\b
+--loss takes names and expressions, with GPO's β, and libraries' names (trl:ipo,
+openrlhf:dpo; gpo conventions lists them), with the β that the library was given."""
 
 
 @click.command(epilog=DIAGNOSE_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--loss", default="logistic", show_default=True, help="What the run was trained with.")
-@click.option("--beta", required=True, type=NUMBER, help="Its β, in GPO's convention (see gpo beta).")
+@click.option("--loss", default="logistic", show_default=True, help="What the run was trained with (also trl:ipo).")
+@click.option("--beta", required=True, type=NUMBER, help="Its β: GPO's, or with a library's name its own.")
+@click.option(
+    "--reduction", type=click.Choice(["sum", "mean"]), help="Of ρ over tokens (default: the library's, or sum)."
+)
 @click.option("--try-loss", "losses", multiple=True, help="A loss to compare with (again for more; default: six).")
 @click.option("--try-beta", "betas", multiple=True, type=NUMBER, help="A β to compare with (again for more).")
 @click.option("--resamples", type=WHOLE, default=500, show_default=True, help="Of the bootstrap over pairs.")
@@ -155,6 +166,7 @@ def diagnose(
     file: Path,
     loss: str,
     beta: float,
+    reduction: str | None,
     losses: tuple[str, ...],
     betas: tuple[float, ...],
     resamples: int,
@@ -167,7 +179,7 @@ def diagnose(
     from gpo_analysis.losses.lookup import get_margin_loss
 
     found = diagnosis(
-        file, get_margin_loss(loss), check_beta(beta, "--beta"),
+        file, loss, check_beta(beta, "--beta"), reduction=reduction,
         losses=[get_margin_loss(name) for name in losses] or None,
         betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),

@@ -10,7 +10,9 @@ from gpo_analysis.estimation.covariance import Asymptotics, SampledFits, asympto
 from gpo_analysis.estimation.diagnose import Diagnosis, diagnose
 from gpo_analysis.estimation.fits import ComparisonFits, FitDifference, fit_comparisons
 from gpo_analysis.estimation.from_log import LoggedBeta, beta_from_log
+from gpo_analysis.estimation.histories import History, read_history
 from gpo_analysis.estimation.logs import TrainingLog, read_training_log
+from gpo_analysis.estimation.mean_diagnosis import MeanDiagnosis
 from gpo_analysis.estimation.recommend import BetaRecommendation, BetaRecommendations, recommend_beta
 from gpo_analysis.estimation.resampling import ScoreIntervals, bootstrap_scores, resampled
 
@@ -22,9 +24,11 @@ __all__ = [
     "Diagnosis",
     "FitDifference",
     "HeldOut",
+    "History",
     "LoggedBeta",
     "LossAudit",
     "LossChoice",
+    "MeanDiagnosis",
     "SampledFits",
     "ScoreIntervals",
     "TrainingLog",
@@ -35,6 +39,7 @@ __all__ = [
     "choose_loss",
     "diagnose",
     "fit_comparisons",
+    "read_history",
     "read_training_log",
     "recommend_beta",
     "relative_efficiency",

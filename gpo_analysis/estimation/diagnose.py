@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from scipy.stats import rankdata
 
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.estimation.logs import TrainingLog, read_training_log
+from gpo_analysis.estimation.findings import alternative, told
+from gpo_analysis.estimation.histories import History, history_of, one_row_a_step, read_history
+from gpo_analysis.estimation.logs import BatchMeans, TrainingLog, read_training_log
+from gpo_analysis.estimation.mean_diagnosis import MeanDiagnosis, of_history, of_rows
 from gpo_analysis.estimation.others import other_runs, others_shown
 from gpo_analysis.estimation.resampling import check_resampling
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_loss, get_margin_losses
+from gpo_analysis.estimation.trained_with import as_trained, trained_with
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import ReadReport
 from gpo_analysis.statistics import Interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_IDLE = 0.05  # of |f′(0)|: a pair whose slope is smaller no longer trains
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Diagnosis:
         How the file was read, where the log comes from one.
     others : tuple of dict
         A row an f and β: where a run of its own would be; see `diagnose`.
+    advice : tuple of str
+        What to do about the findings, with the numbers behind it.
     """
 
     loss: str
@@ -80,6 +85,7 @@ class Diagnosis:
     findings: tuple[str, ...]
     report: ReadReport | None = None
     others: tuple[dict[str, Any], ...] = ()
+    advice: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; intervals as ``{"value", "low", "high"}``."""
@@ -108,6 +114,8 @@ class Diagnosis:
                 f"ρ against length        Spearman {self.length_correlation}, {self.length_slope} nats a token"
             )
         lines += ["", *(f"- {finding}" for finding in self.findings)]
+        if self.advice:
+            lines += ["", "what to do", *(f"- {line}" for line in self.advice)]
         if len(self.steps) > 1:
             lines += ["", *self._course()]
         head = f"{'loss':<20} {'β':>9} {'βκ':>9} {'mean f':>9} {'mean |f′|':>9} {'beyond r':>9} {'idle':>7} "
@@ -135,25 +143,36 @@ class Diagnosis:
         return lines
 
 
+@overload
+def diagnose(log: TrainingLog, loss: MarginLoss | str = ..., beta: float = ..., **options: Any) -> Diagnosis: ...
+@overload
+def diagnose(log: History, loss: MarginLoss | str = ..., beta: float = ..., **options: Any) -> MeanDiagnosis: ...
+@overload
+def diagnose(log: str | Path, loss: MarginLoss | str = ..., beta: float = ..., **options: Any) -> Any: ...
 def diagnose(
-    log: TrainingLog | str | Path,
+    log: TrainingLog | History | str | Path,
     loss: MarginLoss | str = "logistic",
     beta: float = 0.1,
     *,
+    reduction: str | None = None,
     losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
     betas: Iterable[float] | None = None,
     resamples: int = 500,
     confidence: float = 0.95,
     seed: int = 0,
-) -> Diagnosis:
+) -> Diagnosis | MeanDiagnosis:
     """Read a training log: quantiles of ρ and βρ, what lies beyond the expansion, what falls, which f would differ.
 
     Parameters
     ----------
-    log : TrainingLog, str or Path
-        Or a file for :func:`read_training_log`. With steps the last one is diagnosed, the course told in `steps`.
+    log : TrainingLog, History, str or Path
+        Or a file: of pairs, for :func:`read_training_log`, or of batch means (``trainer_state.json``, exports of W&B
+        and TensorBoard), for :func:`gpo_analysis.estimation.read_history`. With steps the last one is diagnosed, the
+        course told in `steps`.
     loss, beta : MarginLoss or str, float
-        What the run was trained with (β in GPO's convention).
+        What the run was trained with: β in GPO's convention, or with a library's name ("trl:ipo") its own.
+    reduction : str, optional
+        "sum" or "mean" over tokens, what ρ is of; the library's by default, else "sum".
     losses, betas : optional
         What to compare it with; the paper's six by default, each at a third, once and three times the run's β.
     resamples, confidence, seed : int, float, int
@@ -161,9 +180,10 @@ def diagnose(
 
     Returns
     -------
-    Diagnosis
-        `alternatives` hold for each f and β, at the ρ of the log: ``beta_kappa`` βκ, the strength that compares between
-        losses (0 for hinge); ``mean_loss`` of f(βρ); ``mean_weight`` of \\|f′(βρ)\\|, the weight of a pair's gradient;
+    Diagnosis or MeanDiagnosis
+        The second for batch means, and for a log with one row at each of several steps. `alternatives` hold for each f
+        and β, at the ρ of the log: ``beta_kappa`` βκ, the strength that compares between losses (0 for hinge);
+        ``mean_loss`` of f(βρ); ``mean_weight`` of \\|f′(βρ)\\|, the weight of a pair's gradient;
         ``beyond_taylor`` share beyond the radius;
         ``idle`` share with \\|f′(βρ)\\| < 0.05 \\|f′(0)\\| (nothing left to learn); ``pulled_back`` share with
         f′(βρ) > 0; ``mean_slope`` the mean of −f′(βρ)/\\|f′(0)\\| (1 at the start, 0 where preference and
@@ -191,9 +211,15 @@ def diagnose(
     >>> 0.1 * found.rho_quantiles[0.5] == found.z_quantiles[0.5], found.taylor_radius, found.beyond_taylor
     (True, inf, 0.0)
     """
-    data = log if isinstance(log, TrainingLog) else read_training_log(log)
-    f, scale = get_margin_loss(loss), check_positive(beta, "beta")
+    run = trained_with(loss, beta, reduction)
+    f, scale = run.loss, run.beta
     check_resampling(resamples, confidence)
+    found_log = log if isinstance(log, TrainingLog | History) else _read(log)
+    if isinstance(found_log, History):
+        return of_history(found_log, run)
+    data, said = as_trained(found_log, run)
+    if one_row_a_step(data.step):
+        return of_rows(data, run, said)
     others = get_margin_losses(PAPER_LOSSES if losses is None else losses)
     grid = [check_positive(b, "beta") for b in ((scale / 3, scale, 3 * scale) if betas is None else betas)]
     last = data if data.step is None else data.at(data.step == data.step.max())
@@ -219,15 +245,27 @@ def diagnose(
         "length_slope": None if longer is None else draw.of(lambda i: _slope(rho[i], longer[i])),
     }
     every = [(g, b) for g in others for b in grid]
-    rows = tuple(alternative(g, b, rho) for g, b in every)
+    elsewhere = other_runs(f, scale, rho, found["step"], every)
+    findings, advice = told(found, f, scale, last, elsewhere)
     return Diagnosis(
         **found,
         steps=_steps(data, scale, radius),
-        alternatives=rows,
-        findings=_findings(found, f, scale, rho),
+        alternatives=tuple(alternative(g, b, rho) for g, b in every),
+        findings=(*said, *findings),
         report=data.report,
-        others=other_runs(f, scale, rho, found["step"], every),
+        others=elsewhere,
+        advice=advice,
     )
+
+
+def _read(path: str | Path) -> TrainingLog | History:
+    """A log of pairs, or else a record of batch means."""
+    if Path(path).is_dir() or "tfevents" in Path(path).name:
+        return read_history(path)
+    try:
+        return read_training_log(path)
+    except BatchMeans as error:
+        return history_of(error.table)
 
 
 class _Resampler:
@@ -270,33 +308,6 @@ def _spearman(y: FloatArray, x: FloatArray) -> float:
     return float(a @ b) / size if size > 0 else float("nan")
 
 
-def alternative(f: MarginLoss, beta: float, rho: FloatArray) -> dict[str, Any]:
-    """What one f at one β would make of these ρ; see :func:`diagnose`."""
-    with np.errstate(over="ignore"):
-        z = beta * rho
-    slope, start = np.asarray(f.derivative(z), dtype=np.float64), abs(float(f.derivative(0.0)))
-    radius = float(taylor_radius(f))
-    series = np.asarray(f.derivative(0.0) + f.derivative(0.0, 2) * z, dtype=np.float64)
-    far = float(np.quantile(np.abs(rho), 0.95))
-    finite = np.isfinite(slope)
-    with np.errstate(over="ignore", invalid="ignore"):
-        size = float(np.linalg.norm(slope[finite]) * np.linalg.norm(series[finite]))
-        cosine = float(slope[finite] @ series[finite]) / size if size > 0 else float("nan")
-    return {
-        "loss": f.name,
-        "beta": beta,
-        "beta_kappa": beta * float(f.derivative(0.0, 2)) / start if start > 0 else float("nan"),
-        "mean_loss": float(np.mean(f(z))),
-        "mean_weight": float(np.mean(np.abs(slope))),
-        "beyond_taylor": float(np.mean(np.abs(z) > radius)),
-        "idle": float(np.mean(np.abs(slope) < _IDLE * start)),
-        "pulled_back": float(np.mean(slope > 0)),
-        "mean_slope": float(np.mean(-slope / start)) if start > 0 else float("nan"),
-        "taylor_cosine": cosine,
-        "largest_beta": radius / far if far > 0 else float("inf"),
-    }
-
-
 def _steps(log: TrainingLog, beta: float, radius: float) -> tuple[dict[str, Any], ...]:
     if log.step is None:
         return ()
@@ -313,42 +324,3 @@ def _steps(log: TrainingLog, beta: float, radius: float) -> tuple[dict[str, Any]
             }
         )  # fmt: skip
     return tuple(rows)
-
-
-def _findings(found: dict[str, Any], f: MarginLoss, beta: float, rho: FloatArray) -> tuple[str, ...]:
-    """In words: only what the intervals support."""
-    if not rho.any() and not found["chosen_change"].value:
-        return (
-            "policy and reference have the same log-probabilities on every pair: nothing was trained yet, or one was "
-            "copied from the other",
-        )
-    said = []
-    chosen, rejected, falling = found["chosen_change"], found["rejected_change"], found["chosen_falling"]
-    if chosen.high < 0:
-        said.append(
-            f"chosen responses have become less likely than under πref: mean log-ratio {chosen}, "
-            f"in {falling.value:.0%} of the pairs"
-            + ("; the margin grows because rejected ones fall faster" if rejected.high < chosen.low else "")
-        )
-    elif chosen.low > 0:
-        said.append(f"chosen responses have become more likely than under πref: mean log-ratio {chosen}")
-    if found["beyond_taylor"] > 0.05:
-        largest = found["taylor_radius"] / float(np.quantile(np.abs(rho), 0.95))
-        said.append(
-            f"{found['beyond_taylor']:.0%} of |βρ| lie beyond the radius {found['taylor_radius']:.4g}: the "
-            f"second-order picture does not describe this run; at these ρ it would for β below {largest:.3g}"
-        )
-    own = alternative(f, beta, rho)
-    if own["idle"] > 0.5:
-        said.append(f"{own['idle']:.0%} of the pairs have a slope below 5 % of the first: they no longer train")
-    if own["pulled_back"] > 0.05:
-        said.append(f"{own['pulled_back']:.0%} of the pairs are past the margin of {f.name} and pulled back")
-    link = found["length_correlation"]
-    if link is not None and (link.low > 0 or link.high < 0):
-        which = "longer" if link.low > 0 else "shorter"
-        said.append(
-            f"the policy has moved towards {which} responses: Spearman {link}, {found['length_slope']} nats a token"
-        )
-    if found["accuracy"].high < 0.5:
-        said.append("fewer than half of the pairs have ρ > 0: chosen and rejected may be swapped, or β's sign be wrong")
-    return tuple(said) or ("nothing stands out",)

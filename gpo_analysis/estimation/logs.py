@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.reading import LeftOut, OneDocument, ReadReport, Table, in_words, number_in, read_table, shown
+from gpo_analysis.estimation.histories import scalars_of, tells_means, trainer_table
+from gpo_analysis.reading import LeftOut, ReadReport, Table, in_words, number_in, shown
 
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
@@ -20,7 +21,7 @@ ACCEPTED = (
     f"{', '.join(NEEDED)} (sums of token log-probabilities in nats; names with _logps, and ref_ for reference_, are "
     f"understood) and optionally {', '.join(OPTIONAL)}"
 )
-_BATCH = re.compile(r"(rewards|logps|logits)/(chosen|rejected|margins|accuracies)")
+_ROUNDED = 1e-4  # nats above 0 that single precision makes of a certain token
 _STEPS = re.compile(
     r"(.*_)?(steps?|iters?|iterations?|epochs?|updates?|(train|training|trainer|optimizer|log|checkpoint|global)steps?|"
     r"checkpoints?|ckpts?)(_(id|number|no|nr|idx|index))?"
@@ -137,6 +138,21 @@ class TrainingLog:
         return TrainingLog(**{name: values[rows] for name, values in kept.items() if values is not None})
 
 
+class BatchMeans(ValueError):
+    """The file is a trainer's record of batch means, `table`, where a row a pair is needed."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        what = "a trainer's state (log_history)" if "log_history" in table.format else "a record of batch means"
+        super().__init__(
+            f"{table.path} is {what}: means over batches, from which neither ½E[ρ²] nor the share of pairs beyond a "
+            f"margin follows (gpo diagnose says what does). Needed is a row a pair: {ACCEPTED}. Sum the token "
+            "log-probabilities of each response under the policy and under the reference; TRL with "
+            "precompute_ref_log_probs=True keeps the reference's as columns ref_chosen_logps and ref_rejected_logps of "
+            "its data set"
+        )
+
+
 class _BadEntry(ValueError):
     """One value of a column is not accepted."""
 
@@ -201,23 +217,17 @@ def read_training_log(path: str | Path) -> TrainingLog:
     >>> log.policy_chosen, log.step
     (array([-12.5]), array([100.]))
     """
-    try:
-        table = read_table(
-            path, lambda columns: {_ALIASES.get(name, name) for name in columns} >= set(NEEDED), ACCEPTED
-        )
-    except OneDocument as error:
-        if "log_history" in error.keys:
-            raise ValueError(_batch_means(path, "a trainer's state (log_history)")) from None
-        raise
+    table = trainer_table(path, lambda columns: {_ALIASES.get(name, name) for name in columns} >= set(NEEDED), ACCEPTED)
+    meant = {_ALIASES.get(name, name) for name in table.columns}
+    if not meant >= set(NEEDED) and tells_means((scalars := scalars_of(table)).columns):
+        raise BatchMeans(scalars)
     if not table.rows:
         raise ValueError(f"{path} holds no rows; accepted are {ACCEPTED}, one pair a line")
-    meant = {_ALIASES.get(name, name) for name in table.columns}
-    if not meant >= set(NEEDED) and any(_BATCH.search(name) or name == "log_history" for name in table.columns):
-        raise ValueError(_batch_means(path, "a record of batch means"))
     line = next(iter(table.columns.values()))
     named = _named(table.columns, table.where(line))
     _refuse_what_counts(table, named)
     columns = {name: _values(table, name, named) for name in (*NEEDED, *OPTIONAL) if name in named}
+    notes = _without_rounding(table, columns)
     try:
         log = TrainingLog(**columns)
     except _BadEntry as error:
@@ -229,7 +239,7 @@ def read_training_log(path: str | Path) -> TrainingLog:
     left = (LeftOut(table.blank, "nothing but separators"),) if table.blank else ()
     rows, unused = len(table.rows), tuple(name for name in table.columns if name not in used)
     object.__setattr__(
-        log, "report", ReadReport(table.path, table.format, rows + len(table.blank), rows, left, (), unused)
+        log, "report", ReadReport(table.path, table.format, rows + len(table.blank), rows, left, (), unused, notes)
     )
     return log
 
@@ -262,6 +272,18 @@ def _values(table: Table, name: str, named: dict[str, list[str]]) -> FloatArray:
     return np.array([number_in(row.values.get(column), name, table.where(row.line)) for row in table.rows])
 
 
+def _without_rounding(table: Table, columns: dict[str, FloatArray]) -> tuple[str, ...]:
+    """Take what single precision put above 0 as 0, and say where."""
+    said = []
+    for name in NEEDED:
+        above = (columns[name] > 0) & (columns[name] <= _ROUNDED)
+        if above.any():
+            line = table.rows[int(np.argmax(above))].line
+            said.append(f"{name}: {above.sum()} within {_ROUNDED:g} above 0 taken as 0, the rounding (line {line})")
+            columns[name] = np.where(above, 0.0, columns[name])
+    return tuple(said)
+
+
 def _refuse_what_counts(table: Table, named: dict[str, list[str]]) -> None:
     """Columns that would change the answer and are not known by their name."""
     for column, line in table.columns.items():
@@ -276,12 +298,3 @@ def _refuse_what_counts(table: Table, named: dict[str, list[str]]) -> None:
                 f"{table.where(line)}: column {shown(column)} looks as if it weighted the pairs, which count alike "
                 "here; give a row as often as it counts, or take it out"
             )
-
-
-def _batch_means(path: str | Path, what: str) -> str:
-    return (
-        f"{path} is {what}: means over batches, from which neither ½E[ρ²] nor the share of pairs beyond a margin "
-        f"follows. diagnose needs a row a pair: {ACCEPTED}. Sum the token log-probabilities of each response under the "
-        "policy and under the reference; TRL with precompute_ref_log_probs=True keeps the reference's as columns "
-        "ref_chosen_logps and ref_rejected_logps of its data set"
-    )

@@ -6,7 +6,6 @@ logging step with means over batches (TRL's ``loss``, ``rewards/margins``, ``rew
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.estimation.histories import metric_of, trainer_table
 from gpo_analysis.estimation.identify import Pairs
 from gpo_analysis.estimation.logs import _ALIASES, NEEDED
-from gpo_analysis.reading import OneDocument, number_in, read_table, text_of
+from gpo_analysis.reading import Row, Table, number_in
 
 _LOSS = ("loss", "train_loss", "loss/train", "train/loss")
 _MARGIN = ("margin", "margins", "reward_margin", "rho", "z")
@@ -164,16 +164,8 @@ def read_loss_log(path: str | Path) -> LossLog:
     OSError
         Where the file cannot be opened.
     """
-    try:
-        table = read_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED)
-        rows = [(row.line, row.values) for row in table.rows]
-    except OneDocument as error:
-        if "log_history" not in error.keys:
-            raise
-        history = json.loads(text_of(path)).get("log_history")
-        if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
-            raise ValueError(f"{path}: log_history is no list of objects; accepted are {ACCEPTED}") from None
-        rows = [(i, {str(key).lower(): value for key, value in row.items()}) for i, row in enumerate(history, start=1)]
+    table = trainer_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED)
+    rows = [(row.line, row.values) for row in _of_training(table)]
     used = (*_LOSS, *_MARGIN, *_MEAN_MARGIN, *_ACCURACY, "chosen_length", "rejected_length", "step", *NEEDED)
     known = {key for _, row in rows for key in row if _ALIASES.get(key, key) in used}
     loss = next((name for name in _LOSS if name in known), None)
@@ -195,3 +187,10 @@ def read_loss_log(path: str | Path) -> LossLog:
     if len(whole) < 8:
         raise ValueError(f"{path} has {len(whole)} rows with a loss and margins; an audit needs at least 8")
     return loss_log(columns)
+
+
+def _of_training(table: Table) -> list[Row]:
+    """Rows by TRL's names, where a W&B export has a run's name before them."""
+    known = {column: metric_of(column) for column in table.columns if " - " in column}
+    named = {column: found[0] for column, found in known.items() if found is not None and found[1] == "train"}
+    return [Row(r.line, {named.get(key, key): value for key, value in r.values.items()}) for r in table.rows]

@@ -186,8 +186,6 @@ LOGS = [
     ("log_duplicate_ref_columns.csv", "chosen_logps,rejected_logps,ref_chosen_logps,ref_rejected_logps,"
      "ref_chosen_logps\n-9,-8,-9,-8,-9\n", "occurs twice"),
     ("log_zero_reference.csv", LOG + "".join(f"{-9 - k},{-12 - k},0.0,0.0\n" for k in range(9)), "reference_chosen"),
-    ("trainer_state.json", json.dumps({"log_history": [{"rewards/margins": 0.1, "logps/chosen": -30.0}]}), "log"),
-    ("wandb_export.csv", '"Step","dpo - train/rewards/chosen","dpo - train/logps/chosen"\n"9","0","0"', "log"),
 ]  # fmt: skip
 
 
@@ -198,6 +196,27 @@ def test_logs_that_say_nothing_are_refused(name: str, text: str, words: str, gpo
         assert (code, len(err.strip().splitlines())) == (2, 1)
         assert name in err
         assert words in err
+
+
+MEANS = [
+    ("trainer_state.json", json.dumps({"log_history": [{"rewards/margins": 0.75, "rewards/chosen": 0.25, "step": 50}]}),
+     {"mean_rho": 7.5, "chosen_change": 2.5}),
+    ("wandb_export.csv", '"Step","dpo - train/rewards/chosen","dpo - train/logps/chosen"\n"50","0.25","-305"',
+     {"mean_rho": None, "chosen_change": 2.5}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), MEANS, ids=["trainer_state", "wandb"])
+def test_batch_means_say_what_they_can(
+    name: str, text: str, expected: dict[str, float | None], gpo: Gpo, tmp_path: Path
+) -> None:
+    for path in places(name, text, tmp_path):
+        found = gpo.document("diagnose", path, "--beta", "0.1")
+        assert {key: found[key] for key in expected} == pytest.approx(expected)
+        assert found["step"] == 50
+        _, out, _ = gpo("diagnose", path, "--beta", "0.1")
+        assert "a row a pair" in out
+        assert "not told by means over batches" in out
 
 
 def test_a_first_row_without_a_step(gpo: Gpo, tmp_path: Path) -> None:

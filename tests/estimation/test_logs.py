@@ -91,7 +91,7 @@ MEANS = {"logps/chosen": -301.0, "rewards/chosen": 0.05, "rewards/margins": 0.15
 )
 def test_batch_means_are_told_what_is_needed(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(ValueError, match="means over batches") as caught:
-        gpo.diagnose(log(tmp_path, name, text))
+        gpo.read_training_log(log(tmp_path, name, text))
     for word in (name, *NEEDED, "a row a pair", "precompute_ref_log_probs=True"):
         assert word in str(caught.value)
 

@@ -1,0 +1,144 @@
+"""What a run was trained with, as people name it: a loss and GPO's β, or a library's loss and its own β."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from gpo_analysis.analysis import get_convention
+from gpo_analysis.estimation.logs import TrainingLog
+from gpo_analysis.losses import MarginLoss, get_margin_loss
+from gpo_analysis.preferences.validation import check_positive
+
+WORDS = 12.0  #: Nats; the log-probability of one token of a vocabulary of 160,000 words drawn at random.
+REDUCTIONS = ("sum", "mean")
+
+
+@dataclass(frozen=True)
+class TrainedWith:
+    """A run's objective.
+
+    Attributes
+    ----------
+    loss : MarginLoss
+    beta : float
+        GPO's β, z = βρ.
+    own_beta : float
+        The β that the library was given: its rewards are that times a log-ratio.
+    reduction : str
+        "sum" or "mean": what of the token log-probabilities makes up ρ.
+    scale : float
+        The library's loss is that times f.
+    said : str
+        What was converted, in words; "" where nothing was.
+    """
+
+    loss: MarginLoss
+    beta: float
+    own_beta: float
+    reduction: str
+    scale: float
+    said: str
+
+
+def trained_with(loss: MarginLoss | str, beta: float, reduction: str | None = None) -> TrainedWith:
+    """A run's objective from its loss, by GPO's name, an expression, or a library's name such as "trl:ipo".
+
+    Parameters
+    ----------
+    loss : MarginLoss or str
+    beta : float
+        GPO's β; with a library's name, what that library was given.
+    reduction : str, optional
+        "sum" or "mean"; by default the library's, sums elsewhere.
+
+    Raises
+    ------
+    ValueError
+        For an unknown loss or library, one that is no function of the margin, a β that is not positive, or a reduction
+        that is not the library's.
+
+    Examples
+    --------
+    >>> run = trained_with("trl:ipo", 0.1)
+    >>> run.loss.name, run.beta, run.reduction
+    ('squared', 0.2, 'mean')
+    """
+    own = check_positive(beta, "beta")
+    if reduction not in (None, *REDUCTIONS):
+        raise ValueError(f"reduction is {reduction!r}; accepted are 'sum' and 'mean'")
+    if not isinstance(loss, str) or ":" not in loss:
+        return TrainedWith(get_margin_loss(loss), own, own, reduction or "sum", 1.0, "")
+    row = get_convention(loss)
+    f, theirs = row.margin_loss(), "mean" if row.ratio == "means" else "sum"
+    if reduction not in (None, theirs):
+        raise ValueError(f"reduction is {reduction!r}, but {row.name} takes token {row.ratio}; leave one of them out")
+    scaled = check_positive(row.to_gpo(own), "beta in GPO's convention")
+    said = f"{row.name} at its β = {own:g} is {f.name} at GPO's β = {scaled:g}, ρ from token {row.ratio}"
+    return TrainedWith(f, scaled, own, theirs, row.loss_scale(own), said)
+
+
+def holds_token_means(log: TrainingLog) -> bool | None:
+    """Whether its log-probabilities are means over tokens and not sums; None where lengths would have to tell.
+
+    With lengths: sums grow with the length of a response, means do not, and none is beyond what one token costs.
+    """
+    reference = -np.concatenate([log.reference_chosen, log.reference_rejected])
+    if len(reference) < 10 or reference.max() > WORDS:
+        return False
+    if log.chosen_length is None or log.rejected_length is None:
+        return None
+    length = np.concatenate([log.chosen_length, log.rejected_length])
+    if np.median(length) < 5:
+        return False
+    if np.ptp(length) == 0:
+        return None
+    return bool(np.ptp(reference) == 0 or spearmanr(reference, length).statistic < 0.3)
+
+
+def as_trained(log: TrainingLog, run: TrainedWith) -> tuple[TrainingLog, list[str]]:
+    """The log in the run's own ρ, of sums or of token means, and what was done to it.
+
+    Parameters
+    ----------
+    log : TrainingLog
+        Of sums as a rule; token means are recognised by `holds_token_means`.
+    run : TrainedWith
+
+    Raises
+    ------
+    ValueError
+        Where lengths are needed to convert and the log has none.
+    """
+    said = [run.said] if run.said else []
+    means = holds_token_means(log)
+    if means is None:
+        doubt = "lengths are all alike" if log.chosen_length is not None else "there are no lengths to tell"
+        said.append(
+            f"no reference log-probability is beyond {WORDS:g} nats: these are token means, or responses of a few "
+            f"tokens ({doubt}); taken as {'token means' if run.reduction == 'mean' else 'sums'}, as the loss takes them"
+        )
+        return log, said
+    if means == (run.reduction == "mean"):
+        return log, said
+    if log.chosen_length is None or log.rejected_length is None:
+        raise ValueError(
+            f"{run.loss.name} over token means needs chosen_length and rejected_length: the log holds sums, from which "
+            "ρ a token does not follow"
+        )
+    factor = [log.chosen_length, log.rejected_length]
+    if not means:
+        factor = [1 / part for part in factor]
+    said.append(
+        "the log holds token means (they do not grow with length): multiplied by the lengths, as the loss takes sums"
+        if means
+        else "sums of the log divided by the lengths, as the loss takes token means: ρ is in nats a token"
+    )
+    changed = TrainingLog(
+        log.policy_chosen * factor[0], log.policy_rejected * factor[1], log.reference_chosen * factor[0],
+        log.reference_rejected * factor[1], log.chosen_length, log.rejected_length, log.step,
+    )  # fmt: skip
+    object.__setattr__(changed, "report", log.report)
+    return changed, said
