@@ -144,11 +144,31 @@ class Diagnosis:
 
 
 @overload
-def diagnose(log: TrainingLog, loss: MarginLoss | str = ..., beta: float = ..., **options: Any) -> Diagnosis: ...
+def diagnose(
+    log: History,
+    loss: MarginLoss | str = ...,
+    beta: float = ...,
+    *,
+    reduction: str | None = ...,
+    losses: MarginLoss | str | Iterable[MarginLoss | str] | None = ...,
+    betas: Iterable[float] | None = ...,
+    resamples: int = ...,
+    confidence: float = ...,
+    seed: int = ...,
+) -> MeanDiagnosis: ...
 @overload
-def diagnose(log: History, loss: MarginLoss | str = ..., beta: float = ..., **options: Any) -> MeanDiagnosis: ...
-@overload
-def diagnose(log: str | Path, loss: MarginLoss | str = ..., beta: float = ..., **options: Any) -> Any: ...
+def diagnose(
+    log: TrainingLog | str | Path,
+    loss: MarginLoss | str = ...,
+    beta: float = ...,
+    *,
+    reduction: str | None = ...,
+    losses: MarginLoss | str | Iterable[MarginLoss | str] | None = ...,
+    betas: Iterable[float] | None = ...,
+    resamples: int = ...,
+    confidence: float = ...,
+    seed: int = ...,
+) -> Any: ...
 def diagnose(
     log: TrainingLog | History | str | Path,
     loss: MarginLoss | str = "logistic",

@@ -81,7 +81,8 @@ def trainer_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accep
     Parameters
     ----------
     path : str or Path
-    fits, accepted
+    fits : function of the columns to bool
+    accepted : str
         As :func:`gpo_analysis.reading.read_table` takes them.
 
     Raises
