@@ -141,6 +141,34 @@ def document(ranking: Ranking, wish: Wish) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def no_spread(why: str) -> dict[str, Any]:
+    """What JSON says of a fit without intervals."""
+    return {"standard_errors": None, "intervals": None, "ranks": None, "rank_sets": None, "no_intervals": why}
+
+
+def spread_of(ranking: Ranking) -> dict[str, Any]:
+    """Standard errors, intervals, ranks and rank sets in the order of the items, in nats; null where there is none.
+
+    Intervals whose one side no vote bounds are null on that side; `no_intervals` says why any is missing or open.
+    """
+    import numpy as np
+
+    from gpo_analysis.tabular.solution import as_json
+
+    found = ranking.intervals
+    told = no_spread(found.reason or ranking.why)
+    if ranking.covariance is not None:
+        told["standard_errors"] = as_json(ranking.standard_errors[: ranking.problem.n])
+    if not np.isnan(found.low).all():
+        told["intervals"] = [as_json([low, high]) for low, high in zip(found.low, found.high, strict=True)]
+    if ranking.converged and ranking.problem.parts.max() == 0:
+        scores = ranking.scores.round(9)  # equal scores share a rank
+        told["ranks"] = [1 + int((scores > score).sum()) for score in scores]
+    if ranking.ranks is not None:
+        told["rank_sets"] = np.stack([ranking.ranks.best, ranking.ranks.worst], axis=1).tolist()
+    return told
+
+
 def show(ranking: Ranking, wish: Wish) -> None:
     """Print the table, its highest rows."""
     table = wish.scaled(ranking)

@@ -11,7 +11,17 @@ import click
 
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, say, say_report
-from gpo_analysis.cli.ranking import MOST_BY_DEFAULT, Wish, document, draw, ranking_options, show, write
+from gpo_analysis.cli.ranking import (
+    MOST_BY_DEFAULT,
+    Wish,
+    document,
+    draw,
+    no_spread,
+    ranking_options,
+    show,
+    spread_of,
+    write,
+)
 from gpo_analysis.cli.reading import options_of, reading_options
 from gpo_analysis.reading import shown
 
@@ -116,7 +126,9 @@ def solve(
         raise ValueError(f"--figure draws one problem; {file} holds {len(groups)}, a fit each")
     chosen = [get_margin_loss(name) for name in losses] or None
     ranked = chosen or [get_margin_loss("logistic")]
-    asked = _Asked(chosen, bootstrap, held_out, smoothing, seed, noise, wish, alone)
+    asked = _Asked(
+        chosen, bootstrap, held_out, smoothing, seed, noise, wish, alone, as_json, each=len(groups) <= _SHOWN
+    )  # fmt: skip
     rankings: list[tuple[str, Ranking]] = []
 
     def solved(name: str) -> tuple[ComparisonFits, _Extras]:
@@ -193,6 +205,18 @@ class _Asked:
     noise: int | None
     wish: Wish
     alone: bool
+    as_json: bool
+    each: bool  # whether every fit gets its intervals in JSON
+
+    def spreads(self, comparisons: Comparisons, losses: list[MarginLoss]) -> dict[str, dict[str, Any]]:
+        """Errors, intervals and ranks of each fit's scores, ties at half a win each, or why there are none."""
+        from gpo_analysis.ranking import ComparisonProblem, rank
+
+        if not self.each or comparisons.n > MOST_BY_DEFAULT:
+            why = f"made for at most {MOST_BY_DEFAULT} items and {_SHOWN} prompts; --out and --bootstrap make them"
+            return {f.name: no_spread(why) for f in losses}
+        problem = ComparisonProblem.from_comparisons(comparisons).without_covariates()
+        return {f.name: spread_of(rank(problem, f)) for f in losses}
 
     def rankings(self, comparisons: Comparisons, losses: list[MarginLoss]) -> list[Ranking]:
         """Rankings with intervals: where they are asked for, or of one problem that is not too large."""
@@ -227,6 +251,7 @@ class _Extras:
     rankings: list[Ranking]
     noise: NoiseTests | None
     wish: Wish
+    spreads: dict[str, dict[str, Any]]
 
     @classmethod
     def of(cls, comparisons: Comparisons, asked: _Asked, rankings: list[Ranking]) -> _Extras:
@@ -243,10 +268,13 @@ class _Extras:
             choice = choose_loss(
                 comparisons, functions, folds=asked.held_out, smoothing=asked.smoothing, seed=asked.seed
             )
-        return cls(intervals, choice, rankings, asked.noise_of(comparisons), asked.wish)
+        spreads = asked.spreads(comparisons, functions) if asked.as_json else {}
+        return cls(intervals, choice, rankings, asked.noise_of(comparisons), asked.wish, spreads)
 
     def added_to(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Further keys: fits[loss]["bootstrap"], "rankings", "noise" and "held_out"."""
+        """Further keys: fits[loss]["standard_errors"] to ["no_intervals"] and ["bootstrap"]; "rankings" and so on."""
+        for name, spread in self.spreads.items():
+            told["fits"][name] |= spread
         for found in self.intervals:
             told["fits"][found.loss]["bootstrap"] = found.to_dict()
         if self.rankings:

@@ -42,6 +42,8 @@ class Prompts:
         Comparisons between these items.
     times : array, shape (problems,)
         Of how many prompts it is the problem.
+    names : tuple of str, length n
+        The items' names in one of the prompts whose problem it is.
     """
 
     problem: IntArray
@@ -50,6 +52,7 @@ class Prompts:
     loser: IntArray
     count: FloatArray
     times: FloatArray
+    names: tuple[str, ...]
 
     @property
     def prompts(self) -> int:
@@ -79,11 +82,13 @@ class Prompts:
         start_row, start_item = np.cumsum(of_row) - of_row, np.cumsum(size) - size
         table = np.stack([place[seen.winner], place[seen.loser], seen.count], axis=1)[rows]
         parts: list[tuple[FloatArray, FloatArray, int]] = []
+        examples: list[IntArray] = []  # items of one such prompt
         for m, r in np.unique(np.stack([size, of_row], axis=1), axis=0).tolist():
             members = np.flatnonzero((size == m) & (of_row == r))
             games = table[start_row[members][:, None] + np.arange(r)].reshape(len(members), -1)
-            shares = reference[order][start_item[members][:, None] + np.arange(m)]
-            kinds, times = np.unique(np.concatenate([games, shares], axis=1), axis=0, return_counts=True)
+            items = order[start_item[members][:, None] + np.arange(m)]
+            kinds, one, times = np.unique(np.hstack([games, reference[items]]), True, False, True, axis=0)
+            examples += list(items[one])
             parts += [(row[: 3 * r].reshape(r, 3), row[3 * r :], int(t)) for row, t in zip(kinds, times, strict=True)]
         sizes = np.array([len(shares) for _, shares, _ in parts])
         begin = np.cumsum(sizes) - sizes
@@ -92,6 +97,7 @@ class Prompts:
             np.repeat(np.arange(len(parts)), sizes), np.concatenate([shares for _, shares, _ in parts]),
             games[:, 0].astype(np.int64), games[:, 1].astype(np.int64), games[:, 2],
             np.array([t for _, _, t in parts], dtype=np.float64),
+            tuple(pool.items[i] for i in np.concatenate(examples).tolist()),
         )  # fmt: skip
 
 
@@ -267,7 +273,7 @@ def fit_prompts(known: Prompts, f: MarginLoss) -> tuple[PromptFits | None, str]:
             mine = rows[ends[k - 1] if k else 0 : ends[k]]
             part = Comparisons(
                 known.winner[mine] - begin[k], known.loser[mine] - begin[k], known.count[mine],
-                items=tuple(map(str, range(sizes[k]))),
+                items=known.names[begin[k] : begin[k] + sizes[k]],
             )  # fmt: skip
             problems.append(PreferenceProblem.from_comparisons(part))
         for k, found in zip(large, fit(problems, f), strict=True):

@@ -301,7 +301,7 @@ class _Reading:
         unused = tuple(name for name in table.names if name not in used)
         notes = list(self.notes)
         if (layout.first, layout.second) != ("winner", "loser"):
-            notes.append(f"read as {layout.told}")
+            notes.append(f"read as {'prompt, ' * (prompts > 0)}{layout.told}")
         if layout.counts and layout.counts[0] not in ("count", "votes"):
             notes.append(f"counts are those of the column {layout.counts[0]}")
         ties, bad = made.ties, float(made.count[made.outcome == BOTH_BAD].sum())

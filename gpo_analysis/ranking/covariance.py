@@ -48,8 +48,8 @@ def bread(system: System, theta: FloatArray, terms: Terms) -> FloatArray:
 
 
 _STRAIGHT = (
-    "{} has directions without curvature at its optimum: it is approached not at the rate 1/√N as if normal, but in "
-    "jumps from kink to kink, so that a standard error would say nothing"
+    "{} has directions without curvature at its optimum, to rounding (straight between kinks, or items too far apart "
+    "for their votes to count): it is not approached as if normal, so that a standard error would say nothing"
 )
 
 

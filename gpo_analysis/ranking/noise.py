@@ -123,7 +123,8 @@ def _line(test: NoiseTest) -> str:
     shown = "{:.2%}" if share else "{:.4g}"
     observed, expected, low, high = (shown.format(x) for x in (test.observed, test.expected, test.low, test.high))
     word = "no more than noise" if test.p > 0.05 else "more than noise"
-    return f"{test.name:<32} {observed}; noise alone {expected} [{low}, {high}], p = {test.p:.3g}: {word}"
+    of = " of the same flow" if share else ""  # that of the votes as they are: noise may exceed it
+    return f"{test.name:<32} {observed}; noise alone {expected}{of} [{low}, {high}], p = {test.p:.3g}: {word}"
 
 
 def noise_tests(problem: ComparisonProblem | Comparisons, *, simulations: int = 199, seed: int = 0) -> NoiseTests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.ranking.covariance import NoCovarianceError, sandwich
 from gpo_analysis.ranking.fitting import fitted_theta
-from gpo_analysis.ranking.intervals import ScoreIntervals, near_the_edge
+from gpo_analysis.ranking.intervals import NO_SPREAD, ScoreIntervals, caveats, near_the_edge, spread
 from gpo_analysis.ranking.joint import JointFit, System
 from gpo_analysis.ranking.outcomes import OutcomeModel, outcome_model
 from gpo_analysis.ranking.problem import ComparisonProblem
@@ -101,10 +101,10 @@ class Ranking:
 
     @cached_property
     def standard_errors(self) -> FloatArray:
-        """Of scores, coefficients and τ, shape (p,); NaN where there is no covariance."""
+        """Of scores, coefficients and τ, shape (p,); NaN where there is no covariance, or the votes show no spread."""
         if self.covariance is None:
             return np.full(len(self.fit.theta), np.nan)
-        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return spread(np.diag(self.covariance))
 
     @cached_property
     def system(self) -> System:
@@ -121,15 +121,18 @@ class Ranking:
     def intervals(self) -> ScoreIntervals:
         """Of each score by itself: sandwich, near the edge the profile of the likelihood, or none with the reason."""
         half = float(norm.ppf(0.5 + self.confidence / 2)) * self.standard_errors[: self.problem.n]
+        none = np.isnan(half)
+        reason = self.why or (NO_SPREAD if none.any() else "")
         found = ScoreIntervals(
             self.scores - half, self.scores + half,
-            ("none" if self.covariance is None else "sandwich",) * self.problem.n, self.why,
+            tuple("none" if missing else "sandwich" for missing in none), reason,
             np.ones(self.problem.n, dtype=bool),
         )  # fmt: skip
         penalised, clustered = self.system.is_penalised, self.problem.cluster is not None
-        if not self.model.is_likelihood or penalised or clustered or self.fit.status is Status.NOT_UNIQUE:
-            return found
-        return near_the_edge(found, self.system, self.fit, self.confidence)
+        if self.model.is_likelihood and not (penalised or clustered or self.fit.status is Status.NOT_UNIQUE):
+            found = near_the_edge(found, self.system, self.fit, self.confidence)
+        told = caveats(self.problem, found.method, self.converged, self.covariance is not None)
+        return replace(found, reason="; ".join(filter(None, (found.reason, *told))))
 
     @cached_property
     def ranks(self) -> RankSets | None:
@@ -160,7 +163,7 @@ class Ranking:
             raise ValueError(f"no intervals of differences: {self.why}")
         i, j = self._indices(first), self._indices(second)
         v = self.covariance
-        error = np.sqrt(np.maximum(np.diag(v)[i] + np.diag(v)[j] - 2 * v[i, j], 0.0))
+        error = np.where(i == j, 0.0, spread(np.diag(v)[i] + np.diag(v)[j] - 2 * v[i, j], float(np.diag(v).max())))
         c = self.ranks.critical if simultaneous else float(norm.ppf(0.5 + self.confidence / 2))
         d = np.where(self.problem.parts[i] == self.problem.parts[j], self.scores[i] - self.scores[j], np.nan)
         names = np.array(self.items, dtype=object)

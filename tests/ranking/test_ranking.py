@@ -289,6 +289,32 @@ def test_a_hinge_score_that_never_moves_has_no_interval_of_no_width() -> None:
     assert "kink" in again.reason
 
 
+def test_votes_without_spread_have_no_interval_of_no_width() -> None:
+    tied = ComparisonProblem([0, 1, 0], [1, 2, 2], wins=[0, 0, 0], losses=[0, 0, 0], ties=[40, 40, 40])
+    for name in ("squared", "savage", "logistic"):
+        found = rank(tied, name)
+        assert np.isnan(found.standard_errors).all()
+        assert found.ranks is not None
+        np.testing.assert_allclose(found.ranks.best_probability, 1 / 3)
+        np.testing.assert_array_equal([found.ranks.best, found.ranks.worst], [[1, 1, 1], [3, 3, 3]])
+        if name == "logistic":  # the profile of half a win each, 80 ties an item, is no point
+            assert (found.intervals.high - found.intervals.low > 0.1).all()
+        else:
+            assert np.isnan([found.intervals.low, found.intervals.high]).all()
+            assert "no spread" in found.intervals.reason
+    agreed = rank(ComparisonProblem([0], [1], wins=[7], losses=[0]), "squared")
+    assert np.isnan(agreed.intervals.low).all()
+    assert agreed.differences([0, 0], [1, 0])["low"].isna().tolist() == [True, False]
+
+
+def test_few_votes_and_parts_are_said() -> None:
+    votes = ComparisonProblem([0, 1, 2], [1, 2, 0], wins=[1, 1, 0], losses=[0, 0, 1])
+    assert "fewer than 20" in rank(votes, "squared").intervals.reason
+    assert rank(made(), "squared").intervals.reason == ""
+    parts = ComparisonProblem([0, 2], [1, 3], wins=[30, 20], losses=[20, 30])
+    assert "no comparisons connect the 2 parts" in rank(parts).intervals.reason
+
+
 def test_predictions_and_tables() -> None:
     problem = made(6, 40)
     for ties in ("half", "davidson", "rao-kupper"):
