@@ -8,6 +8,7 @@ from gpo_analysis.plotting.landscapes import plot_landscape, plot_trajectory
 from gpo_analysis.plotting.losses import plot_curve, plot_loss, plot_losses, plot_zero_one
 from gpo_analysis.plotting.policies import plot_frontier, plot_policy, plot_preference, plot_sweep
 from gpo_analysis.plotting.rankings import plot_scores
+from gpo_analysis.plotting.results import plot_result
 from gpo_analysis.plotting.style import (
     COLORS,
     LossStyle,
@@ -36,6 +37,7 @@ __all__ = [
     "plot_losses",
     "plot_policy",
     "plot_preference",
+    "plot_result",
     "plot_scores",
     "plot_sweep",
     "plot_trajectory",
