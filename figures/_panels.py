@@ -23,6 +23,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "marker": {"marker": "o", "linestyle": "none", "color": DARK, "markerfacecolor": "white"},
     "line": {"linestyle": "-", "color": DARK},
     "theory": {"linestyle": ":", "color": DARK, "linewidth": 1.4},
+    "dashed": {"linestyle": "--", "color": COLORS["grey"], "linewidth": 0.7},
     "filled": {"marker": "o", "linestyle": "-", "color": DARK},
     "radius": {"marker": "|", "linestyle": "none", "color": COLORS["grey"], "markersize": 11},
     "dots": {"marker": ".", "linestyle": "none", "color": COLORS["grey"], "markersize": 6, "alpha": 0.55},

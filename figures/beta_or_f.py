@@ -48,13 +48,13 @@ def draw(records: Mapping[str, Record]) -> Figure:
     few = min(count for count in config["labels"] if count != EXACT)
     for letter, ax, labels, title in (
         ("c", axes[0, 2], EXACT, "strong, exact"),
-        ("d", axes[1, 2], few, "strong, few labels"),
+        ("d", axes[1, 0], few, "strong, few labels"),
     ):
         _curves(ax, find(curves, problem="strong", labels=labels))
         panel_label(ax, letter, title)
-    _ranges(axes[1, 0], explained, config)
-    panel_label(axes[1, 0], "e", "range of β")
-    _legend(axes[1, 1], axes[0, 2], config)
+    _ranges(axes[1, 1], explained, config)
+    panel_label(axes[1, 1], "e", "range of β")
+    _legend(axes[1, 2], axes[0, 2], config)
     return figure
 
 
@@ -134,7 +134,9 @@ def _legend(ax: Axes, curves: Axes, config: Mapping[str, object]) -> None:
         Line2D([], [], color=cycle_style(k).color, marker=cycle_style(k).marker, markersize=3.5, label=str(problem))
         for k, problem in enumerate(config["problems"])  # type: ignore[arg-type]
     ]
-    first = ax.legend(handles=problems, title="preferences (a, b, e)", loc="upper left", bbox_to_anchor=(-0.15, 1.02))
+    problems += [Line2D([], [], color="0.25", linestyle=dash, label=words) for dash, words in
+                 (("-", "β (a); equal β (b)"), ("--", "f (a); equal βκ (b)"))]  # fmt: skip
+    first = ax.legend(handles=problems, title="preferences (a, b, e)", loc="upper left", bbox_to_anchor=(-0.1, 1.12))
     ax.add_artist(first)
     handles, labels = curves.get_legend_handles_labels()
-    ax.legend(handles, labels, title="losses (c, d)", loc="lower left", bbox_to_anchor=(-0.15, -0.25))
+    ax.legend(handles, labels, title="losses (c, d)", loc="lower left", bbox_to_anchor=(-0.1, -0.3))

@@ -57,7 +57,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     _ends(left, population)
     left.set(xscale="log", yscale="log", xlabel="β", ylabel="KL(π‖πref)  [nats]")
     left.set_ylim(float(population["kl"].min()) / 2.0, 25.0)
-    middle.set(xscale="log", xlabel="β", ylabel="share of attainable win rate", ylim=(-0.03, 1.14))
+    middle.set(xscale="log", xlabel="β", ylabel="share of attainable win rate", ylim=(-0.03, 1.1))
     right.set(xlabel="KL(π‖πref)  [nats]", ylabel="win rate against πref")
     handles = [*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0][-1:]]
     columns = len(handles) if len(handles) <= 5 else 4
@@ -95,20 +95,13 @@ def _regions(ax: Axes, population: pd.DataFrame) -> None:
         linewidth=0,
         zorder=0,
     )
-    for word, at in (
-        ("collapsed", np.sqrt(low * betas["collapsed"].max())),
-        ("underfit", np.sqrt(betas["underfit"].min() * high)),
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
+    for word, edge, height, along in (
+        ("collapsed", low * betas["collapsed"].max(), 0.04, {"rotation": 90, "va": "bottom"}),
+        ("underfit", high * betas["underfit"].min(), 0.985, {"rotation": 0, "va": "top"}),
     ):
-        ax.text(
-            float(at),
-            0.985,
-            word,
-            transform=ax.get_xaxis_transform(),
-            ha="center",
-            va="top",
-            fontsize=7.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
-        )
+        at = float(np.sqrt(edge))
+        ax.text(at, height, word, transform=ax.get_xaxis_transform(), ha="center", fontsize=7.5, bbox=box, **along)
 
 
 def _ends(ax: Axes, population: pd.DataFrame) -> None:

@@ -31,7 +31,8 @@ def caption(records: Mapping[str, Record]) -> str:
     responses that πref likes least. (a), (b) Learning from preferences by gradient flow from πref,
     β = {config["beta"]:g}: dots mark the end. While the policy is near πref, ½E_μ[ρ²] is 2KL (grey line) for μ = πref
     and μ = πθ; with μ elsewhere it starts an order of magnitude above and ends below. (c) Descending ½E_μ[ρ²] alone:
-    KL over its value at the start, from that of {config["starts"]} random policies where μ elsewhere raises KL most.
+    KL over its value at the start, medians over {config["starts"]} random policies; thin: with μ elsewhere, every
+    start, and in black the one from which KL rises most in proportion.
     With μ elsewhere KL rises somewhere on the way in {risen} of {starts} starts; with the others in none."""
 
 
@@ -65,12 +66,19 @@ def _learning(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _regularizing(ax: Axes, rows: pd.DataFrame) -> None:
-    start = _rises(find(rows, behavior="elsewhere")).idxmax()
     for k, behavior in enumerate(LABELS):
-        run = find(rows, behavior=behavior, start=start)
-        ax.plot(run["time"], run["kl"] / run["kl"].iloc[0], **cycle_style(k).line(label=LABELS[behavior]))
+        wide = find(rows, behavior=behavior).pivot_table(index="time", columns="start", values="kl")
+        wide = wide / wide.iloc[0]
+        if behavior == "elsewhere":
+            worst = wide.max().idxmax()
+            ax.plot(wide.index, wide, color=cycle_style(k).color, linewidth=0.4, alpha=0.15, zorder=1)
+            ax.plot(wide.index, wide[worst], color="black", linewidth=0.9)
+            top = (wide.index[wide[worst].argmax()], wide[worst].max())
+            ax.annotate("worst start", top, xytext=(0.5, 0.97), textcoords="axes fraction", fontsize=7.5, va="top",
+                        arrowprops={"arrowstyle": "-", "linewidth": 0.6})  # fmt: skip
+        ax.plot(wide.index, wide.median(axis=1), **cycle_style(k).line(label=LABELS[behavior]))
     ax.axhline(1.0, color="#6E6E6E", linewidth=0.9, zorder=0)
-    ax.set_ylim(bottom=0.0)
+    ax.set_ylim(0.0, 1.2)
     ax.set_xlabel("time  [steps × rate]")
     ax.set_ylabel("KL / KL at the start")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import t
 
 from gpo_analysis.plotting import cycle_style, loss_label, new_figure, panel_label
 from gpo_analysis.tables import find
@@ -27,37 +28,49 @@ def caption(records: Mapping[str, Record]) -> str:
     config = records[NAME].config
     return f"""The margin β[g(t_i) − g(t_j)], t = π/πref, with other links g; Bradley–Terry problems of
     {config["responses"]} responses, means over {config["seeds"]}; settings ours. (a) KL at the optimum over the
-    logarithm's at βg′(1), logistic: 1 where βg′(1) alone sets the strength. (b) Mass on responses that μ leaves out
+    logarithm's at βg′(1), logistic, with 95 % intervals over problems: 1 where βg′(1) alone sets the strength. (b)
+    Mass on responses that μ leaves out
     ({config["unseen"]} of them) after gradient flow on softmax logits at βκ = {config["flow_strength"]:g}, over πref's
-    mass there, for every f and link."""
+    mass there, for every f and link, with the half width of the 95 % interval over problems."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
     """Two panels."""
     table = records[NAME].table
-    figure, (first, second) = new_figure(1, 2, height=3.3)
+    figure, (first, second) = new_figure(1, 2, height=3.7)
     rows = find(table, part="optimum", loss="logistic")
     for k, link in enumerate(LABELS):
         own = find(rows, link=link)
-        ratio = (own["kl"] / own["kl_of_log"]).groupby(own["strength"]).mean()
-        first.plot(ratio.index, ratio, **cycle_style(k).points(label=LABELS[link]))
+        ratio = (own["kl"] / own["kl_of_log"]).groupby(own["strength"])
+        mean, x = ratio.mean(), np.array(sorted(own["strength"].unique())) * 1.03 ** (k - 2)
+        first.errorbar(x, mean, _half(ratio), elinewidth=0.9, **cycle_style(k).points(label=LABELS[link], markersize=4))
     first.set_xscale("log")
     first.set_xlabel("βκ")
     first.set_ylabel("KL / KL of the logarithm at βg′(1)")
-    first.legend()
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.4)
     panel_label(first, "a", "equal strength, logistic")
     flow = find(table, part="off support")
-    grid = (flow["off_mass"] / flow["off_reference"]).groupby([flow["loss"], flow["link"]], sort=False).mean().unstack()
-    _grid(second, grid[list(LABELS)].to_numpy(), [loss_label(name) for name in grid.index])
+    cells = (flow["off_mass"] / flow["off_reference"]).groupby([flow["loss"], flow["link"]], sort=False)
+    grid, half = cells.mean().unstack()[list(LABELS)], _half(cells).unstack()[list(LABELS)]
+    _grid(second, grid.to_numpy(), half.to_numpy(), [loss_label(name) for name in grid.index])
     panel_label(second, "b", "mass off the support, over πref's")
     return figure
 
 
-def _grid(ax: Axes, values: np.ndarray, names: list[str]) -> None:
+def _half(groups: Any) -> Any:
+    """Half widths of Student's 95 % intervals of the means of groups."""
+    count = groups.count()
+    return t.ppf(0.975, count - 1) * groups.std() / np.sqrt(count)
+
+
+def _grid(ax: Axes, values: np.ndarray, half: np.ndarray, names: list[str]) -> None:
     ax.imshow(values, cmap="cividis", aspect="auto")
     middle = (values.min() + values.max()) / 2
     for (i, j), value in np.ndenumerate(values):
-        ax.text(j, i, f"{value:.2f}", ha="center", va="center", color="white" if value < middle else "black")
+        words = f"{value:.2f}\n±{half[i, j]:.2f}"
+        color = "white" if value < middle else "black"
+        ax.text(j, i, words, ha="center", va="center", fontsize=7, linespacing=0.95, color=color)
     ax.set_xticks(range(len(LABELS)), list(LABELS.values()), rotation=30, ha="right")
     ax.set_yticks(range(len(names)), names)
     ax.grid(visible=False)

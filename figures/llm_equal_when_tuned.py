@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("llm-equal-when-tuned",)
 MEASURES = {"tilt": "decided", "own": "own_decided"}
 WORDS = {"tilt": "tilt of πref's samples", "own": "the policy's own samples"}
-TITLES = {"tilt": "tilt", "own": "own samples"}
+TITLES = {"tilt": "tilt", "own": "own"}
 EFFECTS = {"strength": ("β", "blue", "o"), "loss": ("f", "vermillion", "s"), "loss:strength": ("β × f", "purple", "^")}
 EFFECTS |= {"seed": ("seeds", "grey", "D"), "rest": ("seeds × β, f", "black", "x")}
 
@@ -96,7 +96,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
 
 
 def _short(loss: str) -> str:
-    return loss_label(loss).split(" (")[0].replace("truncated quadratic", "trunc. quadr.")
+    return loss_label(loss).split(" (")[0].replace("truncated quadratic", "trunc. q.")
 
 
 def _legend(figure: Figure) -> None:

@@ -55,6 +55,6 @@ def draw(records: Mapping[str, Record]) -> Figure:
     ax.set_xlabel("… over this one")
     ax.set_ylabel("win rate of this loss …")
     ends = "both" if np.nanmax(np.abs(values - 0.5)) > 0.1 else "neither"
-    bar = figure.colorbar(image, ax=ax, label="win rate of the row's loss", shrink=0.8, extend=ends)
-    bar.set_ticks([0.4, 0.45, 0.5, 0.55, 0.6], labels=["0.40", "0.45", "0.50 even", "0.55", "0.60"])
+    bar = figure.colorbar(image, ax=ax, label="win rate of the row's loss  (white: even)", shrink=0.8, extend=ends)
+    bar.set_ticks([0.4, 0.45, 0.5, 0.55, 0.6], labels=["0.40", "0.45", "0.50", "0.55", "0.60"])
     return figure

@@ -63,7 +63,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     label_axes(axes, "90 % quantile of |βρ|", "relative error")
     key(figure, {"seeds": "measured, one checkpoint", "median": "measured, median in a bin",
                  "theory": "predicted from f and margins", "others": "the other losses, measured",
-                 "radius": "Taylor radius of the loss"})  # fmt: skip
+                 "radius": "Taylor radius of the loss",
+                 "dashed": "as large as the gradient"})  # fmt: skip
     return figure
 
 
@@ -73,7 +74,7 @@ def _panel(ax: Axes, loss: str, part: pd.DataFrame, edges: np.ndarray) -> None:
     exact = int((error < SPAN[0]).sum())
     if exact:
         words = f"all {exact} exact" if exact == len(part) else f"{exact} of {len(part)} exact"
-        ax.text(0.03, 0.1, words, transform=ax.transAxes, fontsize=7.5)
+        ax.text(0.03, 0.95, words, transform=ax.transAxes, fontsize=7.5, va="top")
     if loss != "squared":
         x, y, _, _ = binned(part["margin_q90"], part["predicted_error_2"].clip(*SPAN), edges)
         ax.plot(x, y, ":", color="0.25", linewidth=1.6, zorder=4)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from gpo_analysis.plotting import loss_label, loss_style, new_figure, panel_label, plot_curve, plot_zero_one
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from gpo_analysis.records import Record
@@ -15,23 +17,33 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("losses",)
 CAPTION = """Losses f over the margin ρ = log π(y_w)/πref(y_w) − log π(y_l)/πref(y_l), at β = 1. (a) The three of the
 paper's first figure beside the 0-1 loss; the logistic curve is divided by log 2, so that all pass through (0, 1).
-(b) All six losses, unscaled; the legend gives slope and curvature at ρ = 0. Squared and truncated quadratic are one
-curve up to ρ = 1; Savage alone is bounded and not convex."""
+(b) All six losses, unscaled. Squared and truncated quadratic are one
+curve up to ρ = 1; Savage alone is bounded and not convex. Below, the losses as in the paper's Table 1, with slope and
+curvature at ρ = 0 and κ = f″(0)/|f′(0)|, which β multiplies."""
+FORMULAS = {
+    "logistic": r"$\log(1+e^{-ρ})$",
+    "hinge": r"$\max(0,\,1-ρ)$",
+    "squared": r"$(1-ρ)^2$",
+    "exponential": r"$e^{-ρ}$",
+    "truncated_quadratic": r"$\max(0,\,1-ρ)^2$",
+    "savage": r"$(1+e^{ρ})^{-2}$",
+}
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
     """Draw both panels."""
     table = records["losses"].table
-    figure, (left, right) = new_figure(1, 2, height=3.1)
+    figure, axes = new_figure(2, 2, height=2.5, height_ratios=(2.0, 1.0))
+    left, right = axes[0]
+    for ax in axes[1]:
+        ax.remove()
     low, high = float(table["rho"].min()), float(table["rho"].max())
     plot_zero_one(left, low=low, high=high)
     for name, rows in table.groupby("loss", sort=False):
         scaled = name in ("logistic", "squared", "hinge")
         if scaled:
             plot_curve(str(name), rows["rho"], rows["scaled"], left)
-        first = rows.iloc[0]
-        label = f"{loss_label(str(name))}: {first['slope']:g}, {first['curvature']:g}"
-        right.plot(rows["rho"], rows["value"], label=label, **loss_style(str(name)).line())
+        right.plot(rows["rho"], rows["value"], label=loss_label(str(name)), **loss_style(str(name)).line())
     panel_label(left, "a", "scaled to pass through (0, 1)")
     panel_label(right, "b", "all six, unscaled")
     for ax in (left, right):
@@ -41,5 +53,23 @@ def draw(records: Mapping[str, Record]) -> Figure:
     left.set_ylabel("$f(ρ)\\,/\\,f(0)$")
     right.set_ylabel("loss $f(ρ)$")
     left.legend()
-    right.legend(title="loss: $f'(0)$, $f''(0)$")
+    right.legend()
+    _table(figure.add_subplot(axes[1, 0].get_gridspec()[1, :]), table)
     return figure
+
+
+def _table(ax: Axes, table: pd.DataFrame) -> None:
+    """The losses as rows: f, slope, curvature, κ."""
+    ax.set_axis_off()
+    first = table.groupby("loss", sort=False)[["slope", "curvature"]].first()
+    cells = [
+        [loss_label(str(name)), FORMULAS.get(str(name), ""), *(f"{value:g}".replace("-", "−") for value in
+         (row["slope"], row["curvature"], row["curvature"] / abs(row["slope"])))]
+        for name, row in first.iterrows()
+    ]  # fmt: skip
+    heads = ["loss", "$f(ρ)$", "$f\\,′(0)$", "$f\\,″(0)$", "κ"]
+    drawn = ax.table(cells, colLabels=heads, cellLoc="center", edges="horizontal", bbox=(0.02, 0.0, 0.96, 1.0))
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(8)
+    for cell in drawn.get_celld().values():
+        cell.set_linewidth(0.4)

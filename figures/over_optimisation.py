@@ -56,6 +56,8 @@ def _again(table: pd.DataFrame) -> str:
 
 def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels."""
+    from matplotlib.lines import Line2D
+
     whole = records[NAME].table
     table = find(whole, part="curves")
     figure, axes = new_figure(2, 2, height=2.9)
@@ -69,7 +71,10 @@ def draw(records: Mapping[str, Record]) -> Figure:
     _best(fourth, find(whole, part="best"))
     panel_label(fourth, "d", "the best β falls as 1/n")
     handles, labels = first.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    few, many = table["pairs"].min(), table["pairs"].max()
+    handles += [Line2D([], [], color="0.3", alpha=alpha) for alpha in (1.0, 0.35)]
+    labels += [f"{few:,.0f} pairs (a–c)", f"{many:,.0f} pairs (a, b)"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, columnspacing=1.2)
     return figure
 
 
@@ -122,7 +127,7 @@ def _best(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_ylabel("n log β*(n)/β*(∞)")
     for mark, label in (("k-", "predicted"), ("k:", "variance alone"), ("ko", "measured")):
         ax.plot([], [], mark, label=label)
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower left", title="blue: logistic; orange: squared", title_fontsize=7.5)
 
 
 def _mean(values: pd.Series) -> tuple[float, float]:

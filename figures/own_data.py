@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from gpo_analysis.plotting import loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
@@ -32,7 +33,7 @@ def caption(records: Mapping[str, Record]) -> str:
     (b) KL that a fit to as many fresh labels spends at the recommended β, over the budget; bars: geometric mean with
     its 95 % interval. (c), (d) Held-out choice: share of data sets in which a loss is the best or cannot be told from
     it, where preferences are Bradley–Terry (logistic's and exponential's link) and where p = ½ + half the difference of
-    scores (squared's)."""
+    scores (squared's); bars: Wilson 95 % intervals over data sets, points of the losses side by side."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -62,8 +63,11 @@ def _intervals(ax: Axes, rows: pd.DataFrame) -> None:
         ax.plot([k, k], [row["low"], row["high"]], color=style.color, linewidth=1.0, alpha=0.6)
         face = style.color if held else "white"
         ax.plot(k, row["beta"], style.marker, markersize=3.5, color=style.color, markerfacecolor=face)
-    ax.set_xlabel("data set")
-    ax.set_ylabel("β")
+    for face, label in ((style.color, "holds the population's β (line)"), ("white", "misses it")):
+        ax.plot([], [], style.marker, markersize=3.5, color=style.color, markerfacecolor=face, label=label)
+    ax.legend(loc="upper left", fontsize=7)
+    ax.set_xlabel("data set, by its β")
+    ax.set_ylabel("recommended β, 95 %")
 
 
 def _fresh(ax: Axes, rows: pd.DataFrame, budget: float) -> None:
@@ -90,10 +94,13 @@ def _fresh(ax: Axes, rows: pd.DataFrame, budget: float) -> None:
 
 
 def _choice(ax: Axes, rows: pd.DataFrame) -> None:
-    for loss, part in rows.groupby("loss", sort=False):
-        share = part.groupby("size")["as_good"].mean()
-        ax.plot(share.index, share.to_numpy(float), **loss_style(str(loss)).line(label=loss_label(str(loss))))
-        ax.plot(share.index, share.to_numpy(float), **loss_style(str(loss)).points())
+    for k, (loss, part) in enumerate(rows.groupby("loss", sort=False)):
+        hits = part.groupby("size")["as_good"].agg(["sum", "count"])
+        share = (hits["sum"] / hits["count"]).to_numpy(float)
+        ends = [binomtest(int(h), int(n)).proportion_ci(method="wilson") for h, n in hits.itertuples(index=False)]
+        errors = np.clip([share - [e.low for e in ends], [e.high for e in ends] - share], 0.0, None)
+        style, x = loss_style(str(loss)), hits.index * 1.06 ** (k - 2)
+        ax.errorbar(x, share, errors, elinewidth=0.9, **style.points(label=loss_label(str(loss)), markersize=4))
     ax.set_xscale("log")
     ax.set_ylim(-0.05, 1.05)
     ax.set_xlabel("labels")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from figures._panels import binned, plain_ticks
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -37,7 +38,8 @@ def caption(records: Mapping[str, Record]) -> str:
     (hinge has none); on the grey line it is that; signs agree in {same:.0%}. (d) Change of the mean log-probability of
     the chosen responses in training, μ elsewhere than πref, over β/β_c, where β_c is the root of A/β = Λ(1/β) at the
     fitted direction: left of 1 they are to fall, right of it to rise. At the left edge, A ≤ 0: they are to fall at
-    every β. Free logits (open) and features (filled), population and sample; signs agree in {right:.0%}."""
+    every β. Dots: a run, its loss by colour, free logits and features, population and sample; black: medians with
+    quartiles in bins; signs agree in {right:.0%}."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -94,16 +96,22 @@ NEAREST = 0.02
 
 def _chosen(ax: Axes, rows: pd.DataFrame) -> None:
     rows = rows[rows["edge"].notna()]
+    x = (rows["beta"] / rows["edge"]).clip(lower=NEAREST)
+    rng = np.random.default_rng(0)  # places points side by side
+    x = x * np.exp(rng.uniform(-0.06, 0.06, len(x)))
     for loss, run in rows.groupby("loss", sort=False):
-        style = loss_style(str(loss))
-        for policy, fill in (("tabular", "white"), ("features", style.color)):
-            part = find(run, policy=policy)
-            ax.plot(
-                (part["beta"] / part["edge"]).clip(lower=NEAREST), part["change"], style.marker, color=style.color,
-                markerfacecolor=fill, markersize=3, alpha=0.5,
-            )  # fmt: skip
+        ax.plot(x[run.index], run["change"], ".", color=loss_style(str(loss)).color, markersize=3, alpha=0.3)
+    edges = [0.5 * NEAREST, 1.1 * NEAREST, 0.06, 0.15, 0.4, 0.7, 0.95, 1.05, 1.5, 3.0, 30.0]
+    middle, values, low, high = binned(x, rows["change"], edges, least=5)
+    ax.errorbar(middle, values, [values - low, high - values], fmt="ko-", markersize=3.5, linewidth=0.9, capsize=2)
     ax.axhline(0.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
     ax.axvline(1.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=0.1)
+    plain_ticks(ax.xaxis, [0.1, 1.0, 10.0])
+    ax.set_xticks([NEAREST, 0.1, 1.0, 10.0], ["A ≤ 0", "0.1", "1", "10"])
+    for at, words in ((0.03, "to fall"), (0.97, "to rise")):
+        ax.text(at, 0.97, f"predicted {words}", transform=ax.transAxes, fontsize=7, va="top",
+                ha="left" if at < 0.5 else "right")  # fmt: skip
+    ax.set_ylim(top=20.0)
     ax.set(xlabel="β / $β_c$", ylabel="change in training  [nats]")

@@ -50,8 +50,12 @@ def draw(records: Mapping[str, Record]) -> Figure:
     _noise(axes[1, 1], find(table, setting="noise", loss="logistic"))
     panel_label(axes[1, 1], "d", "noisy labels")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, columnspacing=1.4)
     return figure
+
+
+def _named(loss: str) -> str:
+    return "½ logistic + ½ exponential" if loss == "cell" else loss_label(loss)
 
 
 def _scales(table: pd.DataFrame) -> dict[str, float]:
@@ -69,7 +73,7 @@ def _estimand(ax: Axes, rows: pd.DataFrame) -> None:
     ax.plot(ends, ends, color=GREY, linewidth=0.9, zorder=0)
     for loss, scale in _scales(rows).items():
         part = find(rows, loss=loss)
-        ax.plot(part["logit"], scale * part["mean"], **loss_style(loss).points(label=loss_label(loss)))
+        ax.plot(part["logit"], scale * part["mean"], **loss_style(loss).points(label=_named(loss)))
     ax.set_xlabel("reward, centred")
     ax.set_ylabel("2κ × fitted βh")
 
@@ -89,6 +93,9 @@ def _spread(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
         )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
+    for face, label in (("white", f"{int(rows['size'].min()):,} pairs"), ("black", f"{largest:,} pairs")):
+        ax.plot([], [], "ko", markersize=4.5, markerfacecolor=face, label=label)
+    ax.legend(loc="lower right")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("standard error predicted")
@@ -107,7 +114,11 @@ def _efficiency(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_yticks(range(len(losses)), [loss_label(loss) for loss in losses])
     ax.set_ylim(len(losses) - 0.4, -0.6)
     ax.locator_params(axis="x", nbins=4)
-    ax.set_xlabel("efficiency relative to logistic")
+    ax.set_xlabel("variance of logistic's fit / of this one")
+    for mark, label in (("k|", "predicted"), ("ko", "measured, 95 %")):
+        ax.plot([], [], mark, label=label, markersize=9 if mark == "k|" else 4)
+    ax.legend(loc="center right", fontsize=7)
+    ax.text(1.0, 0.02, "logistic ", transform=ax.get_xaxis_transform(), fontsize=7, ha="right", va="bottom")
 
 
 def _noise(ax: Axes, rows: pd.DataFrame) -> None:

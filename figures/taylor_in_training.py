@@ -43,6 +43,8 @@ def caption(records: Mapping[str, Record]) -> str:
 
 def draw(records: Mapping[str, Record]) -> Figure:
     """Four panels along training, one of shares, one of rules."""
+    from matplotlib.lines import Line2D
+
     table = records["taylor-in-training"].table
     figure, axes = new_figure(2, 3, height=2.7)
     path, shares, rule = (find(table, part=part) for part in ("path", "share", "rule"))
@@ -65,10 +67,13 @@ def draw(records: Mapping[str, Record]) -> Figure:
     _quantiles(axes.flat[3], find(whole, loss="logistic"))
     panel_label(axes.flat[3], "d", "margins, logistic")
     _shares(axes.flat[4], shares)
-    panel_label(axes.flat[4], "e", "beyond the radius")
+    panel_label(axes.flat[4], "e", "pairs beyond the radius")
     _rules(axes.flat[5], rule)
-    panel_label(axes.flat[5], "f", "rules")
-    handles, labels = axes.flat[2].get_legend_handles_labels()
+    panel_label(axes.flat[5], "f", "rules made beforehand")
+    _, labels = axes.flat[2].get_legend_handles_labels()
+    handles = [
+        Line2D([], [], **loss_style(str(loss)).points(markersize=4)) for loss, _ in whole.groupby("loss", sort=False)
+    ]
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
 
@@ -80,6 +85,7 @@ def _orders(ax: Axes, rows: pd.DataFrame) -> None:
             style = cycle_style(k).line(label=f"order {order}" if n == 0 else None)
             ax.plot(run["largest"], run[f"relative_error_{order}"], **{**style, "linewidth": 0.9})
     ax.axvline(np.pi, color=COLORS["grey"], linestyle=":", linewidth=1.0)
+    ax.text(2.8, 0.03, "radius π", transform=ax.get_xaxis_transform(), fontsize=7, ha="right", va="bottom")
     ax.set(xscale="log", yscale="log", xlabel="largest |βρ|", ylabel="relative error", ylim=(1e-7, 1e4))
     ax.legend(loc="upper left", handlelength=2.0)
 
@@ -88,6 +94,7 @@ def _quantiles(ax: Axes, rows: pd.DataFrame) -> None:
     for k, (column, label) in enumerate((("largest", "largest"), ("q90", "90 %"), ("median", "median"))):
         ax.plot(rows["clock"], rows[column] / np.pi, **cycle_style(k).line(label=label))
     ax.axhline(1.0, color=COLORS["grey"], linestyle=":", linewidth=1.0)
+    ax.text(0.97, 1.02, "radius", transform=ax.get_yaxis_transform(), fontsize=7, ha="right", va="bottom")
     ax.set(xscale="log", xlabel="β²|f′(0)|t", ylabel="|βρ| / π")
     ax.legend(loc="upper left", handlelength=2.0)
 
@@ -97,7 +104,10 @@ def _shares(ax: Axes, rows: pd.DataFrame) -> None:
         style, means = loss_style(str(loss)), run.groupby("beta")[["optimum", "trained_3000"]].mean()
         ax.plot(means.index, means["optimum"], **style.line())
         ax.plot(means.index, means["trained_3000"], style.marker, color=style.color, markerfacecolor="white")
-    ax.set(xscale="log", xlabel="β", ylabel="share of the pairs")
+    for mark, label in (("-", "at the optimum"), ("o", "after 3,000 steps")):
+        ax.plot([], [], mark, color="0.25", markerfacecolor="white", label=label)
+    ax.legend(loc="upper left", fontsize=7)
+    ax.set(xscale="log", xlabel="β", ylabel="share of the pairs", ylim=(-0.03, 0.8))
 
 
 def _wrong(rows: pd.DataFrame, name: str) -> pd.Series[bool]:
@@ -122,4 +132,4 @@ def _rules(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xticks(
         range(len(names)), [name.replace("\n", " ") for name in names.values()], fontsize=6.5, rotation=35, ha="right"
     )
-    ax.set(ylabel="error rate", ylim=(-0.02, 0.75))
+    ax.set(ylabel="share of problems wrong", ylim=(-0.02, 0.75))

@@ -26,7 +26,8 @@ def caption(records: Mapping[str, Record]) -> str:
     with Bradley-Terry preferences, rewards in [−{config["shown"]:g}, {config["shown"]:g}], at equal β. (b) The same at
     equal βκ, κ = f″(0)/|f′(0)|: logistic, exponential and Savage fall on one curve exactly, squared and truncated
     quadratic on lower ones; hinge has κ = 0 and is drawn over β itself, in grey. (c) KL relative to logistic's at
-    βκ = 1 as rewards shrink towards indifference: all five meet at 1, hinge (at β = 1) leaves. (d) Two groups of
+    βκ = 1 as rewards shrink towards indifference: all five meet at 1; hinge (at β = 1) goes off to infinity and
+    is said, not drawn. (d) Two groups of
     annotators who disagree, not Bradley-Terry: the three part a little. (e) Few labels: {config["comparisons"][0]:,}
     comparisons of {config["finite_responses"]} responses, median of {config["samples"]} samples. (f) KL relative to
     logistic's at βκ = 1 over the number of labels, medians over samples on which both have an optimum; the bars at the
@@ -44,14 +45,19 @@ def draw(records: Mapping[str, Record]) -> Figure:
     _curves(b, shown, "strength")
     _curves(d, find(table, kind="annotators"), "strength")
     _curves(e, find(samples, comparisons=config["comparisons"][0]), "strength")
-    _relative(c, bradley, "scale", hinge=True)
-    _relative(f, samples[samples["comparisons"] > 0], "comparisons", hinge=False)
+    _relative(c, bradley, "scale")
+    _relative(f, samples[samples["comparisons"] > 0], "comparisons")
     _limits(f, find(samples, comparisons=0), max(config["comparisons"]))
     a.set_xlabel("β")
     for ax in (b, d, e):
         ax.set_xlabel("βκ  (hinge: β)")
-    c.set(xlabel="half range of rewards", ylabel="KL / logistic's, at βκ = 1", ylim=(0.0, 4.0))
-    c.annotate("hinge: off to ∞", (0.95, 3.6), color="#6E6E6E", fontsize=7.5, ha="right", va="top")
+    c.set(xlabel="half range of rewards", ylabel="KL / logistic's, at βκ = 1", ylim=(0.4, 1.15))
+    least = _ratio(bradley, "scale", "hinge").min()
+    c.text(0.03, 0.93, f"hinge: ≥ {least:.1f}, off the top", transform=c.transAxes, fontsize=7, va="top",
+           color="#6E6E6E")  # fmt: skip
+    for ax in (b, d, e):
+        ax.text(0.97, 0.95, "grey: hinge, over β", transform=ax.transAxes, fontsize=7, ha="right", va="top",
+                color="#6E6E6E")  # fmt: skip
     f.set(xlabel="labelled comparisons", ylabel="KL / logistic's, at βκ = 1")
     titles = ("equal β", "equal βκ", "towards indifference", "disagreeing annotators", "few labels", "more labels")
     for ax, letter, title in zip((a, b, c, d, e, f), "abcdef", titles, strict=True):
@@ -83,11 +89,11 @@ def _ratio(rows: pd.DataFrame, x: str, name: str) -> pd.Series:
     return (kl[name] / kl["logistic"]).dropna().groupby(level=0).median()
 
 
-def _relative(ax: Axes, rows: pd.DataFrame, x: str, *, hinge: bool) -> None:
-    """Draw KL over that of logistic."""
-    for name in (*CURVED, "hinge") if hinge else CURVED:
+def _relative(ax: Axes, rows: pd.DataFrame, x: str) -> None:
+    """Draw KL over that of logistic, of the losses with κ > 0."""
+    for name in CURVED:
         ratio = _ratio(rows, x, name)
-        ax.plot(ratio.index, ratio, **{**loss_style(name).points(), **_line(name, misplaced=True)})
+        ax.plot(ratio.index, ratio, **loss_style(name).points())
     ax.set(xscale="log")
     ax.axhline(1.0, color=COLORS["grey"], linewidth=0.7, zorder=0)
 

@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import pkgutil
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"metadata": {"CreationDate": None, "Producer": None, "Creator": None}},
 }
 
+
+STAMP = 0.22
+"""Inches below a figure of committed results, for the line that says so."""
 
 logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on the date of matplotlib's own font
 
@@ -83,7 +87,8 @@ def get_figures(names: list[str]) -> tuple[FigureModule, ...]:
 def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bool = False) -> list[Path]:
     """Draw one figure and write ``<name>.png``, ``.pdf``, ``.txt`` (caption) and, last, ``.json`` (what it shows).
 
-    Where ``records`` are committed results, the image and its caption say so, with commit and device.
+    The caption begins with what was found. Where ``records`` are committed results, the image and the end of its
+    caption say so, with commit and device.
 
     Raises
     ------
@@ -98,11 +103,11 @@ def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bo
         drawing = module.draw(found)
         if committed:
             _stamp(drawing, found)
-        images = {kind: _rendered(drawing, kind) for kind in _FORMATS}
-    caption = caption_of(module, found)
-    caption = _changed_settings(found) + caption
+        images = {kind: _rendered(drawing, kind, STAMP if committed else 0.0) for kind in _FORMATS}
+    parts = [_changed_settings(found), *(finding(item.meta) for item in found.values()), caption_of(module, found)]
     if committed:
-        caption = f"{' '.join(origin(item.meta) for item in found.values())} {caption}"
+        parts += [origin(item.meta) for item in found.values()]
+    caption = " ".join(part for part in parts if part)
     paths = write_picture(figure.name, images, caption, found, out, committed=committed)
     return [paths["png"], paths["pdf"]]
 
@@ -121,7 +126,26 @@ def _changed_settings(records: Mapping[str, Record]) -> str:
         for name, record in records.items()
         if (changed := record.meta.get("changed"))
     ]
-    return f"Settings changed ({'; '.join(parts)}). " if parts else ""
+    return f"Settings changed ({'; '.join(parts)})." if parts else ""
+
+
+def finding(meta: Mapping[str, Any]) -> str:
+    """Return the first sentence of a record's summary that says more than which runs there were; "" without one.
+
+    Examples
+    --------
+    >>> finding({"summary": "Study small: 108 policies, 3 seed(s). The best rate is 0.699. More follows."})
+    'The best rate is 0.699.'
+    >>> finding({"summary": "Study small: mean win rates are 0.48 and 0.51. More."})
+    'Mean win rates are 0.48 and 0.51.'
+    >>> finding({})
+    ''
+    """
+    for sentence in re.split(r"(?<=[.?!]) (?=\S)", " ".join(str(meta.get("summary") or "").split())):
+        words = re.sub(r"^Study [^:]*: ", "", sentence)
+        if words and not re.match(r"\d+ (?:policies|runs|checkpoints|domains)\b", words):
+            return words[0].upper() + words[1:] if words != sentence else words
+    return ""
 
 
 def origin(meta: Mapping[str, Any]) -> str:
@@ -161,9 +185,7 @@ def device_of(meta: Mapping[str, Any]) -> str:
 
 
 def _stamp(figure: Figure, records: Mapping[str, Record]) -> None:
-    """Write below the image that it shows committed results."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
+    """Write below the image, on the strip that ``_rendered`` adds, that it shows committed results."""
     commits = ", ".join(
         sorted(
             {
@@ -172,13 +194,16 @@ def _stamp(figure: Figure, records: Mapping[str, Record]) -> None:
             }
         )
     )
-    figure.text(0.995, 0.0, f"committed result: {commits}", ha="right", va="bottom", fontsize=6, color="0.35")
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(rect=(0.0, 0.04, 1.0, 0.96))  # room for the line
+    low = -0.9 * STAMP / figure.get_figheight()
+    words = figure.text(0.995, low, f"committed result: {commits}", ha="right", va="bottom", fontsize=6, color="0.35")
+    words.set_in_layout(False)
 
 
-def _rendered(figure: Figure, kind: str) -> bytes:
+def _rendered(figure: Figure, kind: str, below: float) -> bytes:
+    """The figure with a strip of so many inches below it."""
+    from matplotlib.transforms import Bbox
+
+    width, height = figure.get_size_inches()
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, **_FORMATS[kind])
+    figure.savefig(buffer, format=kind, bbox_inches=Bbox.from_extents(0.0, -below, width, height), **_FORMATS[kind])
     return buffer.getvalue()
