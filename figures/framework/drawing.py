@@ -29,7 +29,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
-STAMP = 0.22
+STAMP = 0.16
 """Inches below a figure of committed results, for the line that says so."""
 
 logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on the date of matplotlib's own font
@@ -197,6 +197,10 @@ def _stamp(figure: Figure, records: Mapping[str, Record]) -> None:
     low = -0.9 * STAMP / figure.get_figheight()
     words = figure.text(0.995, low, f"committed result: {commits}", ha="right", va="bottom", fontsize=6, color="0.35")
     words.set_in_layout(False)
+    figure.draw_without_rendering()  # the layout is found with the keys, and kept
+    figure.set_layout_engine("none")
+    for legend in figure.legends:  # else a key follows the strip down
+        legend.set_bbox_to_anchor((0.0, 0.0, 1.0, 1.0), transform=figure.transFigure)
 
 
 def _rendered(figure: Figure, kind: str, below: float) -> bytes:
