@@ -30,7 +30,12 @@ Examples:
   gpo diagnose log.csv --loss dpo --beta 0.1
   gpo audit-log log.csv
   gpo gaussians --figure landscape.png
-  gpo explore"""
+  gpo explore
+
+\b
+Completion in the shell (for zsh and fish zsh_source and fish_source):
+  eval "$(_GPO_COMPLETE=bash_source gpo)"
+"""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -70,3 +70,16 @@ def test_errors_are_one_line(arguments: tuple[str, ...], code: int, words: str, 
 @pytest.mark.parametrize("verb", ["recommend-beta", "diagnose"])
 def test_help_has_examples(verb: str) -> None:
     assert "Examples:" in gpo(verb, "--help").stdout
+
+
+def test_the_shell_completes_what_the_help_says() -> None:
+    import os
+    import subprocess
+    import sys
+
+    asked = {**os.environ, "COMP_WORDS": "gpo dia", "COMP_CWORD": "1", "_GPO_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-m", "gpo_analysis.cli"], env=asked, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "plain,diagnose"
+    assert "_GPO_COMPLETE=bash_source gpo" in gpo("--help").stdout
