@@ -14,6 +14,7 @@ equal are not among them); without it a generated arena stands in. Predictions: 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from experiments._debates import side_axes
 from experiments.arena.rules import against_rules
 from experiments.arena.votes import arena_axes, generated, read_arena, read_debate, under_every_loss
 from experiments.framework import Check, NotRun
+from experiments.framework.checks import explained
 from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.statistics import Interval, bootstrap_interval, mean_interval, share_interval
 from gpo_analysis.tables import find, get
@@ -98,7 +100,22 @@ def run(config: Config, *, data: str, block: int, file: str, sha256: str, prompt
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The predictions, by number."""
-    return [*_random(table), *_arena(table), *_debates(table)]
+    return explained([*_random(table), *_arena(table), *_debates(table)], _mechanisms(table))
+
+
+def _mechanisms(table: pd.DataFrame) -> dict[str, Callable[[], str]]:
+    """Why hinge's claims are contradicted: its scores stand on few levels."""
+    which = "arena" if "arena" in set(table["data"]) else "generated"
+    uniform = find(table, part="random", data="uniform", loss="hinge")
+    few = "an item's hinge score is a vertex of a linear program, so that many items tie and a tie takes from τ"
+
+    def random() -> str:
+        return f"{few}: its mean τ with Borda, which ties nobody, is itself {uniform['tau_borda'].mean():.3f}"
+
+    def votes() -> str:
+        return f"{few}{_levels(table, which)}"
+
+    return {"hinge less Borda": random, "8. Kendall's τ": votes, "15. median τ": votes}
 
 
 def _random(table: pd.DataFrame) -> list[Check]:

@@ -10,6 +10,7 @@ docs/predictions/llm-real-model.md. Settings ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ import pandas as pd
 from experiments._errors import OVER, RUN, decided, stated, with_status
 from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import Check, NotRun
+from experiments.framework.checks import UNKNOWN, explained
 from experiments.llm_real_model.claims import CLAIMS, DOMAINS, Found, values
 
 CLAIM = "What is said of a run before it is made holds for a real model with adapters, if A's motion is counted."
@@ -100,7 +102,29 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         absent = stated(one.number, f"{one.domain}: {one.text}", one.rule, one.bound, None, one.tolerance)
         why = f"no study of {one.domain} has such runs, or all ran away"
         checks.append(decided(rows.get(one.number, absent), OVER, why))
-    return checks
+    return explained(checks, {f"{domain}: {text}": _why(table, domain, text) for domain in DOMAINS for text in _WHY})
+
+
+_WHY = ("linear in W: rms error of the chosen", "two parts: rms E(KL)")
+
+
+def _why(table: pd.DataFrame, domain: str, text: str) -> Callable[[], str] | str:
+    """The mechanism of a contradicted claim; of the KL by two parts none is known."""
+    if text != _WHY[0]:
+        return UNKNOWN
+
+    def few_samples() -> str:
+        steps = table[(table["kind"] == "step") & (table["domain"] == domain) & (table["method"] == "tangent")]
+        last = steps[(steps["step"] == steps["step"].max()) & (steps["split"] == "seen")]
+        off = (last["chosen_logp"] - last["chosen_logp_predicted"]) ** 2
+        by = off.groupby(last["strength"]).mean() ** 0.5
+        shown = ", ".join(f"{value:.2f} at βκ = {strength:g}" for strength, value in by.items())
+        return (
+            "the chosen's log π needs log E e^h over all responses, which a prompt's few samples do not tell once h "
+            f"is large: the error shrinks with the policy's distance (rms over runs, nats: {shown})"
+        )
+
+    return few_samples
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:
