@@ -73,13 +73,17 @@ def rounding(values: FloatArray) -> tuple[FloatArray, bool]:
     --------
     >>> rounding(np.array([0.6931, 0.5012]))[0].round(7)
     array([2.89e-05, 2.89e-05])
-    >>> rounding(np.array([5.96875, 0.265625, -0.53125]))[1]
-    True
+    >>> rounding(np.array([5.96875, 0.265625, -0.53125]))[1], rounding(np.arange(-900.0, -700.0, 4.0))[1]
+    (True, True)
+    >>> rounding(np.arange(-900.0, -700.0, 3.0))[1]
+    False
     """
     single = values.astype(np.float32)
     size = np.maximum(np.abs(values), 1e-30)
     bits = single.view(np.uint32) & 0xFFFF
-    if np.all(single == values) and not bits.any() and np.any(values != np.round(values)):
+    # of whole numbers those beyond 256 tell: bfloat16 has steps of 2 and more there, and eight others would show one odd
+    telling = np.any(values != np.round(values)) or np.sum(size >= 256) >= 8
+    if np.all(single == values) and not bits.any() and telling:
         return np.exp2(np.floor(np.log2(size)) - 7) / np.sqrt(12), True
     for digits in range(1, 9):
         if np.all(np.abs(np.round(values, digits) - values) <= 1e-12 * (1 + size)):

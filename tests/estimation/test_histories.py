@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import gpo_analysis as gpo
 from gpo_analysis.estimation import MeanDiagnosis, audit_log, read_history
@@ -194,9 +195,17 @@ def test_advice_has_the_numbers() -> None:
     assert best["trusted"]
     after = found.chosen_change.value * best["mean_rho"] / own["mean_rho"]
     assert f"at {after:.3g} nats" in " ".join(found.advice)
-    bf16 = np.round((REFERENCE + CHANGE - 40) / 4) * 4
-    coarse = gpo.TrainingLog(*bf16, *(np.round((REFERENCE - 20) / 2) * 2 - 0.5))
-    assert isinstance(gpo.diagnose(coarse, "dpo", BETA, resamples=20).advice, tuple)
+
+
+def test_sums_rounded_to_bfloat16_are_recognised() -> None:
+    policy, reference = REFERENCE + CHANGE - 700, REFERENCE - 700  # below −512, where bfloat16 has steps of 4
+    coarse = [torch.tensor(values).bfloat16().double().numpy() for values in (*policy, *reference)]
+    exact = gpo.diagnose(gpo.TrainingLog(*policy, *reference), "dpo", BETA, resamples=20)
+    rounded = gpo.diagnose(gpo.TrainingLog(*coarse), "dpo", BETA, resamples=20)
+    assert not any("bfloat16" in line for line in exact.findings)
+    (said,) = [line for line in rounded.findings if "bfloat16" in line]
+    assert f"±{np.sqrt(4 * 4**2 / 12):.2g} nats" in said  # four numbers, each uniform within a step
+    assert any("float32" in line for line in rounded.advice)
 
 
 def test_the_audit_reads_the_same_files(tmp_path: Path) -> None:
