@@ -81,7 +81,7 @@ def rounding(values: FloatArray) -> tuple[FloatArray, bool]:
     single = values.astype(np.float32)
     size = np.maximum(np.abs(values), 1e-30)
     bits = single.view(np.uint32) & 0xFFFF
-    # of whole numbers those beyond 256 tell: bfloat16 has steps of 2 and more there, and eight others would show one odd
+    # of whole numbers those beyond 256 tell: bfloat16 has steps of 2 and more there, eight others would have an odd one
     telling = np.any(values != np.round(values)) or np.sum(size >= 256) >= 8
     if np.all(single == values) and not bits.any() and telling:
         return np.exp2(np.floor(np.log2(size)) - 7) / np.sqrt(12), True
