@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("llm-real-model",)
 SPAN = 0.6
 NAMES = {"titles": "abstracts to titles", "hh": "people's pairs"}
-METHODS = {
-    "tangent": ("-", COLORS["black"], "linear in the weights W"),
-    "parameters": (":", COLORS["vermillion"], "tangent in A and B"),
-    "scalar": ("--", COLORS["blue"], "law from β → 0"),
+METHODS = {  # in colours of no loss
+    "tangent": ("-", "#8C564B", "linear in the weights W"),
+    "parameters": (":", "#7F7F00", "tangent in A and B"),
+    "scalar": ("--", "#17A2B8", "law from β → 0"),
 }
 
 
@@ -148,4 +148,6 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
                markerfacecolor="white", label=loss_label(loss))
         for loss in losses
     ]  # fmt: skip
+    star = {"color": COLORS["black"], "marker": "*", "markersize": 7, "linestyle": "none"}
+    handles.append(Line2D([], [], label="best of n samples of πref", **star))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
