@@ -205,10 +205,17 @@ def _client(target: Any, scheduler: str) -> Any:
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back while processes are started (where the system can)."""
+    """Hold Ctrl-C back while processes are started (where the system can).
+
+    The standard library's resource tracker starts with the first process and then unblocks Ctrl-C in the thread that
+    asked for it, whatever was blocked before: it is started here, first.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

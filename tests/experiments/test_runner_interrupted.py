@@ -157,6 +157,24 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(project: Path, jobs: int) ->
     assert run(project, "run", "slow", "--out", "out", "--quiet").returncode == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("more", [[], ["--scheduler", "local"]], ids=["joblib", "dask"])
+def test_workers_start_deaf_to_ctrl_c(project: Path, more: list[str]) -> None:
+    """Whenever it comes, also while they import; the runner alone stops them.
+
+    What a worker holds back is what held from its first moment: it is inherited, and nothing in it changes it.
+    """
+    held = "np.full(3, float(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
+    add(
+        project,
+        "slow",
+        GOOD.replace('"x": rng.normal(size=3)', f'"x": {held}').replace("import time", "import signal, time"),
+    )
+    done = run(project, "run", "slow", "--out", "out", "--jobs", 2, "--quiet", *more)
+    assert done.returncode == 0, done.stderr
+    assert (table_of(project / "out")["x"] == 1.0).all()
+
+
 def test_one_run_a_folder_and_the_other_is_named(project: Path) -> None:
     add(
         project,
