@@ -21,10 +21,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from typing import Any, TypeVar
 
 import torch
+
+from gpo_analysis.signals import sigint_blocked
 
 Item = TypeVar("Item")
 
@@ -137,15 +139,19 @@ def spread(
     if processes <= 1:
         return [work(shared, job) for job in jobs]
     threads = max(1, torch.get_num_threads() // processes)
+    others = set(active_children())
     with ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(work, shared, threads)
     ) as pool:
-        running = [pool.submit(_work_here, job) for job in jobs]
+        with sigint_blocked():
+            running = [pool.submit(_work_here, job) for job in jobs]
         try:
             for done in tqdm(as_completed(running), total=len(running), disable=not progress, unit=unit):
                 done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(active_children()) - others:  # at work, and deaf to Ctrl-C
+                process.terminate()
             raise
         return [done.result() for done in running]
 

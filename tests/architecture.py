@@ -22,7 +22,7 @@ FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "benchmarks"
 #: side and do not import each other. The longest name that fits a module decides which part it belongs to.
 ORDER = (
     ("gpo_analysis.arrays",),
-    ("gpo_analysis.locks", "gpo_analysis.provenance", "gpo_analysis.reading"),
+    ("gpo_analysis.locks", "gpo_analysis.provenance", "gpo_analysis.reading", "gpo_analysis.signals"),
     ("gpo_analysis.tables",),
     ("gpo_analysis.statistics", "gpo_analysis.files"),
     ("gpo_analysis.calculus", "gpo_analysis.records"),
@@ -55,7 +55,13 @@ ORDER = (
     ("tests",),
 )
 #: Parts of the library that write files or talk to the outside; all others compute, and have no clock.
-WITH_CLOCKS = {"gpo_analysis.files", "gpo_analysis.provenance", "gpo_analysis.records", "gpo_analysis.runs"}
+WITH_CLOCKS = {
+    "gpo_analysis.files",
+    "gpo_analysis.provenance",
+    "gpo_analysis.records",
+    "gpo_analysis.runs",
+    "gpo_analysis.signals",
+}
 CLOCKS = {"time", "datetime", "signal", "resource", "timeit", "sched", "ctypes", "asyncio", "_thread", "faulthandler"}
 CLOCK_NAMES = {"Timer", "PyThreadState_SetAsyncExc", "setitimer", "alarm", "setrlimit", "process_time"}
 #: Where modules are found by listing a folder, so that no source names them.

@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from experiments.framework.cells import Cell, Failure, compute, compute_elsewhere, keep, one_line
+from gpo_analysis.signals import sigint_blocked
 
 LOCAL = "local"
 PASSED_ON = ("GPO_DATA", "GPO_LLM")
@@ -80,7 +80,7 @@ def _in_processes(
     skipped: list[int] = []
     try:
         with parallel_config(backend="loky", inner_max_num_threads=1):
-            with _sigint_blocked():  # workers inherit it: Ctrl-C in a terminal reaches them too, and is for us alone
+            with sigint_blocked():  # workers inherit it: Ctrl-C in a terminal reaches them too, and is for us alone
                 results = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks())
             yield from results
     except BaseException:
@@ -170,7 +170,7 @@ def connected(scheduler: str, jobs: int = 1) -> Iterator[Any]:
     with dask.config.set({"distributed.scheduler.allowed-failures": LOST_WORKERS}), ExitStack() as stack:
         target: Any = scheduler
         if scheduler == LOCAL:
-            with _sigint_blocked():
+            with sigint_blocked():
                 target = LocalCluster(
                     n_workers=jobs,
                     threads_per_worker=1,
@@ -201,23 +201,3 @@ def _client(target: Any, scheduler: str) -> Any:
             f"no Dask scheduler answers at {scheduler!r} ({one_line(error)}); accepted are 'local' and addresses such "
             "as tcp://127.0.0.1:8786"
         ) from None
-
-
-@contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Hold Ctrl-C back while processes are started (where the system can).
-
-    The standard library's resource tracker starts with the first process and then unblocks Ctrl-C in the thread that
-    asked for it, whatever was blocked before: it is started here, first.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing.resource_tracker import ensure_running
-
-    ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
