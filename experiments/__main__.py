@@ -1,4 +1,4 @@
-"""``python -m experiments list | describe | run | all | keep | recheck | claims``: run experiments, write records.
+"""``python -m experiments list | describe | run | all | keep | recheck | compare | claims``: from runs to records.
 
 Examples
 --------
@@ -11,12 +11,14 @@ Examples
     python -m experiments all --preset paper --scheduler tcp://127.0.0.1:8786
     python -m experiments keep variants --records out/paper --out results
     python -m experiments recheck variants
+    python -m experiments compare out/records /mnt/other/records
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import textwrap
@@ -33,6 +35,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 with needs_extra("experiments", "experiments"):
     from experiments.framework.checks import VERDICTS, verdict_of
     from experiments.framework.claims import run_claims, table
+    from experiments.framework.compare import ATOL, RTOL, compare, in_words
     from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
     from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result, recheck_result
     from experiments.framework.runner import Interrupted, Plan, run_experiments
@@ -60,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "recheck":
             return _recheck(options)
+        if options.command == "compare":
+            return _compare(options)
         if options.command == "describe":
             return _describe(options.name, options.json)
         return _keep(options) if options.command == "keep" else _run(options)
@@ -182,6 +187,20 @@ def _recheck(options: argparse.Namespace) -> int:
     return code
 
 
+def _compare(options: argparse.Namespace) -> int:
+    """Say in which columns two records, or all of two folders, differ; the exit code is 1 where one is beyond."""
+    try:
+        found = compare(options.a, options.b, options.rtol, options.atol, common=options.common)
+    except (RecordError, OSError) as error:
+        print(f"experiments: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps([one.to_dict() for one in found], indent=1, ensure_ascii=False))
+    else:
+        print(in_words(found, options.a, options.b, options.rtol, options.atol))
+    return int(not all(one.within for one in found))
+
+
 def _verdicts(checks: list[dict[str, Any]]) -> str:
     """Claims by verdict, and theorem checks and measurements apart; older records do not tell these apart.
 
@@ -216,6 +235,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _tolerance(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}; accepted are 0 and more")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m experiments", description="Run experiments and write records.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -242,6 +268,15 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("recheck", help="decide the claims of committed results anew, from their tables")
     again.add_argument("names", nargs="+", metavar="NAME")
     again.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
+    compared = commands.add_parser(
+        "compare", help="do two records, or two folders of them, hold the same tables, and if not, by how much?"
+    )
+    compared.add_argument("a", type=Path, metavar="A", help="a record's folder, a folder of records, or of tables")
+    compared.add_argument("b", type=Path, metavar="B", help="likewise")
+    compared.add_argument("--rtol", type=_tolerance, default=RTOL, help=f"of numbers, relative (default: {RTOL:g})")
+    compared.add_argument("--atol", type=_tolerance, default=ATOL, help=f"of numbers, absolute (default: {ATOL:g})")
+    compared.add_argument("--common", action="store_true", help="leave out what only one of them has")
+    compared.add_argument("--json", action="store_true", help="for other programs")
     for command in (run, everything):
         command.add_argument("--preset", choices=("quick", "paper"), default="quick", help="default: quick")
         command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")

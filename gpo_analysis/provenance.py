@@ -1,4 +1,4 @@
-"""Where a result comes from: the code that ran, its commit, the versions around it, and the device.
+"""Where a result comes from: the code that ran, its commit, the versions around it, the device and its arithmetic.
 
 `code_hash` takes in the whole library and the experiment, so that a result is found again as long as no code that it
 can have used has changed, and no longer.
@@ -14,6 +14,7 @@ import platform
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 LIBRARY = "gpo_analysis"
 SHOWING = ("plotting", "cli")
@@ -61,6 +62,28 @@ def device() -> dict[str, str | int | None]:
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "system": platform.system(),
+    }
+
+
+def arithmetic() -> dict[str, str | int | list[str] | None]:
+    """Return what the last digits depend on: BLAS kernels and threads, vector instructions of numpy, C library.
+
+    Examples
+    --------
+    >>> sorted(arithmetic())
+    ['blas', 'libc', 'simd', 'threads']
+    """
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    words = ("internal_api", "version", "architecture")
+    config: Any = np.show_config("dicts")
+    return {
+        "blas": sorted({" ".join(str(pool[word]) for word in words if pool.get(word)) for pool in pools}),
+        "threads": max((int(pool["num_threads"]) for pool in pools), default=None),
+        "simd": [str(name) for name in config.get("SIMD Extensions", {}).get("found", [])],
+        "libc": " ".join(platform.libc_ver()).strip() or None,
     }
 
 

@@ -21,7 +21,7 @@ from experiments.framework.engines import LOCAL, computed, connected
 from experiments.framework.settings import with_settings
 from gpo_analysis.files import DamagedFile, remove_stale
 from gpo_analysis.locks import run_lock
-from gpo_analysis.provenance import code_hash, device, git_state, versions
+from gpo_analysis.provenance import arithmetic, code_hash, device, git_state, versions
 from gpo_analysis.records import (
     AGAIN,
     NoRecord,
@@ -263,6 +263,7 @@ def _finish(plan: Plan) -> None:
             "versions": versions(),
             "git": git_state(Path(str(module.__file__)).parent),
             "device": device(),
+            "arithmetic": arithmetic(),
             "wall_seconds": sum(item[1] for item in kept if item is not None),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }

@@ -12,8 +12,8 @@ from experiments import arena
 from experiments.arena.rules import kendall, random_preferences, scores_of_rules
 from experiments.arena.votes import arena_axes, generated, read_arena, read_debate, under_every_loss
 from experiments.framework import NotRun
+from fuzz.small import computed, made_up_data
 from gpo_analysis.ranking import ComparisonProblem, rank
-from tests.experiments.small import computed, made_up_data
 
 
 def test_rules_on_a_preference_where_they_differ() -> None:

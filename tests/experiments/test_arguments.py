@@ -14,7 +14,7 @@ import gpo_analysis as gpo
 from experiments import arguments
 from experiments._debates import votes
 from experiments.framework import NotRun
-from tests.experiments.small import computed, make_votes
+from fuzz.small import computed, make_votes
 
 CONFIG = arguments.Config(strengths=(0.5, 1.0))
 

@@ -9,9 +9,9 @@ import pytest
 import gpo_analysis as gpo
 from experiments import beta_or_f as experiment
 from experiments.beta_or_f import outcomes
+from fuzz.small import computed
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
-from tests.experiments.small import computed
 
 
 def test_every_combination_is_there() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from experiments.framework.discovery import get_experiments
 from figures.framework.drawing import find_figures
+from fuzz.small import NAMES, SMALL, computed, made_up_data
 from gpo_analysis.records import plain
-from tests.experiments.small import NAMES, SMALL, computed, made_up_data
 
 
 def test_every_experiment_is_run_here() -> None:

@@ -14,9 +14,9 @@ from experiments import llm_equal_when_tuned as experiment
 from experiments.framework import Check, NotRun
 from experiments.llm_equal_when_tuned.analysis import clock_shift, omega_rows, peaks, tuned_rates
 from figures import llm_equal_when_tuned as figure
+from fuzz.small import TUNED_LOSSES, make_tuned
 from gpo_analysis.records import Record
 from gpo_analysis.statistics import anova
-from tests.experiments.small import TUNED_LOSSES, make_tuned
 
 CONFIG = dataclasses.replace(experiment.PRESETS["quick"], resamples=200)
 

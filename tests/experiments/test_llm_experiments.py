@@ -15,8 +15,8 @@ import pytest
 import gpo_analysis as gpo
 from experiments._llm import Study
 from experiments.framework import NotRun
+from fuzz.small import computed, make_study
 from gpo_analysis.records import Record
-from tests.experiments.small import computed, make_study
 
 NAMES = ("frontier", "kl_and_mu_square", "side_by_side", "taylor", "domains")
 

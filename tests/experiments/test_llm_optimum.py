@@ -12,8 +12,8 @@ import pytest
 from experiments import llm_optimum
 from experiments.framework import NotRun
 from figures import llm_optimum as figure
+from fuzz.small import OPTIMUM_SEEDS, OPTIMUM_STRENGTHS, make_optimum
 from gpo_analysis.records import Record
-from tests.experiments.small import OPTIMUM_SEEDS, OPTIMUM_STRENGTHS, make_optimum
 
 
 def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: dict[str, float], **more: float) -> pd.DataFrame:

@@ -12,8 +12,8 @@ import pytest
 from experiments import llm_predicted_training as experiment
 from experiments.framework import NotRun
 from figures import llm_predicted_training as figure
+from fuzz.small import PREDICTED_SEEDS, make_predicted
 from gpo_analysis.records import Record
-from tests.experiments.small import PREDICTED_SEEDS, make_predicted
 
 CONFIG = dataclasses.replace(experiment.PRESETS["quick"], resamples=20)
 OFF = {"tangent": 0.02, "scalar": -0.03, "direction": -0.2, "kappa": 0.6}

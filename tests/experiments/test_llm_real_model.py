@@ -12,7 +12,7 @@ import pytest
 from experiments import llm_real_model as experiment
 from experiments.framework import NotRun
 from experiments.llm_real_model.claims import CLAIMS
-from tests.experiments.small_real import make_real
+from fuzz.small_real import make_real
 
 CONFIG = dataclasses.replace(experiment.PRESETS["paper"], resamples=20)
 OFF = {"tangent": 0.01, "parameters": -0.8, "scalar": 0.1}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import mixture_of_gaussians as experiment
-from tests.experiments.small import computed
+from fuzz.small import computed
 
 
 def test_cells_are_three_landscapes_two_descents_samples_and_the_map() -> None:

@@ -9,8 +9,8 @@ from scipy.special import expit, log_expit
 
 from experiments import not_bradley_terry as experiment
 from experiments.not_bradley_terry import votes
+from fuzz.small import computed
 from gpo_analysis.preferences import diagnostics
-from tests.experiments.small import computed
 
 
 def test_without_data_the_votes_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

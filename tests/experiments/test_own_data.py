@@ -8,7 +8,7 @@ from scipy.stats import entropy
 
 import gpo_analysis as gpo
 from experiments import own_data as experiment
-from tests.experiments.small import computed
+from fuzz.small import computed
 
 
 def test_intervals_cover_most_of_the_time() -> None:

@@ -12,8 +12,8 @@ import pytest
 from experiments.framework import results
 from experiments.framework.discovery import get_experiments
 from experiments.framework.results import NotClean, TooLarge, keep_result, recheck_result
+from fuzz.small import computed
 from gpo_analysis.records import Record, RecordError, find_records, read_record, write_record
-from tests.experiments.small import computed
 
 
 def made(out: Path, value: float, rows: int = 3, name: str = "demo") -> Record:

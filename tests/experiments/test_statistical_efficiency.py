@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import statistical_efficiency as experiment
+from fuzz.small import computed
 from gpo_analysis.estimation import sampled_fits
-from tests.experiments.small import computed
 
 
 def test_cells_cover_the_settings() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from figures.framework.drawing import caption_of, find_figures
+from fuzz.small import computed
 from gpo_analysis.plotting import figure_style
 from gpo_analysis.records import Record, find_records, read_record
-from tests.experiments.small import computed
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 FIGURES = {figure.name: figure for figure in find_figures()}

@@ -11,9 +11,9 @@ import pytest
 
 from experiments.framework import UNKNOWN, Check
 from figures.framework.front import PAPER_CLAIMS, counted, front_page, paper_claims, shown_of, verdict_of
+from fuzz.small import NAMES, computed
 from gpo_analysis.runs import latest_record
 from gpo_analysis.statistics import Interval
-from tests.experiments.small import NAMES, computed
 
 
 def row(experiment: str, check: Check, **more: Any) -> dict[str, Any]:

@@ -23,8 +23,8 @@ import gpo_analysis as gpo
 from experiments._debates import FILES, FOLDER
 from experiments.framework.cells import Cell, join, result_of
 from experiments.framework.discovery import find_experiments, get_experiments
+from fuzz.small_real import make_real
 from gpo_analysis.records import plain
-from tests.experiments.small_real import make_real
 
 NAMES = tuple(experiment.name for experiment in find_experiments())
 
