@@ -204,7 +204,7 @@ NOT_HELD: dict[str, str] = {
     "simpo": "it is a margin loss of token means of log π, without πref (tabular.solve_sequences)",
     "sigmoid_norm": "it is the logistic loss of token means; in GPOTrainer it is 'logistic' with reduction='mean'",
     "orpo": "its odds are of token means of log π, without πref (tabular.orpo, for tabular.descend_sequences)",
-    "alphapo": "its rewards are powers of token means of π, without πref",
+    "alphapo": "its rewards are powers of token means of π, without πref (tabular.solve_sequences with alpha)",
     "wpo": "it is a weight exp(mean log π …) of each pair, held fixed in the gradient, on any of these losses",
     "ld_dpo": "it weighs tokens beyond the shorter response by α, in any of these losses (tabular.descend_sequences)",
 }

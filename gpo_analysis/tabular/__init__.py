@@ -9,7 +9,7 @@ from gpo_analysis.tabular.frontier import Frontier, best_of_n, reward_frontier, 
 from gpo_analysis.tabular.gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
 from gpo_analysis.tabular.grid import fit, solve_grid
 from gpo_analysis.tabular.implicit_reward import Fit
-from gpo_analysis.tabular.lengths import SequenceSolution, descend_sequences, orpo, solve_sequences, tilted_by_length
+from gpo_analysis.tabular.lengths import orpo, solve_sequences, tilted_by_length
 from gpo_analysis.tabular.links import LinkFlow, link_flow, link_gradient, off_support_mass
 from gpo_analysis.tabular.mismatch import RegularizerMismatch, chi_squared, regularizer_mismatch
 from gpo_analysis.tabular.nash import NashSolution, nash_policy
@@ -17,6 +17,9 @@ from gpo_analysis.tabular.prefix_tree import PrefixTree
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.regularized import regularized_optimum
 from gpo_analysis.tabular.restricted import RestrictedOptimum, restricted_optimum
+from gpo_analysis.tabular.reward_shape import shaped_by_length
+from gpo_analysis.tabular.sequence_descent import descend_sequences
+from gpo_analysis.tabular.sequence_solution import SequenceSolution
 from gpo_analysis.tabular.solution import Solution
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "SequenceSolution",
     "descend_sequences",
     "orpo",
+    "shaped_by_length",
     "solve_sequences",
     "tilted_by_length",
     "FeatureSolution",

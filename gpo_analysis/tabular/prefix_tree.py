@@ -7,6 +7,7 @@ log-probability of a response is the sum of those of its tokens, and KL(π‖πr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,12 @@ from gpo_analysis.preferences.validation import check_distribution
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 _MOST = 100_000
+_KINDS: dict[str, Callable[[str], str | int]] = {
+    "token": lambda word: 0,
+    "last": lambda word: word[-1:],
+    "position": len,
+    "node": lambda word: word,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +184,43 @@ class PrefixTree:
         np.maximum.at(top, self.node, token_logits)
         total = np.bincount(self.node, np.exp(token_logits - top[self.node]))
         return np.asarray(token_logits - (top + np.log(total))[self.node])
+
+    def token_features(self, *kinds: str) -> FloatArray:
+        """Indicators by which nodes share their logits: a column for each value of each kind together with the token.
+
+        Parameters
+        ----------
+        *kinds : str
+            "token" (the same everywhere), "last" (the letter before, none at the root), "position" (how many letters
+            stand before) or "node" (nothing is shared); of several the columns stand side by side and logits add up.
+
+        Returns
+        -------
+        array, shape (tokens, d)
+            For ``descend_sequences(..., features=...)``.
+
+        Raises
+        ------
+        ValueError
+            For no kind, or another.
+
+        Examples
+        --------
+        >>> PrefixTree(letters=2, depth=3, stop=0.5).token_features("last", "position").shape
+        (20, 16)
+        """
+        if not kinds or not set(kinds) <= _KINDS.keys():
+            raise ValueError(f"kinds must be some of {', '.join(_KINDS)}, got {', '.join(map(repr, kinds)) or 'none'}")
+        words = list(self._places)
+        ends = [a for word in words for a in range(self.letters + (word != ""))]
+        columns = []
+        for kind in dict.fromkeys(kinds):
+            shared = [(_KINDS[kind](words[k]), a) for k, a in zip(self.node, ends, strict=True)]
+            values = {value: j for j, value in enumerate(dict.fromkeys(shared))}
+            block = np.zeros((self.tokens, len(values)))
+            block[np.arange(self.tokens), [values[value] for value in shared]] = 1.0
+            columns.append(block)
+        return np.hstack(columns)
 
     def expected_length(self, policy: ArrayLike) -> float:
         """E_π T, in tokens."""

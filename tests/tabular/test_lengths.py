@@ -12,7 +12,8 @@ from scipy.special import log_softmax
 
 import gpo_analysis as gpo
 from gpo_analysis.tabular import PreferenceProblem, PrefixTree, descend_sequences, solve_sequences, tilted_by_length
-from gpo_analysis.tabular.lengths import REDUCTIONS, orpo
+from gpo_analysis.tabular.lengths import orpo
+from gpo_analysis.tabular.sequence_solution import REDUCTIONS
 
 TREE = PrefixTree(letters=2, depth=3, stop=0.4, letter_weights=[0.3, 0.7])
 
@@ -24,8 +25,8 @@ def drawn(tree: PrefixTree, seed: int = 0) -> tuple[PreferenceProblem, NDArray[n
 
 
 def score(tree: PrefixTree, log_policy: NDArray[np.float64], reduction: str) -> NDArray[np.float64]:
-    if reduction == "mean_without_reference":
-        return log_policy / tree.lengths
+    if reduction.endswith("without_reference"):
+        return log_policy / (tree.lengths if reduction.startswith("mean") else 1)
     h = log_policy - tree.log_reference
     return h if reduction == "sum" else h / tree.lengths
 
