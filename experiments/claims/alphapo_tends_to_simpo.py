@@ -4,7 +4,7 @@ Theorem. r = β(1 − p^(−α))/α tends to β log p, SimPO's reward, p = π^{1
 to 0 is some p's: with g the rewards that f fits, p_i = (1 + α(c − g_i)/β)^{−1/α} has Σ p_i^{T_i} fall from above 1 to 0
 in c, so that one policy has exactly f's margins, as SimPO's has: the losses' minima are equal, the policies are not.
 
-Source: AlphaPO, arXiv 2501.03884 (α → 0), its reward as CPOTrainer of TRL 1.16 executes it
+Source: derived here, for AlphaPO, arXiv 2501.03884; its reward as CPOTrainer of TRL 1.16 executes it
 """
 
 from __future__ import annotations

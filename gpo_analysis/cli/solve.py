@@ -27,7 +27,7 @@ from gpo_analysis.reading import shown
 
 if TYPE_CHECKING:
     from gpo_analysis.estimation import ComparisonFits, LossChoice, ScoreIntervals
-    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.losses import Loss, MarginLoss
     from gpo_analysis.preferences import Comparisons
     from gpo_analysis.preferences.options import ReadOptions
     from gpo_analysis.ranking import NoiseTests, Ranking
@@ -43,6 +43,7 @@ Examples:
   zcat votes.tsv.gz | gpo solve - --loss dpo --matrix chances.csv
   gpo solve votes.jsonl.gz --votes arguments --json
   gpo solve comparisons.csv --bootstrap 500 --held-out 5
+  gpo solve comparisons.csv --loss nca_pair --loss "-log(sigmoid(a)) - log(sigmoid(-b))" --beta 0.1
 
 \b
 FILE is CSV, TSV, JSON lines, a JSON array or Parquet, plain or .gz, or - for standard
@@ -62,9 +63,18 @@ _SHOWN = 20  # fits that are printed
 @click.command(epilog=SOLVE_HELP)
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--example", type=click.Choice(["journals"]), help="Use a table that ships with the package.")
-@click.option("--loss", "losses", multiple=True, help="A loss by name or expression (again for more; default: six).")
 @click.option(
-    "--beta", type=NUMBER, default=1.0, show_default=True, help="β of the policies; scores are at β = 1 in any case."
+    "--loss",
+    "losses",
+    multiple=True,
+    help="A loss by name or expression, in z or in a and b (again for more; default: six).",
+)
+@click.option(
+    "--beta",
+    type=NUMBER,
+    default=1.0,
+    show_default=True,
+    help="β of the policies; scores of margin losses are at β = 1 in any case.",
 )
 @click.option(
     "--votes",
@@ -112,7 +122,8 @@ def solve(
 ) -> None:
     """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
     from gpo_analysis.estimation import fit_comparisons
-    from gpo_analysis.losses.lookup import get_margin_loss
+    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.losses.lookup import get_loss, get_margin_loss
 
     if (file is None) == (example is None):
         raise ValueError("solve takes a FILE or --example journals, one of the two")
@@ -124,10 +135,13 @@ def solve(
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:
         raise ValueError(f"--figure draws one problem; {file} holds {len(groups)}, a fit each")
-    chosen = [get_margin_loss(name) for name in losses] or None
-    ranked = chosen or [get_margin_loss("logistic")]
+    chosen = [get_loss(name) for name in losses] or None
+    of_margins = None if chosen is None else [f for f in chosen if isinstance(f, MarginLoss)]
+    if chosen is not None and of_margins is not None and len(of_margins) < len(chosen):
+        _refuse_ranking(chosen, wish, bootstrap, held_out, figure)
+    ranked = [get_margin_loss("logistic")] if of_margins is None else of_margins
     asked = _Asked(
-        chosen, bootstrap, held_out, smoothing, seed, noise, wish, alone, as_json, each=len(groups) <= _SHOWN
+        of_margins, bootstrap, held_out, smoothing, seed, noise, wish, alone, as_json, each=len(groups) <= _SHOWN
     )  # fmt: skip
     rankings: list[tuple[str, Ranking]] = []
 
@@ -156,6 +170,26 @@ def solve(
             ranked if chosen or wish.is_asked else [get_margin_loss(name) for name in ("logistic", "squared", "savage")]
         )
         draw([wish.rank(games, f) for f in few], wish, figure)
+
+
+def _refuse_ranking(chosen: list[Loss], wish: Wish, bootstrap: int, held_out: int, figure: Path | None) -> None:
+    """Say why intervals, resamples and figures are not made of a loss of two log-ratios.
+
+    Raises
+    ------
+    ValueError
+        Where one of them is asked for.
+    """
+    from gpo_analysis.losses import TwoRatioLoss
+
+    name = next(f.name for f in chosen if isinstance(f, TwoRatioLoss))
+    asked = {"--bootstrap": bootstrap, "--held-out": held_out, "--figure": figure is not None}
+    given = [option for option, value in asked.items() if value] or (["a ranking's options"] if wish.is_asked else [])
+    if given:
+        raise ValueError(
+            f"{given[0]} and {name} do not go together: {name} is a loss of two log-ratios, whose scores depend on β "
+            "and πref, and rankings are made of scores of margin losses; without it gpo solve fits the loss"
+        )
 
 
 def _groups(file: Path | None, votes: str, reading: ReadOptions) -> dict[str, Comparisons]:
@@ -258,7 +292,7 @@ class _Extras:
         from gpo_analysis.estimation import bootstrap_scores, choose_loss
         from gpo_analysis.losses import PAPER_LOSSES, get_loss
 
-        functions = asked.losses or [get_loss(name) for name in PAPER_LOSSES]
+        functions = [get_loss(name) for name in PAPER_LOSSES] if asked.losses is None else asked.losses
         intervals = [
             bootstrap_scores(comparisons, f, resamples=asked.bootstrap, seed=asked.seed)
             for f in (functions if asked.bootstrap else ())

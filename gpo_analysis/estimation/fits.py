@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 
 from gpo_analysis.divergences import kl_divergence
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
+from gpo_analysis.losses import PAPER_LOSSES, Loss, MarginLoss, get_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.validation import check_positive
@@ -85,7 +85,10 @@ class ComparisonFits:
         return self.comparisons.items
 
     def scores(self) -> pd.DataFrame:
-        """A row an item, a column a loss: log-ratios at β = 1, centred to mean zero; NaN without an optimum."""
+        """A row an item, a column a loss: log-ratios at β = 1, centred to mean zero; NaN without an optimum.
+
+        Of a loss of two log-ratios, whose fit depends on β: β times the log-ratios at the fits' β.
+        """
         import pandas as pd
 
         return pd.DataFrame({name: s.scores for name, s in self.solutions.items()}, index=list(self.items))
@@ -129,6 +132,9 @@ class ComparisonFits:
             lines.append("  ".join(x.ljust(w) if c == 0 else x.rjust(w) for c, (x, w) in enumerate(cells)))
         if len(rows) < len(self.items):
             lines.append(f"… {len(self.items) - len(rows)} more")
+        ratios = [name for name, s in self.solutions.items() if s.limit is not None]
+        if ratios:
+            lines.append(f"(of {', '.join(ratios)}, whose fit depends on β: β log π/πref at β = {self.beta:g})")
         lines += ["", *(f"{name:<20} {described(s.status, s.reason)}" for name, s in self.solutions.items())]
         return "\n".join(lines)
 
@@ -147,7 +153,7 @@ class ComparisonFits:
 
 def fit_comparisons(
     comparisons: Comparisons,
-    losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
+    losses: Loss | str | Iterable[Loss | str] | None = None,
     beta: float = 1.0,
     *,
     reference: ArrayLike | None = None,
@@ -157,10 +163,11 @@ def fit_comparisons(
     Parameters
     ----------
     comparisons : Comparisons
-    losses : MarginLoss or str, or several, optional
+    losses : MarginLoss, TwoRatioLoss or str, or several, optional
         The paper's six by default.
     beta : float
-        Of the policies; scores are at β = 1 in any case.
+        Of the policies; scores of margin losses are at β = 1 in any case, those of losses of two log-ratios, whose fit
+        depends on β, are β times the log-ratios of the policies.
     reference : array, shape (n,), optional
         πref in the order of ``comparisons.items``; uniform by default.
 
@@ -178,12 +185,16 @@ def fit_comparisons(
     array([ 0.   , -2.949, -0.48 ,  0.269])
     """
     scale = check_positive(beta, "beta")
-    functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
+    functions = get_losses(PAPER_LOSSES if losses is None else losses)
     names = [f.name for f in functions]
     if len(set(names)) < len(names):
         raise ValueError(f"losses must have distinct names, got {names}")
     problem = PreferenceProblem.from_comparisons(comparisons, reference)
-    solutions = {found.loss: found.solution(scale) for found in fit(problem, functions)}
+    margin = [f for f in functions if isinstance(f, MarginLoss)]
+    fits = iter(fit(problem, margin) if margin else [])
+    solutions = {
+        f.name: next(fits).solution(scale) if isinstance(f, MarginLoss) else problem.solve(f, scale) for f in functions
+    }
     pairs = combinations(solutions.values(), 2)
     return ComparisonFits(
         comparisons, scale, solutions, diagnostics(comparisons), tuple(_difference(a, b) for a, b in pairs)

@@ -127,7 +127,8 @@ def get_margin_loss(name: str | Loss) -> MarginLoss:
         return along
     raise ValueError(
         f"{found.name} is a loss F(a, b) of two log-ratios, no function of their difference: this takes margin losses "
-        "f(βρ) alone (analyze, problem.solve, solve_grid, population_loss, train and GPOTrainer take both)"
+        "f(βρ) alone (analyze, problem.solve, solve_grid, fit_comparisons, population_loss, train and GPOTrainer take "
+        "both; of the commands losses, analyze, beta, conventions and solve)"
     )
 
 

@@ -91,8 +91,13 @@ def sequence_solution(
     ----------
     tree : PrefixTree
     log_policy : array, shape (n,)
-    reduction, population_loss, status, reason, gradient, gap, weights
-        See :class:`SequenceSolution`.
+    reduction : str
+    population_loss : float
+    status : Status
+    reason : str
+    gradient : float
+    gap : float
+    weights : array, shape (d,), or None
     """
     policy = np.exp(log_policy)
     known = not np.isnan(log_policy).any()
