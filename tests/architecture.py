@@ -23,7 +23,7 @@ FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "benchmarks"
 ORDER = (
     ("gpo_analysis.arrays",),
     ("gpo_analysis.locks", "gpo_analysis.provenance", "gpo_analysis.reading", "gpo_analysis.signals"),
-    ("gpo_analysis.tables",),
+    ("gpo_analysis.tables", "gpo_analysis.showing"),
     ("gpo_analysis.statistics", "gpo_analysis.files"),
     ("gpo_analysis.calculus", "gpo_analysis.records"),
     ("gpo_analysis.losses", "gpo_analysis.runs"),

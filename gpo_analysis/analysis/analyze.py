@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, overload
@@ -27,10 +28,13 @@ from gpo_analysis.calculus.tails import Tail
 from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses import MarginLoss, TwoRatioLoss, get_loss, get_margin_loss
 from gpo_analysis.losses.shape import convexity, kinks, tails, unproved
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.style import cycle_style, loss_label, loss_style
 
 
 @dataclass(frozen=True)
-class Certainty:
+class Certainty(Shown):
     """What a deterministic preference (η = 1) drives the margin to.
 
     Attributes
@@ -45,9 +49,11 @@ class Certainty:
     kind: str
     margin: sympy.Expr
 
+    _no_plot = "it is one margin"
+
 
 @dataclass(frozen=True)
-class LossAnalysis:
+class LossAnalysis(Shown):
     """What follows from a margin loss f alone; see :func:`analyze`.
 
     It prints as a table in a terminal and, with formulas, in Jupyter.
@@ -149,14 +155,42 @@ class LossAnalysis:
         """:meth:`to_dict` as strict JSON; ``options`` go to :func:`json.dumps`."""
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, **options)
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text: a line a finding."""
         return report.as_text(self)
 
-    def __repr__(self) -> str:
-        return report.as_text(self)
+    __str__ = __repr__ = summary
 
     def _repr_html_(self) -> str:
         return report.as_html(self)
+
+    def _columns(self) -> Mapping[str, Any]:
+        told = report.rows(self)
+        return {"what": [what for what, _ in told], "value": [value for _, value in told]}
+
+    def _panel(self) -> Panel:
+        z = np.linspace(-4.0, 4.0, 401)
+        f = self.loss(z)
+        curves = [Curve(z, f, loss_label(self.name), loss_style(self.name))]
+        at = [report.as_float(x) for x in (self.value, self.slope, self.curvature)]
+        for order in (1, 2):
+            series = at[0] + at[1] * z + (at[2] / 2 * z**2 if order == 2 else 0.0)
+            curves += (
+                [Curve(z, series, f"Taylor, order {order}", cycle_style(order + 5))] if np.isfinite(series[0]) else []
+            )
+        radius, seen = report.as_float(self.taylor_radius), f[np.isfinite(f)]
+        bands = [(-radius, radius, f"Taylor radius {radius:.3g}")] if 0 < radius < 4 else []
+        low, high = (seen.min(), np.quantile(seen, 0.98)) if len(seen) else (0.0, 1.0)
+        space = 0.06 * (high - low) or 1.0
+        limits = (float(low - space), float(high + space))
+        return Panel(
+            "f and its Taylor polynomials at 0",
+            "margin z = βρ",
+            "loss f(z)",
+            curves,
+            ylim=limits,
+            bands=bands,
+        )
 
 
 @overload

@@ -23,10 +23,11 @@ from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, parse_loss
 from gpo_analysis.losses.exo import EXO_EPSILON
+from gpo_analysis.showing import Shown
 
 
 @dataclass(frozen=True)
-class BetaConversion:
+class BetaConversion(Shown):
     """A β in another convention, and what it leaves out.
 
     Attributes
@@ -73,7 +74,8 @@ class BetaConversion:
     def __float__(self) -> float:
         return self.value
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         how = "exactly" if self.exact else "not the same objective: see below"
         if self.needs_tokens:
             how = "for responses of T tokens; how the two differ: see below"
@@ -85,7 +87,9 @@ class BetaConversion:
         ]
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
+
+    _no_plot = "it is one number"
 
 
 def _power_of_length(power: int) -> str:

@@ -14,12 +14,13 @@ import sympy
 
 from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, get_loss, get_margin_loss, two_ratio_losses
 from gpo_analysis.losses.exo import EXO_EPSILON, exo_loss
+from gpo_analysis.showing import Shown
 
 BATCH_LOSSES = ("aot", "aot_unpaired")
 
 
 @dataclass(frozen=True)
-class BetaConvention:
+class BetaConvention(Shown):
     """How one library or paper writes its β.
 
     Attributes
@@ -157,6 +158,8 @@ class BetaConvention:
         plain = not isinstance(self.loss, MarginLoss | TwoRatioLoss)
         fields = asdict(self if plain else replace(self, loss=str(self.loss)))
         return {**fields, "kind": self.kind, "aliases": list(self.aliases)}
+
+    _no_plot = "it is a formula; the analysis of its loss draws that"
 
 
 def _digits(value: float | sympy.Expr) -> sympy.Float:

@@ -27,6 +27,7 @@ import sympy
 
 from gpo_analysis.analysis.analyze import LossAnalysis, analyze
 from gpo_analysis.losses import MarginLoss, parse_loss
+from gpo_analysis.showing import Shown
 
 Link = Literal["scaled"] | bool | None
 _z = sympy.Symbol("z", real=True)
@@ -48,12 +49,14 @@ class IncompatibleWishesError(ValueError):
 
 
 @dataclass(frozen=True)
-class DesignProof:
+class DesignProof(Shown):
     """One wish, what :func:`analyze` found, and whether that is it."""
 
     wish: str
     found: str
     holds: bool
+
+    _no_plot = "it is a wish and what was found"
 
 
 def design_loss(

@@ -19,6 +19,7 @@ from gpo_analysis.analysis.singularities import piece_at_zero, taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import kinks
+from gpo_analysis.showing import Shown
 
 BETA = sympy.Symbol("beta", positive=True)
 MEAN_RATIO = sympy.Symbol(r"E[\rho]", real=True)
@@ -28,7 +29,7 @@ MU_SQUARED_LOSS = sympy.Symbol(r"\frac{1}{2}E_\mu[\rho^2]", nonnegative=True)
 
 
 @dataclass(frozen=True)
-class PopulationExpansion:
+class PopulationExpansion(Shown):
     """E f(βρ) to second order; shows itself as a formula.
 
     Attributes
@@ -68,7 +69,8 @@ class PopulationExpansion:
     valid_until: sympy.Expr
     note: str
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         parts = [str(self.constant)]
         for coefficient, what in (
             (self.preference_coefficient, "E[ρ]"),
@@ -82,7 +84,7 @@ class PopulationExpansion:
         tail = "" if self.is_exact else " + …"
         return f"E f(βρ) = {' '.join(parts)}{tail}   ({self.note})"
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
 
     def latex(self) -> str:
         """The expansion in LaTeX, without dollar signs."""
@@ -102,6 +104,8 @@ class PopulationExpansion:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.name)}: $\\displaystyle {self.latex()}$</p><p>{html.escape(self.note)}</p>"
+
+    _no_plot = "it is a formula; the analysis of its loss draws f with its Taylor polynomials"
 
 
 def population_expansion(loss: MarginLoss | str) -> PopulationExpansion:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -37,7 +38,7 @@ from scipy.optimize import minimize
 from gpo_analysis.analysis.calibration import calibration
 from gpo_analysis.analysis.margin import optimal_margin
 from gpo_analysis.analysis.two_ratio_convexity import joint_convexity
-from gpo_analysis.analysis.two_ratio_report import as_html, as_text, to_dict
+from gpo_analysis.analysis.two_ratio_report import as_html, as_text, rows, to_dict
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import derivative_at_zero
 from gpo_analysis.calculus.budget import simplified
@@ -47,6 +48,8 @@ from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses import CHOSEN, REJECTED, MarginLoss, TwoRatioLoss
 from gpo_analysis.losses.margin_loss import MARGIN
 from gpo_analysis.losses.shape import tails
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, lines
 
 _CLEAR = 1e-9
 
@@ -73,7 +76,7 @@ class OneSided:
 
 
 @dataclass(frozen=True)
-class TwoRatioAnalysis:
+class TwoRatioAnalysis(Shown):
     """What follows from a loss of two log-ratios alone; see :func:`gpo_analysis.analyze` and this module.
 
     Attributes
@@ -148,13 +151,26 @@ class TwoRatioAnalysis:
         """:meth:`to_dict` as strict JSON; ``options`` go to :func:`json.dumps`."""
         return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, **options)
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text: a line a finding."""
         return as_text(self)
 
-    __repr__ = __str__
+    __str__ = __repr__ = summary
 
     def _repr_html_(self) -> str:
         return as_html(self)
+
+    def _columns(self) -> Mapping[str, Any]:
+        told = rows(self)
+        return {"what": [what for what, _ in told], "value": [value for _, value in told]}
+
+    def _panel(self) -> Panel:
+        t = np.linspace(-4.0, 4.0, 401)
+        parts = {
+            "along the margin: a = t/2, b = −t/2": self.loss(t / 2, -t / 2),
+            "a common shift: a = b = t": self.loss(t, t),
+        }
+        return lines(f"F of {self.name}", "t", "F(a, b)", t, parts)
 
 
 @lru_cache(maxsize=256)

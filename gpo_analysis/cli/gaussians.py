@@ -64,7 +64,7 @@ def gaussians(
     if figure is not None:
         _draw(landscape, figure)
     if as_json:
-        print_json(example.summary())
+        print_json(example.to_dict())
         return
     say(repr(example))
     say(f"\n{landscape!r}")

@@ -19,6 +19,7 @@ from scipy.stats import chi2
 
 from gpo_analysis.estimation.audit_fits import Fitted, mean_fits, pair_fits
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
+from gpo_analysis.showing import Shown
 
 SURE = 0.99
 """Share of the evidence at which a loss is named."""
@@ -27,7 +28,7 @@ CLOSE = 0.05
 
 
 @dataclass(frozen=True)
-class LossAudit:
+class LossAudit(Shown):
     """What a log says of the loss that was trained.
 
     Attributes
@@ -71,7 +72,8 @@ class LossAudit:
             "confidence": self.confidence, "smoothing": self.smoothing, "scale": self.scale, "beta_of": self.of,
         }  # fmt: skip
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         if self.undecided is not None:
             return f"undecided: {self.undecided}"
         over = f" over token {self.reduction}" if self.reduction else ""
@@ -81,7 +83,9 @@ class LossAudit:
             f"{self.scale:.4g} times f (confidence {self.confidence:.3f})"
         )
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
+
+    _no_plot = "it is a name and a few numbers"
 
 
 def audit_log(log: str | Path | LossLog) -> LossAudit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_loss, get_margin_losses
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.showing.charts import Panel, intervals
+from gpo_analysis.showing.shown import Shown, of_rows
 from gpo_analysis.statistics import Interval
 from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -23,7 +25,7 @@ MOST_HELD_OUT = 20_000_000
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOut(Shown):
     """One loss on held-out labels.
 
     Attributes
@@ -50,9 +52,11 @@ class HeldOut:
     behind_best: Interval
     without_fit: int
 
+    _no_plot = "it is a row of the choice, which draws all"
+
 
 @dataclass(frozen=True)
-class LossChoice:
+class LossChoice(Shown):
     """The loss of the highest held-out likelihood, and those that the labels cannot tell from it.
 
     Attributes
@@ -83,7 +87,8 @@ class LossChoice:
             "losses": rows,
         }  # fmt: skip
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         lines = [
             f"held-out labels: {self.labels} in {self.folds} folds",
             f"{'loss':<20} {'log-likelihood a label':<28} {'by σ(az)':>9} {'accuracy':<24} behind the best",
@@ -104,7 +109,20 @@ class LossChoice:
             lines.append(f"best: {self.chosen}" + (f"; not told apart from it: {', '.join(same)}" if same else ""))
         return "\n".join(lines)
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("best", self.chosen or "none"), ("not told apart from it", ", ".join(self.as_good) or "none"),
+                ("folds", self.folds), ("labels", self.labels)]  # fmt: skip
+
+    def _columns(self) -> Mapping[str, Any]:
+        return of_rows(self.rows)
+
+    def _panel(self) -> Panel:
+        behind = [row.behind_best for row in self.rows]
+        at, low, high = ([getattr(one, end) for one in behind] for end in ("value", "low", "high"))
+        title, axis = "held-out labels; dotted: the best loss", "log-likelihood a label behind the best  [nats]"
+        return intervals(title, axis, [row.loss for row in self.rows], at, low, high, by_loss=True, level=0.0)
 
 
 def link_probability(loss: MarginLoss | str, z: FloatArray) -> FloatArray:

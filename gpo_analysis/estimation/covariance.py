@@ -15,27 +15,30 @@ estimate a multiple of the same scores; :func:`asymptotics` puts all losses on o
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 NO_CURVATURE = 1e-10
 """Eigenvalues of A below this share of the largest count as zero."""
 
 
 @dataclass(frozen=True, eq=False)
-class Asymptotics:
+class Asymptotics(Shown):
     """The limit of a fit and its covariance.
 
     Attributes
@@ -79,15 +82,15 @@ class Asymptotics:
         variance = variance - 2 * self.covariance[first, second]
         return np.asarray(np.abs(self.g[first] - self.g[second]) / np.sqrt(variance))
 
-    def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a response: ``g``, ``scores`` and their standard errors from one pair."""
-        import pandas as pd
-
+    def _columns(self) -> Mapping[str, Any]:
         error = np.sqrt(np.diag(self.covariance))
-        return pd.DataFrame({"g": self.g, "error_of_g": error, "scores": self.scores, "error": self.scale * error})
+        return {"g": self.g, "error_of_g": error, "scores": self.scores, "error": self.scale * error}
+
+    def _panel(self) -> Panel:
+        half = 1.96 * self.standard_errors(1000.0)
+        names = [f"y{k + 1}" for k in range(len(self.g))]
+        title = f"{self.loss}: 95 % of fits to 1000 pairs lie within"
+        return intervals(title, "g = β log π/πref  [nats]", names, self.g, self.g - half, self.g + half)
 
 
 def asymptotics(problem: PreferenceProblem, loss: MarginLoss | str) -> Asymptotics:
@@ -184,7 +187,7 @@ def relative_efficiency(first: Asymptotics, second: Asymptotics) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False)
-class SampledFits:
+class SampledFits(Shown):
     """Fits of one loss to many samples.
 
     Attributes
@@ -202,6 +205,21 @@ class SampledFits:
     def without_fit(self) -> int:
         """Samples without a finite, unique optimum: separable ones, and those of which some responses are apart."""
         return sum(count for status, count in self.statuses.items() if status not in ("optimum", "stationary point"))
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("samples", sum(self.statuses.values())), *((f"  {name}", n) for name, n in self.statuses.items())]
+
+    def _columns(self) -> Mapping[str, Any]:
+        if not len(self.g):
+            return {name: np.full(self.g.shape[1], np.nan) for name in ("mean", "low", "high")}
+        low, high = np.quantile(self.g, [0.025, 0.975], axis=0)
+        return {"mean": self.g.mean(axis=0), "low": low, "high": high}
+
+    def _panel(self) -> Panel:
+        c = self._columns()
+        names = [f"y{k + 1}" for k in range(len(c["mean"]))]
+        title = f"{len(self.g)} fits: mean, and 95 % of them"
+        return intervals(title, "g = β log π/πref  [nats]", names, c["mean"], c["low"], c["high"])
 
 
 def sampled_fits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.estimation.courses import course_of
 from gpo_analysis.estimation.findings import alternative, told
 from gpo_analysis.estimation.histories import History, history_of, one_row_a_step, read_history
 from gpo_analysis.estimation.logs import BatchMeans, TrainingLog, read_training_log
@@ -22,13 +23,16 @@ from gpo_analysis.estimation.trained_with import as_trained, trained_with
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import ReadReport
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.style import cycle_style
 from gpo_analysis.statistics import Interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """What :func:`diagnose` finds; it shows itself as text.
 
     Attributes
@@ -95,7 +99,8 @@ class Diagnosis:
         }
         return plain | {"report": None if self.report is None else self.report.to_dict()}
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         quantiles = "  ".join(f"{q:>4.0%} {value:.4g}" for q, value in self.rho_quantiles.items())
         scaled = "  ".join(f"{q:>4.0%} {value:.4g}" for q, value in self.z_quantiles.items())
         lines = [
@@ -129,7 +134,7 @@ class Diagnosis:
             )
         return "\n".join([*lines, "", *others_shown(self.others)])
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
 
     def _course(self) -> list[str]:
         """A row a step, at most ten of them, the first and the last among them."""
@@ -141,6 +146,21 @@ class Diagnosis:
                 f"{row['rejected_change']:>9.3g} {row['mu_squared_loss']:>9.3g} {row['beyond_taylor']:>9.1%}"
             )
         return lines
+
+    def _columns(self) -> Mapping[str, Any]:
+        """A row a step; one where the log has one."""
+        if self.steps:
+            return {name: [row[name] for row in self.steps] for name in self.steps[0]}
+        means = ("chosen_change", "rejected_change", "mu_squared_loss", "accuracy")
+        found: dict[str, Any] = {"step": [self.step], "median_rho": [self.rho_quantiles.get(0.5)]}
+        return found | {name: [getattr(self, name).value] for name in means} | {"beyond_taylor": [self.beyond_taylor]}
+
+    def _panel(self) -> Panel:
+        if len(self.steps) > 1:
+            return course_of(self.steps)
+        at, share = np.array([*self.rho_quantiles.values()]), np.array([*self.rho_quantiles])
+        line = Curve(at, share, "", cycle_style(0), points=True)
+        return Panel("margins of the pairs", "ρ  [nats]", "share of pairs below", [line], ylim=(0.0, 1.0))
 
 
 @overload

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,9 @@ from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import shown
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import MOST_ROWS, Curve, Panel
+from gpo_analysis.showing.style import loss_label, loss_style
 from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.grid import fit
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FitDifference:
+class FitDifference(Shown):
     """How two losses' fits differ; NaN where one of them has no optimum.
 
     Attributes
@@ -56,9 +58,11 @@ class FitDifference:
     total_variation: float
     kl: float
 
+    _no_plot = "it is a row of the fits, which draw all"
+
 
 @dataclass(frozen=True, eq=False)
-class ComparisonFits:
+class ComparisonFits(Shown):
     """The fits of several losses to one set of comparisons. It shows itself as a table.
 
     Attributes
@@ -109,7 +113,7 @@ class ComparisonFits:
             "differences": [as_json(vars(difference)) for difference in self.differences],
         }
 
-    def _table(self) -> tuple[list[str], list[list[str]]]:
+    def _first(self) -> tuple[list[str], list[list[str]]]:
         """Column names, and a row an item, the thirty highest by Borda score."""
         best = np.argsort(-np.nan_to_num(self.diagnostics.borda, nan=-np.inf), kind="stable")[:30]
         columns = [name for name, s in self.solutions.items() if s.converged]
@@ -123,8 +127,9 @@ class ComparisonFits:
         ]
         return ["item", "Borda", *columns], rows
 
-    def __str__(self) -> str:
-        names, rows = self._table()
+    def summary(self) -> str:
+        """As text."""
+        names, rows = self._first()
         width = [max(len(row[c]) for row in [names, *rows]) for c in range(len(names))]
         lines = [str(self.comparisons), "", str(self.diagnostics), "", "scores (log-ratios at β = 1, mean zero)"]
         for row in [names, *rows]:
@@ -138,17 +143,28 @@ class ComparisonFits:
         lines += ["", *(f"{name:<20} {described(s.status, s.reason)}" for name, s in self.solutions.items())]
         return "\n".join(lines)
 
-    __repr__ = __str__
+    __str__ = summary
 
-    def _repr_html_(self) -> str:
-        names, rows = self._table()
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
-        status = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(described(s.status, s.reason))}</td></tr>"
-            for name, s in self.solutions.items()
-        )
-        return f"{self.diagnostics._repr_html_()}<table><tr>{head}</tr>{body}</table><table>{status}</table>"
+    def _facts(self) -> list[tuple[str, Any]]:
+        fits = [(name, described(s.status, s.reason)) for name, s in self.solutions.items()]
+        return [("comparisons", repr(self.comparisons)), ("β of the policies", self.beta), *fits]
+
+    def _columns(self) -> Mapping[str, Any]:
+        """A row an item, the highest Borda score first: item, borda, a column of scores a loss."""
+        best = np.argsort(-np.nan_to_num(self.diagnostics.borda, nan=-np.inf), kind="stable")
+        scores = {name: s.scores[best] for name, s in self.solutions.items()}
+        return {"item": [self.items[i] for i in best], "borda": self.diagnostics.borda[best], **scores}
+
+    def _panel(self) -> Panel:
+        c = self._columns()
+        n = min(len(self.items), MOST_ROWS)
+        shift = np.linspace(-0.25, 0.25, len(self.solutions)) if len(self.solutions) > 1 else np.zeros(1)
+        curves = [
+            Curve(c[name][:n], np.arange(n) + by, loss_label(name), loss_style(name), points=True)
+            for name, by in zip(self.solutions, shift, strict=True)
+        ]
+        note = f"the first {n} of {len(self.items)}" if n < len(self.items) else ""
+        return Panel("scores by each loss", "log π/πref at β = 1  [nats]", "", curves, rows=c["item"][:n], note=note)
 
 
 def fit_comparisons(

@@ -22,6 +22,8 @@ from gpo_analysis.estimation.others import REACH, USUAL_STEPS, fewer
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.statistics import Interval
 from gpo_analysis.training import limit_mean, predicted_course
 
@@ -34,7 +36,7 @@ _DECADES = 12.0  # of β, either way, in which it is sought
 
 
 @dataclass(frozen=True)
-class LoggedBeta:
+class LoggedBeta(Shown):
     """β for one target, from a run's log.
 
     Attributes
@@ -73,7 +75,8 @@ class LoggedBeta:
         plain = {key: vars(value) if isinstance(value, Interval) else value for key, value in vars(self).items()}
         return plain | {"notes": list(self.notes)}
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         head = f"β for {self.target}, {self.loss}, from a run at β = {self.run_beta:g} that came to {self.run}"
         if self.status != "found":
             return "\n".join([f"{head}: {self.status}", *(f"- {note}" for note in self.notes)])
@@ -82,7 +85,14 @@ class LoggedBeta:
         )
         return "\n".join([head, f"β = {self.beta}{doubt}", *(f"- {note}" for note in self.notes)])
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
+
+    def _panel(self) -> Panel:
+        at = [self.run_beta, self.beta.value]
+        low, high = [np.nan, self.beta.low], [np.nan, self.beta.high]
+        return intervals(
+            f"{self.loss}: {self.status}", "β", ["of the run", f"for {self.target}"], at, low, high, log="x"
+        )
 
 
 def beta_from_log(

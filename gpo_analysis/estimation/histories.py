@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from gpo_analysis.reading import (
     shown,
     text_of,
 )
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, lines
 
 METRICS = ("rewards/margins", "rewards/chosen", "rewards/rejected", "mean_rho")
 _METRIC = re.compile(
@@ -122,8 +124,11 @@ def _lines_of(text: str, count: int) -> list[int]:
     return lines
 
 
+_DRAWN = ("rewards/margins", "rewards/chosen", "rewards/rejected")  # in the chart
+
+
 @dataclass(frozen=True, eq=False)
-class History:
+class History(Shown):
     """Means over batches by logging step.
 
     Attributes
@@ -149,6 +154,19 @@ class History:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("file", self.report.file), ("rows", len(self)), ("last step", self.step[-1])]
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"step": self.step, **self.means}
+
+    def _notes(self) -> list[str]:
+        return self.report.lines()
+
+    def _panel(self) -> Panel:
+        parts = {name: self.means[name] for name in _DRAWN if name in self.means}
+        return lines("means over batches", "step", "β log π/πref  [nats]", self.step, parts)
 
 
 def read_history(path: str | Path) -> History:

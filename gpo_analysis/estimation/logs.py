@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +14,9 @@ from numpy.typing import ArrayLike
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.estimation.histories import scalars_of, tells_means, trainer_table
 from gpo_analysis.reading import LeftOut, ReadReport, Table, in_words, number_in, shown
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.style import cycle_style
 
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
@@ -44,7 +48,7 @@ _ALIASES = {
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingLog:
+class TrainingLog(Shown):
     """One row a pair (and step): sums of token log-probabilities, in nats.
 
     Parameters
@@ -136,6 +140,25 @@ class TrainingLog:
         """Only these rows."""
         kept = {name: getattr(self, name) for name in (*NEEDED, *OPTIONAL)}
         return TrainingLog(**{name: values[rows] for name, values in kept.items() if values is not None})
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        steps = [] if self.step is None else [("steps", len(np.unique(self.step)))]
+        return [
+            ("pairs", len(self)),
+            *steps,
+            ("mean ρ, nats", self.rho.mean()),
+            ("share with ρ > 0", (self.rho > 0).mean()),
+        ]
+
+    def _notes(self) -> list[str]:
+        return [] if self.report is None else self.report.lines()
+
+    def _panel(self) -> Panel:
+        rho = np.sort(self.rho)
+        share = np.arange(1.0, len(rho) + 1) / len(rho)
+        title = "margins of the pairs" + ("" if self.step is None else ", all steps together")
+        line = Curve(rho, share, "", cycle_style(0), points=len(rho) == 1)
+        return Panel(title, "ρ  [nats]", "share of pairs at or below", [line], ylim=(-0.02, 1.02))
 
 
 class BatchMeans(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,16 @@ import numpy as np
 
 from gpo_analysis.analysis import analyze, taylor_radius
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.estimation.courses import course_of
 from gpo_analysis.estimation.histories import History
 from gpo_analysis.estimation.logs import ACCEPTED, TrainingLog
 from gpo_analysis.estimation.trained_with import WORDS, TrainedWith
 from gpo_analysis.reading import ReadReport
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 PAIRS_ADVICE = (
     f"for the rest log a row a pair: {ACCEPTED}. GPOConfig(pair_log=…) and `python -m llm train` write it; elsewhere "
@@ -26,7 +30,7 @@ _SHARES = "quantiles of ρ, shares beyond the Taylor radius, idle or pulled back
 
 
 @dataclass(frozen=True)
-class MeanDiagnosis:
+class MeanDiagnosis(Shown):
     """What :func:`gpo_analysis.estimation.diagnose` finds in a record of batch means; it shows itself as text.
 
     Attributes
@@ -74,17 +78,8 @@ class MeanDiagnosis:
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
         return {"kind": "batch means", **plain, "report": None if self.report is None else self.report.to_dict()}
 
-    def to_frame(self) -> pd.DataFrame:
-        """A row a recorded step."""
-        import pandas as pd
-
-        return pd.DataFrame(list(self.steps))
-
     def summary(self) -> str:
-        """The text that `str` shows."""
-        return str(self)
-
-    def __str__(self) -> str:
+        """As text."""
         lines = [f"means over batches, {self.rows} of them, {self.loss} at β = {self.beta:g}, step {self.step:g}"]
         for name, value in (
             ("E[ρ], nats", self.mean_rho), ("E[βρ]", self.mean_z), ("share with ρ > 0", self.accuracy),
@@ -108,7 +103,13 @@ class MeanDiagnosis:
         lines += ["", "not told by means over batches: " + "; ".join(self.cannot)]
         return "\n".join([*lines, "", "what to do", *(f"- {line}" for line in self.advice)])
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {name: [row[name] for row in self.steps] for name in (self.steps[0] if self.steps else ())}
+
+    def _panel(self) -> Panel:
+        return course_of(self.steps)
 
 
 def of_history(history: History, run: TrainedWith) -> MeanDiagnosis:

@@ -14,7 +14,7 @@ model take one short run's log and :func:`gpo_analysis.estimation.beta_from_log`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.statistics import Interval
 
 _MANY = 20  # prompts from which on prompts, not labels, are resampled
@@ -43,7 +45,7 @@ _ROOM = 20_000_000  # numbers of times that are drawn at once
 
 
 @dataclass(frozen=True)
-class BetaRecommendation:
+class BetaRecommendation(Shown):
     """The β of one loss.
 
     Attributes
@@ -72,9 +74,11 @@ class BetaRecommendation:
     without_fit: float
     status: str
 
+    _no_plot = "it is a row of the recommendations, which draw all"
+
 
 @dataclass(frozen=True)
-class BetaRecommendations:
+class BetaRecommendations(Shown):
     """The β of each loss for one target.
 
     Attributes
@@ -132,7 +136,8 @@ class BetaRecommendations:
         head = {key: value for key, value in vars(self).items() if key not in ("rows", "notes")}
         return {**head, "recommendations": self.records(), "notes": list(self.notes)}
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         lines = [
             f"β for {self.target}: {self.labels:g} labels, {self.prompts} prompt{'s' * (self.prompts != 1)}; "
             f"{100 * self.confidence:.10g}% intervals from {self.resamples} resamples",
@@ -153,7 +158,15 @@ class BetaRecommendations:
         lines += [f"of {self.policy}"] if self.policy else []
         return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
+
+    def _columns(self) -> Mapping[str, Any]:
+        told = self.records()
+        return {name: [row[name] for row in told] for name in told[0]} if told else {}
+
+    def _panel(self) -> Panel:
+        c, title = self._columns(), f"β for {self.target}, {100 * self.confidence:.10g} % intervals"
+        return intervals(title, "β", c["loss"], c["beta"], c["low"], c["high"], log="x", by_loss=True)
 
 
 def recommend_beta(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.reweighted import minimise_reweighted
 from gpo_analysis.tabular.grid import fit
@@ -17,7 +20,7 @@ from gpo_analysis.tabular.implicit_reward import Fit
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 MOST_RESAMPLES = 100_000
 LEAST_SMOOTHING = 1e-12  #: Below it the second term is lost in the rounding of the first.
@@ -93,7 +96,7 @@ def _with_counts(pool: Comparisons, count: IntArray) -> Comparisons:
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreIntervals:
+class ScoreIntervals(Shown):
     """Bootstrap intervals of one loss's scores.
 
     Attributes
@@ -128,29 +131,14 @@ class ScoreIntervals:
     confidence: float
     reason: str = ""
 
-    def to_frame(self) -> pd.DataFrame:
-        """A row an item, the highest score first: item, score, standard_error, low, high, first_share."""
-        import pandas as pd
-
-        frame = pd.DataFrame(
-            {
-                "item": self.items,
-                "score": self.scores,
-                "standard_error": self.standard_error,
-                "low": self.low,
-                "high": self.high,
-                "first_share": self.first_share,
-            }
-        )
-        return frame.sort_values("score", ascending=False, ignore_index=True, kind="stable")
-
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         head = f"{self.loss}, {self.confidence:.6g} intervals from {self.resamples} resamples"
         head += f", {self.without_fit} of them without a fit" if self.without_fit else ""
         table = self.to_frame().to_string(index=False, max_rows=30)
         return "\n".join([head, table, *([self.reason] if self.reason else [])])
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; NaN and infinities become None."""
@@ -166,6 +154,20 @@ class ScoreIntervals:
             "confidence": self.confidence,
             "reason": self.reason,
         }
+
+    def _columns(self) -> Mapping[str, Any]:
+        """A row an item, the highest score first: item, score, standard_error, low, high, first_share."""
+        order = np.argsort(-np.nan_to_num(self.scores, nan=-np.inf), kind="stable")
+        names = ("standard_error", "low", "high", "first_share")
+        return {"item": [self.items[i] for i in order], "score": self.scores[order],
+                **{name: getattr(self, name)[order] for name in names}}  # fmt: skip
+
+    def _notes(self) -> list[str]:
+        return [self.reason] if self.reason else []
+
+    def _panel(self) -> Panel:
+        c, title = self._columns(), f"{self.loss}: {100 * self.confidence:.10g} % intervals, {self.resamples} resamples"
+        return intervals(title, "score  [nats]", c["item"], c["score"], c["low"], c["high"])
 
 
 def bootstrap_scores(

@@ -9,11 +9,12 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.explore.fields import Files, losses_of, mixtures_of, number, problem_of
-from gpo_analysis.explore.picture import Curve, Panel, as_matplotlib, label_of, styles_of
+from gpo_analysis.explore.picture import as_matplotlib, label_of, styles_of
 from gpo_analysis.explore.state import State
 from gpo_analysis.explore.tables import MARGINS, analyses, fit_of, mixture_landscape, runs, table
 from gpo_analysis.losses.lookup import get_margin_loss
-from gpo_analysis.plotting.style import LossStyle, cycle_style
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.style import LossStyle, cycle_style
 
 if TYPE_CHECKING:
     import pandas as pd

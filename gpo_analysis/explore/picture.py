@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpo_analysis.arrays import FloatArray
-from gpo_analysis.plotting.style import LossStyle, cycle_style, figure_style, loss_label, loss_style, new_figure
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.style import LossStyle, cycle_style, figure_style, loss_label, loss_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,58 +17,6 @@ _MARKERS = {
     "o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "inverted_triangle", "P": "plus", "X": "x",
     "*": "star", "p": "hex", "h": "hex", "|": "dash",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line, or points.
-
-    Attributes
-    ----------
-    x, y : array, shape (k,)
-    label : str
-        In the legend; "" for none.
-    style : LossStyle
-    points : bool
-        Markers without a line.
-    faint : bool
-        Thin, to stand behind another.
-    """
-
-    x: FloatArray
-    y: FloatArray
-    label: str
-    style: LossStyle
-    points: bool = False
-    faint: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Axes with their curves.
-
-    Attributes
-    ----------
-    title, x, y : str
-    curves : sequence of Curve
-    log : str
-        Which axes are logarithmic: "", "x", "y" or "xy".
-    xlim, ylim : tuple of two floats, or None
-    ticks : sequence of str
-        Names of x = 0, 1, …
-    marks : sequence of (float, str)
-        Vertical lines, each with its colour.
-    """
-
-    title: str
-    x: str
-    y: str
-    curves: Sequence[Curve]
-    log: str = ""
-    xlim: tuple[float, float] | None = None
-    ylim: tuple[float, float] | None = None
-    ticks: Sequence[str] = ()
-    marks: Sequence[tuple[float, str]] = ()
 
 
 def styles_of(names: Sequence[str]) -> dict[str, LossStyle]:

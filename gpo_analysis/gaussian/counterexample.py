@@ -10,7 +10,7 @@ mass*. A shift by the distance between two modes lays another mode of π_c under
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,19 @@ from numpy.typing import ArrayLike, NDArray
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.landscape import Landscape, landscape
 from gpo_analysis.gaussian.minima import flow_ends, minima_on_grid
-from gpo_analysis.gaussian.mixture import GaussianMixture
+from gpo_analysis.gaussian.mixture import GaussianMixture, densities
 from gpo_analysis.gaussian.regularizers import Regularizers
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Cells, Panel
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_COMPONENT = ("weight", "mean", "scale")
+
 
 @dataclass(frozen=True)
-class Counterexample:
+class Counterexample(Shown):
     """πref with several modes, the location family ``π_c(y) = πref(y - c)``, and μ on one mode.
 
     Attributes
@@ -60,7 +64,7 @@ class Counterexample:
         """The same with ``μ = πref``, where one minimum is left."""
         return Counterexample(self.reference, self.reference)
 
-    def summary(self, points: int = 2001) -> dict[str, Any]:
+    def to_dict(self, points: int = 2001) -> dict[str, Any]:
         """Setting and minima as JSON values, with μ as it is and with ``μ = πref``."""
         return {
             "reference": _as_dict(self.reference),
@@ -81,6 +85,19 @@ class Counterexample:
             r"<p>$\pi_c(y) = \pi_{\mathrm{ref}}(y - c)$,</p>"
             rf"<p>$\pi_{{\mathrm{{ref}}}} = {self.reference.latex()}$,</p><p>$\mu = {self.behavior.latex()}$</p>"
         )
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("π_c(y)", "πref(y − c)"), ("πref", self.reference.formula()), ("μ", self.behavior.formula())]
+
+    def _columns(self) -> Mapping[str, Any]:
+        """A row a component."""
+        both = {"πref": self.reference, "μ": self.behavior}
+        of = [name for name, mixture in both.items() for _ in mixture.weights]
+        columns = {name: np.concatenate([getattr(m, f"{name}s") for m in both.values()]) for name in _COMPONENT}
+        return {"of": of, **columns}
+
+    def _panel(self) -> Panel:
+        return densities({"πref": self.reference, "μ": self.behavior}, "the reference's modes, and where μ has mass")
 
 
 def counterexample(
@@ -124,7 +141,7 @@ def counterexample(
 
 
 @dataclass(frozen=True, eq=False)
-class FamilyMap:
+class FamilyMap(Shown):
     """What descending the μ-weighted square loss does to the KL divergence, over μ's width and mean.
 
     Attributes
@@ -175,9 +192,21 @@ class FamilyMap:
             f"descent raises the KL from some start in {raised:.0%} of them"
         )
 
-    def _repr_html_(self) -> str:
-        grid = self.table.pivot(index="width", columns="mean", values="share_raised")
-        return f"<p>{self!r}. Share of starts:</p>" + str(grid.to_html(float_format=lambda x: f"{x:.2f}", border=0))
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [
+            ("widths and means of μ", f"{len(self.widths)} by {len(self.means)}"), ("starts of each", len(self.starts)),
+            ("settings in which descent raises the KL from some start", int((self.share_raised > 0.0).sum())),
+            ("largest KL reached", f"{self.max_kl_reached.max():.6g} nats"), ("grid step", self.resolution),
+        ]  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a (width, mean): :attr:`table`."""
+        return self.table
+
+    def _panel(self) -> Panel:
+        cells = Cells(self.share_raised, self.means, self.widths, "share of starts")
+        title = "descending ½E_μ[ρ²]: share of starts from which KL ends higher"
+        return Panel(title, "mean of μ", "width of μ", cells=cells)
 
 
 def counterexample_family(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.families import Family
-from gpo_analysis.gaussian.landscape import c_columns
+from gpo_analysis.gaussian.landscape import WORDS, c_columns
 from gpo_analysis.gaussian.mixture import GaussianMixture
 from gpo_analysis.gaussian.regularizers import RegularizerName, Regularizers, require_regularizer
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ _FAR = 1e6
 
 
 @dataclass(frozen=True, eq=False)
-class DescentPath:
+class DescentPath(Shown):
     """The path of one gradient descent.
 
     Attributes
@@ -81,8 +83,20 @@ class DescentPath:
             f"mu_squared_loss {self.mu_squared_loss[0]:.6g} → {self.mu_squared_loss[-1]:.6g}"
         )
 
-    def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>" + str(self.table.to_html(index=False, border=0, max_rows=12))
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [
+            ("descended", WORDS[self.objective]), ("steps", len(self.c) - 1), ("status", self.status),
+            ("the other is higher at the end", self.raised_other),
+        ]  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a step: :attr:`table`."""
+        return self.table
+
+    def _panel(self) -> Panel:
+        parts = {WORDS["kl"]: self.kl, WORDS["mu_squared_loss"]: self.mu_squared_loss}
+        title = f"descending {WORDS[self.objective]}: {self.status}"
+        return lines(title, "step", "nats, nats²", np.arange(len(self.c)), parts)
 
 
 def descend(

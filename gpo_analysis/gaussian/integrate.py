@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.showing import Shown
 
 #: ``evaluate(points (P, N, d), task (P,)) -> (values (P, N, m), noise (P, N, m))``
 Integrand = Callable[[FloatArray, IntArray], tuple[FloatArray, FloatArray]]
@@ -60,7 +61,7 @@ class IntegrationWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Shown):
     """A number with what is known of its error.
 
     Attributes
@@ -92,6 +93,8 @@ class Estimate:
 
     def __repr__(self) -> str:
         return f"{self.value:.12g} ± {self.error:.2g} ({self.method}, {self.evaluations} points)"
+
+    _no_plot = "it is one number with its error"
 
 
 @lru_cache(maxsize=2)

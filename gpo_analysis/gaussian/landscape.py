@@ -14,13 +14,19 @@ from gpo_analysis.gaussian.families import Family, LocationFamily
 from gpo_analysis.gaussian.minima import LocalMinimum, flow_ends, minima_from_starts, minima_on_grid
 from gpo_analysis.gaussian.mixture import GaussianMixture
 from gpo_analysis.gaussian.regularizers import RegularizerName, Regularizers, Values, require_regularizer
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.style import LossStyle, cycle_style
 
 if TYPE_CHECKING:
     import pandas as pd
 
+WORDS = {"kl": "KL(π_c‖πref)", "mu_squared_loss": "½E_μ[ρ²]"}  #: What charts call the regularizers.
+_REGULARIZERS: tuple[RegularizerName, ...] = ("kl", "mu_squared_loss")
+
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class Landscape(Shown):
     """KL divergence and μ-weighted square loss over ``c``, with their local minima.
 
     Attributes
@@ -163,8 +169,31 @@ class Landscape:
             lines += [f"    {m!r}" for m in minima]
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        return f"<p>{repr(self).splitlines()[0]}</p>" + str(self.minima_table.to_html(index=False, border=0))
+    def _facts(self) -> list[tuple[str, Any]]:
+        found = [(f"local minima of {WORDS[name]}", len(self.minima(name))) for name in _REGULARIZERS]
+        if self.resolution is None:
+            return [("points", len(self.c)), *found]
+        return [("points", len(self.c)), ("c", f"{self.c[0]:g} to {self.c[-1]:g}"), *found]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a local minimum, as :attr:`minima_table`; :attr:`table` has the points."""
+        return self.minima_table
+
+    def _panel(self) -> Panel:
+        if self.c.ndim > 1:
+            both = Curve(self.kl, self.mu_squared_loss, "a point of the grid", cycle_style(0), points=True)
+            return Panel("the regularizers over several parameters", WORDS["kl"] + "  [nats]", WORDS["mu_squared_loss"],
+                         [both])  # fmt: skip
+        curves = []
+        for k, name in enumerate(_REGULARIZERS):
+            style, minima = cycle_style(k), self.minima(name)
+            curves.append(Curve(self.c, getattr(self, name), WORDS[name], style))
+            at = np.array([m.c for m in minima], dtype=np.float64)
+            values = np.array([m.value for m in minima], dtype=np.float64)
+            marker = LossStyle(style.color, "-", "v")
+            curves.append(Curve(at, values, f"its local minima: {len(minima)}", marker, points=True))
+        return Panel("both regularizers as the policy is moved by c", "c", "nats, nats²  (linear below 0.1)", curves,
+                     symlog=True)  # fmt: skip
 
 
 def landscape(

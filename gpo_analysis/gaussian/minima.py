@@ -9,6 +9,7 @@ from scipy import optimize
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.gaussian.regularizers import RegularizerName, Regularizers, Values
+from gpo_analysis.showing import Shown
 
 _C_TOLERANCE = 1e-10
 _HESSIAN_STEP = 1e-4
@@ -16,7 +17,7 @@ _SEARCH_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class LocalMinimum:
+class LocalMinimum(Shown):
     """A local minimum of one objective, with the other objective's value at the same c.
 
     Attributes
@@ -50,6 +51,8 @@ class LocalMinimum:
         at = [f"{round(x, 9) + 0.0:.8g}" for x in ((self.c,) if isinstance(self.c, float) else self.c)]
         point = at[0] if isinstance(self.c, float) else f"({', '.join(at)})"
         return f"c = {point}: kl = {self.kl:.6g}, mu_squared_loss = {self.mu_squared_loss:.6g}"
+
+    _no_plot = "it is a point; its landscape draws it"
 
 
 def minima_on_grid(

@@ -10,6 +10,7 @@ second; what is computed at each point has the leading shape ``(...)``. Logarith
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
@@ -19,6 +20,8 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence, mu_squared_loss
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import MOST_CURVES, Panel, lines
 
 Method = Literal["auto", "closed_form", "quadrature", "monte_carlo"]
 
@@ -29,7 +32,7 @@ _FORMULA_TERMS = 4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GaussianMixture:
+class GaussianMixture(Shown):
     """The density ``p(y) = Σ_k w_k N(y; m_k, s_k² I)``.
 
     Parameters
@@ -332,6 +335,36 @@ class GaussianMixture:
     def _term(self, i: int) -> str:
         identity = "" if self.means.ndim == 1 else " I"
         return f"{self.weights[i]:.4g} N({self._mean_text(i)}, {self.scales[i]:.4g}²{identity})"
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("components", self.n_components), ("dimension", self.dimension), ("density", self.formula())]
+
+    def _columns(self) -> Mapping[str, Any]:
+        means = self._means_2d()
+        at = {"mean": means[:, 0]} if self.means.ndim == 1 else {f"mean_{j}": m for j, m in enumerate(means.T)}
+        return {"weight": self.weights, **at, "scale": self.scales}
+
+    def _panel(self) -> Panel:
+        if self.means.ndim == 1:
+            return densities({"density": self}, "mixture of Gaussians")
+        each = self._means_2d().T[:MOST_CURVES]
+        along = {f"coordinate {j}": GaussianMixture(self.weights, m, self.scales) for j, m in enumerate(each)}
+        return densities(along, "marginal densities of a mixture of Gaussians")
+
+
+def densities(mixtures: Mapping[str, GaussianMixture], title: str) -> Panel:
+    """The chart of densities over numbers, by their labels.
+
+    Parameters
+    ----------
+    mixtures : mapping of str to GaussianMixture
+    title : str
+    """
+    every = list(mixtures.values())
+    low = min(float((m.means - 4 * m.scales).min()) for m in every)
+    high = max(float((m.means + 4 * m.scales).max()) for m in every)
+    y = np.unique(np.concatenate([np.linspace(low, high, 401), *(m.means for m in every)]))
+    return lines(title, "y", "density", y, {name: np.exp(m.log_prob(y)) for name, m in mixtures.items()})
 
 
 def _real_array(name: str, value: ArrayLike) -> FloatArray:

@@ -34,6 +34,7 @@ from gpo_analysis.integrations.guard_pairs import (
     random_pairs,
 )
 from gpo_analysis.integrations.trl_losses import VERSION, TrlLosses
+from gpo_analysis.showing import Shown
 
 ALPHAS = (0.2, 0.5, 0.8)
 
@@ -47,7 +48,7 @@ LINKS: dict[str, Callable[[float], GeneratorDerivative]] = {
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Shown):
     """What the check says of one row.
 
     Attributes
@@ -69,6 +70,8 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
+
+    _no_plot = "it is a verdict in words"
 
 
 def check_trl(conventions: Sequence[BetaConvention] | None = None, names: Sequence[str] | None = None) -> list[Verdict]:

@@ -33,6 +33,7 @@ from gpo_analysis.integrations.trl_optima import (
     optimum_cell,
 )
 from gpo_analysis.losses import MarginLoss, TwoRatioLoss, get_batch_loss, get_margin_loss
+from gpo_analysis.showing import Shown
 
 COLUMNS = ("value", "gradient", "form", "optimum", "dynamics", "trainer")
 BETA = 0.5
@@ -48,7 +49,7 @@ TRAINED_LINKS = {
 
 
 @dataclass(frozen=True)
-class TableRow:
+class TableRow(Shown):
     """One loss_type or divergence.
 
     Attributes
@@ -75,6 +76,11 @@ class TableRow:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
+
+    _no_plot = "it is a row of verdicts in words"
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("name", self.name), *((column, getattr(self, column).text) for column in COLUMNS)]
 
 
 def trl_table(names: tuple[str, ...] | None = None) -> list[TableRow]:

@@ -3,13 +3,13 @@
 matplotlib is imported when something is drawn, not before.
 """
 
-from gpo_analysis.plotting.heatmaps import plot_heatmap
 from gpo_analysis.plotting.landscapes import plot_landscape, plot_trajectory
 from gpo_analysis.plotting.losses import plot_curve, plot_loss, plot_losses, plot_zero_one
 from gpo_analysis.plotting.policies import plot_frontier, plot_policy, plot_preference, plot_sweep
 from gpo_analysis.plotting.rankings import plot_scores
 from gpo_analysis.plotting.results import plot_result
-from gpo_analysis.plotting.style import (
+from gpo_analysis.showing.heatmaps import plot_heatmap
+from gpo_analysis.showing.style import (
     COLORS,
     LossStyle,
     cycle_style,

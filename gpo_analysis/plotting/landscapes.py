@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpo_analysis.plotting.style import COLORS, axes_or_new, cycle_style
+from gpo_analysis.showing.style import COLORS, axes_or_new, cycle_style
 
 if TYPE_CHECKING:
     import pandas as pd

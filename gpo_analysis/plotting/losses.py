@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpo_analysis.plotting.style import axes_or_new, loss_label, loss_style
+from gpo_analysis.showing.style import axes_or_new, loss_label, loss_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

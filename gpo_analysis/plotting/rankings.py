@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpo_analysis.plotting.style import COLORS, axes_or_new, loss_style
+from gpo_analysis.showing.shown import axes_for
+from gpo_analysis.showing.style import COLORS, loss_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,10 +52,9 @@ def plot_scores(
     n = len(names)
     if not x.shape == left.shape == right.shape == (n,):
         raise ValueError(f"names, scores, low and high must be of one length, got {n}, {x.shape}, {left.shape}")
-    fresh = ax is None
-    ax = axes_or_new(ax)
-    if fresh:
-        ax.figure.set_figheight(max(2.0, 0.16 * n + 1.0))  # type: ignore[union-attr]
+    if ax is None:
+        with axes_for(None) as ax:
+            ax.figure.set_figheight(max(2.0, 0.16 * n + 1.0))  # type: ignore[union-attr]
     rows = np.arange(n)
     marks = loss_style(style)
     known = np.concatenate([part[np.isfinite(part)] for part in (x, left, right)])

@@ -1,125 +1,98 @@
-"""Drawing a result by its type: solutions, landscapes, trajectories, diagnoses, recommended β, analyses, rankings."""
+"""Drawing whatever a function of the library returned: a result, several of one kind, or a table over β."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gpo_analysis.plotting.landscapes import plot_landscape, plot_trajectory
-from gpo_analysis.plotting.losses import plot_loss
-from gpo_analysis.plotting.policies import plot_policy
-from gpo_analysis.plotting.style import axes_or_new, cycle_style, loss_label, loss_style
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.draw import draw
+from gpo_analysis.showing.shown import axes_for
+from gpo_analysis.showing.style import cycle_style, loss_label, loss_style
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
+_UNITS = {
+    "kl": "KL(π‖πref)  [nats]",
+    "mu_squared_loss": "½E_μ[ρ²]  [nats²]",
+    "population_loss": "E f(βρ)",
+    "max_margin": "largest |βρ|",
+}
+_ABOVE = ("kl", "mu_squared_loss")  # drawn on a logarithmic axis
 
-def plot_result(result: Any, ax: Axes | None = None) -> Axes:
-    """Draw what a function of the library returned.
+
+def plot_result(result: Any, ax: Axes | None = None, *, y: str = "kl") -> Axes:
+    """Draw what a function of the library returned: what its own ``plot`` draws, and beyond it lists and tables.
 
     Parameters
     ----------
-    result : Solution, Landscape, Trajectory, Diagnosis, MeanDiagnosis, BetaRecommendations, LossAnalysis or Ranking
+    result : Shown, sequence of Shown, or DataFrame
+        Any result; several whose charts have the same axes (runs of `train_many`, say), each in a style of its own; or
+        a table with a column ``beta``, as `solve_grid` makes it.
     ax : Axes, optional
         Where to draw; a new figure by default.
+    y : str
+        Of a table: the column that is drawn over β.
 
     Raises
     ------
     ValueError
-        For another type, or a solution of several contexts.
+        For another type, a result without a chart, charts that do not go together, or a table without the columns.
 
     Examples
     --------
-    >>> from gpo_analysis.analysis import analyze
-    >>> plot_result(analyze("dpo")).get_xlabel()
-    'margin $z = βρ$'
+    >>> import gpo_analysis as gpo
+    >>> plot_result(gpo.analyze("dpo")).get_xlabel()
+    'margin z = βρ'
+    >>> problem = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
+    >>> plot_result(gpo.solve_grid(problem, ["dpo", "ipo"], [0.1, 1.0, 10.0])).get_xscale()
+    'log'
     """
-    kind = type(result).__name__
-    if kind not in _DRAWN:
-        raise ValueError(f"a {kind} cannot be drawn; accepted are {', '.join(_DRAWN)}")
-    return _DRAWN[kind](result, ax)
+    if isinstance(result, Shown):
+        return result.plot(ax)
+    if isinstance(result, Sequence) and result and all(isinstance(one, Shown) for one in result):
+        panel = _together(result)
+    elif hasattr(result, "columns") and hasattr(result, "groupby"):
+        panel = _over_beta(result, y)
+    else:
+        raise ValueError(
+            f"a {type(result).__name__} cannot be drawn; accepted are results of this library, lists of them, and "
+            "tables with a column beta"
+        )
+    with axes_for(ax) as drawn_on:
+        return draw(panel, drawn_on)
 
 
-def _solution(result: Any, ax: Axes | None) -> Axes:
-    if result.policy.ndim != 1:
-        raise ValueError(f"a solution of {len(result.policy)} contexts; accepted is one context, such as problem[0]")
-    ax = plot_policy({result.loss: result.policy}, result.reference, ax, labels=result.items)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
+def _together(results: Sequence[Shown]) -> Panel:
+    panels = [one._panel() for one in results]
+    first = panels[0]
+    if any((p.x, p.y, p.ticks, p.rows) != (first.x, first.y, first.ticks, first.rows) or p.cells for p in panels):
+        raise ValueError("these results do not go on one pair of axes; draw each by its own plot(ax=)")
+    styled = [
+        replace(curve, label=f"{k + 1}: {curve.label}".rstrip(": "), style=cycle_style(k), faint=j > 0)
+        for k, panel in enumerate(panels)
+        for j, curve in enumerate(panel.curves)
+    ]
+    return replace(first, title=f"{len(panels)} results", curves=styled, marks=(), bands=())
 
 
-def _landscape(result: Any, ax: Axes | None) -> Axes:
-    if result.c.ndim != 1:
-        raise ValueError("a landscape over several parameters; accepted is one over a line")
-    ax = axes_or_new(ax)
-    for index, (name, label) in enumerate((("kl", "KL(π‖πref)"), ("mu_squared_loss", "½ E[ρ²]"))):
-        at = [m.c for m in getattr(result, f"{name}_minima")]
-        plot_landscape(result.c, getattr(result, name), ax, minima=at, label=label, index=index)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
-
-
-def _trajectory(result: Any, ax: Axes | None) -> Axes:
-    columns = [name for name in ("kl", "mu_squared_loss") if name in result.columns]
-    ax = plot_trajectory(result.table, columns, ax)
-    ax.set_ylabel("nats, nats²")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
-
-
-def _means(result: Any, ax: Axes | None) -> Axes:
-    ax = axes_or_new(ax)
-    rows = result.steps
-    if len(rows) < 2 and hasattr(result, "rho_quantiles"):  # one step: the margins themselves
-        ax.plot([*result.rho_quantiles.values()], [*result.rho_quantiles], **cycle_style(0).points())
-        ax.set_xlabel("ρ  [nats]")
-        ax.set_ylabel("share of pairs below")
-        return ax
-    for index, (name, label) in enumerate(
-        (("mean_rho", "E[ρ]"), ("chosen_change", "log π/πref, chosen"), ("rejected_change", "log π/πref, rejected"))
-    ):
-        ax.plot([r["step"] for r in rows], [r[name] for r in rows], label=label, **cycle_style(index).line())
-    ax.set_xlabel("step")
-    ax.set_ylabel("nats")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
-
-
-def _recommended(result: Any, ax: Axes | None) -> Axes:
-    ax = axes_or_new(ax)
-    for index, row in enumerate(result.rows):
-        style = loss_style(row.loss)
-        ax.hlines(index, row.beta.low, row.beta.high, colors=style.color, linewidth=1.2)
-        ax.plot([row.beta.value], [index], linestyle="none", marker=style.marker, color=style.color)
-    ax.set_yticks(np.arange(len(result.rows)), [loss_label(row.loss) for row in result.rows])
-    ax.set_ylim(len(result.rows) - 0.5, -0.5)
-    ax.set_xscale("log")
-    ax.set_xlabel(f"β for {result.target}")
-    return ax
-
-
-def _analysis(result: Any, ax: Axes | None) -> Axes:
-    ax = plot_loss(result.loss, ax, low=-4.0, high=4.0)
-    z, top = np.linspace(-4.0, 4.0, 401), ax.get_ylim()
-    at = [float(x) for x in (result.value, result.slope, result.curvature)]
-    for order in (1, 2):
-        series = at[0] + at[1] * z + (at[2] / 2 * z**2 if order == 2 else 0.0)
-        ax.plot(z, series, label=f"Taylor, order {order}", **cycle_style(order + 3).line())
-    ax.set_ylim(*top)
-    radius = float(result.taylor_radius)
-    if 0 < radius < 4:
-        ax.axvspan(-radius, radius, alpha=0.1, label=f"radius {radius:.3g}")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
-
-
-def _ranking(result: Any, ax: Axes | None) -> Axes:
-    drawn: Axes = result.plot(ax)
-    return drawn
-
-
-_DRAWN = {
-    "Solution": _solution, "Landscape": _landscape, "Trajectory": _trajectory, "Diagnosis": _means,
-    "MeanDiagnosis": _means, "BetaRecommendations": _recommended, "LossAnalysis": _analysis, "Ranking": _ranking,
-}  # fmt: skip
+def _over_beta(table: pd.DataFrame, y: str) -> Panel:
+    missing = [name for name in ("beta", y) if name not in table.columns]
+    if missing:
+        raise ValueError(f"no column {missing[0]!r}; the table has {', '.join(map(str, table.columns))}")
+    several = "problem" in table.columns and table["problem"].nunique() > 1
+    if several:
+        table = table[table["problem"] == table["problem"].iloc[0]]
+    groups = table.groupby("loss", sort=False) if "loss" in table.columns else [("", table)]
+    curves = []
+    for name, rows in groups:
+        ordered, label = rows.sort_values("beta"), str(name)
+        at, values = (ordered[column].to_numpy(dtype=float) for column in ("beta", y))
+        curves.append(Curve(at, values, loss_label(label), loss_style(label), points=len(at) == 1))
+    note = "of the first problem" if several else ""
+    log = "xy" if y in _ABOVE else "x"
+    return Panel("at the optimum, over β", "β", _UNITS.get(y, y.replace("_", " ")), curves, log=log, note=note)

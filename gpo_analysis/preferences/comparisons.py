@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,10 @@ from gpo_analysis.preferences.merging import merged
 from gpo_analysis.preferences.options import ReadOptions
 from gpo_analysis.preferences.reading import ReadContests, read_contests
 from gpo_analysis.reading import ReadReport
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 
 if TYPE_CHECKING:
-    import pandas as pd
     from scipy import sparse
 
 
@@ -27,7 +28,7 @@ Label = tuple[str, str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparisons:
+class Comparisons(Shown):
     """Labelled pairs of items, each with a count.
 
     Parameters
@@ -356,15 +357,26 @@ class Comparisons:
         table.eliminate_zeros()
         return table
 
-    def to_frame(self) -> pd.DataFrame:
-        """Columns winner, loser (names) and count."""
-        import pandas as pd
-
-        names = np.array(self.items, dtype=object)
-        return pd.DataFrame({"winner": names[self.winner], "loser": names[self.loser], "count": self.count})
-
     def __repr__(self) -> str:
         return f"Comparisons({self.n} items, {len(self.winner)} pairs, total count {self.total:g})"
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        prompts = [("prompts", len(self.prompts))] if self.prompts else []
+        return [("items", self.n), ("pairs", len(self.winner)), ("total count", self.total), *prompts]
+
+    def _columns(self) -> Mapping[str, Any]:
+        names = np.array(self.items, dtype=object)
+        return {"winner": names[self.winner], "loser": names[self.loser], "count": self.count}
+
+    def _notes(self) -> list[str]:
+        return [] if self.report is None else self.report.lines()
+
+    def _panel(self) -> Panel:
+        won, lost = (np.bincount(who, self.count, self.n) for who in (self.winner, self.loser))
+        share = np.divide(won, won + lost, out=np.full(self.n, np.nan), where=won + lost > 0)
+        order = np.argsort(-np.nan_to_num(share, nan=-1.0), kind="stable")
+        names = [self.items[i] for i in order]
+        return intervals("who wins how often", "share of its comparisons won", names, share[order], level=0.5)
 
 
 def _check_names(names: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.showing import Shown
 
 #: How a contest ends, in the order of the codes 0 to 3.
 OUTCOMES = ("first", "second", "tie", "tie (bothbad)")
@@ -21,7 +22,7 @@ MOST = 1e300  #: Sum of counts, so that products with small numbers and sums of 
 
 
 @dataclass(frozen=True, eq=False)
-class PairCounts:
+class PairCounts(Shown):
     """How the contests of each pair of items ended; arrays of shape (e,), each pair once.
 
     Attributes
@@ -53,6 +54,8 @@ class PairCounts:
     def total(self) -> FloatArray:
         """Contests, shape (e,)."""
         return self.won + self.lost + self.ties
+
+    _no_plot = "it is the rows that others count; diagnostics draws them"
 
 
 @dataclass(frozen=True, eq=False)

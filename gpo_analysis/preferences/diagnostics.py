@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,8 @@ from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
 from gpo_analysis.preferences.shares import PairShares, pair_shares
 from gpo_analysis.reading import shown
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 
 #: P this near to 1/2 is a tie.
 TIE = 1e-12
@@ -25,7 +26,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnostics:
+class Diagnostics(Shown):
     """What the preferences are like. It shows itself as a table in a terminal and in Jupyter.
 
     A pair is *decided* where P differs from ½, a tie otherwise. Transitivity is decided on the triples all of whose
@@ -93,7 +94,7 @@ class Diagnostics:
             "noise": NOISE if self.sampled else None,
         }
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def _rows_of_text(self) -> list[tuple[str, str]]:
         noise = ", noise included" if self.sampled else ""
 
         def transitive(holds: bool, violations: int) -> str:
@@ -121,14 +122,23 @@ class Diagnostics:
         ]
         return [*rows, ("noise", NOISE)] if self.sampled else rows
 
-    def __str__(self) -> str:
-        return "\n".join(f"{name:<32} {value}" for name, value in self._rows())
+    def summary(self) -> str:
+        """A line a finding."""
+        return "\n".join(f"{name:<32} {value}" for name, value in self._rows_of_text())
 
-    __repr__ = __str__
+    __str__ = __repr__ = summary
 
-    def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in self._rows())
-        return f"<table>{rows}</table>"
+    def _facts(self) -> list[tuple[str, Any]]:
+        return list(self._rows_of_text())
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"item": list(self.items), "borda": self.borda, "hodge_score": self.hodge.scores}
+
+    def _panel(self) -> Panel:
+        order = np.argsort(-np.nan_to_num(self.borda, nan=-np.inf), kind="stable")
+        names = [self.items[i] for i in order]
+        title = "Borda scores; dotted: as often won as lost"
+        return intervals(title, "mean share of wins", names, self.borda[order], level=0.5)
 
 
 def diagnostics(

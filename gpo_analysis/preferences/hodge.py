@@ -11,7 +11,9 @@ its population optimum is ``β (h_i − h_j) = s_i − s_j`` for the flow ``Y = 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -21,13 +23,16 @@ from scipy.sparse.linalg import lsqr
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.preferences.laplacian import solve_laplacian
 from gpo_analysis.preferences.shares import PairShares
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.style import cycle_style
 
 #: Up to this many triangles of compared pairs the rest is split into curl and harmonic part.
 TRIANGLES = 200_000
 
 
 @dataclass(frozen=True, eq=False)
-class HodgeSplit:
+class HodgeSplit(Shown):
     """Scores, and the shares of the flow's weighted squared norm ``Σ_{i<j} w_ij Y_ij²``.
 
     Attributes
@@ -56,6 +61,15 @@ class HodgeSplit:
     second: IntArray
     gradient: FloatArray
     cyclic: FloatArray
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {name: getattr(self, name) for name in ("first", "second", "gradient", "cyclic")}
+
+    def _panel(self) -> Panel:
+        pairs = Curve(self.gradient.round(12), self.cyclic.round(12), "a pair", cycle_style(0), points=True)
+        flow = "2P − 1" if self.flow == "mean" else "log P/(1 − P)"
+        title = f"{100 * self.cyclic_share:.3g} % of the flow {flow} go in cycles"
+        return Panel(title, f"what scores explain of {flow}", "what goes in cycles", [pairs], level=0.0)
 
 
 def hodge_split(pairs: PairShares, flow: str = "mean") -> HodgeSplit:

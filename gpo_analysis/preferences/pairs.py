@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gpo_analysis.showing import Shown
+
 
 @dataclass(frozen=True, eq=False)
-class DirectedPairs:
+class DirectedPairs(Shown):
     """What a population loss sums over.
 
     ``E f(βρ) = diagonal_mass · f(0) + Σ_k weight_k f(β (h[winner_k] − h[loser_k]))``, with
@@ -39,3 +41,5 @@ class DirectedPairs:
     def margins(self, log_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
         """ρ of every pair, shape (..., k), from h of shape (..., m, n)."""
         return np.asarray(log_ratio[..., self.context, self.winner] - log_ratio[..., self.context, self.loser])
+
+    _no_plot = "it is the rows that others count; diagnostics draws them"

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import as_floats, check_preference
+from gpo_analysis.showing import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class PairShares:
+class PairShares(Shown):
     """Pairs first < second, each once; arrays of shape (e,).
 
     Attributes
@@ -31,6 +32,8 @@ class PairShares:
     second: NDArray[np.int64]
     share: NDArray[np.float64]
     weight: NDArray[np.float64]
+
+    _no_plot = "it is the rows that others count; diagnostics draws them"
 
 
 def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None = None) -> PairShares:

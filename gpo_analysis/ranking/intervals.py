@@ -12,6 +12,7 @@ from gpo_analysis.ranking.problem import ComparisonProblem
 from gpo_analysis.ranking.profile import Profile
 from gpo_analysis.ranking.ranks import NOTHING
 from gpo_analysis.reading import shown
+from gpo_analysis.showing import Shown
 from gpo_analysis.solvers.faces import components
 from gpo_analysis.solvers.minimum import described
 
@@ -27,7 +28,7 @@ NO_SPREAD = (
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreIntervals:
+class ScoreIntervals(Shown):
     """Intervals of scores, each by itself.
 
     Attributes
@@ -47,6 +48,8 @@ class ScoreIntervals:
     method: tuple[str, ...]
     reason: str
     core: BoolArray
+
+    _no_plot = "its ranking draws scores with these intervals"
 
 
 def near_the_edge(given: ScoreIntervals, system: System, fit: JointFit, confidence: float) -> ScoreIntervals:

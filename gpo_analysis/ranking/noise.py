@@ -12,6 +12,7 @@ Pearson's X² of the fit has the limit χ² with (pairs − items + parts) degre
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,9 @@ from gpo_analysis.ranking.fitting import fitted_theta
 from gpo_analysis.ranking.joint import System
 from gpo_analysis.ranking.outcomes import Halved
 from gpo_analysis.ranking.problem import ComparisonProblem
+from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.shown import Shown, of_rows
+from gpo_analysis.showing.style import cycle_style
 
 #: Votes that a prior gives each item for the null alone, so that separable votes have one.
 PRIOR = 0.5
@@ -41,7 +45,7 @@ ENOUGH = 5.0
 
 
 @dataclass(frozen=True)
-class NoiseTest:
+class NoiseTest(Shown):
     """One statistic beside what noise makes of it.
 
     Attributes
@@ -63,9 +67,11 @@ class NoiseTest:
     high: float
     p: float
 
+    _no_plot = "it is a row of the tests, which draw all"
+
 
 @dataclass(frozen=True)
-class NoiseTests:
+class NoiseTests(Shown):
     """Statistics of cycles against noise.
 
     Attributes
@@ -111,11 +117,26 @@ class NoiseTests:
             "simulations": self.simulations,
         }
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """As text."""
         head = f"against {self.simulations} sets of exactly Bradley–Terry votes, as many a pair:"
         return "\n".join([head, *(_line(one) for one in self.tests)])
 
-    __repr__ = __str__  # a few lines, where a prompt shows it
+    __str__ = summary
+
+    def _columns(self) -> Mapping[str, Any]:
+        return of_rows(self.tests)
+
+    def _panel(self) -> Panel:
+        c = {name: np.asarray(column) for name, column in self._columns().items() if name != "name"}
+        rows, base = np.arange(len(self.tests), dtype=np.float64), np.where(c["expected"] > 0, c["expected"], np.nan)
+        noise = Curve(np.ones(len(rows)), rows, "noise alone, 95 %", cycle_style(7), True, False, False,
+                      c["low"] / base, c["high"] / base)  # fmt: skip
+        votes = Curve(c["observed"] / base, rows, "the votes", cycle_style(1), points=True)
+        names, every = [one.name for one in self.tests], np.concatenate([votes.x, c["high"] / base])
+        top = float(np.clip(np.nanmax(every, initial=2.0), 2.0, 10.0))
+        title = "cycles beside what noise makes of votes without any"
+        return Panel(title, "over what noise alone makes", "", [noise, votes], rows=names, xlim=(0.0, 1.05 * top))
 
 
 def _line(test: NoiseTest) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import xlogy
@@ -14,6 +14,9 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.ranking.problem import ComparisonProblem
 from gpo_analysis.ranking.ranking import Ranking, rank
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import GREY, Curve, Panel
+from gpo_analysis.showing.style import cycle_style
 from gpo_analysis.statistics import Interval, share_interval
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ FLOOR = 0.005
 
 
 @dataclass(frozen=True)
-class Goodness:
+class Goodness(Shown):
     """A likelihood against the saturated model, which gives each row its own shares.
 
     Attributes
@@ -93,7 +96,7 @@ def goodness(ranking: Ranking) -> Goodness:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(Shown):
     """Predicted shares of wins (a tie as half) beside observed ones, of votes that the fit had not seen.
 
     Attributes
@@ -117,16 +120,19 @@ class Calibration:
     error: float
     slope: Interval
 
-    def to_frame(self) -> pd.DataFrame:
-        """A row a bin."""
-        import pandas as pd
-
-        names = ("predicted", "observed", "low", "high", "votes")
-        return pd.DataFrame({name: getattr(self, name) for name in names})
+    def _panel(self) -> Panel:
+        votes = Curve(self.predicted, self.observed, "votes the fit had not seen", cycle_style(0), True, False, False,
+                      self.low, self.high)  # fmt: skip
+        even = np.array([0.0, 1.0])
+        curves = [Curve(even, even, "calibrated", GREY, faint=True), votes]
+        title = f"slope of log-odds {self.slope}"
+        return Panel(
+            title, "predicted share of wins", "observed share of wins", curves, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02)
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOutVotes:
+class HeldOutVotes(Shown):
     """Held-out votes of each merged row in each fold, with what the model fitted to the others says of them.
 
     Attributes
@@ -138,6 +144,16 @@ class HeldOutVotes:
 
     counts: FloatArray
     probability: FloatArray
+
+    _no_plot = "calibration() makes of it what can be drawn"
+
+    def _columns(self) -> Mapping[str, Any]:
+        """A row a fold."""
+        without = np.isnan(self.probability).all(axis=(1, 2))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log = np.where(self.counts > 0, self.counts * np.log(self.probability), 0.0).sum(axis=(1, 2))
+        return {"fold": np.arange(1, len(self.counts) + 1), "votes": self.counts.sum(axis=(1, 2)),
+                "log_likelihood": np.where(without, np.nan, log)}  # fmt: skip
 
 
 def held_out(

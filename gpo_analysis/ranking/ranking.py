@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,7 @@ from gpo_analysis.ranking.outcomes import OutcomeModel, outcome_model
 from gpo_analysis.ranking.problem import ComparisonProblem
 from gpo_analysis.ranking.ranks import RankSets, rank_sets
 from gpo_analysis.reading import shown
+from gpo_analysis.showing import Shown
 from gpo_analysis.solvers.minimum import Status, described
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class Ranking(Shown):
     """The fit of one loss, or model of ties, to a problem.
 
     Attributes
@@ -278,25 +279,23 @@ class Ranking:
         by = "cluster" if self.problem.cluster is not None else "vote"
         lines += ["", f"{100 * self.confidence:g} % intervals by {by}; rank sets hold together"]
         lines.append(table.to_string(index=False, float_format="{:.4f}".format))
-        if self.problem.n > most:
-            lines.append(f"… {self.problem.n - most} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([f"… {self.problem.n - most} more"] if self.problem.n > most else [])])
 
-    __str__ = summary
+    def _facts(self) -> list[tuple[str, Any]]:
+        told = described(self.fit.status, self.fit.reason)
+        return [("loss", self.loss), ("ties", _TIES[self.ties]), ("status", told)]
 
     def __repr__(self) -> str:
         return f"Ranking({self.loss}, {self.problem.n} items, {self.fit.status})"
-
-    def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
 
     def plot(self, ax: Axes | None = None, *, most: int = 130) -> Axes:
         """Scores with their intervals, a row an item, the highest at the top: see `plot_scores`."""
         from gpo_analysis.plotting import plot_scores
 
-        table = self.to_frame().head(most)
-        names = [shown(name, 40) for name in table["item"]]
-        return plot_scores(names, table["score"], table["low"], table["high"], ax, style=self.loss)
+        t = self.to_frame().head(most)
+        return plot_scores(
+            [shown(name, 40) for name in t["item"]], t["score"], t["low"], t["high"], ax, style=self.loss
+        )
 
 
 _TIES = {"half": "at half a win each", "davidson": "by Davidson's model", "rao-kupper": "by Rao and Kupper's model"}

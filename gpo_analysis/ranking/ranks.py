@@ -10,11 +10,15 @@ Studies 91, 476-518): an item's true rank lies outside only if some difference i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 
 #: Normal draws.
 DRAWS = 2000
@@ -25,7 +29,7 @@ NOTHING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class RankSets:
+class RankSets(Shown):
     """Ranks that items can have, 1 the best.
 
     Attributes
@@ -56,6 +60,17 @@ class RankSets:
     def width(self) -> FloatArray:
         """Number of ranks in each set, shape (n,)."""
         return np.asarray(self.worst - self.best + 1)
+
+    def _columns(self) -> Mapping[str, Any]:
+        names = ("best", "worst", "best_probability")
+        return {"item": np.arange(len(self.best)), **{name: getattr(self, name) for name in names}}
+
+    def _panel(self) -> Panel:
+        low, high = (np.asarray(rank, dtype=np.float64) for rank in (self.best, self.worst))
+        order = np.lexsort((high, low))
+        names = [f"item {i}" for i in order]
+        title = f"ranks that hold together at {100 * self.confidence:.10g} %"
+        return intervals(title, "rank, 1 the best", names, ((low + high) / 2)[order], low[order], high[order])
 
 
 def rank_sets(

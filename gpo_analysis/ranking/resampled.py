@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from gpo_analysis.preferences.laplacian import centred
 from gpo_analysis.ranking.bootstrap import Resampled, refitted, weights_of_cells
 from gpo_analysis.ranking.fitting import weighted_pairs
 from gpo_analysis.ranking.ranking import Ranking
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.optimum import optimise
 
 
 @dataclass(frozen=True, eq=False)
-class BootstrapScores:
+class BootstrapScores(Shown):
     """Refits of one loss to reweighted votes.
 
     Attributes
@@ -46,6 +49,18 @@ class BootstrapScores:
     best_probability: FloatArray
     without_fit: int
     reason: str
+
+    def _columns(self) -> Mapping[str, Any]:
+        names = ("low", "high", "standard_error", "best_probability")
+        mean = self.draws.mean(axis=0) if len(self.draws) else np.full(len(self.low), np.nan)
+        return {"item": np.arange(len(self.low)), "mean": mean, **{name: getattr(self, name) for name in names}}
+
+    def _panel(self) -> Panel:
+        c = self._columns()
+        order = np.argsort(-np.nan_to_num(c["mean"], nan=-np.inf), kind="stable")
+        names = [f"item {i}" for i in order]
+        title = f"{self.loss}: {len(self.draws)} refits, {self.without_fit} without a fit"
+        return intervals(title, "score  [nats]", names, *(c[name][order] for name in ("mean", "low", "high")))
 
 
 FINEST = 64  #: Parts of a vote to which weights are rounded for kinked losses.

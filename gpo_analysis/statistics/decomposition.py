@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.showing import Shown
 
 
 def variance_shares(outcome: ArrayLike, factors: Sequence[str], *, within: bool = True) -> dict[str, float]:
@@ -53,7 +54,7 @@ def variance_shares(outcome: ArrayLike, factors: Sequence[str], *, within: bool 
 
 
 @dataclass(frozen=True)
-class Effect:
+class Effect(Shown):
     """An effect of an analysis of variance.
 
     Attributes

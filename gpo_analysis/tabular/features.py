@@ -7,7 +7,9 @@ the directions along which the loss never rises (:mod:`gpo_analysis.solvers.row_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +19,8 @@ from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, policies
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.row_optimum import minimise_rows
 from gpo_analysis.solvers.rows import WeightedRows
@@ -24,7 +28,7 @@ from gpo_analysis.tabular.problem import PreferenceProblem
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureSolution:
+class FeatureSolution(Shown):
     """Population optimum over policies ``πref exp(Φw)/Z``.
 
     Attributes
@@ -57,6 +61,13 @@ class FeatureSolution:
     status: Status
     reason: str
     representative: FloatArray | None = None
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"policy": np.ravel(self.policy), "log_ratio": np.ravel(self.log_ratio)}
+
+    def _panel(self) -> Panel:
+        reference = np.exp(np.log(self.policy) - self.log_ratio) if self.converged else None
+        return policies((), reference, {"in the class": self.policy}, f"policies πref exp(Φw)/Z: {self.status}")
 
 
 def check_features(features: ArrayLike, problem: PreferenceProblem) -> FloatArray:

@@ -11,6 +11,7 @@ r"""The most that KL buys: exact frontiers of reward and of win rate, and best-o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,11 +19,13 @@ from numpy.typing import ArrayLike
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_preference
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, lines
 from gpo_analysis.tabular.regularized import regularized_optimum
 
 
 @dataclass(frozen=True, eq=False)
-class Frontier:
+class Frontier(Shown):
     """A curve of the best value for its KL.
 
     Attributes
@@ -42,6 +45,18 @@ class Frontier:
         Beyond its ends the value at the end.
         """
         return np.asarray(np.interp(as_floats(kl, "kl"), self.kl, self.value))
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [
+            ("policies", len(self.kl)),
+            ("largest KL", f"{self.kl.max():.6g} nats"),
+            ("best value", self.value.max()),
+        ]
+
+    def _panel(self) -> Panel:
+        return lines(
+            "the most that KL buys", "KL(π‖πref)  [nats]", "best value", self.kl, {"best for its KL": self.value}
+        )
 
 
 def reward_frontier(reward: ArrayLike, reference: ArrayLike, strengths: ArrayLike | None = None) -> Frontier:

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, bars
 
 
 def kl_gradient(logits: ArrayLike, reference: ArrayLike) -> FloatArray:
@@ -89,7 +91,7 @@ def mu_squared_loss_gradient(logits: ArrayLike, reference: ArrayLike, behavior: 
 
 
 @dataclass(frozen=True)
-class GradientIdentity:
+class GradientIdentity(Shown):
     """``∇½E_μ[ρ²]`` beside ``2∇KL``: how nearly the offline regularizer pulls the way KL does.
 
     Attributes
@@ -108,6 +110,12 @@ class GradientIdentity:
     predicted: FloatArray
     cosine: float
     norm_ratio: float
+
+    def _panel(self) -> Panel:
+        names = [f"y{k + 1}" for k in range(len(self.computed))]
+        title = f"pull on the logits: cosine {self.cosine:.4g}, ratio of norms {self.norm_ratio:.4g}"
+        parts = {"∇½E_μ[ρ²]": self.computed, "2∇KL(π‖πref)": self.predicted}
+        return bars(title, "logit of response", "gradient", names, parts)
 
 
 def gradient_identity(logits: ArrayLike, reference: ArrayLike, behavior: ArrayLike) -> GradientIdentity:

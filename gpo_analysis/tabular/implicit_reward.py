@@ -7,9 +7,10 @@ arXiv 2305.18290, where g is the implicit reward of DPO).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +20,8 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.minimum import Minimum, Status, described, nowhere
 from gpo_analysis.solvers.optimum import optimise
 from gpo_analysis.tabular.setting import Setting, weighted_pairs
@@ -26,7 +29,7 @@ from gpo_analysis.tabular.solution import Solution
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Shown):
     """The implicit reward that a loss fits to a problem.
 
     Attributes
@@ -180,14 +183,25 @@ class Fit:
             reference=problem.reference,
         )
 
-    def __str__(self) -> str:
-        head = f"{self.loss}: {described(self.status, self.reason)}; E f = {self.value:.8g}"
-        if self.reward.ndim == 2 or not self.converged:
-            return head
-        shown = ", ".join(f"{item} {g:.4f}" for item, g in zip(self.problem.items[:20], self.reward, strict=False))
-        return f"{head}; g: {shown}" + (", …" if self.problem.n > 20 else "")
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [
+            ("loss", self.loss), ("status", described(self.status, self.reason)), ("E f", self.value),
+            ("Newton steps", self.iterations), ("estimated error", self.error),
+        ]  # fmt: skip
 
-    __repr__ = __str__
+    def _columns(self) -> Mapping[str, Any]:
+        """A row a response (and context): item, reference, reward."""
+        contexts = len(np.atleast_2d(self.reward))
+        rows: dict[str, Any] = {"item": np.tile(np.array(self.problem.items, dtype=object), contexts)}
+        if contexts > 1:
+            rows = {"context": np.repeat(np.arange(contexts), self.problem.n), **rows}
+        return rows | {"reference": np.ravel(self.problem.reference), "reward": np.ravel(self.reward)}
+
+    def _panel(self) -> Panel:
+        reward = np.atleast_2d(self.reward)[0]
+        return intervals(
+            f"what {self.loss} fits", "implicit reward g = β log π/πref  [nats]", self.problem.items, reward
+        )
 
 
 def fitted(problems: Sequence[Setting], losses: Sequence[MarginLoss]) -> list[Fit]:

@@ -18,7 +18,9 @@ and the logits off the support fall; where it shrinks (forward KL: 1/t; Jensenâ€
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -29,6 +31,8 @@ from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import as_floats, check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import MOST_CURVES, Panel, lines
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 
@@ -80,7 +84,7 @@ def link_gradient(
 
 
 @dataclass(frozen=True, eq=False)
-class LinkFlow:
+class LinkFlow(Shown):
     """A gradient flow on softmax logits, from Ï€ref on.
 
     Attributes
@@ -100,6 +104,21 @@ class LinkFlow:
     gradient_norm: float
     status: str
     reason: str
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        told = [("status", self.status), ("gradient norm at the end", self.gradient_norm)]
+        return [*told, *([("reason", self.reason)] if self.reason else [])]
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"time": self.time, **{f"policy_{k + 1}": row for k, row in enumerate(self.policies.T)}}
+
+    def _panel(self) -> Panel:
+        after = self.time > 0
+        parts = {f"y{k + 1}": row[after] for k, row in enumerate(self.policies.T[:MOST_CURVES])}
+        drawn = lines(
+            "gradient flow on the logits", "time of the flow", "probability", self.time[after], parts, log="x"
+        )
+        return replace(drawn, ylim=(-0.03, 1.03))
 
 
 def link_flow(

@@ -28,6 +28,8 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import as_floats, check_distribution
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, bars
 
 
 def chi_squared(behavior: ArrayLike, policy: ArrayLike) -> float | FloatArray:
@@ -50,7 +52,7 @@ def chi_squared(behavior: ArrayLike, policy: ArrayLike) -> float | FloatArray:
 
 
 @dataclass(frozen=True)
-class RegularizerMismatch:
+class RegularizerMismatch(Shown):
     """The gradients of the two regularizers at one policy, and what is known of them from χ² alone.
 
     Attributes
@@ -80,6 +82,12 @@ class RegularizerMismatch:
     def certified(self) -> bool:
         """Whether the bound alone says that a small step down the square loss lowers KL."""
         return self.angle_bound < 90.0
+
+    def _panel(self) -> Panel:
+        names = [f"θ{k + 1}" for k in range(len(self.kl_gradient))]
+        parts = {"½∇½E_μ[ρ²]": self.square_gradient / 2, "∇KL(π‖πref)": self.kl_gradient}
+        title = f"gradients at an angle of {self.angle:.4g}° (certified: at most {self.angle_bound:.4g}°)"
+        return bars(title, "parameter", "gradient", names, parts)
 
 
 def regularizer_mismatch(

@@ -28,6 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, policies
 
 #: Below it rounding of the payoffs, 1e-16, over τ leaves too little of the policy.
 SMALLEST_TAU = 1e-12
@@ -42,7 +44,7 @@ class NashStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class NashSolution:
+class NashSolution(Shown):
     """An equilibrium of the regularized preference game with its certificate; ``np.asarray`` gives the policy.
 
     Attributes
@@ -72,6 +74,9 @@ class NashSolution:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.policy, dtype=dtype, copy=True if copy is None else copy)
+
+    def _panel(self) -> Panel:
+        return policies((), None, {"equilibrium": self.policy}, f"regularized game: {self.status}")
 
 
 def nash_policy(

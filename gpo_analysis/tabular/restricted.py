@@ -7,7 +7,9 @@ policies the optimum is π* ∝ πref e^{r/β}, and any π is β KL(π‖π*) be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +17,8 @@ from scipy.special import logsumexp
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, policies
 from gpo_analysis.solvers.minimum import Status
 from gpo_analysis.tabular.regularized import regularized_optimum
 
@@ -23,7 +27,7 @@ _STEPS = 500
 
 
 @dataclass(frozen=True, eq=False)
-class RestrictedOptimum:
+class RestrictedOptimum(Shown):
     """The best policy found in the class.
 
     Attributes
@@ -49,6 +53,14 @@ class RestrictedOptimum:
     gap: float
     gradient: float
     status: Status
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"policy": self.policy, "log_ratio": self.log_ratio}
+
+    def _panel(self) -> Panel:
+        with np.errstate(over="ignore"):
+            reference = self.policy / np.exp(self.log_ratio)
+        return policies((), reference, {"in the class": self.policy}, f"best policy of the class: {self.status}")
 
 
 def restricted_optimum(reward: ArrayLike, reference: ArrayLike, features: ArrayLike, beta: float) -> RestrictedOptimum:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, policies
 from gpo_analysis.solvers.minimum import Status
 from gpo_analysis.tabular.prefix_tree import PrefixTree
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -16,7 +18,7 @@ REDUCTIONS = ("sum", "mean", "sum_without_reference", "mean_without_reference")
 
 
 @dataclass(frozen=True, eq=False)
-class SequenceSolution:
+class SequenceSolution(Shown):
     """The optimum of a loss over the responses of a prefix tree.
 
     Attributes
@@ -56,6 +58,12 @@ class SequenceSolution:
     gradient: float
     gap: float = np.nan
     weights: FloatArray | None = None
+
+    def _panel(self) -> Panel:
+        with np.errstate(over="ignore"):
+            reference = self.policy / np.exp(self.log_ratio)
+        title, label = f"policy over sequences: {self.status}", self.reduction.replace("_", " ")
+        return policies((), reference, {label: self.policy}, title)
 
 
 def check_sequences(tree: PrefixTree, problem: PreferenceProblem, reduction: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, policies
 from gpo_analysis.solvers.minimum import Status, described
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Shown):
     """The population optimum of one loss at one β. It shows itself as a table in a terminal and in Jupyter.
 
     Where there is no finite optimum, or more than one, `converged` is False, `status` and `reason` say why, and the
@@ -150,7 +151,8 @@ class Solution:
             rows.append([str(index[0]), *cell] if batch else cell)
         return (["context", *names] if batch else names), rows
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
+        """Loss, β, status and numbers, and the first twenty responses."""
         names, rows = self._rows()
         width = [max(len(row[c]) for row in [names, *rows]) for c in range(len(names))]
         left = len(names) - 3
@@ -166,15 +168,14 @@ class Solution:
     def _more(self, shown: int) -> list[str]:
         return [f"… {self.policy.size - shown} more"] if shown < self.policy.size else []
 
-    __repr__ = __str__
+    __str__ = summary
 
-    def _repr_html_(self) -> str:
-        names, rows = self._rows()
-        head = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in self._head())
-        title = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(x)}</td>" for x in row) + "</tr>" for row in rows)
-        more = "".join(f"<p>{line}</p>" for line in self._more(len(rows)))
-        return f"<table>{head}</table><table><tr>{title}</tr>{body}</table>{more}"
+    def _facts(self) -> list[tuple[str, Any]]:
+        return list(self._head())
+
+    def _panel(self) -> Panel:
+        title = f"{self.loss} at β = {self.beta:g}: {self.status}"
+        return policies(self.items, self.reference, {self.loss: self.policy}, title, by_loss=True)
 
 
 def as_json(value: Any) -> Any:

@@ -40,8 +40,9 @@ goes as E[w²], and every rate above is divided by √V, V the bias-corrected ru
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,6 +52,8 @@ from scipy.sparse import csr_array
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, lines
 
 ADAM_BETAS = (0.9, 0.999)
 _STEEP = 1e100  # slopes are cut off here: beyond, a pair's push is that of a run that has broken
@@ -59,7 +62,7 @@ _MOST_LIMIT = 1e6  # of the run's own mean margin: a limit run that went farther
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class Course(Shown):
     """Margins of a run that was not made.
 
     Attributes
@@ -80,6 +83,21 @@ class Course:
     def mean_rho(self) -> FloatArray:
         """Mean margin at the recorded steps, shape (k,), in nats."""
         return np.asarray(self.margins.mean(1))
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        steps, pairs = self.margins.shape
+        return [("recorded steps", steps), ("pairs", pairs), ("mean ρ at the end, nats", self.mean_rho[-1])]
+
+    def _columns(self) -> Mapping[str, Any]:
+        low, high = np.quantile(self.margins, [0.05, 0.95], axis=1)
+        return {"record": np.arange(len(self.shared)), "mean_rho": self.mean_rho, "rho_5_percent": low,
+                "rho_95_percent": high, "shared": self.shared}  # fmt: skip
+
+    def _panel(self) -> Panel:
+        c = self._columns()
+        parts = {"mean of ρ": c["mean_rho"], "5 % of the pairs below": c["rho_5_percent"],
+                 "95 % of the pairs below": c["rho_95_percent"]}  # fmt: skip
+        return lines("margins of a run that was not made", "record", "ρ  [nats]", c["record"], parts)
 
 
 def relative_slope(loss: MarginLoss | str, z: ArrayLike) -> FloatArray:

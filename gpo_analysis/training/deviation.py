@@ -15,12 +15,14 @@ from gpo_analysis.analysis import optimal_margin
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, bars
 from gpo_analysis.tabular.features import check_features
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 
 @dataclass(frozen=True)
-class Deviation:
+class Deviation(Shown):
     """Sizes of log π/πref in nats, on the compared responses and off them (NaN where there are none off).
 
     Attributes
@@ -39,6 +41,10 @@ class Deviation:
     mean_off: float
     mass_off: float
     reference_mass_off: float
+
+    def _panel(self) -> Panel:
+        parts = {"compared": [self.largest_on, self.mean_on], "never compared": [self.largest_off, self.mean_off]}
+        return bars("how far the policy moved", "", "|log π/πref|  [nats]", ["largest", "mean"], parts)
 
 
 def compared(problem: PreferenceProblem) -> BoolArray:

@@ -15,7 +15,9 @@ With ``u = β (θ − log πref)`` flow and descent depend on β only through β
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,6 +26,9 @@ from scipy.linalg import eigh
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Curve, Panel, intervals
+from gpo_analysis.showing.style import cycle_style
 from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.objective import Objective
@@ -96,7 +101,7 @@ def logit_hessian(
 
 
 @dataclass(frozen=True, eq=False)
-class LocalRates:
+class LocalRates(Shown):
     """The spectrum of the Hessian at a policy, and what it says of training nearby.
 
     Attributes
@@ -141,6 +146,18 @@ class LocalRates:
         """``−log max_i |1 − lr λ_i|``: nats that the distance loses a step; negative where descent is unstable."""
         step = check_positive(learning_rate, "learning_rate")
         return float(-np.log(np.max(np.abs(1.0 - step * self.eigenvalues))))
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        names = ("slowest", "fastest", "condition", "largest_stable_step", "best_step", "null_modes")
+        return [(name.replace("_", " "), getattr(self, name)) for name in names]
+
+    def _panel(self) -> Panel:
+        at = np.arange(float(len(self.eigenvalues)))
+        modes = Curve(at, self.eigenvalues, "", cycle_style(0), points=True)
+        log = "y" if (self.eigenvalues > 0).all() else ""
+        names = [str(k + 1) for k in range(len(at))] if len(at) <= 20 else []
+        title, axis = "curvature along each direction", "mode, the slowest first"
+        return Panel(title, axis, "rate of gradient flow", [modes], log=log, ticks=names)
 
 
 def local_rates(
@@ -188,7 +205,7 @@ def local_rates(
 
 
 @dataclass(frozen=True, eq=False)
-class EarlyPhase:
+class EarlyPhase(Shown):
     """The start of training at π = πref, which of f knows the slope f′(0) alone.
 
     Attributes
@@ -207,6 +224,16 @@ class EarlyPhase:
     speed: float
     loss_rate: float
     kl_coefficient: float
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"direction": np.ravel(self.direction)}
+
+    def _panel(self) -> Panel:
+        direction = np.atleast_2d(self.direction)[0]
+        names = [f"y{k + 1}" for k in range(len(direction))]
+        return intervals(
+            "where training starts to go", "wins less losses: logits move along it", names, direction, level=0.0
+        )
 
 
 def early_phase(problem: PreferenceProblem, loss: MarginLoss | str, beta: float) -> EarlyPhase:

@@ -12,8 +12,9 @@ What stands still satisfies ``h = P π^λ/τ + c`` (λ = ητ for Nash-MD): the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,10 +22,12 @@ from scipy.special import log_softmax
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import check_distribution, check_positive, check_preference, check_probability
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import MOST_CURVES, Panel, lines
 
 
 @dataclass(frozen=True, eq=False)
-class SelfPlay:
+class SelfPlay(Shown):
     """Iterates of a method of self-play.
 
     Attributes
@@ -37,6 +40,17 @@ class SelfPlay:
 
     policies: FloatArray
     residual: float
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("steps", len(self.policies) - 1), ("distance from the fixed point", self.residual)]
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"step": np.arange(len(self.policies)), **{f"policy_{k + 1}": p for k, p in enumerate(self.policies.T)}}
+
+    def _panel(self) -> Panel:
+        parts = {f"y{k + 1}": p for k, p in enumerate(self.policies.T[:MOST_CURVES])}
+        drawn = lines("self-play from πref on", "step", "probability", np.arange(len(self.policies)), parts)
+        return replace(drawn, ylim=(-0.03, 1.03))
 
 
 def self_play(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, lines
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_DRAWN = {"kl": "KL(π‖πref)", "mu_squared_loss": "½E[ρ²]"}
 
 
 class TrainStatus(StrEnum):
@@ -57,7 +62,7 @@ class TrainState:
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Shown):
     """A training run, record by record.
 
     Attributes
@@ -124,3 +129,13 @@ class Trajectory:
 
     def __repr__(self) -> str:
         return f"Trajectory({len(self)} records to step {self.state.step}, {self.status}: {self.reason})"
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("records", len(self)), ("steps", self.state.step), ("status", self.status), ("reason", self.reason)]
+
+    def _columns(self) -> Mapping[str, Any]:
+        return self.columns
+
+    def _panel(self) -> Panel:
+        parts = {label: self.columns[name] for name, label in _DRAWN.items() if name in self.columns}
+        return lines(f"training: {self.status}", "step", "nats, nats²", self.columns["step"], parts)

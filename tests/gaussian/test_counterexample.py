@@ -46,7 +46,7 @@ def test_one_mode_cannot_do_it() -> None:
 
 
 def test_the_summary_is_json() -> None:
-    told = json.loads(json.dumps(counterexample().summary(points=201)))
+    told = json.loads(json.dumps(counterexample().to_dict(points=201)))
     assert len(told["landscape"]["mu_squared_loss"]) == 3
     assert len(told["landscape_on_reference"]["mu_squared_loss"]) == 1
     assert told["behavior"] == {"weights": [1.0], "means": [0.0], "scales": [0.5]}

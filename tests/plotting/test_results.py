@@ -26,5 +26,5 @@ def test_a_diagnosis_by_step() -> None:
 
 
 def test_what_is_no_result_is_refused() -> None:
-    with pytest.raises(ValueError, match="a int cannot be drawn; accepted are Solution"):
+    with pytest.raises(ValueError, match="a int cannot be drawn; accepted are results"):
         plot_result(3)

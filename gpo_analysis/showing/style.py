@@ -190,12 +190,12 @@ def new_figure(rows: int = 1, columns: int = 1, *, height: float = 2.9, **more: 
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
-    """Return ``ax``, or fresh axes of pyplot's current figure where a caller gave none."""
+    """Return ``ax``, or fresh axes of a figure of pyplot, with room for a legend beside them, where none was given."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots()[1]
+    return plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")[1]
 
 
 def panel_label(ax: Axes, letter: str, title: str = "") -> Axes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpo_analysis.plotting.style import axes_or_new
+from gpo_analysis.showing.style import axes_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,10 +59,11 @@ def plot_heatmap(
     for (row, column), number in np.ndenumerate(cells):
         red, green, blue, _ = image.cmap(image.norm(number))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 and np.isfinite(number)
-        text = format.format(number) if np.isfinite(number) else "–"
+        text = (format if abs(number) < 1e6 else "{:.3g}").format(number) if np.isfinite(number) else "–"
         ax.text(column, row, text, ha="center", va="center", fontsize="small", color="white" if dark else "black")
     ax.set_xticks(range(len(across)), [str(name) for name in across])
     ax.set_yticks(range(len(up)), [str(name) for name in up])
+    ax.grid(False)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     ax.figure.colorbar(image, ax=ax, label=value)

@@ -1,0 +1,237 @@
+"""Results that show themselves: text, a table, a notebook's view and a chart, all from three things a class says.
+
+A result is a dataclass that inherits `Shown` and says, where what its fields give is not the best: ``_facts`` (a line
+each), ``_columns`` (of its table) and ``_panel`` (its chart, as data). The rest follows: ``summary()``, ``str``, a
+``repr`` of a few lines, ``to_frame()``, ``_repr_html_`` and ``plot(ax=)``. matplotlib and pandas are imported when they
+are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from gpo_analysis.reading import shown
+from gpo_analysis.showing.charts import Panel
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_NUMBERS = int | float | np.integer | np.floating | bool | np.bool_
+_ROWS, _FEW, _LINES, _WIDE = 20, 6, 24, 110
+_NOTES = ("findings", "advice", "notes")  # fields that are lines of text
+_LONG = 160  # characters of a fact
+
+
+class Shown:
+    """A result; see this module."""
+
+    #: Why there is no chart, where there is none.
+    _no_plot: ClassVar[str] = "it is a few numbers, which its table shows"
+    #: Fields that are no facts of their own.
+    _hidden: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "__repr__" not in vars(cls):  # before `dataclass` puts in its own
+            cls.__repr__ = Shown.__repr__  # type: ignore[method-assign]
+
+    # -- what a class may say of itself ------------------------------------------------------------------------------
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        """What is said once, each with its name: by default the fields that are one value."""
+        return [(name.replace("_", " "), value) for name, value in self._fields() if _is_fact(value)]
+
+    def _columns(self) -> Mapping[str, Any]:
+        """Columns of the table: by default the fields of one dimension and the commonest length, or one row of facts.
+
+        A field that holds other dataclasses gives a column each of their fields.
+        """
+        if type(self).to_frame is not Shown.to_frame:
+            return {str(name): column.to_numpy() for name, column in self.to_frame().items()}
+        values = dict(self._fields())
+        for value in values.values():
+            if isinstance(value, tuple | list) and value and all(is_dataclass(one) for one in value):
+                return of_rows(value)
+        flat = {name: value for name, value in values.items() if name not in _NOTES and _is_column(value)}
+        if not flat:
+            return {name: [_cell(value)] for name, value in values.items() if _is_fact(value)}
+        length = Counter(len(value) for value in flat.values()).most_common(1)[0][0]
+        return {"item" if name == "items" else name: value for name, value in flat.items() if len(value) == length}
+
+    def _notes(self) -> list[str]:
+        """Lines of text that stand below: by default findings, advice and notes."""
+        return [str(line) for name, value in self._fields() if name in _NOTES for line in value]
+
+    def _panel(self) -> Panel:
+        """The chart."""
+        raise ValueError(f"{type(self).__name__} has no plot: {self._no_plot}")
+
+    # -- what follows ------------------------------------------------------------------------------------------------
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table."""
+        import pandas as pd
+
+        return pd.DataFrame({str(name): column for name, column in self._columns().items()})
+
+    def summary(self) -> str:
+        """All that is to be said, as text: what is said once, the table's first rows, and what to beware of."""
+        facts = [(name, _text(value)) for name, value in self._facts()]
+        width = max((len(name) for name, _ in facts), default=0)
+        lines = [type(self).__name__, *(f"{name:<{width}}  {value}" for name, value in facts)]
+        table = self._table_text(_ROWS)
+        lines += ["", *table] if table else []
+        notes = [f"- {note}" for note in self._notes()]
+        return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        if type(self).summary is not Shown.summary or type(self).__str__ is not Shown.__str__:
+            return _first_lines(str(self))
+        facts = ", ".join(f"{name} {_text(value)}" for name, value in self._facts())
+        head = textwrap.wrap(f"{type(self).__name__}: {facts}" if facts else type(self).__name__, _WIDE)
+        head = [*head[:4], "…"] if len(head) > 5 else head
+        return "\n".join([*head, *self._table_text(_FEW)])
+
+    def _repr_html_(self) -> str:
+        facts = "".join(
+            f'<tr><th style="text-align:left">{html.escape(name)}</th>'
+            f'<td style="text-align:left">{html.escape(_text(value))}</td></tr>'
+            for name, value in self._facts()
+        )
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self._notes())
+        head = f"<table><caption>{type(self).__name__}</caption><tbody>{facts}</tbody></table>"
+        return head + self._table_html() + (f"<ul>{notes}</ul>" if notes else "")
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw it: scales, units and a legend beside the axes; what has run away is at the edge, counted.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; a new figure by default.
+
+        Raises
+        ------
+        ValueError
+            Where there is nothing to draw, with the reason.
+        """
+        from gpo_analysis.showing.draw import draw
+
+        panel = self._panel()
+        with axes_for(ax) as drawn_on:
+            if ax is None and len(panel.rows) > 12:
+                drawn_on.figure.set_figheight(1.0 + 0.17 * len(panel.rows))  # type: ignore[union-attr]
+            return draw(panel, drawn_on)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        named: Any = self
+        return [
+            (one.name, getattr(self, one.name)) for one in fields(named) if one.repr and one.name not in self._hidden
+        ]
+
+    def _has_table(self) -> bool:
+        return any(_is_column(column) and len(column) != 1 for column in self._columns().values())
+
+    def _table_text(self, most: int) -> list[str]:
+        if not self._has_table():
+            return []
+        table = self.to_frame()
+        text = [str(line) for line in _printable(table.head(most)).splitlines()]
+        return [*text, *([f"… {len(table) - most} more rows"] if len(table) > most else [])]
+
+    def _table_html(self) -> str:
+        if not self._has_table():
+            return ""
+        table = self.to_frame()
+        more = f"<p>… {len(table) - _ROWS} more rows</p>" if len(table) > _ROWS else ""
+        return str(table.head(_ROWS).to_html(index=False, border=0, float_format=_number, na_rep="–")) + more
+
+
+@contextlib.contextmanager
+def axes_for(ax: Axes | None) -> Iterator[Axes]:
+    """The axes given, or fresh ones of a page's width in this package's style."""
+    from gpo_analysis.showing.style import axes_or_new, figure_style
+
+    if ax is not None:
+        yield ax
+        return
+    with figure_style():
+        yield axes_or_new(None)
+
+
+def _is_interval(value: Any) -> bool:
+    return all(isinstance(getattr(value, end, None), float) for end in ("value", "low", "high"))
+
+
+def _is_fact(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value)
+    return isinstance(value, _NUMBERS | Enum) or _is_interval(value) or hasattr(value, "free_symbols")
+
+
+def _is_column(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, tuple | list) and all(isinstance(one, _NUMBERS | str | Enum) for one in value)
+
+
+def of_rows(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """A column a field, intervals as value, low and high."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        for name, value in vars(row).items():
+            if _is_interval(value):
+                for end, key in (("value", name), ("low", f"{name}_low"), ("high", f"{name}_high")):
+                    found.setdefault(key, []).append(getattr(value, end))
+            elif _is_fact(value) or value is None or value == "":
+                found.setdefault(name, []).append(_cell(value))
+    return {name: column for name, column in found.items() if len(column) == len(rows)}
+
+
+def _cell(value: Any) -> Any:
+    return str(value) if isinstance(value, Enum) or _is_interval(value) else value
+
+
+def _number(value: float) -> str:
+    if np.isnan(value):
+        return "–"
+    return f"{value:.6g}" if np.isfinite(value) else ("∞" if value > 0 else "−∞")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        return _number(float(value))
+    text = str(value)
+    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+
+
+def _printable(table: pd.DataFrame) -> str:
+    known = table.copy()
+    for name in known.columns:
+        if known[name].dtype == object or isinstance(known[name].dtype.type, str):
+            known[name] = [shown(str(one), 40) if one is not None else "–" for one in known[name]]
+    return str(known.to_string(index=False, float_format=_number, na_rep="–", line_width=None))
+
+
+def _first_lines(text: str) -> str:
+    lines = [line if len(line) <= _WIDE else line[: _WIDE - 1] + "…" for line in text.splitlines()]
+    if len(lines) <= _LINES:
+        return "\n".join(lines)
+    return "\n".join([*lines[: _LINES - 1], f"… {len(lines) - _LINES + 1} more lines: print() shows them"])

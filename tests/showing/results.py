@@ -1,0 +1,222 @@
+"""One example of every kind of result, as users make it; what public functions return, by their signatures."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+import gpo_analysis as gpo
+from gpo_analysis import estimation, ranking, tabular, training
+from gpo_analysis.analysis import certainty
+from gpo_analysis.datasets import load_journals
+from gpo_analysis.gaussian import kl_estimate
+from gpo_analysis.preferences import pair_shares
+from gpo_analysis.statistics import anova
+
+PACKAGES = (
+    "analysis", "preferences", "tabular", "gaussian", "training", "estimation", "ranking", "divergences", "statistics",
+    "losses", "datasets", "solvers",
+)  # fmt: skip
+
+#: Public functions return these, too; why they need not show themselves.
+NO_RESULTS = {
+    "MarginLoss": "an input: a formula; analyze says the rest, plotting.plot_loss draws it",
+    "TwoRatioLoss": "an input, as MarginLoss",
+    "BatchLoss": "an input, as MarginLoss",
+    "GeneratorDerivative": "an input: a link",
+    "PreferenceProblem": "an input; plotting.plot_preference draws its matrix",
+    "ComparisonProblem": "an input of rank; what was read shows itself as Comparisons",
+    "Contests": "the rows behind Comparisons",
+    "Interval": "a number with its ends, written as one",
+    "Regularizers": "functions of c; the landscape has their values",
+    "MixtureStack": "a stack of mixtures inside a family",
+    "Tangent": "a derivative inside a family",
+}
+
+
+def returned() -> dict[type, str]:
+    """Classes of this library that public functions and methods return, each with one that does."""
+    found: dict[type, str] = {}
+    for name, function in _functions():
+        annotation = str(inspect.signature(function).return_annotation)
+        for word in re.findall(r"\w+", annotation):
+            kind = getattr(sys.modules[function.__module__], word, None)
+            if inspect.isclass(kind) and kind.__module__.startswith("gpo_analysis") and dataclasses.is_dataclass(kind):
+                found.setdefault(kind, name)
+    return found
+
+
+def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    for package in PACKAGES:
+        module = importlib.import_module(f"gpo_analysis.{package}")
+        for name in getattr(module, "__all__", None) or vars(module):
+            public = getattr(module, name)
+            if inspect.isfunction(public) and not name.startswith("_"):
+                yield name, public
+            elif inspect.isclass(public) and public.__module__.startswith("gpo_analysis"):
+                for method, member in inspect.getmembers(public, inspect.isfunction):
+                    if not method.startswith("_"):
+                        yield f"{name}.{method}", member
+
+
+@cache
+def problem() -> gpo.PreferenceProblem:
+    return gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0]), items=["<a>", "b$", "c"])
+
+
+@cache
+def log() -> gpo.TrainingLog:
+    step = np.repeat(np.arange(4.0), 8)
+    noise = np.random.default_rng(0).normal(size=32)
+    flat = np.full(32, -90.0)
+    return gpo.TrainingLog(flat + step + noise, flat - step, flat, flat, step=step)
+
+
+@cache
+def ranked() -> gpo.Ranking:
+    return gpo.rank(gpo.ComparisonProblem.from_comparisons(load_journals()))
+
+
+@cache
+def many_comparisons() -> gpo.Comparisons:
+    return problem().sample(400, seed=1)
+
+
+def _history() -> Any:
+    import json
+    import tempfile
+    from pathlib import Path
+
+    rows = [
+        {"step": k, "loss": 0.69 - 0.01 * k, "rewards/chosen": 0.01 * k, "rewards/rejected": -0.01 * k,
+         "rewards/margins": 0.02 * k, "rewards/accuracies": 0.5}
+        for k in range(1, 6)
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trainer_state.json"
+        path.write_text(json.dumps({"log_history": rows}), encoding="utf-8")
+        return estimation.read_history(path)
+
+
+def _audit() -> Any:
+    from gpo_analysis.estimation.loss_log import loss_log
+
+    margin = np.linspace(-2.5, 4.0, 60)
+    return estimation.audit_log(loss_log({"margin": margin, "loss": np.maximum(0, 1 - margin)}))
+
+
+def _deviation() -> Any:
+    some = gpo.PreferenceProblem([[0.5] * 3] * 3, behavior=[0.5, 0.5, 0.0])
+    return training.deviation(some, [1.0, -1.0, 0.0])
+
+
+def _course() -> Any:
+    limit = np.linspace(0, 1, 6)[:, None] * np.array([[0.5, 1.0, 2.0, 3.0]])
+    return training.predicted_course("dpo", 0.1, limit[1:], range(1, 6))
+
+
+def _sequences() -> Any:
+    tree = tabular.PrefixTree(letters=2, depth=3, stop=0.5)
+    reward = [float(word.startswith("a")) for word in tree.responses]
+    return tabular.solve_sequences(tree, tree.problem(gpo.bradley_terry(reward)), "dpo", 0.5, reduction="mean")
+
+
+def _grid_map() -> Any:
+    return gpo.counterexample_family([0.5, 1.0, 3.0], [0.0, 1.5], points=401)
+
+
+def _path() -> Any:
+    g = gpo.counterexample()
+    return gpo.descend(g.policy, g.reference, g.behavior, start=2.0, steps=50)
+
+
+def _anova() -> Any:
+    return anova(np.random.default_rng(0).normal(size=(2, 3, 4)), ["f", "beta"])["f"]
+
+
+#: By class and module, since two classes share a name: how users come by one.
+EXAMPLES: dict[str, Callable[[], Any]] = {
+    "analysis.LossAnalysis": lambda: gpo.analyze("savage"),
+    "analysis.TwoRatioAnalysis": lambda: gpo.analyze("bco_pair"),
+    "analysis.PopulationExpansion": lambda: gpo.population_expansion("dpo"),
+    "analysis.Certainty": lambda: certainty("ipo"),
+    "analysis.DesignProof": lambda: gpo.prove_design(gpo.design_loss(kappa=1), kappa=1)[0],
+    "analysis.BetaConversion": lambda: gpo.convert_beta(0.1, "trl:ipo", "gpo:ipo"),
+    "analysis.BetaConvention": lambda: gpo.list_conventions()[0],
+    "preferences.Diagnostics": lambda: gpo.diagnostics(gpo.cyclic(4, 0.4), items=["<a>", "b$", "c", "d"]),
+    "preferences.Comparisons": many_comparisons,
+    "preferences.DirectedPairs": lambda: problem().directed_pairs(),
+    "preferences.PairCounts": lambda: many_comparisons().pair_counts(),
+    "preferences.PairShares": lambda: pair_shares(many_comparisons()),
+    "preferences.HodgeSplit": lambda: gpo.diagnostics(gpo.cyclic(5, 0.4)).hodge,
+    "tabular.Solution": lambda: problem().solve("dpo", 0.5),
+    "tabular.Fit": lambda: problem().fit("ipo"),
+    "tabular.Frontier": lambda: tabular.reward_frontier([0.0, 1.0, 3.0], [0.2, 0.3, 0.5]),
+    "tabular.LinkFlow": lambda: tabular.link_flow(problem(), "dpo", 1.0, "chi", duration=50.0),
+    "tabular.RegularizerMismatch": lambda: tabular.regularizer_mismatch(
+        np.log([0.7, 0.2, 0.1]), np.log([0.4, 0.3, 0.3]), [0.2, 0.3, 0.5], np.eye(3)
+    ),
+    "tabular.FeatureSolution": lambda: gpo.solve_features(problem(), [[1.0], [0.0], [0.5]], "dpo", 1.0),
+    "tabular.NashSolution": lambda: gpo.nash_policy(gpo.cyclic(3, 0.4), [0.5, 0.3, 0.2], 0.1),
+    "tabular.GradientIdentity": lambda: tabular.gradient_identity([1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [0.2, 0.3, 0.5]),
+    "tabular.SequenceSolution": _sequences,
+    "tabular.RestrictedOptimum": lambda: tabular.restricted_optimum(
+        [0.0, 2.0, 1.0], [1 / 3] * 3, [[0.0], [1.0], [2.0]], beta=0.5
+    ),
+    "gaussian.Counterexample": gpo.counterexample,
+    "gaussian.FamilyMap": _grid_map,
+    "gaussian.Landscape": lambda: gpo.counterexample().landscape(points=401),
+    "gaussian.LocalMinimum": lambda: gpo.counterexample().landscape(points=401).kl_minima[0],
+    "gaussian.DescentPath": _path,
+    "gaussian.Estimate": lambda: kl_estimate(gpo.counterexample().policy.shifted(1.0), gpo.counterexample().reference),
+    "gaussian.GaussianMixture": lambda: gpo.GaussianMixture([0.25, 0.75], [-1.0, 2.0], [0.5, 1.0]),
+    "training.Trajectory": lambda: gpo.train(problem(), "dpo", 0.5, steps=100, learning_rate=1.0),
+    "training.Course": _course,
+    "training.Deviation": _deviation,
+    "training.EarlyPhase": lambda: training.early_phase(problem(), "dpo", 0.5),
+    "training.LocalRates": lambda: training.local_rates(problem(), "dpo", 0.5),
+    "training.SelfPlay": lambda: training.self_play(gpo.cyclic(3, 0.4), [0.5, 0.3, 0.2], 0.5, rate=0.2, steps=40),
+    "estimation.Asymptotics": lambda: estimation.asymptotics(problem(), "dpo"),
+    "estimation.SampledFits": lambda: estimation.sampled_fits(problem(), "dpo", 100, 40, seed=0),
+    "estimation.BetaRecommendations": lambda: gpo.recommend_beta(many_comparisons(), kl=0.3, resamples=20),
+    "estimation.BetaRecommendation": lambda: gpo.recommend_beta(many_comparisons(), kl=0.3, resamples=20).rows[0],
+    "estimation.LoggedBeta": lambda: estimation.beta_from_log(log(), "dpo", 0.1, margin=2.0, resamples=20),
+    "estimation.ComparisonFits": lambda: gpo.fit_comparisons(load_journals()),
+    "estimation.FitDifference": lambda: gpo.fit_comparisons(load_journals()).differences[0],
+    "estimation.LossAudit": _audit,
+    "estimation.LossChoice": lambda: gpo.choose_loss(many_comparisons(), folds=3),
+    "estimation.HeldOut": lambda: gpo.choose_loss(many_comparisons(), folds=3).rows[0],
+    "estimation.History": _history,
+    "estimation.TrainingLog": log,
+    "estimation.ScoreIntervals": lambda: gpo.bootstrap_scores(load_journals(), "dpo", resamples=40),
+    "estimation.Diagnosis": lambda: gpo.diagnose(log(), "dpo", 0.1, resamples=20),
+    "estimation.MeanDiagnosis": lambda: gpo.diagnose(_history(), "dpo", 0.1),
+    "ranking.Ranking": ranked,
+    "ranking.Calibration": lambda: ranking.calibration(ranking.held_out(ranked().problem)),
+    "ranking.Goodness": lambda: ranking.goodness(ranked()),
+    "ranking.HeldOutVotes": lambda: ranking.held_out(ranked().problem),
+    "ranking.NoiseTests": lambda: gpo.noise_tests(load_journals(), simulations=19),
+    "ranking.NoiseTest": lambda: gpo.noise_tests(load_journals(), simulations=19).misfit,
+    "ranking.RankSets": lambda: ranked().ranks,
+    "ranking.ScoreIntervals": lambda: ranked().intervals,
+    "ranking.BootstrapScores": lambda: ranking.bootstrap([ranked()], resamples=40)[0],
+    "statistics.Effect": _anova,
+}
+
+
+@cache
+def example(name: str) -> Any:
+    """The example of that name, made once."""
+    return EXAMPLES[name]()
+
+
+def name_of(kind: type) -> str:
+    return f"{kind.__module__.split('.')[1]}.{kind.__name__}"
