@@ -43,6 +43,7 @@ from gpo_analysis.files import (
     unseal_json,
     write_through,
 )
+from gpo_analysis.showing import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,10 +127,8 @@ def record_key(config: Any, code_hash: str = "") -> str:
 
     Examples
     --------
-    >>> record_key({"beta": 0.1}, "abc") == record_key({"beta": 0.1}, "abc")
-    True
-    >>> record_key({"beta": 0.1}, "abc") == record_key({"beta": 0.2}, "abc")
-    False
+    >>> [record_key({"beta": 0.1}, "abc") == record_key({"beta": beta}, "abc") for beta in (0.1, 0.2)]
+    [True, False]
     """
     return hashlib.sha256(canonical_json([config, code_hash]).encode()).hexdigest()[:16]
 
@@ -140,7 +139,7 @@ def is_record_name(name: object) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class Record(Shown):
     """A table with the configuration that made it.
 
     Parameters
@@ -175,6 +174,7 @@ class Record:
     table: pd.DataFrame = field(repr=False)
     meta: Mapping[str, Any] = field(default_factory=dict)
     seal: str | None = field(default=None, repr=False)
+    _no_plot = "its figure draws it: python -m figures draw"
 
     def __post_init__(self) -> None:
         """Check every part, so that what is constructed can be written."""
@@ -201,6 +201,10 @@ class Record:
     def key(self) -> str:
         """Hash of the configuration and of ``meta["code_hash"]``."""
         return record_key(self.config, str(self.meta.get("code_hash", "")))
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table itself."""
+        return self.table
 
 
 def write_record(record: Record, out: str | os.PathLike[str]) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.framework.discovery import figure_module, get_experiments
 from experiments.framework.runner import run_experiments
 from gpo_analysis.records import Record
+from gpo_analysis.showing import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(Shown):
     """What an experiment came to. It shows itself as its summary and verdicts.
 
     Attributes
@@ -43,10 +44,18 @@ class Outcome:
         columns = ["claim", "verdict", "predicted", "computed", "low", "high"]
         return pd.DataFrame([{name: check.get(name) for name in columns} for check in self.record.meta["checks"]])
 
-    def plot(self) -> Figure:
-        """Its figure, from this record. The figure is found by its name, as records are by figures."""
+    def plot(self, ax: None = None) -> Figure:  # type: ignore[override]
+        """Its figure, from this record. The figure is found by its name, as records are by figures.
+
+        Raises
+        ------
+        ValueError
+            For a figure of several experiments, and for axes: a figure of several panels makes its own.
+        """
         from gpo_analysis.plotting import figure_style
 
+        if ax is not None:
+            raise ValueError(f"figure {self.figure} makes axes of its own; give no ax")
         module = figure_module(self.figure)
         others = [name for name in module.EXPERIMENTS if name != self.record.name]
         if others:
@@ -58,6 +67,18 @@ class Outcome:
         counts = self.checks["verdict"].value_counts()
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         return f"{self.record.name}: {len(self.table)} rows; {verdicts}\n{self.record.meta.get('summary', '')}".rstrip()
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        counts = self.checks["verdict"].value_counts()
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        return [("experiment", self.record.name), ("rows", len(self.table)), ("claims", verdicts)]
+
+    def _notes(self) -> list[str]:
+        return [str(line) for line in [self.record.meta.get("summary", "")] if line]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a claim: :attr:`checks`; :attr:`table` has the rows computed."""
+        return self.checks
 
 
 def run(

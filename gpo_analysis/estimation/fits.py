@@ -131,7 +131,7 @@ class ComparisonFits(Shown):
         """As text."""
         names, rows = self._first()
         width = [max(len(row[c]) for row in [names, *rows]) for c in range(len(names))]
-        lines = [str(self.comparisons), "", str(self.diagnostics), "", "scores (log-ratios at β = 1, mean zero)"]
+        lines = [repr(self.comparisons), "", str(self.diagnostics), "", "scores (log-ratios at β = 1, mean zero)"]
         for row in [names, *rows]:
             cells = zip(row, width, strict=True)
             lines.append("  ".join(x.ljust(w) if c == 0 else x.rjust(w) for c, (x, w) in enumerate(cells)))
@@ -147,7 +147,12 @@ class ComparisonFits(Shown):
 
     def _facts(self) -> list[tuple[str, Any]]:
         fits = [(name, described(s.status, s.reason)) for name, s in self.solutions.items()]
-        return [("comparisons", repr(self.comparisons)), ("β of the policies", self.beta), *fits]
+        return [
+            ("comparisons", repr(self.comparisons)),
+            ("β of the policies", self.beta),
+            *self.diagnostics._facts(),
+            *fits,
+        ]
 
     def _columns(self) -> Mapping[str, Any]:
         """A row an item, the highest Borda score first: item, borda, a column of scores a loss."""

@@ -91,7 +91,8 @@ class Estimate(Shown):
     def __float__(self) -> float:
         return self.value
 
-    def __repr__(self) -> str:
+    def summary(self) -> str:
+        """The value, its error, and how it was found."""
         return f"{self.value:.12g} ± {self.error:.2g} ({self.method}, {self.evaluations} points)"
 
     _no_plot = "it is one number with its error"

@@ -46,7 +46,8 @@ class LocalMinimum(Shown):
         """The objective's own value."""
         return self.kl if self.objective == "kl" else self.mu_squared_loss
 
-    def __repr__(self) -> str:
+    def summary(self) -> str:
+        """Where it is, and both values."""
         # nine decimals, and no "-0" or "1e-18" for a zero
         at = [f"{round(x, 9) + 0.0:.8g}" for x in ((self.c,) if isinstance(self.c, float) else self.c)]
         point = at[0] if isinstance(self.c, float) else f"({', '.join(at)})"

@@ -184,7 +184,7 @@ def _plain_decades(axis: Any) -> None:
     low, high = sorted(axis.get_view_interval())
     decades = np.log10(high / low) if low > 0 else np.inf
     if decades < 3:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades > 1 else np.arange(1.0, 10.0)))
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades > 1 else tuple(range(1, 10))))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
         axis.set_minor_formatter(NullFormatter())
 
