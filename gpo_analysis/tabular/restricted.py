@@ -58,7 +58,7 @@ class RestrictedOptimum(Shown):
         return {"policy": self.policy, "log_ratio": self.log_ratio}
 
     def _panel(self) -> Panel:
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             reference = self.policy / np.exp(self.log_ratio)
         return policies((), reference, {"in the class": self.policy}, f"best policy of the class: {self.status}")
 

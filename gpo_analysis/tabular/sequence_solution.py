@@ -60,7 +60,7 @@ class SequenceSolution(Shown):
     weights: FloatArray | None = None
 
     def _panel(self) -> Panel:
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             reference = self.policy / np.exp(self.log_ratio)
         title, label = f"policy over sequences: {self.status}", self.reduction.replace("_", " ")
         return policies((), reference, {label: self.policy}, title)
