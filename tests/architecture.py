@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "benchmarks", "tests")
+FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "mutation", "benchmarks", "tests")
 
 #: Who may import whom: a part may import those of the lines above its own, and itself. Parts of one line stand side by
 #: side and do not import each other. The longest name that fits a module decides which part it belongs to.
@@ -51,7 +51,7 @@ ORDER = (
     ("llm",),
     ("experiments",),
     ("figures",),
-    ("fuzz", "benchmarks"),
+    ("fuzz", "mutation", "benchmarks"),
     ("tests",),
 )
 #: Parts of the library that write files or talk to the outside; all others compute, and have no clock.

@@ -1,0 +1,79 @@
+"""Mutation score of the library and of three parts of the language models, by package, with intervals.
+
+    python -m mutation trace                    which test executes which line (once; an hour of one core)
+    python -m mutation plan                     draws the faults: 100 a package, all where there are fewer
+    python -m mutation run                      tries them, the first 20 of every package first; goes on where it was
+    python -m mutation report                   scores, survivors as diffs; writes the table and the list
+
+All of them work on a copy of the tree that ``trace`` makes in the folder (``out/mutation``), so that line numbers stay
+what they were while the tree is worked on. ``tests`` takes new tests into that copy; ``run --again`` tries survivors
+against them. A full run is ``trace``, ``plan``, ``run``, each resumable: ``python -m mutation all``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mutation import campaign
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    parser = argparse.ArgumentParser("python -m mutation", description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("out/mutation"), metavar="FOLDER", help="where it is kept")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("trace", help="which test executes which line")
+    one.add_argument("--fresh", action="store_true", help="copy the tree anew; drops plan, contexts and results")
+    _tracing(one)
+    one = commands.add_parser("tests", help="take tests that were changed or added into the copy, and trace them")
+    _tracing(one)
+    one = commands.add_parser("plan", help="draw the faults")
+    _drawing(one)
+    one = commands.add_parser("run", help="try the faults")
+    _running(one)
+    one = commands.add_parser("report", help="scores and survivors")
+    one.add_argument("--to", type=Path, default=None, metavar="FOLDER", help="also write the table and list there")
+    one = commands.add_parser("all", help="trace, plan, run and report")
+    _tracing(one)
+    _drawing(one)
+    _running(one)
+    given = parser.parse_args(arguments)
+    work = campaign.Campaign(given.out.resolve())
+    if given.command in ("trace", "all"):
+        work.snapshot(fresh=getattr(given, "fresh", False))
+        work.trace(given.most)
+    if given.command == "tests":
+        work.take_tests()
+        work.trace(given.most)
+    if given.command in ("plan", "all"):
+        work.plan(given.size, given.seed)
+    if given.command in ("run", "all"):
+        return work.run(given.workers, given.first, tuple(given.area or ()), again=given.again, seconds=given.seconds)
+    if given.command in ("report", "all"):
+        print(work.report(getattr(given, "to", None)))
+    return 0
+
+
+def _tracing(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--most", type=float, default=math.inf, metavar="S", help="begin no test of a file after so long")
+
+
+def _drawing(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--size", type=int, default=100, metavar="N", help="faults a package (default: 100)")
+    one.add_argument("--seed", type=int, default=0, help="of the order in which they are drawn (default: 0)")
+
+
+def _running(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    one.add_argument("--first", type=int, default=None, metavar="N", help="only the first so many of every package")
+    one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
+    one.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
+    one.add_argument("--again", action="store_true", help="survivors once more: new tests, or more seconds")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

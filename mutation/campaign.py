@@ -1,0 +1,232 @@
+"""The whole: a frozen copy of the tree, contexts, a plan, results appended one by one, and the report of them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mutation import contexts as traced
+from mutation.areas import ROOT, areas, pool
+from mutation.mutants import Mutant, drawn, mutants_of
+from mutation.selection import Contexts
+
+#: Faults of every package are tried in this many at a time, so that all packages have an interval early.
+ROUND = 20
+
+
+class Campaign:
+    """What lies in one folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tree = folder / "tree"
+        self.results = folder / "results.jsonl"
+
+    def snapshot(self, fresh: bool = False) -> None:
+        """Copy what git tracks, as it is now; nothing where there is a copy already."""
+        if fresh and self.folder.exists():
+            shutil.rmtree(self.folder)
+        if self.tree.exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix="tree-", dir=self.folder))
+        for name in _git("ls-files", "-z").split("\0"):
+            if name and (ROOT / name).is_file():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, part / name)
+        write_text(self.folder / "commit", _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain") else ""))
+        part.rename(self.tree)
+
+    def take_tests(self) -> None:
+        """Bring the copy's tests up to date; its sources stay what they were."""
+        for name in _git("ls-files", "-z", "-co", "--exclude-standard", "tests").split("\0"):
+            if name and (ROOT / name).is_file():
+                target = self.tree / name
+                if not target.exists() or target.read_bytes() != (ROOT / name).read_bytes():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(ROOT / name, target)
+
+    def trace(self, most: float = math.inf) -> None:
+        """Run every test file of which there is no record."""
+        from mutation.server import forked, preload
+
+        preload()
+        (self.folder / "contexts").mkdir(exist_ok=True)
+        todo = [unit for unit in pool(self.tree) if traced.known(unit, self.tree, self.folder) is None]
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        bar = tqdm(todo, desc="trace", file=sys.stderr)
+        for unit in bar:
+            bar.set_postfix_str(unit)
+            ended = forked(lambda unit=unit: self._trace(unit, most), self.folder / "contexts" / "log", 900.0, 300.0)
+            record = traced.known(unit, self.tree, self.folder)
+            if record is not None and not record["whole"]:
+                bar.write(f"{unit}: not all of its tests, for they take longer than {most:g} s")
+            if record is None:
+                bar.write(f"{unit}: {ended.how} {ended.code}, see {self.folder / 'contexts' / 'log'}")
+
+    def _trace(self, unit: str, most: float) -> int:
+        os.chdir(self.tree)
+        sys.path.insert(0, str(self.tree))
+        record = traced.trace_file(unit, self.tree, most)
+        write_text(traced.kept(unit, self.folder), json.dumps(record))
+        return 0
+
+    def plan(self, size: int, seed: int) -> None:
+        """Draw the faults of every package and write them down."""
+        made: dict[str, Any] = {"seed": seed, "size": size, "areas": {}}
+        for area in tqdm(areas(self.tree), desc="plan", file=sys.stderr):
+            every = [mutant for file in area.sources for mutant in mutants_of(file, self.tree)]
+            chosen = drawn(every, seed)[:size]
+            made["areas"][area.name] = {"possible": len(every), "drawn": [asdict(mutant) for mutant in chosen]}
+        write_text(self.folder / "plan.json", json.dumps(made, indent=1, ensure_ascii=False))
+
+    def plan_record(self) -> dict[str, Any]:
+        """The plan as it was written down."""
+        record: dict[str, Any] = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+        return record
+
+    def provenance(self) -> str:
+        """What was tried on what, in a line."""
+        made = self.plan_record()
+        commit = (self.folder / "commit").read_text(encoding="utf-8").strip()
+        return (
+            f"Code of commit {commit[:10]}{'+' if commit.endswith('+') else ''}, seed {made['seed']}, "
+            f"at most {made['size']} a package; mutmut {version('mutmut')}, Python {platform.python_version()}."
+        )
+
+    def planned(self) -> dict[str, list[Mutant]]:
+        """The drawn faults by package."""
+        made = self.plan_record()
+        return {name: [mutant_of(one) for one in area["drawn"]] for name, area in made["areas"].items()}
+
+    def verdicts(self) -> dict[str, dict[str, Any]]:
+        """What became of every fault that was tried, the last word counting."""
+        found: dict[str, dict[str, Any]] = {}
+        if self.results.exists():
+            for line in self.results.read_text(encoding="utf-8").splitlines():
+                try:
+                    one = json.loads(line)
+                except ValueError:  # the end of a line that was cut off
+                    continue
+                found[one["mutant"]] = one
+        return found
+
+    def todo(self, first: int | None, only: tuple[str, ...], again: bool) -> list[Mutant]:
+        """Faults to try: the first of every package, then the next of every package."""
+        have = self.verdicts()
+        plan = {name: drawn for name, drawn in self.planned().items() if not only or name in only}
+        unknown = set(only) - set(plan)
+        if unknown:
+            raise ValueError(f"no package {sorted(unknown)[0]!r} is planned; there are {', '.join(self.planned())}")
+        most = max((len(drawn) for drawn in plan.values()), default=0)
+        most = most if first is None else min(first, most)
+
+        def wanted(mutant: Mutant) -> bool:
+            one = have.get(mutant.name)
+            return one is None or (again and one["verdict"] in ("survived", "no test"))
+
+        return [
+            mutant
+            for start in range(0, most, ROUND)
+            for chosen in plan.values()
+            for mutant in chosen[start : min(start + ROUND, most)]
+            if wanted(mutant)
+        ]
+
+    def run(self, workers: int, first: int | None, only: tuple[str, ...], again: bool, seconds: float) -> int:
+        """Try what has not been tried, each verdict written down at once; 1 where a control failed."""
+        from mutation.server import preload
+        from mutation.trials import Bench
+
+        todo = self.todo(first, only, again)
+        known = Contexts(self.tree, self.folder)
+        if known.missing:
+            print(f"{len(known.missing)} test files are not traced; faults only they notice survive", file=sys.stderr)
+        preload()
+        children = []
+        for number in range(max(1, min(workers, len(todo)))):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    bench = Bench(self.tree, known, seconds)
+                    try:
+                        code = self._try(bench, todo[number::workers], number == 0)
+                    finally:
+                        bench.close()
+                except KeyboardInterrupt:
+                    pass
+                finally:
+                    os._exit(code)
+            children.append(child)
+        return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+
+    def _try(self, bench: Any, todo: list[Mutant], shows: bool) -> int:
+        code = 0
+        bar = tqdm(todo, desc="faults", file=sys.stderr, disable=not shows)
+        counted: dict[str, int] = {}
+        for number, mutant in enumerate(bar):
+            if number % ROUND == 0:
+                for failed in bench.control(mutant):
+                    bar.write(f"without any fault fails {failed}")
+                    code = 1
+            verdict = asdict(bench.attempt(mutant))
+            with self.results.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(verdict, ensure_ascii=False) + "\n")
+            counted[verdict["verdict"]] = counted.get(verdict["verdict"], 0) + 1
+            bar.set_postfix(counted)
+        return code
+
+    def report(self, to: Path | None) -> str:
+        """The table, and where asked for, table and survivors as files."""
+        from mutation.report import written
+
+        return written(self, to)
+
+    def diff(self, mutant: Mutant) -> Iterator[str]:
+        """What a fault changes, as lines of a diff."""
+        from mutation.mutants import mutated_source
+
+        before = (self.tree / mutant.file).read_text(encoding="utf-8").splitlines()
+        after = mutated_source(mutant, self.tree).splitlines()
+        return (
+            line
+            for line in difflib.unified_diff(before, after, mutant.file, mutant.file, lineterm="", n=0)
+            if not line.startswith(("---", "+++"))
+        )
+
+
+def mutant_of(one: dict[str, Any]) -> Mutant:
+    """A fault from its record."""
+    return Mutant(one["name"], one["file"], one["operator"], (one["lines"][0], one["lines"][1]), one["inside"])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all. (The library's own writer is under test and must not be imported here.)"""
+    part = path.with_name(f"{path.name}.part{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()

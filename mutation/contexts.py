@@ -1,0 +1,158 @@
+"""Which test executes which line, and what it costs: each test file once, in a process of its own, under coverage.
+
+What a fixture of wider scope than one test executes counts for every test that asks for the fixture; what a test's
+subprocesses execute counts for the test, as long as they are Python and keep the environment. The file of results is
+written when a test file is through, so that a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import coverage
+import pytest
+
+from mutation.server import QUIET
+
+#: Subprocesses of a test are measured, too: this is found by the interpreter when it starts.
+STARTUP = "import coverage\ncoverage.process_startup()\n"
+SETTINGS = """[run]
+source =
+    {root}/gpo_analysis
+    {root}/llm
+data_file = {folder}/sub
+parallel = true
+context = ${{PYTEST_CURRENT_TEST-}}
+"""
+
+
+def seconds_used() -> float:
+    """Processor time of this process and of those that it waited for."""
+    own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
+
+
+class Recorder:
+    """A plugin of pytest: contexts of coverage, processor time and outcome of every test."""
+
+    def __init__(self, measured: coverage.Coverage, most: float = math.inf) -> None:
+        self.measured = measured
+        self.most = most
+        self.seconds: dict[str, float] = {}
+        self.outcome: dict[str, str] = {}
+        self.fixtures: dict[str, list[str]] = {}
+        self.now = ""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        if sum(self.seconds.values()) > self.most:
+            item.session.shouldstop = "the rest of this file is too dear"
+        self.now = item.nodeid
+        self.fixtures[item.nodeid] = list(getattr(item, "fixturenames", ()))
+        self.measured.switch_context(self.now)
+        start = seconds_used()
+        try:
+            return (yield)
+        finally:
+            self.seconds[item.nodeid] = seconds_used() - start
+            self.measured.switch_context("between")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[None]:
+        if fixturedef.scope == "function":
+            return (yield)
+        before, self.now = self.now, f"fixture {fixturedef.argname}"
+        self.measured.switch_context(self.now)
+        try:
+            return (yield)
+        finally:
+            self.now = before
+            self.measured.switch_context(before)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            self.outcome.setdefault(report.nodeid, report.outcome)
+            if report.outcome == "failed":
+                self.outcome[report.nodeid] = "failed"
+
+
+def lines_of(data: coverage.CoverageData, root: Path) -> dict[str, dict[str, list[int]]]:
+    """Executed lines, by context and file."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for file in data.measured_files():
+        name = os.path.relpath(file, root)
+        for line, contexts in data.contexts_by_lineno(file).items():
+            for context in contexts:
+                found.setdefault(context, {}).setdefault(name, []).append(line)
+    return found
+
+
+def trace_file(test: str, root: Path, most: float = math.inf) -> dict[str, Any]:
+    """Run one test file in this process; what its tests executed, cost and came to.
+
+    After `most` seconds no further test of the file is begun; those are then no part of the pool.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="trace-"))
+    (folder / "sitecustomize.py").write_text(STARTUP)
+    (folder / "settings").write_text(SETTINGS.format(root=root, folder=folder))
+    os.environ["COVERAGE_PROCESS_START"] = str(folder / "settings")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), str(folder)])
+    measured = coverage.Coverage(
+        data_file=str(folder / "main"), config_file=False, source=[str(root / "gpo_analysis"), str(root / "llm")]
+    )
+    recorder = Recorder(measured, most)
+    measured.start()
+    measured.switch_context("between")
+    try:
+        code = pytest.main([test, "-q", *QUIET, f"--basetemp={folder}/tmp"], plugins=[recorder])
+    finally:
+        measured.stop()
+        measured.save()
+    lines = lines_of(measured.get_data(), root)
+    for path in folder.glob("sub*"):
+        data = coverage.CoverageData(str(path))
+        data.read()
+        for context, files in lines_of(data, root).items():
+            test_id = context.rpartition(" (")[0]
+            for name, numbers in files.items():
+                have = lines.setdefault(test_id, {}).setdefault(name, [])
+                have.extend(sorted(set(numbers) - set(have)))
+    shutil.rmtree(folder, ignore_errors=True)
+    return {
+        "hash": digest(root / test),
+        "code": int(code),
+        "whole": sum(recorder.seconds.values()) <= most,
+        "seconds": recorder.seconds,
+        "outcome": recorder.outcome,
+        "fixtures": recorder.fixtures,
+        "lines": lines,
+    }
+
+
+def digest(path: Path) -> str:
+    """A short name of the content of a file, or of the Python files of a folder."""
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def kept(test: str, folder: Path) -> Path:
+    """Where the record of a test file lies."""
+    return folder / "contexts" / (test.replace("/", "~") + ".json")
+
+
+def known(test: str, root: Path, folder: Path) -> dict[str, Any] | None:
+    """The record of a test file, if it is of its present content."""
+    try:
+        record: dict[str, Any] = json.loads(kept(test, folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if record["hash"] == digest(root / test) else None

@@ -1,0 +1,117 @@
+"""The tests that may notice a fault: those that execute its statement, cheapest and most different first."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mutation.areas import pool
+from mutation.contexts import known
+from mutation.mutants import Mutant
+
+#: Processor seconds of the tests that are tried first, together; what they do not notice goes to three times as many.
+FIRST, MORE = 2.0, 3.0
+#: Where no more tests of a file than this execute a statement, it may stand behind a cache that the first of them
+#: filled; then all tests of those files may notice a fault in it.
+FEW = 2
+#: A test file is collected as a whole; seconds that one more of them costs.
+COLLECTING = 0.3
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One test and what it costs."""
+
+    test: str
+    unit: str
+    seconds: float
+
+
+class Contexts:
+    """What is known of all test files: which lines each test executes, and its processor time."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.lines: dict[str, dict[int, int]] = {}  # file → line → its tests, as bits
+        self.tests: list[Chosen] = []
+        self.missing: list[str] = []
+        for unit in pool(root):
+            record = known(unit, root, folder)
+            if record is None:
+                self.missing.append(unit)
+            else:
+                self._add(unit, record)
+
+    def _add(self, unit: str, record: dict[str, Any]) -> None:
+        users: dict[str, int] = {}
+        for test, outcome in record["outcome"].items():
+            if outcome == "passed":
+                bit = 1 << len(self.tests)
+                self.tests.append(Chosen(test, unit, record["seconds"][test]))
+                users[test] = users.get(test, 0) | bit
+                for fixture in record["fixtures"][test]:
+                    users[f"fixture {fixture}"] = users.get(f"fixture {fixture}", 0) | bit
+        for context, files in record["lines"].items():
+            bits = users.get(context, 0)
+            for file, numbers in files.items() if bits else ():
+                at = self.lines.setdefault(file, {})
+                for number in numbers:
+                    at[number] = at.get(number, 0) | bits
+
+    def tests_of(self, mutant: Mutant) -> list[Chosen]:
+        """The tests that execute a fault's statement; where it takes effect on import, those that use the module."""
+        at = self.lines.get(mutant.file, {})
+        numbers: Iterable[int] = range(mutant.lines[0], mutant.lines[1] + 1) if mutant.inside else at
+        bits = 0
+        for number in numbers:
+            bits |= at.get(number, 0)
+        own = Path(mutant.file).parent.name
+        first = [test for place, test in enumerate(self.tests) if bits >> place & 1]
+        units = {test.unit for test in first}
+        if len(first) > FEW * len(units):
+            return self._ordered(first, own)
+        names = {test.test for test in first}
+        others = [test for test in self.tests if test.unit in units and test.test not in names]
+        return self._ordered(first, own) + self._ordered(others, own)
+
+    def _ordered(self, tests: list[Chosen], own: str) -> list[Chosen]:
+        """One case of every test function before its second; those of the package's own folder before others."""
+
+        def weight(test: Chosen) -> float:
+            return test.seconds * (1.0 if f"/{own}/" in test.test else 3.0)
+
+        seen: Counter[str] = Counter()
+        turn: dict[str, int] = {}
+        for test in sorted(tests, key=lambda test: (weight(test), test.test)):
+            function = re.sub(r"\[.*", "", test.test, flags=re.DOTALL)
+            turn[test.test] = seen[function]
+            seen[function] += 1
+        return sorted(tests, key=lambda test: (min(turn[test.test], 4), weight(test), test.test))
+
+
+def parts(tests: list[Chosen], seconds: float) -> tuple[list[list[Chosen]], int]:
+    """Tests in the parts in which they are tried, and how many are too dear to be tried at all."""
+    made: list[list[Chosen]] = []
+    rest, room = list(tests), min(FIRST, seconds)
+    while rest and seconds > 0:
+        part: list[Chosen] = []
+        left: list[Chosen] = []
+        units: set[str] = set()
+        used = 0.0
+        for test in rest:
+            more = test.seconds + (0.0 if test.unit in units else COLLECTING)
+            if used + more <= min(room, seconds) or not (part or left or made):
+                part.append(test)
+                units.add(test.unit)
+                used += more
+            else:
+                left.append(test)
+        if part:
+            made.append(part)
+        elif room >= seconds:
+            break
+        rest, seconds, room = left, seconds - used, room * MORE
+    return made, len(rest)
