@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mutation import campaign
+from mutation import campaign, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,10 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command in ("plan", "all"):
         work.plan(given.size, given.seed)
     if given.command in ("run", "all"):
-        return work.run(given.workers, given.first, tuple(given.area or ()), again=given.again, seconds=given.seconds)
+        code = work.run(given.workers, given.first, tuple(given.area or ()), again=given.again, seconds=given.seconds)
+    else:
+        code = 0
     if given.command in ("report", "all"):
-        print(work.report(getattr(given, "to", None)))
-    return 0
+        print(report.written(work, getattr(given, "to", None)))
+    return code
 
 
 def _tracing(one: argparse.ArgumentParser) -> None:

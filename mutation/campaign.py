@@ -197,12 +197,6 @@ class Campaign:
             bar.set_postfix(counted)
         return code
 
-    def report(self, to: Path | None) -> str:
-        """The table, and where asked for, table and survivors as files."""
-        from mutation.report import written
-
-        return written(self, to)
-
     def diff(self, mutant: Mutant) -> Iterator[str]:
         """What a fault changes, as lines of a diff."""
         from mutation.mutants import mutated_source

@@ -7,7 +7,6 @@ any, or that takes more memory than it may, is ended by its parent together with
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import resource
 import signal
@@ -18,11 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-PRELOADED = (
-    "numpy", "pandas", "scipy.integrate", "scipy.optimize", "scipy.special", "scipy.stats", "scipy.sparse.linalg",
-    "sympy", "mpmath", "matplotlib.pyplot", "torch", "click.testing", "pytest", "coverage", "numpy.testing",
-    "hypothesis", "_hypothesis_pytestplugin", "hypothesis.extra.numpy",
-)  # fmt: skip
 #: pytest says of some that they came too early to have their assertions rewritten; the project makes warnings errors.
 QUIET = ("-p", "no:cacheprovider", "-W", "ignore:Module already imported")
 STALLED = 90.0
@@ -50,8 +44,8 @@ class Ended:
 def preload() -> None:
     """Import what every test needs, once."""
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg")
-    for name in PRELOADED:
-        importlib.import_module(name)
+    import mutation.preloaded  # noqa: F401
+
     gc.collect()
     gc.freeze()  # collections in the children pass over all of this
     ours = [name for name in sys.modules if name.partition(".")[0] in ("gpo_analysis", "llm")]
