@@ -21,7 +21,7 @@ FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "mutation", 
 #: Who may import whom: a part may import those of the lines above its own, and itself. Parts of one line stand side by
 #: side and do not import each other. The longest name that fits a module decides which part it belongs to.
 ORDER = (
-    ("gpo_analysis.arrays",),
+    ("gpo_analysis.arrays", "gpo_analysis.loss_names"),
     ("gpo_analysis.locks", "gpo_analysis.provenance", "gpo_analysis.reading", "gpo_analysis.signals"),
     ("gpo_analysis.tables", "gpo_analysis.showing"),
     ("gpo_analysis.statistics", "gpo_analysis.files"),

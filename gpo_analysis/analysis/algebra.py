@@ -21,6 +21,7 @@ from gpo_analysis.calculus.exponentials import (
     is_unwieldy,
     with_exponential,
 )
+from gpo_analysis.calculus.values import quick_value
 
 MAX_TERMS = 300
 MAX_DEGREE = 24
@@ -195,11 +196,19 @@ def _lambert(changed: sympy.Expr, z: sympy.Symbol, t: sympy.Symbol, base: sympy.
 
 
 def value_of(expression: sympy.Expr, values: dict[sympy.Symbol, sympy.Expr]) -> Any:
-    """An expression at exact values of its symbols, as a real in 45 digits; NaN where it is not real or not finite."""
+    """An expression at exact values of its symbols, as a real in 45 digits; NaN where it is not real or not finite.
+
+    A value may hold other symbols, whose values come after it.
+    """
+    quick = quick_value(expression, values)
     try:
-        found = sympy.N(expression.subs(values), 50)
-        real, imaginary = found.as_real_imag()
-        parts = [NUMBERS.mpf(str(part)) for part in (real, imaginary)]
+        if quick is None:
+            for symbol, value in values.items():
+                expression = expression.subs(symbol, value)
+            real, imaginary = sympy.N(expression, 50).as_real_imag()
+            parts = [NUMBERS.mpf(str(part)) for part in (real, imaginary)]
+        else:
+            parts = [NUMBERS.re(quick), NUMBERS.im(quick)]
     except (TypeError, ValueError, ZeroDivisionError, OverflowError, AttributeError):
         return NUMBERS.nan
     if NUMBERS.isnan(parts[0]) or abs(parts[1]) > NUMBERS.mpf(10) ** -30 * (1 + abs(parts[0])):

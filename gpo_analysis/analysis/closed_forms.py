@@ -193,7 +193,7 @@ def _solution(part: _Stretch, z: sympy.Symbol, start: sympy.Expr, end: sympy.Exp
 
 
 def _is_zero_at(part: _Stretch, z: sympy.Symbol, eta: sympy.Expr, candidate: sympy.Expr) -> bool:
-    a, b = (value_of(slope.subs(z, candidate), {ETA: eta}) for slope in (part.slope, part.mirrored))
+    a, b = (value_of(slope, {z: candidate, ETA: eta}) for slope in (part.slope, part.mirrored))
     p, q = number(eta), number(1 - eta)
     return bool(abs(p * a - q * b) <= NUMBERS.mpf(10) ** -25 * (abs(p * a) + abs(q * b)))
 

@@ -242,5 +242,5 @@ def _is_solution(
     x = value_of(place, {SLOPE: s})
     if not ends[0] <= x <= ends[1]:
         return False
-    found = value_of(slope.subs(z, place), {SLOPE: s})
+    found = value_of(slope, {z: place, SLOPE: s})
     return bool(abs(found - number(s)) <= NUMBERS.mpf(10) ** -25 * (NUMBERS.mpf(10) ** -3 + abs(number(s))))

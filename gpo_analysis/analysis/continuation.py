@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.special
 import sympy
 from numpy.typing import NDArray
 
@@ -290,6 +289,8 @@ def _entire(kind: str, m: Complex, r: FloatArray) -> tuple[Complex, FloatArray]:
         value = np.sin(m) if kind == "sin" else np.cos(m)
         slope = np.cosh(abs(m.imag) + r)
         return value, r * slope + 8 * _EPS * (1 + abs(m)) * slope
+    import scipy.special  # here: it takes long to load, and few losses have error functions
+
     value = scipy.special.erf(m) if kind == "erf" else scipy.special.erfc(m)
     steepest = 2 / np.sqrt(np.pi) * np.exp(-(m**2).real + 2 * abs(m) * r + r**2)
     return value, r * steepest + _ERROR_FUNCTION * (abs(value) + (1.0 if kind == "erf" else 0.0))

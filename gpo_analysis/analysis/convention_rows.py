@@ -71,57 +71,61 @@ def _two_ratios(name: str, objective: str, **more: Any) -> BetaConvention:
     return BetaConvention(f"trl:{name}", objective, name, source, smoothing="ignored", version=_TRL_VERSION, **more)
 
 
-_OF_TRL: tuple[BetaConvention, ...] = (
-    _sigmoid("trl:sigmoid", f'{_TRL} "sigmoid"', _TRL_VERSION, smoothing="ignored", aliases=("trl:dpo",)),
-    _hinge("trl:hinge", f'{_TRL} "hinge"', _TRL_VERSION, smoothing="ignored", aliases=("trl:slic",)),
-    _ipo(
-        "trl:ipo", f'{_TRL} "ipo" (token means since trl pull request 1265; trl issue 1677)', _TRL_VERSION,
-        ratio="means", smoothing="ignored",
-    ),
-    _sigmoid("trl:robust", f'{_TRL} "robust" (arXiv 2403.00409)', _TRL_VERSION, smoothing="robust"),
-    BetaConvention(
-        "trl:exo_pair",
-        "KL(Bernoulli σ(βρ) ‖ Bernoulli(1−ε))",
-        "exo",
-        f'{_TRL} "exo_pair" (arXiv 2402.00856, eq. 16)',
-        smoothing="exo",
-        needs_smoothing=True,
-        note=f"label_smoothing 0, the default, is refused there; the paper recommends {EXO_EPSILON:g}",
-        version=_TRL_VERSION,
-        aliases=("trl:exo",),
-    ),
-    BetaConvention(
-        "trl:discopop",
-        "(1−σ(βρ/τ)) log(1+e^−βρ) + σ(βρ/τ) e^−βρ, τ = 0.05",
-        "lrml",
-        f'{_TRL} "discopop" (arXiv 2406.08414), at the default discopop_tau = 0.05',
-        smoothing="ignored",
-        version=_TRL_VERSION,
-    ),
-    _sigmoid(
-        "trl:sigmoid_norm", f'{_TRL} "sigmoid_norm" (arXiv 2411.15124, eq. 6; trl pull request 5406)', _TRL_VERSION,
-        ratio="means", smoothing="ignored", note=_MEANS, aliases=("trl:dpo_norm",),
-    ),
-    _two_ratios("nca_pair", "−log σ(βh_w) − ½ log σ(−βh_w) − ½ log σ(−βh_l)"),
-    _two_ratios("bco_pair", "−log σ(βh_w) − log σ(−βh_l)"),
-    _two_ratios(
-        "sppo_hard", "(h_w − 1/(2β))² + (h_l + 1/(2β))² = [(βh_w − ½)² + (βh_l + ½)²]/β²", scale_power=-2,
-    ),
-    _two_ratios("apo_zero", "1 − σ(βh_w) + σ(βh_l)"),
-    _two_ratios("apo_down", "σ(βh_w) + 1 − σ(βh_w − βh_l)"),
-    _two_ratios(
-        "sft", "−log π(y_w) over tokens = −h_w − log πref(y_w) over tokens", power=0, ratio="means",
-        note="the mean is over all chosen tokens of the batch, so that long responses count more; β takes no part",
-    ),
-    BetaConvention(
-        "trl:aot", "−log σ(β [A₍ₖ₎ − B₍ₖ₎]), A and B sorted: log π and log πref of y_w less those of y_l", "aot",
-        f'{_TRL} "aot" (arXiv 2406.05882)', smoothing="smoothed", note=_SORTED, version=_TRL_VERSION,
-    ),
-    BetaConvention(
-        "trl:aot_unpaired", "−log σ(β [A₍ₖ₎ − B₍ₖ₎]), A and B sorted: h of y_w and h of y_l", "aot_unpaired",
-        f'{_TRL} "aot_unpaired" (arXiv 2406.05882)', smoothing="smoothed", note=_SORTED, version=_TRL_VERSION,
-    ),
-)  # fmt: skip
+@lru_cache(maxsize=1)
+def _of_trl() -> tuple[BetaConvention, ...]:
+    """TRL's, made when they are asked for: a program that analyses one loss does without."""
+    return (
+        _sigmoid("trl:sigmoid", f'{_TRL} "sigmoid"', _TRL_VERSION, smoothing="ignored", aliases=("trl:dpo",)),
+        _hinge("trl:hinge", f'{_TRL} "hinge"', _TRL_VERSION, smoothing="ignored", aliases=("trl:slic",)),
+        _ipo(
+            "trl:ipo", f'{_TRL} "ipo" (token means since trl pull request 1265; trl issue 1677)', _TRL_VERSION,
+            ratio="means", smoothing="ignored",
+        ),
+        _sigmoid("trl:robust", f'{_TRL} "robust" (arXiv 2403.00409)', _TRL_VERSION, smoothing="robust"),
+        BetaConvention(
+            "trl:exo_pair",
+            "KL(Bernoulli σ(βρ) ‖ Bernoulli(1−ε))",
+            "exo",
+            f'{_TRL} "exo_pair" (arXiv 2402.00856, eq. 16)',
+            smoothing="exo",
+            needs_smoothing=True,
+            note=f"label_smoothing 0, the default, is refused there; the paper recommends {EXO_EPSILON:g}",
+            version=_TRL_VERSION,
+            aliases=("trl:exo",),
+        ),
+        BetaConvention(
+            "trl:discopop",
+            "(1−σ(βρ/τ)) log(1+e^−βρ) + σ(βρ/τ) e^−βρ, τ = 0.05",
+            "lrml",
+            f'{_TRL} "discopop" (arXiv 2406.08414), at the default discopop_tau = 0.05',
+            smoothing="ignored",
+            version=_TRL_VERSION,
+        ),
+        _sigmoid(
+            "trl:sigmoid_norm", f'{_TRL} "sigmoid_norm" (arXiv 2411.15124, eq. 6; trl pull request 5406)', _TRL_VERSION,
+            ratio="means", smoothing="ignored", note=_MEANS, aliases=("trl:dpo_norm",),
+        ),
+        _two_ratios("nca_pair", "−log σ(βh_w) − ½ log σ(−βh_w) − ½ log σ(−βh_l)"),
+        _two_ratios("bco_pair", "−log σ(βh_w) − log σ(−βh_l)"),
+        _two_ratios(
+            "sppo_hard", "(h_w − 1/(2β))² + (h_l + 1/(2β))² = [(βh_w − ½)² + (βh_l + ½)²]/β²", scale_power=-2,
+        ),
+        _two_ratios("apo_zero", "1 − σ(βh_w) + σ(βh_l)"),
+        _two_ratios("apo_down", "σ(βh_w) + 1 − σ(βh_w − βh_l)"),
+        _two_ratios(
+            "sft", "−log π(y_w) over tokens = −h_w − log πref(y_w) over tokens", power=0, ratio="means",
+            note="the mean is over all chosen tokens of the batch, so that long responses count more; β takes no part",
+        ),
+        BetaConvention(
+            "trl:aot", "−log σ(β [A₍ₖ₎ − B₍ₖ₎]), A and B sorted: log π and log πref of y_w less those of y_l", "aot",
+            f'{_TRL} "aot" (arXiv 2406.05882)', smoothing="smoothed", note=_SORTED, version=_TRL_VERSION,
+        ),
+        BetaConvention(
+            "trl:aot_unpaired", "−log σ(β [A₍ₖ₎ − B₍ₖ₎]), A and B sorted: h of y_w and h of y_l", "aot_unpaired",
+            f'{_TRL} "aot_unpaired" (arXiv 2406.05882)', smoothing="smoothed", note=_SORTED, version=_TRL_VERSION,
+        ),
+    )  # fmt: skip
+
 
 _OTHERS: tuple[BetaConvention, ...] = (
     _sigmoid("openrlhf:dpo", _OPENRLHF, _OPENRLHF_VERSION, aliases=("openrlhf:sigmoid",)),
@@ -203,7 +207,7 @@ _OTHERS: tuple[BetaConvention, ...] = (
 def all_conventions() -> tuple[BetaConvention, ...]:
     """GPO's own f(βρ) for every loss of the catalogue, then the other libraries and papers."""
     own = [own_convention(get_loss(name)) for name in (*list_losses(), *two_ratio_losses())]
-    return (*own, *_OF_TRL, *_OTHERS)
+    return (*own, *_of_trl(), *_OTHERS)
 
 
 def own_convention(loss: Loss) -> BetaConvention:

@@ -14,7 +14,6 @@ from itertools import pairwise
 
 import numpy as np
 import sympy
-from scipy.optimize import elementwise
 
 from gpo_analysis.analysis.objective import (
     Objective,
@@ -25,6 +24,7 @@ from gpo_analysis.analysis.objective import (
     kink_floats,
 )
 from gpo_analysis.analysis.precise_minimum import precise_jet, precise_minimum
+from gpo_analysis.analysis.roots import bracketed_zeros
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.jets import Unsupported, jet_function
@@ -69,11 +69,11 @@ def minimiser(loss: MarginLoss, p: FloatArray, q: FloatArray, s: FloatArray) -> 
 def _root(objective: Objective, low: FloatArray, high: FloatArray) -> FloatArray:
     """Where the slope changes from below 0 (at low) to 0 or above (at high), to the last digits."""
 
-    def slope(z: FloatArray, p: FloatArray, q: FloatArray, s: FloatArray) -> FloatArray:
-        return Objective(objective.loss, p, q, s).slope(z)
+    def slope(z: FloatArray, rows: IntArray) -> FloatArray:
+        return objective.take(rows).slope(z)
 
-    found = elementwise.find_root(slope, (low, high), args=(objective.p, objective.q, objective.s))
-    return np.where(np.isnan(found.x), (low + high) / 2, found.x)
+    found = bracketed_zeros(slope, low, high)
+    return np.where(np.isnan(found), (low + high) / 2, found)
 
 
 # ---- convex f -----------------------------------------------------------------------------------------------------
@@ -105,8 +105,12 @@ def stationary_points(loss: MarginLoss) -> tuple[sympy.Expr, ...]:
     return tuple(zero for signs in found if signs is not None for zero in signs.zeros)
 
 
-def _one_sided(objective: Objective, result: FloatArray) -> FloatArray:
-    """Where only one label occurs (q = 0 or p = 0, s = 0) the minimiser is that of f alone, or its mirror image."""
+def _one_sided(objective: Objective) -> FloatArray:
+    """Where only one label occurs (q = 0 or p = 0, s = 0) the minimiser is that of f alone, or its mirror image.
+
+    NaN where both occur, and where the minimiser of f is not known.
+    """
+    result = np.full(len(objective.p), np.nan)
     for weight, sign in ((objective.q, 1), (objective.p, -1)):
         alone = (weight == 0) & (objective.s == 0)
         if alone.any():
@@ -118,6 +122,14 @@ def _one_sided(objective: Objective, result: FloatArray) -> FloatArray:
 
 
 def _convex(objective: Objective) -> FloatArray:
+    result = _one_sided(objective)
+    left_over = np.flatnonzero(np.isnan(result))
+    if len(left_over):
+        result[left_over] = _convex_between(objective.take(left_over))
+    return result
+
+
+def _convex_between(objective: Objective) -> FloatArray:
     zero = np.zeros_like(objective.p)
     result = zero.copy()
     right = objective.slope(zero, 1) < 0
@@ -126,7 +138,7 @@ def _convex(objective: Objective) -> FloatArray:
         result[right] = _convex_right(objective.take(right))
     if left.any():
         result[left] = -_convex_right(objective.take(left).mirrored())
-    return _one_sided(objective, result)
+    return result
 
 
 def _convex_right(objective: Objective) -> FloatArray:

@@ -33,7 +33,6 @@ from typing import Any
 
 import numpy as np
 import sympy
-from scipy.optimize import minimize
 
 from gpo_analysis.analysis.calibration import calibration
 from gpo_analysis.analysis.margin import optimal_margin
@@ -314,6 +313,7 @@ def _place(near: float, far: float) -> float:
 
 def _least_in_box(loss: TwoRatioLoss, radius: float, weight: float) -> tuple[float, float]:
     """Minimiser of F + weight·(a² + b²) in a box: of many minimisers, and of ways to infinity, the shortest."""
+    from scipy.optimize import minimize  # here: it takes long to load, and losses of a margin do without
 
     def value(x: Any) -> tuple[float, Any]:
         slopes = np.array(loss.gradient(x[0], x[1]), dtype=np.float64)

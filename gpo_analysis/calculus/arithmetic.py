@@ -1,7 +1,8 @@
-"""Three arithmetics behind one set of names: numbers in many digits, intervals that enclose, exact numbers.
+"""Four arithmetics behind one set of names: numbers in many digits, intervals that enclose, exact numbers.
 
 :data:`NUMBERS` are real and complex numbers of :data:`PRECISION` bits (mpmath), :data:`INTERVALS` enclose what they
-stand for, rounding included (mpmath's ``iv``), :data:`EXACT` are sympy numbers. Functions that are monotone are
+stand for, rounding included (mpmath's ``iv``), :data:`FLOATS` do so with floats as ends, :data:`EXACT` are sympy
+numbers. Functions that are monotone are
 evaluated at the ends of an interval, in more digits than are kept.
 """
 
@@ -13,6 +14,8 @@ from typing import Any
 
 import mpmath
 import sympy
+
+from gpo_analysis.calculus.float_intervals import FLOATS, FloatInterval, enclosed
 
 #: Bits kept. f″ of a loss at z = ±100 is computed without a subtraction that 40 digits would not survive.
 PRECISION = 150
@@ -59,8 +62,15 @@ EXACT = _Exact()
 _WIDE = numbers(PRECISION + _GUARD)
 
 
+def encloses(context: Any) -> bool:
+    """Whether an arithmetic is one of intervals."""
+    return context is INTERVALS or context is FLOATS
+
+
 def bounds(interval: Any) -> tuple[Any, Any]:
-    """Lower and upper end of an enclosure, as mpmath numbers; (-∞, ∞) for one that holds NaN."""
+    """Lower and upper end of an enclosure, as numbers; (-∞, ∞) for one that holds NaN."""
+    if isinstance(interval, FloatInterval):
+        return interval.low, interval.high
     low, high = (NUMBERS.make_mpf(end) for end in interval._mpi_)
     if NUMBERS.isnan(low) or NUMBERS.isnan(high):
         return NUMBERS.ninf, NUMBERS.inf
@@ -111,6 +121,8 @@ def constant(node: sympy.Expr, context: Any) -> Any:
         return +context.pi
     if node is sympy.E:
         return context.exp(context.mpf(1))
+    if context is FLOATS:
+        return enclosed(_WIDE.mpf(str(sympy.N(node, 40))))
     if context is not INTERVALS:
         return context.mpmathify(str(sympy.N(node, context.prec // 3 + 5)))
     return widened(_WIDE.mpf(str(sympy.N(node, 70))), context)
@@ -124,6 +136,8 @@ def widened(value: Any, context: Any) -> Any:
 
 def monotone(name: str, x: Any, context: Any, rising: bool = True) -> Any:
     """A monotone function of a number, or of an interval from its end points."""
+    if context is FLOATS:
+        return context.monotone[name](x)
     if context is not INTERVALS:
         far = context.re(x)
         if name in _ENDS and abs(far) > _FAR:
@@ -139,6 +153,8 @@ def monotone(name: str, x: Any, context: Any, rising: bool = True) -> Any:
 
 def exponential(x: Any, context: Any) -> Any:
     """eˣ with the exponent kept in reach (a tower of exponentials must not ask for gigabytes)."""
+    if context is FLOATS:
+        return context.exp(x)
     if context is INTERVALS:
         low, high = bounds(x)
         if low > _HUGE:

@@ -21,6 +21,7 @@ import mpmath
 import sympy
 
 from gpo_analysis.calculus.arithmetic import EXACT, INTERVALS, NUMBERS, constant
+from gpo_analysis.calculus.float_intervals import FLOATS, enclosed
 from gpo_analysis.calculus.recurrences import FUNCTIONS, PAIRS, Jet, log_or_log1p, multiply, power
 
 #: What operations cost on intervals, in that of a sum; 2 where nothing is said.
@@ -214,6 +215,13 @@ class JetFunction:
             return self._run(INTERVALS.mpf([lower, upper]), order, INTERVALS)
         except (ZeroDivisionError, ValueError, OverflowError, TypeError, mpmath.libmp.ComplexResult):
             return [INTERVALS.mpf(["-inf", "inf"])] * (order + 1)
+
+    def quickly_over(self, lower: Any, upper: Any, order: int = 0) -> Jet | None:
+        """As :meth:`over`, with floats as ends: wider by their rounding; None where floats cannot compute it."""
+        try:
+            return self._run(enclosed([lower, upper]), order, FLOATS)
+        except (ArithmeticError, ValueError, TypeError, AttributeError, KeyError, NotImplementedError):
+            return None
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from typing import Any
 
 import sympy
 
-from gpo_analysis.calculus.arithmetic import EXACT, INTERVALS, bounds, exponential, monotone
+from gpo_analysis.calculus.arithmetic import EXACT, bounds, encloses, exponential, monotone
 
 Jet = list[Any]
 
@@ -81,7 +81,7 @@ def power(a: Jet, exponent: sympy.Expr, value: Any, context: Any) -> Jet:
         return natural_power(a, int(exponent), context)
     if exponent.is_Integer and -1024 <= int(exponent) < 0:
         return _divide([one] + [zero] * (len(a) - 1), natural_power(a, -int(exponent), context), zero)
-    if context is INTERVALS and bounds(a[0])[0] < 0:
+    if encloses(context) and bounds(a[0])[0] < 0:
         raise ValueError("power of a negative number")
     jet = [context.sqrt(a[0]) if exponent == sympy.S.Half else exponential(value * context.log(a[0]), context)]
     for k in range(1, len(a)):
@@ -114,14 +114,14 @@ def _exp(a: Jet, context: Any) -> Jet:
 
 
 def _log(a: Jet, context: Any) -> Jet:
-    if context is INTERVALS and bounds(a[0])[0] <= 0:
+    if encloses(context) and bounds(a[0])[0] <= 0:
         raise ValueError("logarithm of what may be negative")
     quotient = _divide(_slopes(a), a[:-1], context.zero) if len(a) > 1 else []
     return _integrate(context.log(a[0]), lambda k: quotient[k], len(a) - 1)
 
 
 def _log1p(a: Jet, context: Any) -> Jet:
-    if context is INTERVALS and bounds(a[0])[0] <= -1:
+    if encloses(context) and bounds(a[0])[0] <= -1:
         raise ValueError("logarithm of what may be negative")
     quotient = _divide(_slopes(a), [a[0] + 1, *a[1:-1]], context.zero) if len(a) > 1 else []
     return _integrate(monotone("log1p", a[0], context), lambda k: quotient[k], len(a) - 1)
@@ -130,7 +130,7 @@ def _log1p(a: Jet, context: Any) -> Jet:
 def log_or_log1p(a: Jet, above_one: Jet, context: Any) -> Jet:
     """log a, given a and a − 1 both without cancellation: the first is right for small a, the second for a near 1."""
     size = abs(above_one[0])
-    far = bounds(size)[1] if context is INTERVALS else size
+    far = bounds(size)[1] if encloses(context) else size
     if context is EXACT or not far < 0.5:
         return _log(a, context)
     quotient = _divide(_slopes(a), a[:-1], context.zero) if len(a) > 1 else []
@@ -161,7 +161,7 @@ def _ones(a: Jet, context: Any) -> Jet:
 
 def _sech_squared(a: Jet, context: Any) -> Jet:
     """4 e^{−2u} / (1 + e^{−2u})², on the side where the exponential does not overflow."""
-    low = bounds(a[0])[0] if context is INTERVALS else context.re(a[0])
+    low = bounds(a[0])[0] if encloses(context) else context.re(a[0])
     flip = -2 if low > 0 else 2
     e = _exp([flip * c for c in a], context)
     return _divide([4 * c for c in e], natural_power([e[0] + 1, *e[1:]], 2, context), context.zero)
@@ -197,7 +197,7 @@ def _hyperbolic(a: Jet, context: Any) -> tuple[Jet, Jet]:
     rising, falling = _exp(a, context), _exp([-c for c in a], context)
     sinh = [(up - down) / 2 for up, down in zip(rising, falling, strict=True)]
     cosh = [(up + down) / 2 for up, down in zip(rising, falling, strict=True)]
-    if context is INTERVALS:
+    if encloses(context):
         sinh[0] = monotone("sinh", a[0], context)
         low, high = bounds(a[0])
         if low <= 0 <= high:

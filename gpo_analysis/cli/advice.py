@@ -9,7 +9,7 @@ import click
 
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, progress_bar, say, say_report
-from gpo_analysis.cli.reading import options_of, reading_options
+from gpo_analysis.cli.reading import check_at_once, options_of, reading_options
 
 RECOMMEND_HELP = """\b
 Examples:
@@ -70,10 +70,6 @@ def recommend_beta(
     **reading: Any,
 ) -> None:
     """Say which β spends a KL budget, or reaches a target margin, for each loss, with an interval."""
-    from gpo_analysis.estimation import recommend_beta as recommend
-    from gpo_analysis.losses.lookup import get_margin_loss
-    from gpo_analysis.preferences import read_comparisons
-
     if (file is None) == (log is None):
         raise ValueError("recommend-beta takes a FILE of comparisons, or the --log of a run, one of the two")
     if log is not None:
@@ -88,6 +84,11 @@ def recommend_beta(
     if (kl is None) == (margin is None):
         raise ValueError("recommend-beta takes --kl or --margin, one of the two")
     assert file is not None
+    check_at_once(file, losses)
+    from gpo_analysis.estimation import recommend_beta as recommend
+    from gpo_analysis.losses.lookup import get_margin_loss
+    from gpo_analysis.preferences import read_comparisons
+
     comparisons = read_comparisons(file, **options_of(reading))
     with progress_bar("losses") as progress:
         found = recommend(
@@ -112,11 +113,12 @@ def _from_log(
     seed: int,
     as_json: bool,
 ) -> None:
+    if beta is None or len(losses) != 1:
+        raise ValueError("--log needs the --beta and the one --loss that the run was trained with")
+    check_at_once(log, losses)
     from gpo_analysis.estimation import beta_from_log, read_training_log
     from gpo_analysis.losses.lookup import get_margin_loss
 
-    if beta is None or len(losses) != 1:
-        raise ValueError("--log needs the --beta and the one --loss that the run was trained with")
     data = read_training_log(log)
     found = beta_from_log(
         data, get_margin_loss(losses[0]), check_beta(beta, "--beta"),
@@ -175,11 +177,13 @@ def diagnose(
     as_json: bool,
 ) -> None:
     """Read a training log: how far the policy moved, where the expansion fails, what falls, which f differs."""
+    check_at_once(file, losses)
+    check_beta(beta, "--beta")
     from gpo_analysis.estimation import diagnose as diagnosis
     from gpo_analysis.losses.lookup import get_margin_loss
 
     found = diagnosis(
-        file, loss, check_beta(beta, "--beta"), reduction=reduction,
+        file, loss, beta, reduction=reduction,
         losses=[get_margin_loss(name) for name in losses] or None,
         betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),

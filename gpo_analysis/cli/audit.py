@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpo_analysis.cli.output import json_option, print_json, say
+from gpo_analysis.cli.reading import check_at_once
 
 AUDIT_HELP = """\b
 Examples:
@@ -27,6 +28,7 @@ Where all rows of a step share their loss, it is taken as the mean of that step'
 @json_option
 def audit_log(file: Path, as_json: bool) -> None:
     """Name the loss, β, reduction and label smoothing that a run trained, from its log, or say why it is undecided."""
+    check_at_once(file)
     from gpo_analysis.estimation.audit import audit_log as audit
 
     found = audit(file)

@@ -43,6 +43,8 @@ def beta(
     Between two losses the converted value regularizes alike to leading order in the margin (β_a κ_a = β_b κ_b), or with
     --eta exactly for pairs of that preference probability.
     """
+    if not listing and (value is None or source is None or target is None):
+        raise ValueError("beta needs a value, --from and --to (gpo beta --list names the conventions)")
     from gpo_analysis.analysis import convert_beta, list_conventions
 
     if listing:
@@ -54,8 +56,9 @@ def beta(
         for item in conventions:
             say(f"{item.name:<{width}}  {item.objective}")
         return
-    if value is None or source is None or target is None:
-        raise ValueError("beta needs a value, --from and --to (gpo beta --list names the conventions)")
+    assert value is not None
+    assert source is not None
+    assert target is not None
     found = convert_beta(value, source, target, label_smoothing=label_smoothing, tokens=tokens, eta=eta)
     if as_json:
         print_json(found.to_dict())

@@ -53,9 +53,10 @@ def gaussians(
     The policy is the reference shifted by c. Both regularizers are least at c = 0; the μ-weighted square loss may have
     further minima, where the KL divergence is large.
     """
+    means = _numbers(modes, "--modes")
     from gpo_analysis.gaussian import counterexample
 
-    example = counterexample(width=width, mean=mean, modes=_numbers(modes, "--modes"), scale=scale)
+    example = counterexample(width=width, mean=mean, modes=means, scale=scale)
     if family:
         _family(example, as_json, figure)
         return

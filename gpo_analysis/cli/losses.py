@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpo_analysis.cli.output import json_option, print_json, print_table, say
+from gpo_analysis.loss_names import check_loss_name
 
 if TYPE_CHECKING:
     from gpo_analysis.losses import TwoRatioLoss
@@ -75,6 +76,7 @@ ANALYZE_HELP = (
 @json_option
 def analyze(loss: str, as_json: bool) -> None:
     """Say what follows from a loss alone: slope, curvature, κ, convexity, tails, link, …"""
+    check_loss_name(loss)
     from gpo_analysis.analysis import analyze as analyse
     from gpo_analysis.losses.lookup import get_loss
 

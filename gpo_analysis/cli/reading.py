@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from gpo_analysis.loss_names import check_loss_name
 
 if TYPE_CHECKING:
     from gpo_analysis.preferences.options import ReadOptions
@@ -21,6 +24,22 @@ _OPTIONS = (
                  help="The common beginning of chosen and rejected is the prompt; by default of dialogues."),
 )  # fmt: skip
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
+
+
+def check_at_once(file: Path | None = None, losses: Iterable[str] = ()) -> None:
+    """Refuse what can be refused before the library is loaded: a file that is not there, a word that is no loss.
+
+    Raises
+    ------
+    OSError
+        Where there is no such file; ``-`` is standard input.
+    ValueError
+        For an unknown name of a loss.
+    """
+    for name in losses:
+        check_loss_name(name)
+    if file is not None and str(file) != "-":
+        file.stat()
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:

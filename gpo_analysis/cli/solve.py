@@ -22,7 +22,7 @@ from gpo_analysis.cli.ranking import (
     spread_of,
     write,
 )
-from gpo_analysis.cli.reading import options_of, reading_options
+from gpo_analysis.cli.reading import check_at_once, options_of, reading_options
 from gpo_analysis.reading import shown
 
 if TYPE_CHECKING:
@@ -121,16 +121,17 @@ def solve(
     **given: Any,
 ) -> None:
     """Fit losses to real comparisons: scores, policies, transitivity, and how the losses differ."""
-    from gpo_analysis.estimation import fit_comparisons
-    from gpo_analysis.losses import MarginLoss
-    from gpo_analysis.losses.lookup import get_loss, get_margin_loss
-
     if (file is None) == (example is None):
         raise ValueError("solve takes a FILE or --example journals, one of the two")
     if bootstrap < 0 or seed < 0:
         raise ValueError(f"--bootstrap and --seed must be at least 0, got {bootstrap} and {seed}")
     check_beta(beta, "--beta")
+    check_at_once(file, losses)
     wish = Wish.of(given)
+    from gpo_analysis.estimation import fit_comparisons
+    from gpo_analysis.losses import MarginLoss
+    from gpo_analysis.losses.lookup import get_loss, get_margin_loss
+
     groups = _groups(file, votes, wish.reading(options_of(given)))
     alone = len(groups) == 1 and votes != "arguments"
     if figure is not None and not alone:

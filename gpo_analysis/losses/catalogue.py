@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import sympy
 
+from gpo_analysis.loss_names import EXO, OF_MARGINS, proper_names
 from gpo_analysis.losses.exo import exo_loss
 from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss
 
@@ -39,75 +40,81 @@ def _catalogue() -> dict[str, MarginLoss]:
         "sba": (ratio ** (1 + basu) - (1 + basu) * ratio + basu) / (scale * basu * (1 + basu)),
     }
     members = (
-        MarginLoss("logistic", logistic, ("dpo",), _DPO, Claims(True)),
+        MarginLoss("logistic", logistic, OF_MARGINS["logistic"], _DPO, Claims(True)),
         MarginLoss(
             "hinge",
             sympy.Max(zero, 1 - z),
-            ("slic",),
+            OF_MARGINS["hinge"],
             _SLIC,
             Claims(True, ("1",)),
         ),
-        MarginLoss("squared", (z - 1) ** 2, ("ipo",), _IPO, Claims(True)),
-        MarginLoss("exponential", exp(-z), (), _GPO, Claims(True)),
-        MarginLoss("truncated_quadratic", sympy.Max(zero, 1 - z) ** 2, (), _GPO, Claims(True, ("1",))),
-        MarginLoss("savage", 1 / (1 + exp(z)) ** 2, (), f"{_GPO}; Masnadi-Shirazi & Vasconcelos 2008", Claims(False)),
+        MarginLoss("squared", (z - 1) ** 2, OF_MARGINS["squared"], _IPO, Claims(True)),
+        MarginLoss("exponential", exp(-z), OF_MARGINS["exponential"], _GPO, Claims(True)),
+        MarginLoss(
+            "truncated_quadratic",
+            sympy.Max(zero, 1 - z) ** 2,
+            OF_MARGINS["truncated_quadratic"],
+            _GPO,
+            Claims(True, ("1",)),
+        ),
+        MarginLoss(
+            "savage",
+            1 / (1 + exp(z)) ** 2,
+            OF_MARGINS["savage"],
+            f"{_GPO}; Masnadi-Shirazi & Vasconcelos 2008",
+            Claims(False),
+        ),
         MarginLoss(
             "cell",
             logistic / 2 + exp(-z) / 2,
-            (),
+            OF_MARGINS["cell"],
             "combined exponential and logistic loss, Lu et al. 2024 (DiscoPOP), arXiv 2406.08414",
             Claims(True),
         ),
         MarginLoss(
             "lrml",
             (1 - weight) * logistic + weight * exp(-z),
-            ("discopop",),
+            OF_MARGINS["lrml"],
             "log-ratio modulated loss with τ = 0.05, Lu et al. 2024 (DiscoPOP), arXiv 2406.08414",
             Claims(False),
         ),
         MarginLoss(
             "smoothed_logistic",
             sympy.Rational(9, 10) * logistic + sympy.Rational(1, 10) * log(1 + exp(z)),
-            ("cdpo", "smoothed_dpo"),
+            OF_MARGINS["smoothed_logistic"],
             "E. Mitchell 2023, A note on DPO with noisy preferences & relationship to IPO; here with ε = 0.1",
             Claims(True),
         ),
         MarginLoss(
             "robust_logistic",
             (sympy.Rational(9, 10) * logistic - sympy.Rational(1, 10) * log(1 + exp(z))) / sympy.Rational(8, 10),
-            ("rdpo", "robust_dpo"),
+            OF_MARGINS["robust_logistic"],
             "Chowdhury et al. 2024, Provably Robust DPO, arXiv 2403.00409; here with ε = 0.1",
             Claims(True, bounded_below=False),
         ),
         MarginLoss(
             "sba",
             _bregman(bpo_convex_h["sba"], ratio),
-            (),
+            OF_MARGINS["sba"],
             f"scaled Basu's power divergence, {_BPO}; here with λ = 1/2, s = 4 (the slope of logistic at 0)",
             Claims(False, bounded_below=False),
         ),
         MarginLoss(
             "lsif",
             _bregman(bpo_convex_h["lsif"], ratio),
-            (),
+            OF_MARGINS["lsif"],
             f"h = (R−1)², {_BPO}",
             Claims(False, bounded_below=False),
         ),
         MarginLoss(
             "kliep",
             _bregman(bpo_convex_h["kliep"], ratio),
-            (),
+            OF_MARGINS["kliep"],
             f"h = R log R − R, {_BPO}",
             Claims(True, bounded_below=False),
         ),
     )
     return {loss.name: loss for loss in members}
-
-
-@lru_cache(maxsize=1)
-def margin_names() -> dict[str, str]:
-    """Every accepted name, aliases included, to the name proper."""
-    return {alias: loss.name for loss in _catalogue().values() for alias in (loss.name, *loss.aliases)}
 
 
 def list_losses() -> list[str]:
@@ -119,7 +126,7 @@ def list_losses() -> list[str]:
     >>> list_losses()[:6]
     ['logistic', 'hinge', 'squared', 'exponential', 'truncated_quadratic', 'savage']
     """
-    return list(_catalogue())
+    return list(OF_MARGINS)
 
 
 PAPER_LOSSES = ("logistic", "hinge", "squared", "exponential", "truncated_quadratic", "savage")
@@ -128,7 +135,7 @@ PAPER_LOSSES = ("logistic", "hinge", "squared", "exponential", "truncated_quadra
 
 def margin_loss_named(key: str) -> MarginLoss | None:
     """The margin loss of a name or alias in lower case with underscores, EXO's at its ε; None for other names."""
-    if key in ("exo_pair", "exo"):
+    if key in EXO:
         return exo_loss()
-    name = margin_names().get(key)
+    name = proper_names(OF_MARGINS).get(key)
     return None if name is None else _catalogue()[name]

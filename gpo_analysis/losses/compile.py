@@ -16,7 +16,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import scipy.special
 import sympy
 from numpy.typing import NDArray
 
@@ -48,6 +47,17 @@ def _logcosh(u: Any) -> Any:
     return np.where(size < 1.0, near, size + np.log1p(np.exp(-2.0 * size)) - math.log(2.0))
 
 
+def _special(name: str) -> Callable[[Any], Any]:
+    """A function of scipy.special, which is loaded when it is called: few losses need one."""
+
+    def call(u: Any) -> Any:
+        import scipy.special
+
+        return getattr(scipy.special, name)(u)
+
+    return call
+
+
 NUMPY: dict[str, Any] = {
     "softplus": _softplus,
     "expit": _expit,
@@ -55,9 +65,9 @@ NUMPY: dict[str, Any] = {
     "logcosh": _logcosh,
     "log1p_": np.log1p,
     "expm1_": np.expm1,
-    "erfc_": scipy.special.erfc,
-    "erfcx_": scipy.special.erfcx,
-    "logndtr": scipy.special.log_ndtr,
+    "erfc_": _special("erfc"),
+    "erfcx_": _special("erfcx"),
+    "logndtr": _special("log_ndtr"),
     "logsumexp": lambda *u: reduce(np.logaddexp, u),
     "signum": np.sign,
     "absolute": np.abs,
@@ -68,7 +78,7 @@ NUMPY: dict[str, Any] = {
     "cosh": np.cosh,
     "sinh": np.sinh,
     "atan": np.arctan,
-    "erf": scipy.special.erf,
+    "erf": _special("erf"),
 }
 
 

@@ -5,22 +5,16 @@ Of both kinds, f(z) of a margin and F(a, b) of two log-ratios; and margin losses
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, overload
 
-from gpo_analysis.losses.catalogue import margin_loss_named, margin_names
+from gpo_analysis.loss_names import is_word, normal_name, why_unknown
+from gpo_analysis.losses.catalogue import margin_loss_named
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.parse import parse_loss
 from gpo_analysis.losses.two_ratio import Loss, TwoRatioLoss
-from gpo_analysis.losses.two_ratio_catalogue import (
-    get_two_ratio_loss,
-    normal_name,
-    two_ratio_names,
-    why_not_held,
-)
+from gpo_analysis.losses.two_ratio_catalogue import get_two_ratio_loss
 
 
 @overload
@@ -63,7 +57,7 @@ def get_loss(name: Any) -> Any:
     except ValueError as unknown:
         if not isinstance(name, str):
             raise
-        if re.fullmatch(r"[A-Za-z][\w -]*", name) and not re.search(r"(?<![A-Za-z_])[abz](?![A-Za-z_])", name):
+        if is_word(name):
             raise ValueError(f"{unknown}; or an expression in z, or in a and b") from None
         try:
             return _typed(name)
@@ -79,23 +73,12 @@ def _typed(text: str) -> Loss:
 
 def _named(name: Any) -> Loss:
     """The loss of the catalogues of that name; a ValueError says that there is none."""
+    unknown = why_unknown(name)
+    if unknown is not None:
+        raise ValueError(unknown)
     key = normal_name(name)
     margin = margin_loss_named(key)
-    if margin is not None:
-        return margin
-    if key in two_ratio_names():
-        return get_two_ratio_loss(key)
-    if key in ("aot", "aot_unpaired"):
-        raise ValueError(
-            f"{name} is a statistic of a batch, no loss of a pair: gpo_analysis.losses.get_batch_loss({key!r}) has it"
-        )
-    reason = why_not_held(name)
-    if reason is not None:
-        raise ValueError(f"unknown loss {name!r}: {reason}")
-    names = {**margin_names(), **two_ratio_names()}
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"unknown loss {name!r}{hint} (known: {', '.join(names)})")
+    return get_two_ratio_loss(key) if margin is None else margin
 
 
 def get_margin_loss(name: str | Loss) -> MarginLoss:

@@ -11,6 +11,7 @@ from functools import cache
 
 import sympy
 
+from gpo_analysis.loss_names import OF_TWO_RATIOS, normal_name, proper_names
 from gpo_analysis.losses.margin_loss import Claims, exact_number
 from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, TwoRatioLoss
 
@@ -34,7 +35,7 @@ def nca_pair() -> TwoRatioLoss:
     return TwoRatioLoss(
         "nca_pair",
         _softplus(-a) + _HALF * _softplus(a) + _HALF * _softplus(b),
-        ("nca",),
+        OF_TWO_RATIOS["nca_pair"],
         "Chen et al. 2024 (NCA), arXiv 2402.05369",
         Claims(True),
     )
@@ -52,7 +53,7 @@ def bco_pair(shift: float = 0.0) -> TwoRatioLoss:
     return TwoRatioLoss(
         "bco_pair" if delta == 0 else f"bco_pair(shift={float(delta):g})",
         _softplus(-a + delta) + _softplus(b - delta),
-        ("bco",) if delta == 0 else (),
+        OF_TWO_RATIOS["bco_pair"] if delta == 0 else (),
         "Jung et al. 2024 (BCO), arXiv 2404.04656",
         Claims(True),
     )
@@ -64,7 +65,7 @@ def sppo_hard() -> TwoRatioLoss:
     return TwoRatioLoss(
         "sppo_hard",
         (a - _HALF) ** 2 + (b + _HALF) ** 2,
-        ("sppo",),
+        OF_TWO_RATIOS["sppo_hard"],
         "Wu et al. 2024 (SPPO), arXiv 2405.00675, eq. 4.7 with P = 1",
         Claims(True),
         "TRL's is this divided by β²: (h_w − 1/(2β))² + (h_l + 1/(2β))²",
@@ -100,7 +101,7 @@ def sft() -> TwoRatioLoss:
     return TwoRatioLoss(
         "sft",
         -CHOSEN,
-        ("nll",),
+        OF_TWO_RATIOS["sft"],
         "maximum likelihood of the chosen responses",
         Claims(True, bounded_below=False),
         "TRL's is the mean of −log π over all chosen tokens of a batch: −h_w − log πref, over the tokens, without β",
@@ -169,7 +170,7 @@ def dpop(penalty: float = 50.0) -> TwoRatioLoss:
     return TwoRatioLoss(
         "dpop" if weight == 50 else f"dpop(penalty={float(weight):g})",
         _softplus(b - a + weight * sympy.Max(0, -a)),
-        ("smaug", "dpo_positive") if weight == 50 else (),
+        OF_TWO_RATIOS["dpop"] if weight == 50 else (),
         "Pal et al. 2024 (DPO-Positive, Smaug), arXiv 2402.13228",
         Claims(True, ("a = 0",)),
     )
@@ -187,7 +188,7 @@ def rpo(weight: float = 1.0) -> TwoRatioLoss:
     return TwoRatioLoss(
         "rpo" if gamma == 1 else f"rpo(weight={float(gamma):g})",
         _softplus(b - a) - gamma * a,
-        ("dpo_nll",) if gamma == 1 else (),
+        OF_TWO_RATIOS["rpo"] if gamma == 1 else (),
         "Pang et al. 2024 (iterative RPO), arXiv 2404.19733",
         Claims(True, bounded_below=False),
         "the paper divides the likelihood by the response's length: γ = α/(β |y_w|); TRL: loss_type sigmoid and sft",
@@ -199,27 +200,10 @@ _FAMILIES: dict[str, Callable[..., TwoRatioLoss]] = {
     for family in (nca_pair, bco_pair, sppo_hard, apo_zero, apo_down, sft, kto, cal_dpo, dpop, rpo)
 }
 
-_LENGTHS = "a length or a policy without its reference"
-NOT_HELD: dict[str, str] = {
-    "simpo": "it is a margin loss of token means of log π, without πref (tabular.solve_sequences)",
-    "sigmoid_norm": "it is the logistic loss of token means; in GPOTrainer it is 'logistic' with reduction='mean'",
-    "orpo": "its odds are of token means of log π, without πref (tabular.orpo, for tabular.descend_sequences)",
-    "alphapo": "its rewards are powers of token means of π, without πref (tabular.solve_sequences with alpha)",
-    "wpo": "it is a weight exp(mean log π …) of each pair, held fixed in the gradient, on any of these losses",
-    "ld_dpo": "it weighs tokens beyond the shorter response by α, in any of these losses (tabular.descend_sequences)",
-}
-"""Names that a finite world without lengths cannot hold, and why."""
-
 
 def two_ratio_losses() -> list[str]:
     """The names of the losses of two log-ratios."""
-    return list(_FAMILIES)
-
-
-@cache
-def two_ratio_names() -> dict[str, str]:
-    """Every accepted name, aliases included, to the name proper."""
-    return {alias: name for name in _FAMILIES for alias in (name, *_default(name).aliases)}
+    return list(OF_TWO_RATIOS)
 
 
 @cache
@@ -252,7 +236,7 @@ def get_two_ratio_loss(name: str, **parameters: float) -> TwoRatioLoss:
     ...
     ValueError: nca_pair has no parameter shift; it has none
     """
-    names = two_ratio_names()
+    names = proper_names(OF_TWO_RATIOS)
     key = normal_name(name)
     if key not in names:
         raise ValueError(f"unknown loss of two log-ratios {name!r} (known: {', '.join(names)})")
@@ -263,14 +247,3 @@ def get_two_ratio_loss(name: str, **parameters: float) -> TwoRatioLoss:
             has = ", ".join(accepted) or "none"
             raise ValueError(f"{names[key]} has no parameter {parameter}; it has {has}")
     return family(**parameters) if parameters else _default(names[key])
-
-
-def normal_name(name: object) -> str:
-    """A name in lower case with underscores; empty for what is no text."""
-    return name.strip().lower().replace("-", "_").replace(" ", "_") if isinstance(name, str) else ""
-
-
-def why_not_held(name: object) -> str | None:
-    """Why a finite world without lengths cannot hold the loss of that name; None for other names."""
-    reason = NOT_HELD.get(normal_name(name).replace("α", "alpha"))
-    return None if reason is None else f"{name} needs {_LENGTHS}: {reason}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpo_analysis as gpo
-from gpo_analysis.losses.lookup import get_margin_loss
+from gpo_analysis.losses.lookup import get_loss, get_margin_loss
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,27 @@ def test_the_library_takes_an_expression_where_it_takes_a_name() -> None:
     assert gpo.equivalent_beta(0.1, "dpo", text) == pytest.approx(0.05)
     trained = gpo.train(problem, text, 0.5, learning_rate=1.0, steps=3).table["kl"]
     np.testing.assert_allclose(trained, gpo.train(problem, same, 0.5, learning_rate=1.0, steps=3).table["kl"])
+
+
+def test_the_names_without_formulas_are_those_of_the_losses() -> None:
+    from gpo_analysis import loss_names
+    from gpo_analysis.losses import get_two_ratio_loss
+    from gpo_analysis.losses.catalogue import _catalogue
+
+    assert {name: loss.aliases for name, loss in _catalogue().items()} == loss_names.OF_MARGINS
+    assert list(_catalogue()) == list(loss_names.OF_MARGINS)
+    assert {name: get_two_ratio_loss(name).aliases for name in loss_names.OF_TWO_RATIOS} == loss_names.OF_TWO_RATIOS
+    for name in (*loss_names.proper_names(loss_names.OF_MARGINS), *loss_names.EXO):
+        assert loss_names.why_unknown(name) is None
+        loss_names.check_loss_name(name)
+
+
+@pytest.mark.parametrize("text", ["hinje", "simpo", "aot", "DPO loss", "dpo2"])
+def test_a_word_that_is_no_loss_is_refused_with_the_words_of_get_loss(text: str) -> None:
+    from gpo_analysis.loss_names import check_loss_name
+
+    with pytest.raises(ValueError, match="expression in z") as early:
+        check_loss_name(text)
+    with pytest.raises(ValueError, match="expression in z") as late:
+        get_loss(text)
+    assert str(early.value) == str(late.value)
