@@ -1,42 +1,53 @@
 """Measurements of speed and memory against other libraries, in alternating runs.
 
     python -m benchmarks list
-    python -m benchmarks run graph                                 all tasks at their default sizes
-    python -m benchmarks run graph --task logistic --sizes 100x1k 100kx5M --rounds 5 --out graph.json
+    python -m benchmarks run                                       all of them, at their default sizes
+    python -m benchmarks run sweep graph/logistic --rounds 6 --out results/benchmarks
+    python -m benchmarks run graph/logistic --sizes 100x1k 100kx5M
+    python -m benchmarks show                                      the tables of what is committed
 
-A size is ITEMSxCOMPARISONS. Ratios are the other side's time over ours, median and range over the rounds.
+A size is numbers with x between them, as the list names them. Ratios are the other side's time over ours: the median
+over the rounds, and between which rounds it lies; they count only at equal accuracy.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.framework import Benchmark, Row, Size, Task, about_run, exponent, run_task, work_here
+from benchmarks.commands import COMMANDS
+from benchmarks.framework import Benchmark, Row, Size, Task, run_task, work_here
 from benchmarks.graph import GRAPH
+from benchmarks.kept import HEAD, RESULTS, as_record, cells, keep, latest
+from benchmarks.landscapes import LANDSCAPES
+from benchmarks.sweep import SWEEP
+from benchmarks.trajectories import TRAJECTORIES
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (GRAPH,)}
-SCRIPTS = ("llm_sweep.py", "llm_optimum_gpu.py")
-WARM = Size(20, 400)
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (SWEEP, TRAJECTORIES, LANDSCAPES, GRAPH, COMMANDS)}
+SCRIPTS = ("llm_sweep.py", "llm_optimum_gpu.py", "arena_table.py")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="what can be measured")
     run = commands.add_parser("run", help="measure, print a table, write a record")
-    run.add_argument("benchmark", choices=BENCHMARKS)
-    run.add_argument("--task", action="append", help="one of the benchmark's tasks; may be repeated (default: all)")
-    run.add_argument("--sizes", nargs="+", type=_size, metavar="SIZE", help="ITEMSxCOMPARISONS (default: the task's)")
-    run.add_argument("--rounds", type=int, default=3, help="times that each side is measured (default: 3)")
+    run.add_argument("names", nargs="*", metavar="NAME", help="a benchmark, or one of its tasks as BENCHMARK/TASK")
+    run.add_argument("--sizes", nargs="+", metavar="SIZE", help="in place of the tasks' own")
+    run.add_argument("--rounds", type=int, default=6, help="times that each side is measured (default: 6)")
     run.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="of which time ratios are (default: cpu)")
     run.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for one measurement")
-    run.add_argument("--out", metavar="FILE", help="write all numbers there as JSON")
+    run.add_argument("--out", metavar="DIR", type=Path, help="write a record a benchmark there, in place of an older")
+    show = commands.add_parser("show", help="the tables of records")
+    show.add_argument("names", nargs="*", metavar="NAME", help="a benchmark")
+    show.add_argument("--records", metavar="DIR", type=Path, default=RESULTS, help="(default: results/benchmarks)")
     one = commands.add_parser("measure", help="one measurement in this process, as JSON")
     for name in ("benchmark", "task", "side", "size"):
         one.add_argument(name)
@@ -44,39 +55,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "list":
         print("\n".join(listed()))
         return 0
-    benchmark = BENCHMARKS[given.benchmark]
     if given.command == "measure":
-        side = next(side for side in benchmark.task(given.task).sides if side.name == given.side)
-        print(json.dumps(work_here(side, Size.read(given.size), WARM)))
-        return 0
-    names = [task.name for task in benchmark.tasks]
-    for name in given.task or []:
-        if name not in names:
-            parser.error(f"{given.benchmark} has no task {name!r}; it has {', '.join(names)}")
-    if given.rounds < 1:
-        parser.error("--rounds takes 1 or more")
-    chosen = [task for task in benchmark.tasks if not given.task or task.name in given.task]
-    return _run(benchmark, chosen, given)
-
-
-def _size(text: str) -> Size:
+        return _measure(BENCHMARKS[given.benchmark], given.task, given.side, given.size)
     try:
-        return Size.read(text)
+        chosen = tasks_of(given.names)
+        if given.command == "show":
+            return _show([benchmark for benchmark, _ in chosen], given.records)
+        wanted = {benchmark.name: [benchmark.read(text) for text in given.sizes or ()] for benchmark, _ in chosen}
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        parser.error(str(error))
+    if given.rounds < 1:
+        parser.error(f"--rounds is {given.rounds}; accepted is 1 or more")
+    return max(_run(benchmark, tasks, wanted[benchmark.name], given) for benchmark, tasks in chosen)
 
 
-def _run(benchmark: Benchmark, tasks: Sequence[Task], given: argparse.Namespace) -> int:
-    record = {**about_run(benchmark), "clock": given.clock, "rounds": given.rounds, "tasks": []}
-    failed = False
+def tasks_of(names: Sequence[str]) -> list[tuple[Benchmark, list[Task]]]:
+    """The tasks that are named, by benchmark; all where there is no name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest.
+    """
+    known = {**BENCHMARKS, **{f"{b.name}/{task.name}": b for b in BENCHMARKS.values() for task in b.tasks}}
+    found: dict[str, list[Task]] = {}
+    for name in names or BENCHMARKS:
+        if name not in known:
+            short = {one.rpartition("/")[2]: one for one in known}
+            close = difflib.get_close_matches(name, [*known, *short], n=1, cutoff=0.4)
+            hint = f"; did you mean {short.get(close[0], close[0])}?" if close else ""
+            raise ValueError(f"no benchmark or task {name!r}{hint} (python -m benchmarks list has all)")
+        benchmark = known[name]
+        task = name.partition("/")[2]
+        more = [benchmark.task(task)] if task else benchmark.tasks
+        found.setdefault(benchmark.name, []).extend(one for one in more if one not in found.get(benchmark.name, []))
+    return [(BENCHMARKS[name], tasks) for name, tasks in found.items()]
+
+
+def _measure(benchmark: Benchmark, task: str, name: str, size: str) -> int:
+    side = next(side for side in benchmark.task(task).sides if side.name == name)
+    print(json.dumps(work_here(side, Size.read(size), benchmark.warm)))
+    return 0
+
+
+def _run(benchmark: Benchmark, tasks: Sequence[Task], sizes: Sequence[Size], given: argparse.Namespace) -> int:
+    rows: list[Row] = []
     for task in tasks:
-        rows = run_task(benchmark, task, given.sizes or task.sizes, given.rounds, given.timeout, _say)
-        print("\n".join(table(task, rows, given.clock)), flush=True)
-        record["tasks"].append(as_record(task, rows, given.clock))
-        failed = failed or any(row.failed for row in rows)
-        if given.out:  # after every task: what was measured stays
-            Path(given.out).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return int(failed)
+        rows += run_task(benchmark, task, sizes or task.sizes, given.rounds, given.timeout, _say)
+        record = as_record(benchmark, rows, clock=given.clock, rounds=given.rounds)
+    print("\n".join(table(benchmark, cells(benchmark, record))), flush=True)
+    if given.out:
+        _say(f"written: {keep(record, given.out)}")
+    return int(any(row.failed for row in rows))
+
+
+def _show(benchmarks: Sequence[Benchmark], records: Path) -> int:
+    shown = False
+    for benchmark in benchmarks:
+        record = latest(benchmark.name, records)
+        if record is not None:
+            shown = True
+            print("\n".join(table(benchmark, cells(benchmark, record))))
+            print(f"commit {str(record.meta['git']['commit'])[:10]}, {record.meta['device']['processor']}, "
+                  f"load {record.meta['load']:.1f}: {record.meta['command']}")  # fmt: skip
+    if not shown:
+        _say(f"no records in {records}: python -m benchmarks run --out {records} makes them")
+    return int(not shown)
 
 
 def _say(line: str) -> None:
@@ -89,55 +133,19 @@ def listed() -> list[str]:
     for benchmark in BENCHMARKS.values():
         lines.append(f"{benchmark.name}: {benchmark.about}")
         for task in benchmark.tasks:
-            lines.append(f"  {task.name}: {task.about}")
-            lines.append(f"    sizes {' '.join(map(str, task.sizes))}; sides {', '.join(s.name for s in task.sides)}")
+            lines.append(f"  {task.name}: {task.about}" + (f" (aim: {task.aim})" if task.aim else ""))
+            given = f"{'x'.join(benchmark.axes)} {' '.join(map(str, task.sizes))}"
+            lines.append(f"    sizes {given}; sides {', '.join(side.name for side in task.sides)}")
     return [*lines, *(f"python benchmarks/{script} --help" for script in SCRIPTS)]
 
 
-def table(task: Task, rows: Sequence[Row], clock: str) -> list[str]:
-    """The rows as text."""
-    numbers = sorted({name for row in rows for one in row.rounds for name in one} - {"wall", "cpu", "times", "memory"})
-    numbers = [name for name in numbers if name != "failed"]
-    head = f"{'size':>16} {'side':24}{'wall s':>10}{'cpu s':>10}{'MiB':>8}{'ratio':>8} {'range':>15}"
-    lines = [f"\n{task.name}: {task.about}", *([f"aim: {task.aim}"] if task.aim else [])]
-    lines.append(head + "".join(f"{name:>14}" for name in numbers))
-    for row in rows:
-        start = f"{row.size!s:>16} {row.side:24}"
-        if row.failed:
-            lines.append(f"{start} failed: {row.failed}")
-            continue
-        middle, low, high = row.ratios(_ours(task, rows, row.size), clock)
-        ratio = "" if math.isnan(middle) or row.side == task.sides[0].name else f"{middle:.2f}"
-        span = f"{low:.2f} – {high:.2f}" if ratio else ""
-        times = f"{row.median('wall'):10.4g}{row.median('cpu'):10.4g}{row.median('memory') / 2**20:8.0f}"
-        values = "".join("" if math.isnan(row.median(n)) else f"{row.median(n):14.4g}" for n in numbers)
-        lines.append(f"{start}{times}{ratio:>8} {span:>15}{values}")
-    for side in task.sides:
-        slope = exponent([row for row in rows if row.side == side.name], clock)
-        if not math.isnan(slope):
-            lines.append(f"{side.name}: time grows as comparisons to the power {slope:.2f}")
+def table(benchmark: Benchmark, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows under a head, in columns."""
+    widths = [max(len(row[k]) for row in [HEAD, *rows]) for k in range(len(HEAD))]
+    lines = [f"\n{benchmark.name}: {benchmark.about} (sizes: {' × '.join(benchmark.axes)})"]
+    for row in [HEAD, *rows]:
+        lines.append("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     return lines
-
-
-def _ours(task: Task, rows: Sequence[Row], size: Size) -> Row:
-    return next(row for row in rows if row.size == size and row.side == task.sides[0].name)
-
-
-def as_record(task: Task, rows: Sequence[Row], clock: str) -> dict[str, object]:
-    """The rows for JSON."""
-    found = []
-    for row in rows:
-        middle, low, high = row.ratios(_ours(task, rows, row.size), clock)
-        ratio = None if math.isnan(middle) else {"median": middle, "low": low, "high": high}
-        found.append({"side": row.side, "size": str(row.size), "ratio": ratio, "rounds": list(row.rounds)})
-    slopes = {side.name: exponent([row for row in rows if row.side == side.name], clock) for side in task.sides}
-    return {
-        "task": task.name,
-        "about": task.about,
-        "aim": task.aim,
-        "rows": found,
-        "exponents": {name: None if math.isnan(slope) else slope for name, slope in slopes.items()},
-    }
 
 
 if __name__ == "__main__":

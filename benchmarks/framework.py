@@ -2,19 +2,20 @@
 
 A benchmark has tasks, a task has sizes and sides: ours and its peers, which do the same thing. A measurement is one
 side at one size, in a process of its own, so that nothing is warm that was not warmed and the peak of memory is its
-own. The sides take turns, round after round: what else the machine does then falls on all alike, and the ratio of two
-sides in one round says more than either time. Time is the processor's by default, summed over threads.
+own. The sides take turns, round after round, in opposite order every second one: what else the machine does then falls
+on all alike, and the ratio of two sides in one round says more than either time. Time is the processor's by default,
+summed over threads and over the processes that the work starts.
 
 A side is a function of a size that prepares its input and returns the work, which is timed, and a judge, which is not:
-from what the work returned it computes the numbers by which the sides are compared (gradient norms, values, gaps).
+from what the work returned it computes the numbers by which the sides are compared (errors, gradient norms, gaps).
 Before it is timed the work is done once at a tiny size: what is loaded late is loaded then. Short work is repeated
-until half a second has gone.
+until half a second has gone. A side that does the same thing cell after cell may do a part of it; its times are then
+divided by that share, which the record says.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import resource
@@ -28,31 +29,38 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.provenance import device, git_state, versions
-
 ROOT = Path(__file__).parents[1]
 #: Seconds of repeated work in one measurement.
 ENOUGH = 0.5
+_PART = re.compile(r"(\d+(?:\.\d+)?)([kM]?)")
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is timed, and what is said of its result."""
+    """What is timed, and what is said of its result.
+
+    Attributes
+    ----------
+    do : function
+    judge : function of what ``do`` returned, giving dict of str to float
+    share : float
+        Which part of the task ``do`` does; times are divided by it.
+    """
 
     do: Callable[[], Any]
     judge: Callable[[Any], Mapping[str, float]]
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many items and comparisons; written ``2000x200000``."""
+    """How large a task is: whole numbers, which the benchmark names; written ``20x100x50``."""
 
-    items: int
-    comparisons: int
+    numbers: tuple[int, ...]
 
     @classmethod
     def read(cls, text: str) -> Size:
-        """From ``ITEMSxCOMPARISONS``, with ``k`` and ``M`` for thousands and millions.
+        """From numbers with ``x`` between them, ``k`` and ``M`` standing for thousands and millions.
 
         Raises
         ------
@@ -62,20 +70,22 @@ class Size:
         Examples
         --------
         >>> Size.read("2000x0.2M")
-        Size(items=2000, comparisons=200000)
+        Size(numbers=(2000, 200000))
         """
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)x(\d+(?:\.\d+)?)([kM]?)", text)
-        if found is None:
-            raise ValueError(f"size is {text!r}; accepted is ITEMSxCOMPARISONS, such as 2000x200000 or 100kx5M")
-        items, first, comparisons, second = found.groups()
+        parts = [_PART.fullmatch(part) for part in text.split("x")]
         scale = {"": 1, "k": 1000, "M": 1_000_000}
-        size = cls(round(float(items) * scale[first]), round(float(comparisons) * scale[second]))
-        if size.items < 2 or size.comparisons < 2 * size.items:
-            raise ValueError(f"size is {text!r}; accepted are at least 2 items and twice as many comparisons")
-        return size
+        numbers = tuple(round(float(part[1]) * scale[part[2]]) for part in parts if part)
+        if not all(parts) or min(numbers, default=0) < 1:
+            raise ValueError(f"size is {text!r}; accepted are numbers of at least 1, such as 2000x200000 or 100kx5M")
+        return cls(numbers)
 
     def __str__(self) -> str:
-        return f"{self.items}x{self.comparisons}"
+        return "x".join(map(str, self.numbers))
+
+
+def sizes(*texts: str) -> tuple[Size, ...]:
+    """Several sizes."""
+    return tuple(map(Size.read, texts))
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ class Side:
     environment : dict of str to str
         Set for the measurement's process; a value "" takes the variable out.
     most : int
-        Comparisons above which it is left out, because it would take too long or too much memory.
+        The task's amount above which it is left out, because it would take too long or too much memory.
     """
 
     name: str
@@ -123,6 +133,10 @@ class Task:
     sides : tuple of Side
     aim : str
         What was asked for, in words.
+    accuracy : str
+        Which of the judge's numbers says how far from right a result is; "" where there is nothing to get wrong.
+    allowed : float
+        Up to which all count as equally right. A ratio counts only where ours is within it, or as right as the peer.
     """
 
     name: str
@@ -130,19 +144,49 @@ class Task:
     sizes: tuple[Size, ...]
     sides: tuple[Side, ...]
     aim: str = ""
+    accuracy: str = ""
+    allowed: float = 0.0
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Tasks under one name."""
+    """Tasks under one name.
+
+    Attributes
+    ----------
+    name, about : str
+    tasks : tuple of Task
+    axes : tuple of str
+        What the numbers of a size count.
+    amount : function of Size
+        Against which the growth of time is fitted; the last number by default.
+    warm : Size
+        The tiny size done before a measurement.
+    """
 
     name: str
     about: str
     tasks: tuple[Task, ...]
+    axes: tuple[str, ...]
+    warm: Size
+    amount: Callable[[Size], int] = lambda size: size.numbers[-1]
 
     def task(self, name: str) -> Task:
         """The task of a name."""
         return next(task for task in self.tasks if task.name == name)
+
+    def read(self, text: str) -> Size:
+        """A size, with as many numbers as there are axes.
+
+        Raises
+        ------
+        ValueError
+            For anything else.
+        """
+        size = Size.read(text)
+        if len(size.numbers) != len(self.axes):
+            raise ValueError(f"size of {self.name} is {text!r}; accepted is {'x'.join(self.axes).upper()}")
+        return size
 
 
 def work_here(side: Side, size: Size, warm: Size) -> dict[str, Any]:
@@ -151,13 +195,20 @@ def work_here(side: Side, size: Size, warm: Size) -> dict[str, Any]:
     work = side.prepare(size)
     before, wall, cpu = _reset_peak(), [], []
     while not wall or (sum(wall) < ENOUGH and len(wall) < 200):
-        start, used = time.perf_counter(), time.process_time()
+        start, used = time.perf_counter(), _processor_time()
         result = work.do()
-        cpu.append(time.process_time() - used)
+        cpu.append(_processor_time() - used)
         wall.append(time.perf_counter() - start)
-    taken = _peak() - before
-    times = {"wall": statistics.median(wall), "cpu": statistics.median(cpu), "times": len(wall), "memory": taken}
-    return {**times, **work.judge(result)}
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    taken = max(_peak() - before, children)
+    seconds = {"wall": statistics.median(wall) / work.share, "cpu": statistics.median(cpu) / work.share}
+    return {**seconds, "times": len(wall), "memory": taken, "share": work.share, **work.judge(result)}
+
+
+def _processor_time() -> float:
+    """Of this process and of those that it has started and waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _reset_peak() -> int:
@@ -176,15 +227,23 @@ def _peak() -> int:
     return 1024 * (int(found.group(1)) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
+def environment_of(side: Side) -> dict[str, str]:
+    """The variables of a measurement's process: one thread, this tree's code, and what the side asks for."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    found = {**os.environ, "PYTHONPATH": path}
+    for name, value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **side.environment}.items():
+        found.pop(name, None)
+        found |= {name: value} if value else {}
+    return found
+
+
 def measure(benchmark: Benchmark, task: Task, side: Side, size: Size, timeout: float) -> dict[str, Any]:
     """One measurement, in a process of its own; ``{"failed": why}`` where it does not come to an end."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    for name, value in {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **side.environment}.items():
-        environment.pop(name, None)
-        environment |= {name: value} if value else {}
     command = [sys.executable, "-m", "benchmarks", "measure", benchmark.name, task.name, side.name, str(size)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=timeout)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment_of(side), cwd=ROOT, timeout=timeout
+        )
     except subprocess.TimeoutExpired:
         return {"failed": f"not done after {timeout:g} s"}
     if done.returncode:
@@ -206,19 +265,7 @@ class Row:
     @property
     def failed(self) -> str:
         """Why there is no number; "" where there is one."""
-        return next((str(one["failed"]) for one in self.rounds if "failed" in one), "")
-
-    def median(self, name: str) -> float:
-        """Of one number over the rounds; NaN where a round has none."""
-        values = [float(one.get(name, math.nan)) for one in self.rounds]
-        return math.nan if any(map(math.isnan, values)) else statistics.median(values)
-
-    def ratios(self, ours: Row, clock: str) -> tuple[float, float, float]:
-        """Median, least and largest of this side's time over ours, round by round."""
-        if self.failed or ours.failed:
-            return math.nan, math.nan, math.nan
-        quotients = [float(a[clock]) / float(b[clock]) for a, b in zip(self.rounds, ours.rounds, strict=True)]
-        return statistics.median(quotients), min(quotients), max(quotients)
+        return next((str(one["failed"]) for one in self.rounds if one.get("failed")), "")
 
 
 def run_task(
@@ -231,35 +278,12 @@ def run_task(
             say(f"{task.name}: {side.name} is left out, {side.distribution} is not installed")
     rows = []
     for size in sizes:
-        here = [side for side in sides if size.comparisons <= side.most]
+        here = [side for side in sides if benchmark.amount(size) <= side.most]
         found: dict[str, list[dict[str, Any]]] = {side.name: [] for side in here}
         for turn in range(rounds):
-            for side in here:
+            for side in here if turn % 2 == 0 else here[::-1]:
                 if not any("failed" in one for one in found[side.name]):
                     found[side.name].append(measure(benchmark, task, side, size, timeout))
             say(f"{task.name} {size}: round {turn + 1} of {rounds}")
         rows += [Row(task.name, side.name, size, tuple(found[side.name])) for side in here]
     return rows
-
-
-def exponent(rows: Sequence[Row], clock: str) -> float:
-    """How time grows with comparisons: the slope of their logarithms over the upper half of the sizes; NaN for one."""
-    good = sorted((row for row in rows if not row.failed), key=lambda row: row.size.comparisons)
-    upper = good[len(good) // 2 :] if len(good) > 3 else good
-    if len({row.size.comparisons for row in upper}) < 2:
-        return math.nan
-    points = [(math.log(row.size.comparisons), math.log(row.median(clock))) for row in upper]
-    return float(statistics.linear_regression(*zip(*points, strict=True)).slope)
-
-
-def about_run(benchmark: Benchmark) -> dict[str, Any]:
-    """Machine, versions, commit and load, for the record."""
-    peers = {side.distribution for task in benchmark.tasks for side in task.sides if side.is_installed()} - {""}
-    return {
-        "benchmark": benchmark.name,
-        "command": " ".join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "versions": {**versions(), **{name: metadata.version(name) for name in sorted(peers)}},
-        "device": device(),
-        "code": git_state(ROOT),
-        "load": os.getloadavg()[0],
-    }

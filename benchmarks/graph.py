@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.framework import Benchmark, Side, Size, Task, Work
+from benchmarks.framework import Benchmark, Side, Size, Task, Work, sizes
 from gpo_analysis.arrays import FloatArray, IntArray
 
 RESAMPLES = 100
@@ -21,7 +21,7 @@ RESAMPLES = 100
 
 def random_graph(size: Size, seed: int = 0) -> tuple[IntArray, IntArray]:
     """Winners and losers (m,) of comparisons on a connected random graph."""
-    n, m = size.items, size.comparisons
+    n, m = size.numbers
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=n)
     first = rng.integers(n, size=m)
@@ -68,7 +68,7 @@ def scikit_learn(solver: str, tolerance: float) -> Callable[[Size], Work]:
         from sklearn.linear_model import LogisticRegression
 
         winner, loser = random_graph(size)
-        m = size.comparisons
+        n, m = size.numbers
 
         def do() -> FloatArray:
             label = np.ones(m)
@@ -77,7 +77,7 @@ def scikit_learn(solver: str, tolerance: float) -> Callable[[Size], Work]:
             columns = np.column_stack([winner, loser]).ravel().astype(np.int32)
             values = np.column_stack([signs, -signs]).ravel()
             begins = np.arange(0, 2 * m + 1, 2, dtype=np.int32)
-            design = sparse.csr_matrix((values, columns, begins), shape=(m, size.items))
+            design = sparse.csr_matrix((values, columns, begins), shape=(m, n))
             model = LogisticRegression(C=1e6, fit_intercept=False, tol=tolerance, max_iter=10_000, solver=solver)
             return np.asarray(model.fit(design, label).coef_.ravel())
 
@@ -111,7 +111,7 @@ def battles(size: Size) -> tuple[Any, IntArray, IntArray]:
     import pandas as pd
 
     winner, loser = random_graph(size)
-    names = np.array([f"model-{i:03d}" for i in range(size.items)], dtype=object)
+    names = np.array([f"model-{i:03d}" for i in range(size.numbers[0])], dtype=object)
     frame = pd.DataFrame({"model_a": names[winner], "model_b": names[loser], "winner": "model_a"})
     return frame, winner, loser
 
@@ -168,13 +168,9 @@ def choix_battles(size: Size) -> Work:
     winner, loser = random_graph(size)
     pairs = np.column_stack([winner, loser]).tolist()
     return Work(
-        lambda: choix.ilsr_pairwise(size.items, pairs, alpha=0.0, tol=1e-8),
+        lambda: choix.ilsr_pairwise(size.numbers[0], pairs, alpha=0.0, tol=1e-8),
         lambda scores: {"gradient": gradient_norm(np.asarray(scores), winner, loser)},
     )
-
-
-def _sizes(*texts: str) -> tuple[Size, ...]:
-    return tuple(map(Size.read, texts))
 
 
 GRAPH = Benchmark(
@@ -184,7 +180,7 @@ GRAPH = Benchmark(
         Task(
             "logistic",
             "Bradley–Terry scores from index arrays",
-            _sizes("100x1k", "1kx20k", "2kx200k", "10kx1M", "100kx5M"),
+            sizes("100x1k", "1kx20k", "2kx200k", "10kx1M", "100kx5M"),
             (
                 Side("ours", ours("logistic")),
                 Side("scikit-learn lbfgs 1e-8", scikit_learn("lbfgs", 1e-8), "scikit-learn", most=10**7),
@@ -192,15 +188,17 @@ GRAPH = Benchmark(
                 Side("choix ilsr", choix_battles, "choix", most=20_000),
             ),
             "five times scikit-learn at 100kx5M, not slower from 100x1k up, linear to 50M within 8 GiB",
+            "gradient",
+            1e-8,
         ),
         *(
-            Task(loss, f"{loss} scores from index arrays", _sizes("2kx200k", "100kx2M"), (Side("ours", ours(loss)),))
+            Task(loss, f"{loss} scores from index arrays", sizes("2kx200k", "100kx2M"), (Side("ours", ours(loss)),))
             for loss in ("squared", "exponential", "truncated_quadratic", "savage")
         ),
         Task(
             "hinge",
             "hinge scores, certified by the duality gap",
-            _sizes("300x6k", "1kx50k", "2kx200k", "10kx1M"),
+            sizes("300x6k", "1kx50k", "2kx200k", "10kx1M"),
             (
                 Side("ours", ours("hinge")),
                 Side("HiGHS through scipy", by_program, most=50_000),
@@ -210,7 +208,7 @@ GRAPH = Benchmark(
         Task(
             "bootstrap",
             f"{RESAMPLES} bootstrap fits",
-            _sizes("250x2M"),
+            sizes("250x2M"),
             (
                 Side("ours", bootstrap),
                 Side("default threads", bootstrap, environment={"OMP_NUM_THREADS": "", "OPENBLAS_NUM_THREADS": ""}),
@@ -220,13 +218,17 @@ GRAPH = Benchmark(
         Task(
             "battles",
             "single battles by name in a DataFrame, to scores",
-            _sizes("129x50k", "129x5M"),
+            sizes("129x50k", "129x5M"),
             (
                 Side("ours", our_battles),
                 Side("ours, from_frame", our_table),
                 Side("evalica", evalica_battles, "evalica"),
             ),
             "five times evalica's fit at 129x5M",
+            "gradient",
+            1e-8,
         ),
     ),
+    ("items", "comparisons"),
+    Size((20, 400)),
 )

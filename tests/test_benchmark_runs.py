@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import math
+import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from benchmarks.__main__ import BENCHMARKS, as_record, listed, main, table
-from benchmarks.framework import Row, Side, Size, Task, Work, exponent, work_here
+from benchmarks import landscapes, sweep, trajectories
+from benchmarks.__main__ import BENCHMARKS, listed, main
+from benchmarks.commands import process
+from benchmarks.framework import Row, Side, Size, Task, Work, work_here
 from benchmarks.graph import choix_battles, gradient_norm, our_battles, our_table, ours, random_graph, scikit_learn
+from benchmarks.kept import as_record, cells, keep, latest, rows_of
+from benchmarks.summary import Ratio, growth, slope_of, summed_up, worst
 
-SMALL = Size(20, 400)
+SMALL = Size((20, 400))
 
 
 @pytest.mark.parametrize(
     ("text", "size"), [("100x1000", (100, 1000)), ("2kx0.2M", (2000, 200_000)), ("1.5kx3k", (1500, 3000))]
 )
 def test_sizes_are_read(text: str, size: tuple[int, int]) -> None:
-    assert Size.read(text) == Size(*size)
-    assert Size.read(str(Size.read(text))) == Size(*size)
+    assert Size.read(text) == Size(size)
+    assert Size.read(str(Size.read(text))) == Size(size)
 
 
-@pytest.mark.parametrize("text", ["100", "100x", "x5", "100x1000x2", "-3x10", "10x15", "1x10", "1e3x1e6"])
+@pytest.mark.parametrize("text", ["", "100x", "x5", "0x10", "-3x10", "1e3x1e6", "0.4x3"])
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="accepted"):
         Size.read(text)
@@ -66,64 +72,210 @@ def test_a_measurement_times_the_work_and_not_the_judge() -> None:
         calls.append(str(size))
         return Work(lambda: sum(range(20_000)), lambda total: {"total": float(total)})
 
-    found = work_here(Side("sum", prepare), Size(5, 100), SMALL)
+    found = work_here(Side("sum", prepare), Size((5, 100)), SMALL)
     assert calls == ["20x400", "5x100"]
     assert found["total"] == 199_990_000
     assert 1 < found["times"] <= 200
     assert found["memory"] >= 0
 
 
-def rows() -> tuple[Task, list[Row]]:
-    sizes = (Size(10, 1000), Size(10, 10_000))
+def rounds(times: list[float], **more: float) -> tuple[dict[str, float], ...]:
+    return tuple({"wall": t, "cpu": t, "memory": 2**20, "share": 1.0, "times": 1, **more} for t in times)
+
+
+def rows(**accuracy: float) -> tuple[Task, list[Row]]:
+    """Two sizes of ours (1 to 3 s, then ten times that), a peer and one that fails."""
+    two = (Size((10, 1000)), Size((10, 10_000)))
     sides = tuple(Side(name, ours("logistic")) for name in ("ours", "peer", "broken"))
-    task = Task("fit", "fits", sizes, sides, "twice as fast")
+    task = Task("fit", "fits", two, sides, "twice as fast", "gap" if accuracy else "", 1e-8)
     found = [
-        Row("fit", "ours", size, tuple({"wall": t, "cpu": t, "memory": 2**20} for t in (scale, 2 * scale, 3 * scale)))
-        for size, scale in zip(sizes, (1.0, 10.0), strict=True)
+        Row("fit", "ours", size, rounds([scale, 2 * scale, 3 * scale], gap=accuracy.get("ours", 0.0)))
+        for size, scale in zip(two, (1.0, 10.0), strict=True)
     ]
-    found += [
-        Row("fit", "peer", size, tuple({"wall": t, "cpu": t, "memory": 0, "gap": 1e-9} for t in (4.0, 4.0, 30.0)))
-        for size in sizes
-    ]
-    return task, [*found, Row("fit", "broken", sizes[0], ({"failed": "MemoryError"},))]
+    found += [Row("fit", "peer", size, rounds([4.0, 4.0, 30.0], gap=accuracy.get("peer", 0.0))) for size in two]
+    return task, [*found, Row("fit", "broken", two[0], ({"failed": "MemoryError"},))]
 
 
 def test_ratios_are_taken_round_by_round() -> None:
     task, found = rows()
-    assert found[2].ratios(found[0], "cpu") == (4.0, 2.0, 10.0)
-    assert exponent(found[:2], "cpu") == pytest.approx(1.0)
-    assert np.isnan(exponent(found[:1], "cpu"))
-    text = "\n".join(table(task, found, "cpu"))
-    assert "2.00 – 10.00" in text
-    assert "broken" in text
-    assert "failed: MemoryError" in text
-    assert "to the power 1.00" in text
-    record = json.loads(json.dumps(as_record(task, found, "cpu")))
-    assert record["rows"][2]["ratio"] == {"median": 4.0, "low": 2.0, "high": 10.0}
-    assert record["rows"][4]["ratio"] is None
+    lines = summed_up(task, found, "cpu")
+    assert lines[0].ratio is None
+    assert lines[2].ratio == Ratio(4.0, 2.0, 10.0, 0.75)
+    assert lines[4].remark == "failed: MemoryError"
+    assert growth(BENCHMARKS["graph"], found[:2], "cpu").power == pytest.approx(1.0)
+    assert growth(BENCHMARKS["graph"], found[:1], "cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "has_ratio", "remark"),
+    [
+        ({"ours": 1e-9, "peer": 1e-3}, True, "less accurate than ours"),
+        ({"ours": 1e-9, "peer": 1e-12}, True, ""),
+        ({"ours": 1e-3, "peer": 1e-2}, True, "less accurate than ours"),
+        ({"ours": 1e-3, "peer": 1e-9}, False, "no ratio: ours is less accurate"),
+        ({"ours": math.nan, "peer": 1e-9}, False, "no ratio: ours is less accurate"),
+        ({"ours": math.inf, "peer": 1e-9}, False, "no ratio: ours is less accurate"),
+    ],
+)
+def test_a_ratio_counts_at_equal_accuracy_alone(accuracy: dict[str, float], has_ratio: bool, remark: str) -> None:
+    task, found = rows(**accuracy)
+    line = summed_up(task, found, "cpu")[2]
+    assert (line.ratio is not None) == has_ratio
+    assert line.remark.startswith(remark)
+
+
+def test_what_was_not_judged_counts_as_wrong() -> None:
+    task, found = rows(ours=0.0, peer=0.0)
+    bare = Row("fit", "ours", found[0].size, tuple({k: v for k, v in r.items() if k != "gap"} for r in found[0].rounds))
+    assert worst(task, bare) == math.inf
+    assert worst(task, Row("fit", "ours", found[0].size, ({"gap": math.nan}, {"gap": 0.0}))) == math.inf
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 9, 15, 40])
+def test_the_interval_of_a_ratio_is_that_of_the_test_of_signs(count: int) -> None:
+    values = np.random.default_rng(count).lognormal(size=count)
+    found = Ratio.of(values.tolist())
+    assert found.median == np.median(values)
+    inside = stats.binom(count, 0.5)
+    k = sorted(values).index(found.low) + 1
+    assert sorted(values).index(found.high) == count - k
+    assert found.covers == pytest.approx(max(1 - 2 * inside.cdf(k - 1), 0))
+    if count >= 6:
+        theirs = stats.quantile_test(values, q=0.0, p=0.5).confidence_interval(0.95)
+        assert (found.low, found.high) == (theirs.low, theirs.high)
+        assert found.covers >= 0.95
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for count, covers in ((4, 0.875), (6, 0.96875), (11, 0.98828125 - 0.0224609375)):
+        found = [Ratio.of(row) for row in rng.exponential(size=(4000, count)).tolist()]
+        share = np.mean([one.low <= math.log(2) <= one.high for one in found])
+        assert found[0].covers == pytest.approx(covers, abs=0.03)
+        assert share == pytest.approx(found[0].covers, abs=0.015)
+
+
+def test_growth_is_the_slope_of_a_regression_with_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    points = [(x, 1.3 * x + 0.2 * e) for x, e in zip(rng.normal(size=12), rng.normal(size=12), strict=True)]
+    found = slope_of(points)
+    theirs = stats.linregress(*zip(*points, strict=True))
+    assert found.power == pytest.approx(theirs.slope, rel=1e-12)
+    assert found.within == pytest.approx(stats.t.ppf(0.975, 10) * theirs.stderr, rel=1e-10)
+    exact = slope_of([(math.log(n), math.log(7 * n**1.5)) for n in (10, 100, 1000)])
+    assert exact.power == pytest.approx(1.5)
+    assert exact.within == pytest.approx(0.0, abs=1e-6)
+
+
+def test_of_four_sizes_the_lower_two_do_not_count() -> None:
+    sizes = [Size((10, 10**k)) for k in range(2, 6)]
+    found = [Row("fit", "ours", size, rounds([1.0 + size.numbers[1] / 1e3] * 2)) for size in sizes]
+    assert growth(BENCHMARKS["graph"], found, "cpu").power == pytest.approx(math.log10(101 / 11))
 
 
 def test_every_benchmark_is_listed() -> None:
     text = "\n".join(listed())
     for benchmark in BENCHMARKS.values():
+        assert len({task.name for task in benchmark.tasks}) == len(benchmark.tasks)
         for task in benchmark.tasks:
             assert f"{task.name}: {task.about}" in text
+            assert all(len(size.numbers) == len(benchmark.axes) for size in task.sizes)
+            assert len({side.name for side in task.sides}) == len(task.sides)
 
 
 def test_a_run_prints_and_writes_its_record(tmp_path, capsys) -> None:
-    out = tmp_path / "record.json"
-    command = ["run", "graph", "--task", "squared", "--sizes", "20x400", "--rounds", "1", "--out", str(out)]
+    command = ["run", "graph/squared", "--sizes", "20x400", "--rounds", "1", "--out", str(tmp_path)]
     assert main(command) == 0
-    assert "squared" in capsys.readouterr().out
-    record = json.loads(out.read_text())
-    assert record["versions"]["numpy"]
-    (row,) = record["tasks"][0]["rows"]
-    assert row["side"] == "ours"
-    assert row["rounds"][0]["cpu"] > 0
+    assert "graph/squared" in capsys.readouterr().out
+    record = latest("graph", tmp_path)
+    assert record.meta["versions"]["numpy"]
+    assert record.meta["git"]["commit"]
+    assert record.config == {"tasks": ["squared"], "clock": "cpu", "rounds": 1, "sizes": {"squared": ["20x400"]}}
+    (row,) = rows_of(record)
+    assert row.side == "ours"
+    assert row.rounds[0]["cpu"] > 0
+    assert main(["show", "graph", "--records", str(tmp_path)]) == 0
+    assert "20x400" in capsys.readouterr().out
+    assert main(["show", "sweep", "--records", str(tmp_path)]) == 1
 
 
-@pytest.mark.parametrize("wrong", [["--task", "nothing"], ["--sizes", "7"], ["--rounds", "0"]])
+def test_a_record_gives_back_its_rows_and_an_older_one_gives_way(tmp_path) -> None:
+    rows = [
+        Row("logistic", "ours", Size((20, 400)), rounds([1.0, 2.0], gradient=1e-12)),
+        Row("logistic", "choix ilsr", Size((20, 400)), rounds([3.0, 8.0])),
+        Row("hinge", "ours", Size((20, 400)), ({"failed": "MemoryError"},)),
+    ]
+    record = as_record(BENCHMARKS["graph"], rows, clock="cpu", rounds=2)
+    keep(record, tmp_path)
+    keep(as_record(BENCHMARKS["graph"], rows[:1], clock="cpu", rounds=2), tmp_path)
+    keep(record, tmp_path)
+    assert len(list((tmp_path / "graph").iterdir())) == 1
+    back = rows_of(latest("graph", tmp_path))
+    assert [(row.task, row.side, row.size) for row in back] == [(row.task, row.side, row.size) for row in rows]
+    assert [one["cpu"] for one in back[1].rounds] == [3.0, 8.0]
+    assert back[2].failed == "MemoryError"
+    assert not back[0].failed
+    text = "\n".join("|".join(row) for row in cells(BENCHMARKS["graph"], latest("graph", tmp_path)))
+    assert "3.5 [3, 4] (50 %); less accurate than ours" in text  # choix was not judged
+    assert "failed: MemoryError" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("sweeps", "sweep"), ("logistik", "/logistic"), ("graph/hinj", "graph/hinge"), ("trajectory", "trajectories")],
+)
+def test_an_unknown_name_is_told_the_nearest(name: str, nearest: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", name])
+    error = capsys.readouterr().err
+    assert "did you mean" in error
+    assert nearest in error
+
+
+def test_processes_are_timed_with_what_they_start() -> None:
+    burn = "sum(i * i for i in range(3_000_000))"
+    work = process("-c", burn)(Size((1,)))
+    found = work_here(Side("burn", lambda size: work), Size((1,)), Size((1,)))
+    assert found["cpu"] > 0.05
+    assert found["error"] == 0.0
+    failed = process("-c", "import sys; sys.exit(3)")(Size((1,)))
+    assert failed.judge(failed.do())["error"] == 1.0
+
+
+def test_a_part_of_the_work_counts_for_its_share() -> None:
+    def prepare(size: Size) -> Work:
+        return Work(lambda: time.sleep(0.3), lambda _: {}, share=0.1)
+
+    assert work_here(Side("tenth", prepare), Size((1,)), Size((1,)))["wall"] >= 2.99
+
+
+def test_sides_of_a_sweep_find_the_same_optima() -> None:
+    pytest.importorskip("cvxpy")
+    size = Size((5, 3, 2))
+    for side in (sweep.ours(("logistic",)), sweep.by_scipy, sweep.by_cvxpy):
+        work = side(size)
+        assert work.judge(work.do())["error"] < 1e-7, side
+    work = sweep.ours(sweep.LOSSES)(size)
+    assert work.judge(work.do()) == {"unsolved": 0.0, "error": pytest.approx(0.0, abs=1e-8)}
+
+
+def test_sides_of_trajectories_find_the_same_logits() -> None:
+    pytest.importorskip("torch")
+    size = Size((3, 40))
+    for side in (trajectories.ours(None), trajectories.ours(1), trajectories.torch_loops):
+        work = side(size)
+        assert work.judge(work.do())["error"] < 1e-13
+
+
+def test_sides_of_landscapes_find_the_same_values() -> None:
+    size = Size((21,))
+    for side in (landscapes.ours(False), landscapes.ours(True), landscapes.by_quad):
+        work = side(size)
+        assert work.judge(work.do())["error"] < 1e-9
+
+
+@pytest.mark.parametrize("wrong", [["--sizes", "7"], ["--sizes", "axb"], ["--rounds", "0"], ["--clock", "sun"]])
 def test_wrong_options_are_refused(wrong, capsys) -> None:
     with pytest.raises(SystemExit):
         main(["run", "graph", *wrong])
-    assert "error" in capsys.readouterr().err
+    assert "accepted" in (error := capsys.readouterr().err) or "choose from" in error

@@ -36,7 +36,6 @@ def after(*arguments: str) -> tuple[int, set[str]]:
         (["solve"], 2),
         (["recommend-beta", "nothing.csv", "--kl", "1"], 1),
         (["diagnose", "nothing.csv", "--beta", "1"], 1),
-        (["diagnose", "nothing.csv", "--beta", "-1"], 2),
         (["audit-log", "nothing.csv"], 1),
         (["beta"], 2),
         (["gaussians", "--modes", "x"], 2),
