@@ -3,7 +3,8 @@
 Problems are Bradley–Terry with standard normal rewards r, pairs are two draws from a uniform μ. The population optimum
 of the logistic loss is then h = r/β exactly, so that the error of every cell is known: the largest difference of βh
 from r, both centred. scipy minimises with analytic gradients from h = 0 in float64; cvxpy states the convex program and
-solves it with Clarabel, at the tolerance of 1e-12 that errors of 1e-8 take. Either does a part of the cells, drawn evenly, and its time is divided by that share.
+solves it with Clarabel, at the tolerance of 1e-12 that errors of 1e-8 take. Either does a part of the cells, drawn
+evenly, and its time is divided by that share.
 """
 
 from __future__ import annotations

@@ -146,7 +146,9 @@ class _Stack:
         grounded, scale = _grounded(hessian, self.ground[rows])
         right = -gradient * scale
         try:
-            step = np.linalg.solve(grounded, right[..., None])[..., 0] if self.convex else np.full_like(right, np.nan)
+            if not self.convex:
+                np.linalg.cholesky(grounded)  # of all: one with negative curvature, and each is looked at alone
+            step = np.linalg.solve(grounded, right[..., None])[..., 0]
         except np.linalg.LinAlgError:
             step = np.full_like(right, np.nan)
         descent = np.isfinite(step).all(axis=1) & (np.einsum("bi,bi->b", step, right) >= 0)

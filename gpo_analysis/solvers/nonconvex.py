@@ -11,7 +11,8 @@ limit).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, combinations
 
 import numpy as np
@@ -51,7 +52,28 @@ GRADED = 1e-6
 FLAT = 1e-9
 
 
-def descend(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, seed: int = 0) -> Minimum:
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """What is known of a problem before it is looked at alone: its pairs' own minima, the descent from π = πref."""
+
+    apart: PairMinima
+    first: Minimum
+
+
+def look_ahead(problems: Sequence[WeightedPairs], loss: Differentiable, shape: LossShape) -> list[Ahead]:
+    """For several problems of one size, at most :data:`DENSE_AT_MOST` responses, together."""
+    stack, blocks = np.stack([pairs.dense() for pairs in problems]), np.stack([pairs.parts for pairs in problems])
+    found = minimise_stack(stack, loss, blocks, convex=False, max_iterations=500)
+    apart = PairMinima.of_many(problems, loss, shape)
+    return [
+        Ahead(minima, _sharpened(pairs, loss, one) if _is_graded(pairs) else one)
+        for pairs, minima, one in zip(problems, apart, found, strict=True)
+    ]
+
+
+def descend(
+    pairs: WeightedPairs, loss: Differentiable, shape: LossShape, seed: int = 0, ahead: Ahead | None = None
+) -> Minimum:
     """Descend from π = πref and from several other starts; look for lower values at infinity.
 
     Parameters
@@ -62,12 +84,14 @@ def descend(pairs: WeightedPairs, loss: Differentiable, shape: LossShape, seed: 
     shape : LossShape
     seed : int
         Of the random starts.
+    ahead : Ahead, optional
+        From :func:`look_ahead`.
     """
     if pairs.matrix is None and pairs.n > SEVERAL_AT_MOST:
         return _one_descent(pairs, loss)
-    apart = PairMinima.of(pairs, loss, shape)
+    apart = PairMinima.of(pairs, loss, shape) if ahead is None else ahead.apart
     lowest = apart.total
-    found = _descents(pairs, loss, np.zeros((1, pairs.n)))
+    found = _descents(pairs, loss, np.zeros((1, pairs.n))) if ahead is None else [ahead.first]
     if not (found[0].converged and found[0].value <= lowest + 1e-9 * abs(lowest) + 1e-15):
         found = _descents(pairs, loss, _starts(pairs, apart, seed))
     if shape.kinks:
@@ -178,9 +202,12 @@ def _descents(pairs: WeightedPairs, loss: Differentiable, starts: FloatArray) ->
     stack = np.broadcast_to(pairs.dense(), (len(starts), pairs.n, pairs.n))
     blocks = np.broadcast_to(pairs.parts, (len(starts), pairs.n))
     found = minimise_stack(stack, loss, blocks, starts, convex=False, max_iterations=500)
-    if not len(pairs.weight) or pairs.weight.min() >= GRADED * pairs.weight.max() or not is_small_enough(pairs):
-        return found
-    return [_sharpened(pairs, loss, one) for one in found]
+    return [_sharpened(pairs, loss, one) for one in found] if _is_graded(pairs) else found
+
+
+def _is_graded(pairs: WeightedPairs) -> bool:
+    """Whether the weights are of such different sizes that descents end in the coordinates of a tree."""
+    return bool(len(pairs.weight)) and pairs.weight.min() < GRADED * pairs.weight.max() and is_small_enough(pairs)
 
 
 def _sharpened(pairs: WeightedPairs, loss: Differentiable, found: Minimum) -> Minimum:

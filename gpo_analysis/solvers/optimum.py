@@ -6,6 +6,7 @@ centred optimal log-ratio is exactly proportional to 1/β, for every f.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from gpo_analysis.solvers.kinks import minimise_kinked
 from gpo_analysis.solvers.linear import minimise_linear
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
 from gpo_analysis.solvers.newton import minimise_stack
-from gpo_analysis.solvers.nonconvex import descend
+from gpo_analysis.solvers.nonconvex import DENSE_AT_MOST, Ahead, descend, look_ahead
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.precise import RESPONSES_AT_MOST, minimise_precisely
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
@@ -70,9 +71,12 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
     found: dict[int, Minimum] = {}
     stacks: dict[int, list[int]] = {}
     with one_thread():
+        ahead = _looked_ahead(cases)
         for k, case in enumerate(cases):
             try:
-                if case.is_smooth and case.pairs.matrix is not None:
+                if k in ahead:
+                    found[k] = case.not_convex(ahead[k])
+                elif case.is_smooth and case.pairs.matrix is not None:
                     stacks.setdefault(case.pairs.n, []).append(k)
                 else:
                     found[k] = case.solved()
@@ -81,6 +85,23 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
         for rows in stacks.values():
             found |= zip(rows, _stacked([cases[k] for k in rows]), strict=True)
     return [_measured(found[k], unit) for k in range(len(cases))]
+
+
+def _looked_ahead(cases: list[_Case]) -> dict[int, Ahead]:
+    """For losses that are not convex, what problems of one size can find out together; nothing where that fails."""
+    sizes: dict[int, list[int]] = {}
+    for k, case in enumerate(cases):
+        if case.shape.convex or case.pairs.n > DENSE_AT_MOST or case.shape.is_piecewise_linear or case.shape.kinks:
+            continue
+        with contextlib.suppress(*FAILURES):
+            if case.verdict.status is None and case.pairs.matrix is not None:
+                sizes.setdefault(case.pairs.n, []).append(k)
+    found: dict[int, Ahead] = {}
+    for rows in sizes.values():
+        with contextlib.suppress(*FAILURES):  # each is then solved alone, so that one alone is to blame
+            ahead = look_ahead([cases[k].kept for k in rows], cases[rows[0]].loss, cases[rows[0]].shape)
+            found |= zip(rows, ahead, strict=True)
+    return found
 
 
 def _measured(found: Minimum, unit: float) -> Minimum:
@@ -143,7 +164,7 @@ class _Case:
         if self.verdict.status is Status.UNBOUNDED_BELOW:
             return self.without(Status.UNBOUNDED_BELOW, self.verdict.reason, -np.inf)
         if self.verdict.status is None:
-            return self._not_convex()
+            return self.not_convex()
         if self.shape.is_piecewise_linear:
             solver = lambda: minimise_linear(self.kept, self.loss, self.shape)  # noqa: E731
         elif not self.shape.kinks:
@@ -256,10 +277,10 @@ class _Case:
             why += ", the preferences being separable"
         return why
 
-    def _not_convex(self) -> Minimum:
+    def not_convex(self, ahead: Ahead | None = None) -> Minimum:
         """f is not known to be convex."""
         found = minimise_at_vertices(self.kept, self.loss, self.shape)
-        found = descend(self.kept, self.loss, self.shape) if found is None else found
+        found = descend(self.kept, self.loss, self.shape, ahead=ahead) if found is None else found
         found = replace(found, value=self.total(found.value))
         unsettled = found.status is Status.NOT_CONVERGED and self.verdict.attained
         if self.verdict.separated is None or found.value == -np.inf or unsettled:

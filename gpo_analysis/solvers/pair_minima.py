@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from gpo_analysis.analysis.roots import bracketed_zeros
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses.shape import LossShape
 from gpo_analysis.solvers.cuts import tree_basis
@@ -46,19 +48,23 @@ class PairMinima:
 
     @classmethod
     def of(cls, pairs: WeightedPairs, loss: Differentiable, shape: LossShape) -> PairMinima:
-        """Of a problem; in log of the number of different shares, as grids are laid for each of those."""
-        low, high = np.minimum(pairs.winner, pairs.loser), np.maximum(pairs.winner, pairs.loser)
-        key, where = np.unique(low * pairs.n + high, return_inverse=True)
-        up = pairs.winner < pairs.loser
-        forward = np.bincount(where[up], pairs.weight[up], len(key)).astype(np.float64)
-        backward = np.bincount(where[~up], pairs.weight[~up], len(key)).astype(np.float64)
-        total = forward + backward
-        shares, at = np.unique(np.stack([forward / total, backward / total]), axis=1, return_inverse=True)
+        """Of a problem."""
+        return cls.of_many([pairs], loss, shape)[0]
+
+    @classmethod
+    def of_many(cls, problems: Sequence[WeightedPairs], loss: Differentiable, shape: LossShape) -> list[PairMinima]:
+        """Of several problems; each different pair of shares is looked at once, in whichever problems it stands."""
+        tables = [_both_ways(pairs) for pairs in problems]
+        shares = np.concatenate([both / both.sum(axis=0) for _, _, both in tables], axis=1)
+        shares, at = np.unique(shares, axis=1, return_inverse=True)
         parts = [_least(loss, shape, *shares[:, k : k + CHUNK]) for k in range(0, shares.shape[1], CHUNK)]
         value, margin = np.concatenate(parts, axis=1) if parts else np.zeros((2, 0))
-        at = at.ravel()
-        first, second = (key // pairs.n).astype(np.int64), (key % pairs.n).astype(np.int64)
-        return cls(pairs.n, first, second, forward, backward, value[at] * total, margin[at])
+        ends = np.cumsum([both.shape[1] for _, _, both in tables])
+        rows = np.split(at.ravel(), ends[:-1])
+        return [
+            cls(pairs.n, first, second, both[0], both[1], value[row] * both.sum(axis=0), margin[row])
+            for pairs, (first, second, both), row in zip(problems, tables, rows, strict=True)
+        ]
 
     @property
     def total(self) -> float:
@@ -78,6 +84,15 @@ class PairMinima:
         ]
         g = basis @ np.array(steps, dtype=np.float64)
         return np.asarray(g - g.mean())
+
+
+def _both_ways(pairs: WeightedPairs) -> tuple[IntArray, IntArray, FloatArray]:
+    """i < j of each pair that is compared, shape (p,) each, and the weights of i ≻ j and j ≻ i, shape (2, p)."""
+    low, high = np.minimum(pairs.winner, pairs.loser), np.maximum(pairs.winner, pairs.loser)
+    key, where = np.unique(low * pairs.n + high, return_inverse=True)
+    up = pairs.winner < pairs.loser
+    weights = [np.bincount(where[side], pairs.weight[side], len(key)).astype(np.float64) for side in (up, ~up)]
+    return (key // pairs.n).astype(np.int64), (key % pairs.n).astype(np.int64), np.stack(weights)
 
 
 def _least(loss: Differentiable, shape: LossShape, forward: FloatArray, backward: FloatArray) -> FloatArray:
@@ -131,7 +146,7 @@ def _turning(loss: Differentiable, shape: LossShape) -> float:
     if not len(turns) or shape.flat_from is not None:
         return np.nan
     one, zero = np.ones(1), np.zeros(1)
-    return float(_bisected(loss, one, zero, GRID[turns[-1:]], GRID[turns[-1:] + 1])[0])
+    return float(_zeros(loss, one, zero, GRID[turns[-1:]], GRID[turns[-1:] + 1])[0])
 
 
 def _at_rest(loss: Differentiable, forward: FloatArray, backward: FloatArray, margin: FloatArray) -> FloatArray:
@@ -142,18 +157,16 @@ def _at_rest(loss: Differentiable, forward: FloatArray, backward: FloatArray, ma
         sound = (_slopes(loss, forward, backward, low) < 0) & (_slopes(loss, forward, backward, high) > 0)
     result = margin.copy()
     if sound.any():
-        result[sound] = _bisected(loss, forward[sound], backward[sound], low[sound], high[sound])
+        result[sound] = _zeros(loss, forward[sound], backward[sound], low[sound], high[sound])
     return result
 
 
-def _bisected(
+def _zeros(
     loss: Differentiable, forward: FloatArray, backward: FloatArray, low: FloatArray, high: FloatArray
 ) -> FloatArray:
-    for _ in range(60):
-        middle = (low + high) / 2
-        falls = _slopes(loss, forward, backward, middle) < 0
-        low, high = np.where(falls, middle, low), np.where(falls, high, middle)
-    return (low + high) / 2
+    """Where the slopes change their sign; the middle of a bracket of which that is not known."""
+    found = bracketed_zeros(lambda z, rows: _slopes(loss, forward[rows], backward[rows], z), low, high)
+    return np.where(np.isnan(found), (low + high) / 2, found)
 
 
 def _slopes(loss: Differentiable, forward: FloatArray, backward: FloatArray, z: FloatArray) -> FloatArray:

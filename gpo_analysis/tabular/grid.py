@@ -98,8 +98,6 @@ def solve_grid(
     >>> table[["loss", "beta", "kl"]].round(4).to_string(index=False).splitlines()[1].split()
     ['logistic', '0.5', '0.4694']
     """
-    import pandas as pd
-
     named = _named(problems)
     functions = get_losses(losses)
     scales = np.array([check_positive(b, "beta") for b in _several(betas, (int, float, np.number), "betas")])
@@ -108,13 +106,28 @@ def solve_grid(
     chosen = get_link(link)
     margin = [f for f in functions if isinstance(f, MarginLoss)]
     fits = iter(fit(list(named.values()), margin) if margin else [])
-    tables = []
+    blocks = []
     for name, problem in named.items():
         for f in functions:
             columns = _columns(next(fits), scales, chosen) if isinstance(f, MarginLoss) else {}
             columns = columns or _solved_at_each([problem.solve(f, float(beta), link=chosen) for beta in scales])
-            tables.append(pd.DataFrame({"problem": name, "loss": f.name, **columns}))
-    return pd.concat(tables, ignore_index=True)
+            blocks.append({"problem": name, "loss": f.name, **columns})
+    return _table(blocks, len(scales))
+
+
+def _table(blocks: list[dict[str, object]], rows: int) -> pd.DataFrame:
+    """Blocks of so many rows one below another; what is no list or array is the same in all rows of its block."""
+    import pandas as pd
+
+    columns = {}
+    for name in blocks[0]:
+        values = [block[name] for block in blocks]
+        if any(isinstance(value, list | np.ndarray) for value in values):
+            full = [value if isinstance(value, list | np.ndarray) else [value] * rows for value in values]
+            columns[name] = pd.Series(np.concatenate([np.asarray(one) for one in full]))
+        else:
+            columns[name] = pd.Series(values).repeat(rows).reset_index(drop=True)
+    return pd.DataFrame(columns)
 
 
 def _solved_at_each(solutions: list[Solution]) -> dict[str, object]:
@@ -157,22 +170,21 @@ def _several(values: Any, single: tuple[type, ...], what: str) -> list[Any]:
 
 def _columns(found: Fit, betas: FloatArray, link: GeneratorDerivative) -> dict[str, object]:
     """Columns for all βs of one fit; KL and ½E[ρ²] are vectorised over β where the link is the log."""
-    first = found.solution(float(betas[0]), link)
     if found.converged and link.name != "reverse_kl":
         solved = [found.solution(float(beta), link) for beta in betas]
         kl, squared = np.array([s.kl for s in solved]), np.array([s.mu_squared_loss for s in solved])
     else:
-        kl, squared = found.kl(betas), first.mu_squared_loss * (betas[0] / betas) ** 2
+        kl, squared = found.kl(betas), found.half_square(float(betas[0])) * (betas[0] / betas) ** 2
     return {
         "beta": betas,
         "link": link.name,
-        "population_loss": first.population_loss,
+        "population_loss": found.value,
         "kl": kl,
         "mu_squared_loss": squared,
-        "max_margin": first.max_margin,
-        "converged": first.converged,
-        "status": first.status.value,
-        "reason": first.reason,
-        "iterations": first.iterations,
-        "error": first.error,
+        "max_margin": float(np.max(np.abs(found.margins), initial=0.0)),
+        "converged": found.converged,
+        "status": found.status.value,
+        "reason": found.reason,
+        "iterations": found.iterations,
+        "error": found.error,
     }

@@ -141,6 +141,11 @@ class Fit(Shown):
             total = total + share * np.sum(reference * np.exp(h) * h, axis=-1)
         return np.asarray(total)
 
+    def half_square(self, beta: float) -> float:
+        """½E[ρ²] at one β for the log link, averaged over contexts; NaN where a context has no answer."""
+        h = np.atleast_2d(_over(self.reward, beta))  # the constant that normalises π cancels in ρ
+        return average(self.problem.shares(), half_square(self.problem, h))
+
     def solution(self, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
         """The policy at one β with its numbers.
 

@@ -60,6 +60,7 @@ class Descent:
             self.objective = self.objective.renewed(self.drawn_from)
         self.last_step = np.array([s.step if s else 0 for s in states])
         self.recorder = Recorder(self.keep, earlier, self.every)
+        self.measured: FloatArray | None = None  # the whole gradient where the policies are, if a record has needed it
         self.start_loss = np.array([s.start_loss if s else np.nan for s in states])
 
     def logits(self) -> FloatArray:
@@ -72,7 +73,7 @@ class Descent:
         while self.step < self.steps and self.alive.any():
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # said by the status, not by a warning
                 if self.batch is None:
-                    gradient = self.objective.gradient(self.logits())
+                    gradient = self.objective.gradient(self.logits()) if self.measured is None else self.measured
                 else:
                     gradient = self.objective.batch_gradient(self.logits(), *next(batches))
                 self.update(pulled_back(gradient, self.features))
@@ -86,8 +87,9 @@ class Descent:
         if self.refresh and self.step % self.refresh == 0:
             self.drawn_from = self.logits()
             self.objective = self.objective.renewed(self.drawn_from)
+        self.measured = None
         if self.recorder.wants(self.step, self.steps):
-            record = measure(self.objective, self.logits(), self.features, self.keep)
+            record, self.measured = measure(self.objective, self.logits(), self.features, self.keep)
             self.recorder.add(self.step, self.step * self.rate, record, self.alive)
             if self.step == 0:
                 self.start_loss = record["loss"]
@@ -123,9 +125,12 @@ class Descent:
         if self.batch is None:
             return
         objective = self.objective
-        rows = len(objective.winner)
-        zero = np.zeros((rows, 1), dtype=np.int64)
-        winner, loser = np.hstack([objective.winner, zero]), np.hstack([objective.loser, zero])  # last: equal draws
+        rows = len(objective.weight)
+        zero = np.zeros((rows, 1), dtype=np.int64)  # last: equal draws
+        winner, loser = (
+            np.hstack([np.broadcast_to(ends, objective.weight.shape), zero])
+            for ends in (objective.winner, objective.loser)
+        )
         cumulative = np.cumsum(np.hstack([objective.weight, objective.diagonal_mass[:, None]]), axis=1)
         cumulative /= cumulative[:, -1:]
         row_of = np.arange(len(self.runs)) if rows > 1 else np.zeros(len(self.runs), dtype=np.int64)

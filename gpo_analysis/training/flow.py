@@ -59,7 +59,7 @@ def flow(run: dict[str, Any], steps: int, earlier: Trajectory | None) -> Traject
     while not message:
         logits = logits_of(parameters[None], features, objective)
         here = objective.renewed(logits) if on_policy else objective
-        record = measure(here, logits, features, run["keep"])
+        record, _ = measure(here, logits, features, run["keep"])
         recorder.add(step, step * rate, record, np.array([True]))
         start_loss = float(record["loss"][0]) if step == 0 else start_loss
         if step == steps:

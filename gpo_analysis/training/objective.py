@@ -36,7 +36,8 @@ class Objective:
     shares : array, shape (R, m) or (1, m)
         Weights of the contexts.
     winner, loser : array of int, shape (R, k) or (1, k)
-        Places of the pairs in the flat logits. Runs with fewer pairs are filled up with pairs of weight 0.
+        Places of the pairs in the flat logits; one row where all runs have the same pairs, whatever their weights. Runs
+        with fewer pairs are filled up with pairs of weight 0.
     weight : array, shape (R, k) or (1, k)
         Σ weight + diagonal_mass = 1 in each row.
     diagonal_mass : array, shape (R,) or (1,)
@@ -102,6 +103,8 @@ class Objective:
         for r, row in enumerate(rows):
             count = len(row[0])
             winner[r, :count], loser[r, :count], weight[r, :count], preference[r, :count] = row
+        if (winner == winner[0]).all() and (loser == loser[0]).all():
+            winner, loser = winner[:1], loser[:1]
         diagonal = [0.0 if equal_draws else problem.directed_pairs().diagonal_mass for problem in shared]
         return cls(
             *shape,

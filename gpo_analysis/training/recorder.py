@@ -34,8 +34,8 @@ def pulled_back(gradient: FloatArray, features: FloatArray | None) -> FloatArray
 
 def measure(
     objective: AnyObjective, logits: FloatArray, features: FloatArray | None, keep: Sequence[str]
-) -> dict[str, FloatArray]:
-    """A record of each run: the metrics, each (R,), and what is kept beside them, each (R, m·n)."""
+) -> tuple[dict[str, FloatArray], FloatArray]:
+    """A record of each run: the metrics, each (R,), and what is kept beside them, each (R, m·n); the whole gradient."""
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite loss is a record, not a warning
         found = objective.metrics(logits)
         gradient = objective.gradient(logits)
@@ -45,7 +45,7 @@ def measure(
         "logits": logits.copy,
         "gradients": gradient.copy,
     }
-    return found | {name: arrays[name]() for name in keep}
+    return found | {name: arrays[name]() for name in keep}, gradient
 
 
 def ended(state: TrainState, last_loss: float, optimizer: str, refreshed: bool) -> tuple[TrainStatus, str]:
@@ -72,32 +72,51 @@ class Recorder:
 
     def __init__(self, keep: Sequence[str], earlier: Sequence[Trajectory | None], every: int) -> None:
         self.keep, self.every = tuple(keep), every
-        self.rows: list[list[dict[str, Any]]] = [_taken_over(old, self.keep, every) for old in earlier]
+        self.before = [_taken_over(old, self.keep, every) for old in earlier]
         self.loss = np.full(len(earlier), np.nan)
+        self._steps: list[int] = []
+        self._times: list[float] = []
+        self._records: list[dict[str, FloatArray]] = []
+        self._alive: list[BoolArray] = []
+        self._columns: dict[str, FloatArray] = {}
 
     def wants(self, step: int, last: int) -> bool:
         """Whether a step is recorded."""
         return step % self.every == 0 or step == last
 
     def add(self, step: int, time: float, record: dict[str, FloatArray], alive: BoolArray) -> None:
-        """Append a record to every run that is alive."""
-        for r in np.flatnonzero(alive):
-            self.rows[r].append({"step": step, "time": time} | {name: value[r] for name, value in record.items()})
-            self.loss[r] = record["loss"][r]
+        """Append a record, each array (R, …), of the runs that are alive."""
+        self._steps.append(step)
+        self._times.append(time)
+        self._records.append(record)
+        self._alive.append(alive.copy())
+        self._columns = {}
+        self.loss = np.where(alive, record["loss"], self.loss)
+
+    def _column(self, name: str) -> FloatArray:
+        """What was recorded under a name, shape (R, records, …)."""
+        if name not in self._columns:
+            self._columns[name] = np.stack([record[name] for record in self._records], axis=1)
+        return self._columns[name]
 
     def trajectory(
         self, r: int, outcome: tuple[TrainStatus, str], logits: FloatArray, state: TrainState, run: dict[str, Any]
     ) -> Trajectory:
         """Run r as a whole."""
         problem: PreferenceProblem = run["problem"]
-        rows = self.rows[r]
-        columns: dict[str, NDArray[Any]] = {"step": np.array([row["step"] for row in rows], dtype=np.int64)}
-        for name in ("time", *METRICS):
-            columns[name] = np.array([row[name] for row in rows], dtype=np.float64)
-        kept = {
-            name: np.array([row[name] for row in rows]).reshape(-1, *problem.shape) if name in self.keep else None
-            for name in KEEPABLE
-        }
+        before = self.before[r]
+        here = np.array([alive[r] for alive in self._alive], dtype=bool)
+
+        def joined(name: str, own: NDArray[Any]) -> NDArray[Any]:
+            earlier = np.array([row[name] for row in before], dtype=own.dtype)
+            return np.concatenate([earlier.reshape(-1, *own.shape[1:]), own])
+
+        columns: dict[str, NDArray[Any]] = {"step": joined("step", np.array(self._steps, dtype=np.int64)[here])}
+        columns["time"] = joined("time", np.array(self._times, dtype=np.float64)[here])
+        for name in METRICS:
+            own = self._column(name)[r] if self._records else np.empty(0)
+            columns[name] = joined(name, own[here])
+        kept = {name: self._kept(name, r, here, problem) if name in self.keep else None for name in KEEPABLE}
         return Trajectory(
             columns=columns,
             status=outcome[0],
@@ -107,6 +126,12 @@ class Recorder:
             settings=run,
             **kept,
         )
+
+    def _kept(self, name: str, r: int, here: BoolArray, problem: PreferenceProblem) -> FloatArray:
+        """An array that was kept beside the metrics, shape (records, n) or (records, m, n)."""
+        rows = [row[name] for row in self.before[r]]
+        rows += [record[name][r] for record, alive in zip(self._records, here, strict=True) if alive]
+        return np.array(rows).reshape(-1, *problem.shape)
 
 
 def _taken_over(old: Trajectory | None, keep: tuple[str, ...], every: int) -> list[dict[str, Any]]:
