@@ -1,4 +1,4 @@
-"""Pages made from the code at build time: the figure gallery, claims, β dictionary, commands, and the API reference.
+"""Pages made from the code at build time: figure gallery, claims, β dictionary, commands, speed, the API reference.
 
 They lie in ``docs/_generated`` (not committed), so that no page can say something else than the code does.
 """
@@ -266,6 +266,42 @@ def _commands(out: Path) -> None:
     _write(out / "commands.md", "\n\n".join(parts) + "\n")
 
 
+def _speed(out: Path) -> None:
+    from benchmarks.__main__ import BENCHMARKS
+    from benchmarks.kept import HEAD, cells, latest, tables
+
+    parts = [
+        "# Speed",
+        "Measured by `python -m benchmarks run`, from the records in `results/benchmarks`. Every measurement is a "
+        "process of its own with one thread; the sides take turns, round after round, and the time is the processor's. "
+        "A *ratio* is the other side's time over ours in the same round: the median over the rounds, and between which "
+        "two rounds the true median lies with 95 % probability, whatever the distribution. It counts only where ours "
+        "is as accurate as the task asks, or as the other side; *error* is the task's own measure, against a closed "
+        "form or another method. A side that does a part of the cells has its time divided by that share. *Memory* is "
+        "the peak above what the input took. *Grows as* is the power of the amount with which time grows, fitted to "
+        "all rounds.",
+    ]
+    for benchmark in BENCHMARKS.values():
+        record = latest(benchmark.name)
+        parts.append(f"## {benchmark.name}: {benchmark.about}")
+        if record is None:
+            parts.append(f"No record: `python -m benchmarks run {benchmark.name} --out results/benchmarks` makes one.")
+            continue
+        aims = [f"- `{task.name}`: {task.about}." + (f" Asked for: {task.aim}." if task.aim else "")
+                for task, _, _ in tables(benchmark, record)]  # fmt: skip
+        meta = record.meta
+        own = sorted(set(meta["versions"]) & {"python", "numpy", "scipy", "sympy", "torch", "cvxpy", "choix"})
+        origin = ", ".join(f"{name} {meta['versions'][name]}" for name in own)
+        parts += [
+            "\n".join(aims),
+            f"Sizes are {' × '.join(benchmark.axes)}.",
+            _table(list(HEAD), [list(row) for row in cells(benchmark, record)]),
+            f"`{meta['command']}`, commit {str(meta['git']['commit'])[:10]}, {meta['device']['processor']}, "
+            f"load of the machine {meta['load']:.1f}; {origin}.",
+        ]
+    _write(out / "speed.md", "\n\n".join(parts) + "\n")
+
+
 def _between(text: str, start: str, end: str) -> str:
     """The part of a file between two of its lines; a line that is gone is an error here, not a silent gap."""
     _, found, rest = text.partition(start)
@@ -326,6 +362,7 @@ def _generate(app: Sphinx) -> None:
     _conventions(out)
     _losses(out)
     _commands(out)
+    _speed(out)
     _of_the_readme(out)
 
 

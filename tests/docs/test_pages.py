@@ -117,3 +117,20 @@ def test_text_from_the_readme_keeps_links_that_lead_somewhere() -> None:
     assert generated._moved(text) == ("[a](../predictions/testbed.md) ![b](../images/x.png) `c` [d](https://x.org)")
     with pytest.raises(ValueError, match="the page takes its text from there"):
         generated._between("a b", "x", "y")
+
+
+def test_the_page_of_speed_is_made_from_the_records(tmp_path: Path) -> None:
+    from benchmarks.__main__ import BENCHMARKS
+    from benchmarks.kept import latest, rows_of
+
+    _extension("generated")._speed(tmp_path)
+    page = (tmp_path / "speed.md").read_text(encoding="utf-8")
+    for benchmark in BENCHMARKS.values():
+        record = latest(benchmark.name)
+        assert (record is None) == (f"run {benchmark.name} --out results/benchmarks` makes one" in page)
+        if record is None:
+            continue
+        assert record.meta["git"]["dirty"] is False
+        assert str(record.meta["git"]["commit"])[:10] in page
+        for row in rows_of(record):
+            assert f"| {benchmark.name}/{row.task} | {row.size} | {row.side} |" in page
