@@ -33,6 +33,7 @@ from gpo_analysis.calculus.limits import limit_at_infinity
 from gpo_analysis.calculus.pieces import pieces_of
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.undecided import Undecided
+from gpo_analysis.calculus.written import constant
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity, kinks, pieces, tails, unproved
@@ -83,7 +84,9 @@ def _calibration(loss: MarginLoss) -> Calibration:
             return Calibration(False, "convex, not differentiable at 0 (Bartlett et al. 2006)")
         holds = bool(number(slope) < 0)
         sign = "< 0" if holds else "≥ 0"
-        return Calibration(holds, f"convex, differentiable at 0 with slope {slope} {sign} (Bartlett et al. 2006)")
+        return Calibration(
+            holds, f"convex, differentiable at 0 with slope {constant(slope)} {sign} (Bartlett et al. 2006)"
+        )
     if unproved(loss):
         return Calibration(None, f"not shown to be convex, and {unproved(loss)}")
     falls = slope is not sympy.nan and number(slope) < 0

@@ -17,6 +17,7 @@ import sympy
 
 from gpo_analysis.analysis.singularities import piece_at_zero, taylor_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero
+from gpo_analysis.calculus.written import WIDE, constant, plain
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import kinks
 from gpo_analysis.showing import Shown
@@ -71,7 +72,7 @@ class PopulationExpansion(Shown):
 
     def summary(self) -> str:
         """As text."""
-        parts = [str(self.constant)]
+        parts = [constant(self.constant)]
         for coefficient, what in (
             (self.preference_coefficient, "E[ρ]"),
             (self.regularizer_coefficient, "½E_μ[ρ²]"),
@@ -79,8 +80,12 @@ class PopulationExpansion(Shown):
             if coefficient == 0:
                 continue
             negative = coefficient.could_extract_minus_sign()
-            size = str(-coefficient if negative else coefficient).replace("beta", "β").replace("**2", "²")
-            parts.append(f"{'−' if negative else '+'} {size.replace('*', ' ')} {what}")
+            size = plain(-coefficient if negative else coefficient)
+            if len(size) > WIDE:  # a long constant before β or β²
+                power = 1 if coefficient is self.preference_coefficient else 2
+                size = f"{constant(abs((coefficient / BETA**power).expand()))}*beta{'^2' * (power - 1)}"
+            size = size.replace("beta", "β").replace("^2", "²").replace("*", " ")
+            parts.append(f"{'−' if negative else '+'} {size} {what}")
         tail = "" if self.is_exact else " + …"
         return f"E f(βρ) = {' '.join(parts)}{tail}   ({self.note})"
 
@@ -169,5 +174,4 @@ def _note(exact: bool, second: bool, radius: sympy.Expr) -> str:
         return words + "how far the series reaches is not known"
     if radius == 0:
         return words + "a kink at 0: the series reaches nowhere"
-    shown = radius.n(6) if radius.is_Float else radius
-    return words + f"the series equals f while |βρ| < {shown}"
+    return words + f"the series equals f while |βρ| < {radius.n(6) if radius.is_Float else constant(radius)}"

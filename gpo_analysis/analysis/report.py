@@ -9,8 +9,11 @@ from typing import Any, Protocol
 
 import sympy
 
-from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.tails import Tail
+from gpo_analysis.calculus.written import constant, formula, plain, short_floats, with_value
+
+_LONG = 160  # characters of an exact expression that is set as a formula in a notebook
 
 
 class _AtCertainty(Protocol):
@@ -143,28 +146,19 @@ def _tail(tail: Tail) -> dict[str, Any]:
 
 
 def shown_text(expression: sympy.Basic) -> str:
-    """A constant or set as text, long floats shortened, ∞ for oo."""
+    """A constant, a formula or a set as text: see :mod:`gpo_analysis.calculus.written`."""
     if isinstance(expression, sympy.Union):
         return " ∪ ".join(shown_text(part) for part in expression.args)
     if isinstance(expression, sympy.Interval):
         left, right = "(" if expression.left_open else "[", ")" if expression.right_open else "]"
-        return f"{left}{shown_text(expression.start)}, {shown_text(expression.end)}{right}"
-    text = re.sub(r"\boo\b", "∞", str(short_floats(expression)))  # not within CRootOf
-    return text.replace("**", "^")
+        return f"{left}{constant(expression.start, 24)}, {constant(expression.end, 24)}{right}"
+    if isinstance(expression, sympy.FiniteSet):
+        return "{" + ", ".join(constant(part, 24) for part in expression.args) + "}"
+    return formula(expression)
 
 
-def short_floats(expression: sympy.Basic) -> sympy.Basic:
-    """Floats of 40 digits to ten."""
-    return expression.xreplace({f: sympy.Float(f, 10) for f in expression.atoms(sympy.Float)})
-
-
-def number_text(expression: sympy.Expr) -> str:
-    if expression is sympy.nan:
-        return "not defined"
-    text = shown_text(expression)
-    if expression.is_Integer or expression.is_infinite or expression.is_Float:
-        return text
-    return f"{text} ≈ {NUMBERS.nstr(number(expression), 6)}"
+def _worded(proof: str) -> str:
+    return re.sub(r"\boo\b", "∞", proof)
 
 
 def truth(value: bool | None) -> str:
@@ -188,28 +182,27 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
     certain = a.at_certainty
     region = "" if a.nonconvex_region is None else f"; f″ < 0 on {shown_text(a.nonconvex_region)}"
     conjugate = a.conjugate
-    domain = "" if conjugate.domain is None else f", s in {shown_text(conjugate.domain)}"
+    domain = "" if conjugate.domain is None else f"s in {shown_text(conjugate.domain)}"
+    star = "numerical" if conjugate.expression is None else shown_text(conjugate.expression)
+    among = f"{domain}: {star}" if domain and (" for " in star or " where " in star) else f"{star}, {domain}"
     found = [
-        ("f(z)", shown_text(a.expression)),
-        ("value f(0)", number_text(a.value)),
-        ("slope f′(0)", number_text(a.slope)),
-        ("curvature f″(0)", number_text(a.curvature)),
-        ("κ = f″(0)/|f′(0)|", number_text(a.curvature_ratio)),
+        ("f(z)", plain(a.expression)),
+        ("value f(0)", with_value(a.value)),
+        ("slope f′(0)", with_value(a.slope)),
+        ("curvature f″(0)", with_value(a.curvature)),
+        ("κ = f″(0)/|f′(0)|", with_value(a.curvature_ratio)),
         ("convex", truth(a.is_convex) + region),
-        ("  because", a.convexity_proof),
+        ("  because", _worded(a.convexity_proof)),
         ("calibrated", truth(a.is_calibrated)),
-        ("  because", a.calibration_proof),
-        ("Taylor radius", number_text(a.taylor_radius)),
+        ("  because", _worded(a.calibration_proof)),
+        ("Taylor radius", with_value(a.taylor_radius)),
         ("kinks", ", ".join(shown_text(kink) for kink in a.kinks) or "none"),
         ("left tail", _tail_words(a.left_tail)),
         ("right tail", _tail_words(a.right_tail)),
         ("link z*(η)", "numerical" if a.link is None else shown_text(a.link)),
         ("at η = 1", _certain_words(certain.kind, certain.margin)),
         ("Bayes risk H(η)", "numerical" if a.bayes_risk is None else shown_text(a.bayes_risk)),
-        (
-            "conjugate f*(s)",
-            ("numerical" if conjugate.expression is None else shown_text(conjugate.expression)) + domain,
-        ),
+        ("conjugate f*(s)", among if domain else star),
     ]
     if not a.undecided:
         return [*found, ("not proved", a.unproved)] if a.unproved else found
@@ -223,7 +216,7 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
 
 def _certain_words(kind: str, margin: sympy.Expr) -> str:
     if kind == "finite margin":
-        return f"finite margin z = {shown_text(margin)}"
+        return f"finite margin z = {constant(margin)}"
     if kind == "half line":
         return f"half line: every z ≥ {shown_text(margin)}"
     return f"{kind}: z → {shown_text(margin)}"
@@ -235,7 +228,7 @@ def as_text(a: Analysed) -> str:
     width = max(len(what) for what, _ in table)
     lines = [a.name, "─" * max(len(a.name), width)]
     for what, value in table:
-        lines.append(f"{what:<{width}}  {value}")
+        lines.append(f"{what:<{width}}  {value}".replace("\n", "\n" + " " * (width + 2)))
     return "\n".join(lines)
 
 
@@ -247,9 +240,14 @@ def latex(expression: sympy.Basic) -> str:
     return str(sympy.latex(short_floats(expression), ln_notation=False))
 
 
+def _is_set(expression: sympy.Basic | None) -> bool:
+    """Whether LaTeX reads better than the text: a formula that is not long, and no root that has no formula."""
+    return expression not in (None, sympy.nan) and len(str(expression)) <= _LONG and not expression.has(sympy.CRootOf)
+
+
 def as_html(a: Analysed) -> str:
     """The table of a notebook, formulas set by MathJax."""
-    formulas: dict[str, sympy.Basic | None] = {
+    typeset: dict[str, sympy.Basic | None] = {
         "f(z)": a.expression,
         "value f(0)": a.value,
         "slope f′(0)": a.slope,
@@ -261,14 +259,14 @@ def as_html(a: Analysed) -> str:
     }
     lines = []
     for what, value in rows(a):
-        formula = formulas.get(what)
-        shown = html.escape(value)
-        if formula is not None and formula is not sympy.nan:
-            shown = f"$\\displaystyle {latex(formula)}$"
-        elif what.startswith("conjugate") and a.conjugate.expression is not None:
+        exactly = typeset.get(what)
+        shown = html.escape(value).replace("\n", "<br>")
+        if exactly is not None and _is_set(exactly):
+            shown = f"$\\displaystyle {latex(exactly)}$"
+        elif what.startswith("conjugate") and a.conjugate.expression is not None and _is_set(a.conjugate.expression):
             domain = "" if a.conjugate.domain is None else f",\\quad s \\in {latex(a.conjugate.domain)}"
             shown = f"$\\displaystyle {latex(a.conjugate.expression)}{domain}$"
-        elif what == "convex" and a.nonconvex_region is not None:
+        elif what == "convex" and a.nonconvex_region is not None and _is_set(a.nonconvex_region):
             shown = f"no; $f'' < 0$ on ${latex(a.nonconvex_region)}$"
         lines.append(
             f'<tr><th style="text-align:left">{html.escape(what)}</th><td style="text-align:left">{shown}</td></tr>'

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import sympy
 
-from gpo_analysis.analysis.report import exact, latex, number_text, shown_text, truth
+from gpo_analysis.analysis.report import exact, latex, truth
+from gpo_analysis.calculus.written import plain, with_value
 
 
 class _OneSided(Protocol):
@@ -107,17 +108,17 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
     certain = a.at_certainty
     invariant = "yes: F = f(a − b), and gpo analyze of f says more" if a.is_shift_invariant else "no: Σπ = 1 takes part"
     return [
-        ("F(a, b)", shown_text(a.expression)),
-        ("value F(0, 0)", number_text(a.value)),
-        ("slopes (F_a, F_b)", ", ".join(map(number_text, a.slopes))),
-        ("curvatures F_aa, F_ab, F_bb", ", ".join(map(number_text, (aa, ab, bb)))),
-        ("along the margin: slope", number_text(a.slope)),
-        ("along the margin: curvature", number_text(a.curvature)),
-        ("κ along the margin", number_text(a.curvature_ratio)),
-        ("κ in a population", number_text(a.population_curvature_ratio)),
-        ("weight of (a − b)²/2", number_text(a.margin_part)),
-        ("weights of a²/2, b²/2", ", ".join(map(number_text, a.own_pulls))),
-        ("common shift: slope, curvature", ", ".join(map(number_text, (a.shift_slope, a.shift_curvature)))),
+        ("F(a, b)", plain(a.expression)),
+        ("value F(0, 0)", with_value(a.value)),
+        ("slopes (F_a, F_b)", ", ".join(map(with_value, a.slopes))),
+        ("curvatures F_aa, F_ab, F_bb", ", ".join(map(with_value, (aa, ab, bb)))),
+        ("along the margin: slope", with_value(a.slope)),
+        ("along the margin: curvature", with_value(a.curvature)),
+        ("κ along the margin", with_value(a.curvature_ratio)),
+        ("κ in a population", with_value(a.population_curvature_ratio)),
+        ("weight of (a − b)²/2", with_value(a.margin_part)),
+        ("weights of a²/2, b²/2", ", ".join(map(with_value, a.own_pulls))),
+        ("common shift: slope, curvature", ", ".join(map(with_value, (a.shift_slope, a.shift_curvature)))),
         ("a common shift changes nothing", invariant),
         ("convex", truth(a.is_convex)),
         ("  because", a.convexity_proof),

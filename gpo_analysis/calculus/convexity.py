@@ -23,6 +23,7 @@ from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.calculus.units import unit_of
+from gpo_analysis.calculus.written import constant
 
 _TINY = 1e-35
 #: Operations of intervals that the search for a point of negative curvature may take on either side.
@@ -116,7 +117,7 @@ def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
         elif jump:
             concave.append(sympy.FiniteSet(right.lower))
             sampled += concave[-1:] if not (left.proved and right.proved) else []
-            reasons.append(f"at the kink z = {right.lower} {jump}")
+            reasons.append(f"at the kink z = {constant(right.lower, 24)} {jump}")
     if not decided:
         return _undecided(expression, cut, symbol, [part for part in concave if part not in sampled])
     if concave and not proved:
@@ -139,7 +140,7 @@ def convexity_of(expression: sympy.Expr, symbol: sympy.Symbol) -> Convexity:
 
 def _sentence(piece: Piece, method: str, negative: bool, exact: bool) -> str:
     whole = piece.lower == -sympy.oo and piece.upper == sympy.oo
-    where = "" if whole else f" on ({piece.lower}, {piece.upper})"
+    where = "" if whole else f" on ({constant(piece.lower, 24)}, {constant(piece.upper, 24)})"
     how = _HOW.get(method, _HOW["algebra and intervals"])
     ends = "" if exact or not negative else " (ends to 40 digits)"
     return f"f″ {'< 0 somewhere' if negative else '≥ 0'}{where}: {how}{ends}"

@@ -19,6 +19,7 @@ import numpy as np
 from gpo_analysis.cli.streams import is_unicode
 from gpo_analysis.reading import ReadReport, shown
 from gpo_analysis.reading.visible import BEYOND_ASCII
+from gpo_analysis.showing.shown import without_noise
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +89,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, index: str | None = None) 
     frame = pd.DataFrame(
         [{key: shown(item) if isinstance(item, str) else item for key, item in row.items()} for row in rows]
     )
+    frame = without_noise(frame)
     if index is not None:
         frame = frame.set_index(index)
     say(frame.to_string(float_format=lambda x: f"{x:.4g}", na_rep="–", index=index is not None, index_names=False))

@@ -120,8 +120,8 @@ class ComparisonFits(Shown):
         rows = [
             [
                 shown(self.items[i], 40),
-                f"{self.diagnostics.borda[i]:.4f}",
-                *(f"{self.solutions[c].scores[i]:.4f}" for c in columns),
+                f"{self.diagnostics.borda[i]:z.4f}",
+                *(f"{self.solutions[c].scores[i]:z.4f}" for c in columns),
             ]
             for i in best
         ]

@@ -273,12 +273,12 @@ class Ranking(Shown):
             lines.append(self.intervals.reason)
         coefficients = self.coefficients_frame()
         if len(coefficients):
-            lines += ["", coefficients.to_string(float_format="{:.4f}".format)]
+            lines += ["", coefficients.to_string(float_format="{:z.4f}".format)]
         table = self.to_frame().head(most).copy()
         table["item"] = [shown(name, 40) for name in table["item"]]
         by = "cluster" if self.problem.cluster is not None else "vote"
         lines += ["", f"{100 * self.confidence:g} % intervals by {by}; rank sets hold together"]
-        lines.append(table.to_string(index=False, float_format="{:.4f}".format))
+        lines.append(table.to_string(index=False, float_format="{:z.4f}".format))
         return "\n".join([*lines, *([f"… {self.problem.n - most} more"] if self.problem.n > most else [])])
 
     def _facts(self) -> list[tuple[str, Any]]:

@@ -159,7 +159,10 @@ class Shown:
             return ""
         table = self.to_frame()
         more = f"<p>… {len(table) - _ROWS} more rows</p>" if len(table) > _ROWS else ""
-        return str(table.head(_ROWS).to_html(index=False, border=0, float_format=_number, na_rep="–")) + more
+        return (
+            str(without_noise(table.head(_ROWS)).to_html(index=False, border=0, float_format=_number, na_rep="–"))
+            + more
+        )
 
 
 @contextlib.contextmanager
@@ -222,8 +225,33 @@ def _text(value: Any) -> str:
     return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
 
 
-def _printable(table: pd.DataFrame) -> str:
+def without_noise(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with rounding errors as 0: in columns of both signs, what is 1e-13 of the largest or less.
+
+    Parameters
+    ----------
+    table : DataFrame
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> without_noise(pd.DataFrame({"score": [1.0, -1.0, 7.8e-17], "p": [0.5, 1e-20, 1.0]})).to_numpy().tolist()
+    [[1.0, 0.5], [-1.0, 1e-20], [0.0, 1.0]]
+    """
     known = table.copy()
+    for name in known.columns:
+        if known[name].dtype.kind != "f":
+            continue
+        values = known[name].to_numpy(copy=True)
+        finite = values[np.isfinite(values)]
+        if len(finite) and finite.min() < 0:
+            values[np.abs(values) <= 1e-13 * np.abs(finite).max()] = 0.0
+            known[name] = values
+    return known
+
+
+def _printable(table: pd.DataFrame) -> str:
+    known = without_noise(table)
     for name in known.columns:
         if known[name].dtype == object or isinstance(known[name].dtype.type, str):
             known[name] = [shown(str(one), 40) if one is not None else "–" for one in known[name]]

@@ -147,7 +147,7 @@ class Solution(Shown):
         for index in np.ndindex(*self.policy.shape):
             if len(rows) == 20:
                 break
-            cell = [self.items[index[-1]], *(f"{a[index]:.6f}" for a in (self.reference, self.policy, self.log_ratio))]
+            cell = [self.items[index[-1]], *(f"{a[index]:z.6f}" for a in (self.reference, self.policy, self.log_ratio))]
             rows.append([str(index[0]), *cell] if batch else cell)
         return (["context", *names] if batch else names), rows
 
