@@ -65,22 +65,37 @@ def _row(loss: Any) -> dict[str, Any]:
     }
 
 
+def read_parameters(words: tuple[str, ...]) -> dict[str, str]:
+    """``c=2`` for each word."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise ValueError(f"--param {word!r}; accepted is NAME=VALUE, such as c=2 or c=1/3")
+        if name.strip() in found:
+            raise ValueError(f"--param {name.strip()} is given twice")
+        found[name.strip()] = value.strip()
+    return found
+
+
 ANALYZE_HELP = (
     '\b\nExamples:\n  gpo analyze savage\n  gpo analyze "log(cosh(1-z))"\n  gpo analyze "max(0, 1-z)**3" --json\n'
-    '  gpo analyze bco_pair\n  gpo analyze "-log(sigmoid(a)) - log(sigmoid(-b))"'
+    '  gpo analyze bco_pair\n  gpo analyze "-log(sigmoid(a)) - log(sigmoid(-b))"\n'
+    '  gpo analyze "c*exp(-z)" --param c=2\n  gpo analyze "dpop with penalty=5"'
 )
 
 
 @click.command(epilog=ANALYZE_HELP, context_settings={"ignore_unknown_options": True})
 @click.argument("loss", metavar="NAME|EXPRESSION")
+@click.option("--param", "parameters", metavar="NAME=VALUE", multiple=True, help="A value of a letter in the loss.")
 @json_option
-def analyze(loss: str, as_json: bool) -> None:
+def analyze(loss: str, parameters: tuple[str, ...], as_json: bool) -> None:
     """Say what follows from a loss alone: slope, curvature, κ, convexity, tails, link, …"""
     check_loss_name(loss)
     from gpo_analysis.analysis import analyze as analyse
     from gpo_analysis.losses.lookup import get_loss
 
-    found = analyse(get_loss(loss))
+    found = analyse(get_loss(loss, **read_parameters(parameters)))
     if as_json:
         print_json(found.to_dict())
     else:

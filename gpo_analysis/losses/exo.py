@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy
 
-from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
+from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss, shown_number
 
 EXO_EPSILON = 1e-3
 """The ε that EXO's paper recommends, taken where none is named."""
@@ -37,4 +37,6 @@ def exo_loss(label_smoothing: float = EXO_EPSILON) -> MarginLoss:
     expression = chosen * (-sympy.log(1 + sympy.exp(-z)) - sympy.log(1 - e)) + rejected * (
         -sympy.log(1 + sympy.exp(z)) - sympy.log(e)
     )
-    return MarginLoss(f"exo({label_smoothing:g})", expression, reference="Ji et al. 2024, arXiv 2402.00856, eq. 16")
+    return MarginLoss(
+        f"exo({shown_number(label_smoothing)})", expression, reference="Ji et al. 2024, arXiv 2402.00856, eq. 16"
+    )

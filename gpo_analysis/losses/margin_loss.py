@@ -207,7 +207,7 @@ class MarginLoss:
         (-z - 1)**2/4 + 3*(z - 1)**2/4
         """
         p = exact_number(probability, "probability", sympy.Interval(0, 1))
-        return self._changed(f"soft_label({self.name}, {float(p):g})", p, 1 - p)
+        return self._changed(f"soft_label({self.name}, {shown_number(p)})", p, 1 - p)
 
     def smoothed(self, epsilon: float) -> MarginLoss:
         """(1−ε) f(z) + ε f(−z): label smoothing, *conservative DPO* for the logistic f.
@@ -227,7 +227,7 @@ class MarginLoss:
         9*log(1 + exp(-z))/10 + log(exp(z) + 1)/10
         """
         e = exact_number(epsilon, "epsilon", sympy.Interval(0, _HALF))
-        return self._changed(f"smoothed({self.name}, {float(e):g})", 1 - e, e)
+        return self._changed(f"smoothed({self.name}, {shown_number(e)})", 1 - e, e)
 
     def robust(self, epsilon: float) -> MarginLoss:
         """[(1−ε) f(z) − ε f(−z)]/(1−2ε): unbiased for the loss of the clean label when a share ε of labels is flipped.
@@ -248,7 +248,7 @@ class MarginLoss:
         True
         """
         e = exact_number(epsilon, "epsilon", sympy.Interval.Ropen(0, _HALF))
-        return self._changed(f"robust({self.name}, {float(e):g})", (1 - e) / (1 - 2 * e), -e / (1 - 2 * e))
+        return self._changed(f"robust({self.name}, {shown_number(e)})", (1 - e) / (1 - 2 * e), -e / (1 - 2 * e))
 
     def rescaled(self) -> MarginLoss:
         """f/\\|f′(0)\\|, so that the slope at zero is −1 and losses of different scale can be compared.
@@ -292,3 +292,17 @@ def exact_number(value: float, what: str, accepted: sympy.Interval) -> sympy.Rat
     if exact not in accepted:
         raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")
     return exact
+
+
+def shown_number(value: float | sympy.Expr) -> str:
+    """A number with as few digits as say which it is.
+
+    Examples
+    --------
+    >>> shown_number(0.1), shown_number(sympy.Rational(1, 3)), shown_number(2.0)
+    ('0.1', '1/3', '2')
+    """
+    if isinstance(value, sympy.Rational) and sympy.Rational(repr(float(value))) != value:
+        return str(value)
+    short = f"{float(value):g}"
+    return short if float(short) == float(value) else repr(float(value))

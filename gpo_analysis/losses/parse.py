@@ -1,74 +1,60 @@
 """A loss that a user types, in z or in a and b, read by a whitelist and never evaluated as Python.
 
-What is read has bounds that are counted while it is built (length, parts, degree, nesting of exponentials, alternatives
-of max, size of constants), so that building it and working with it afterwards end soon, whatever was typed.
+The text is taken apart (:mod:`~gpo_analysis.losses.statement`), brought to one spelling
+(:mod:`~gpo_analysis.losses.spelling`, :mod:`~gpo_analysis.losses.latex`), built
+(:mod:`~gpo_analysis.losses.build`) and tried for values; of one that is refused the message has what was probably meant
+(:mod:`~gpo_analysis.losses.rewrites`).
 """
 
 from __future__ import annotations
 
-import ast
 import itertools
 import math
-import warnings
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import sympy
 
-from gpo_analysis.calculus.arithmetic import NUMBERS
-from gpo_analysis.calculus.jets import Unsupported, jet_function
-from gpo_analysis.calculus.zeros import vanishes
+from gpo_analysis.loss_names import OF_TWO_RATIOS, normal_name, proper_names
 from gpo_analysis.losses import compile_two
+from gpo_analysis.losses.build import Part, constant, formula, read_number
+from gpo_analysis.losses.catalogue import margin_loss_named
 from gpo_analysis.losses.compile import PROBES, evaluate_precisely
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
-from gpo_analysis.losses.spelling import proposals, respelled
+from gpo_analysis.losses.rewrites import proposals
+from gpo_analysis.losses.spelling import respelled
+from gpo_analysis.losses.statement import Statement, read_statement, split_parameters, written
 from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, Loss, TwoRatioLoss
-from gpo_analysis.losses.words import ABS, CONSTANTS, FUNCTIONS, HINTS, MAX, MIN, MODULES, RELU, Function, Refused
+from gpo_analysis.losses.two_ratio_catalogue import get_two_ratio_loss
+from gpo_analysis.losses.words import CONSTANTS, FUNCTIONS, REASONS, Ambiguous, Refused
 
 MAX_LENGTH = 1000
-MAX_NODES = 300
-MAX_DEGREE = 64
-MAX_NESTED_GROWTH = 2
-MAX_CONSTANT = 1e100
-#: |u| beyond which e^u of a constant is not worked out: it would be beyond MAX_CONSTANT.
-MAX_EXPONENT = 231
-#: Roots up to which numbers are taken: sympy looks for exact ones.
-MAX_ROOT = 1000
-#: |u(0)| up to which e^u is taken.
-MAX_SHIFT = 1e6
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A subexpression with what bounds the work that it can cause."""
-
-    expression: sympy.Expr
-    degree: float  # of polynomials, through all functions; nested exponents multiply
-    growth: int  # nesting of exponentials of z
-    value: Any = None  # of a constant, an mpmath number
-
-    @property
-    def is_constant(self) -> bool:
-        return self.value is not None
-
-
+MAX_PROPOSALS = 8
 SYMBOLS = {symbol.name: symbol for symbol in (MARGIN, CHOSEN, REJECTED)}
 ACCEPTED = (
     "accepted: the symbol z, or a and b for the two log-ratios, numbers, pi, e, the operators + - * / **, and the "
-    "functions " + ", ".join(sorted(FUNCTIONS))
+    "functions " + ", ".join(sorted(FUNCTIONS)) + "; LaTeX; values of other letters after it, c*exp(-z) with c=2"
 )
 
 
-def parse_loss(text: str, name: str | None = None) -> Any:
-    """Read a loss: of the margin in the symbol ``z``, or of the two log-ratios in ``a`` (chosen) and ``b`` (rejected).
+def parse_loss(text: str, name: str | None = None, **parameters: float | str) -> Any:
+    r"""Read a loss: of the margin in the symbol ``z``, or of the two log-ratios in ``a`` (chosen) and ``b`` (rejected).
+
+    Nothing is evaluated as code.
 
     Parameters
     ----------
     text : str
         Such as ``"log(cosh(1-z))"`` or ``"-log(sigmoid(a)) - log(sigmoid(-b))"``. Numbers are read exactly: 0.1 is
-        1/10. Other ways to write the same are read where they are unambiguous (``(1−z)²``, ``np.logaddexp(0, -z)``).
+        1/10. Other ways to write the same are read where they are unambiguous: ``(1−z)²``, ``np.logaddexp(0, -z)``,
+        ``lambda x: exp(-x)``, LaTeX such as ``-\log\sigma(z)``; and what the library prints of a loss.
     name : str, optional
         Its name; by default the text itself.
+    **parameters : float or str
+        Values of other letters in the text. They may stand in it: ``"c*exp(-z) with c=2"``. A text such as "1/3" is
+        read exactly.
 
     Returns
     -------
@@ -78,9 +64,9 @@ def parse_loss(text: str, name: str | None = None) -> Any:
     Raises
     ------
     ValueError
-        If the text holds anything but what is accepted (z and a or b together, say), if it is too large to be worked
-        with, or if it is not a finite real number for every real z (or a and b) from −1000 to 1000 where that was tried
-        (overflow of a float is allowed).
+        If the text holds anything but what is accepted (z and a or b together, say), if a letter has no value, if it is
+        too large to be worked with, or if it is not a finite real number for every real z (or a and b) from −1000 to
+        1000 where that was tried (overflow of a float is allowed).
 
     Examples
     --------
@@ -91,6 +77,13 @@ def parse_loss(text: str, name: str | None = None) -> Any:
     >>> pair = parse_loss("-log(sigmoid(a)) - log(sigmoid(-b))")
     >>> type(pair).__name__, float(pair(0.0, 0.0).round(4))
     ('TwoRatioLoss', 1.3863)
+    >>> scaled = parse_loss("c*exp(-z)", c=2)
+    >>> scaled.expression, scaled.name
+    (2*exp(-z), 'c*exp(-z) with c=2')
+    >>> parse_loss("c*exp(-z)")
+    Traceback (most recent call last):
+    ...
+    ValueError: cannot read 'c*exp(-z)': unknown name 'c', ...; write c*exp(-z) with c=1, ...
     >>> parse_loss("z.real")
     Traceback (most recent call last):
     ...
@@ -101,234 +94,109 @@ def parse_loss(text: str, name: str | None = None) -> Any:
     shown = text.strip() if len(text) <= 60 else text.strip()[:57] + "…"
     if len(text) > MAX_LENGTH:
         raise ValueError(f"cannot read {shown!r}: longer than {MAX_LENGTH} characters")
+    statement = None
     try:
-        expression = _read(respelled(text))
+        statement = read_statement(text, parameters)
+        expression, kind = _read(statement)
     except Refused as refused:
-        raise ValueError(f"cannot read {shown!r}: {refused}{_proposal(text)}; {ACCEPTED}") from None
-    return _as_loss(name or text.strip(), expression, respelled(text))
+        raise ValueError(f"cannot read {shown!r}: {refused}{_proposal(statement, refused)}; {ACCEPTED}") from None
+    loss = kind(name or _named(text.strip(), parameters), expression, reference="typed in")
+    return loss if name or not statement.name else _printed(loss, statement.name)
 
 
-def _as_loss(name: str, expression: sympy.Expr, text: str) -> Loss:
-    kind = TwoRatioLoss if _names(ast.parse(text, mode="eval")) & {CHOSEN.name, REJECTED.name} else MarginLoss
-    return kind(name, expression, reference="typed in")
+def _printed(loss: Loss, name: str) -> Loss:
+    """A loss under the name that it was printed with, where that is not another's in the catalogue."""
+    key = normal_name(name)
+    known: Loss | None = margin_loss_named(key)
+    if known is None and key in proper_names(OF_TWO_RATIOS):
+        known = get_two_ratio_loss(key)
+    if known is None:
+        return replace(loss, name=name)
+    return known if known.expression == loss.expression else loss
 
 
-def _names(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def _named(text: str, parameters: Mapping[str, float | str]) -> str:
+    if not parameters:
+        return text
+    joint = ", " if split_parameters(text)[1] else " with "
+    return text + joint + ", ".join(f"{key}={written(key, value)}" for key, value in parameters.items())
 
 
-def _proposal(text: str) -> str:
+def _proposal(statement: Statement | None, refused: Refused) -> str:
     """ "; write …" with what was probably meant, where that can be read."""
-    for proposed in proposals(text, {*FUNCTIONS, *CONSTANTS, *MODULES, *SYMBOLS}):
+    if statement is None or isinstance(refused, Ambiguous):
+        return ""
+    try:
+        body = respelled(statement.body)
+    except Refused:
+        body = statement.body
+    ours = ("z",) if len(statement.variables) == 1 else ("a", "b")
+    renamed = body
+    if len(statement.variables) == len(ours):
+        for theirs, own in zip(statement.variables, ours, strict=True):
+            renamed = re.sub(rf"(?<![\w.]){re.escape(theirs)}\b", own, renamed)
+    first = [renamed] if statement.variables else []
+    for proposed in itertools.islice(itertools.chain(first, proposals(renamed, statement.given)), MAX_PROPOSALS):
         try:
-            _read(proposed)
+            _read(read_statement(proposed, {}))
         except Refused:
             continue
-        return f"; write {proposed}"
+        free = [key for key in split_parameters(proposed)[1] if key not in statement.given]
+        ways = (
+            f", or whatever {free[0]} is (in Python {free[0]}=…, on the command line --param {free[0]}=…)"
+            if free
+            else ""
+        )
+        return f"; write {proposed}{ways}"
     return ""
 
 
-def _read(text: str) -> sympy.Expr:
+def _read(statement: Statement) -> tuple[sympy.Expr, type[MarginLoss] | type[TwoRatioLoss]]:
+    """The expression, and which kind of loss its symbols make it."""
+    values: dict[str, Part] = {}
+    for key, text in statement.given.items():
+        values[key] = _parameter(key, text)
+    words = {**SYMBOLS, **_variables(statement)}
+    part, used = formula(respelled(statement.body), {**{key: _symbol(one) for key, one in words.items()}, **values})
+    for key in values:
+        if key not in used:
+            raise Refused(f"the parameter {key} does not stand in {statement.body[:40]!r}")
+    symbols = {words[name].name for name in used if name in words}
+    if MARGIN.name in symbols and len(symbols) > 1:
+        raise Refused("a and b are the two log-ratios and z is their difference a - b: write it in z, or in a and b")
+    _check_values(part.expression)
+    two = statement.variables == (CHOSEN.name, REJECTED.name) or symbols - {MARGIN.name}
+    return part.expression, TwoRatioLoss if two else MarginLoss
+
+
+def _parameter(key: str, text: str) -> Part:
+    if key in SYMBOLS or key in FUNCTIONS or key in CONSTANTS or key.startswith("_"):
+        raise Refused(f"{key} is taken: a parameter needs another name, such as c, k or tau")
+    if key in REASONS:
+        raise Refused(REASONS[key])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # "2(z)" calls a number, it is refused below
-            tree = ast.parse(text, mode="eval")
-        if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
-            raise Refused(f"it has more than {MAX_NODES} parts")
-        used = _names(tree)
-        if MARGIN.name in used and used & {CHOSEN.name, REJECTED.name}:
-            raise Refused(
-                "a and b are the two log-ratios and z is their difference a - b: write it in z, or in a and b"
-            )
-        expression = _build(tree.body).expression
-    except (SyntaxError, MemoryError, RecursionError, ValueError) as error:
-        if "\\" in text:
-            raise Refused("LaTeX is not taken") from None
-        spoken = isinstance(error, SyntaxError | ValueError) and str(error)
-        raise Refused(getattr(error, "msg", str(error)) if spoken else "nested too deeply") from None
-    _check_values(expression)
-    return expression
+        return constant(read_number(text))
+    except Refused:
+        raise Refused(f"the parameter {key} is {text[:40]!r}; accepted is a number such as 2, 0.1, 1/3") from None
 
 
-def _build(node: ast.expr) -> _Part:
-    match node:
-        case ast.Constant(value=bool()):
-            pass
-        case ast.Constant(value=int() | float() as number):
-            return _constant(_number(number))
-        case ast.Name(id=name) if name in SYMBOLS:
-            return _Part(SYMBOLS[name], 1, 0)
-        case ast.Name(id=name) if name in CONSTANTS:
-            return _constant(CONSTANTS[name])
-        case ast.Name(id=name):
-            raise Refused(f"unknown name {name!r}, the margin is written z, the two log-ratios a and b")
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            part = _build(operand)
-            return _Part(-part.expression, part.degree, part.growth, None if part.value is None else -part.value)
-        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
-            return _build(operand)
-        case ast.BinOp(
-            left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div() | ast.Pow() as operator, right=right
-        ):
-            return _binary(operator, _build(left), _build(right))
-        case ast.Call(func=function, args=arguments, keywords=[]) if _name(function) in FUNCTIONS:
-            return _call(_name(function), [_build(argument) for argument in arguments])
-        case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
-            raise Refused(f"unknown function {name!r}" + (f": {HINTS[name]}" if name in HINTS else ""))
-        case ast.Call(func=ast.Attribute(attr=name) as function) if _name(function) and name in HINTS:
-            raise Refused(f"unknown function {name!r}: {HINTS[name]}")
-        case ast.IfExp():
-            raise Refused("conditions are not allowed: write the branches with max, min, abs, as in max(0, 1 - z)")
-        case _:
-            pass
-    raise Refused(f"{_shown(node)!r} is not allowed")
+def _symbol(symbol: sympy.Symbol) -> Part:
+    return Part(symbol, 1, 0)
 
 
-def _shown(node: ast.expr) -> str:
-    text = ast.unparse(node)
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _name(function: ast.expr) -> str:
-    """The name of a function, that of a known module before it left out (np.exp, torch.nn.functional.softplus)."""
-    if isinstance(function, ast.Name):
-        return function.id
-    root: ast.expr = function
-    while isinstance(root, ast.Attribute):
-        root = root.value
-        inner = root.attr if isinstance(root, ast.Attribute) else root.id if isinstance(root, ast.Name) else ""
-        if inner not in MODULES:
-            return ""
-    return function.attr if isinstance(function, ast.Attribute) else ""
-
-
-def _number(value: float) -> sympy.Expr:
-    if abs(value) > MAX_CONSTANT:  # an int of any size compares with a float
-        raise Refused(f"the number {str(value)[:20] if value < 10**30 else 'typed'} is beyond ±{MAX_CONSTANT:g}")
-    return sympy.Integer(value) if isinstance(value, int) else sympy.Rational(repr(value))
-
-
-def _constant(expression: sympy.Expr) -> _Part:
-    """A part without z: a real number that is 0 or of a size between 1/MAX_CONSTANT and MAX_CONSTANT."""
-    try:
-        value = jet_function(expression, MARGIN).at(0)[0]
-    except Unsupported:
-        value = NUMBERS.nan
-    shown = str(expression)[:30]
-    if not NUMBERS.isfinite(value) or abs(value) > MAX_CONSTANT:
-        raise Refused(f"the constant {shown} is not a real number within ±{MAX_CONSTANT:g}")
-    if abs(value) < 1 / MAX_CONSTANT:
-        if not vanishes(expression, MARGIN):
-            raise Refused(f"the constant {shown} is closer to 0 than {1 / MAX_CONSTANT:g}")
-        return _Part(sympy.S.Zero, 0, 0, NUMBERS.mpf(0))
-    return _Part(expression, 0, 0, value)
-
-
-def _at_zero(part: _Part) -> Any:
-    """|u(0)|; 0 where it is not to be had by jets (a kink, a pole: what u does there is checked with the whole)."""
-    try:
-        line = part.expression.xreplace({CHOSEN: MARGIN, REJECTED: 3 * MARGIN})
-        value = abs(part.value if part.is_constant else jet_function(line, MARGIN).at(0)[0])
-    except Unsupported:
-        return 0
-    return 0 if NUMBERS.isnan(value) else value
-
-
-def _binary(operator: ast.operator, left: _Part, right: _Part) -> _Part:
-    if isinstance(operator, ast.Pow):
-        return _power(left, right)
-    degree, growth = left.degree + right.degree, max(left.growth, right.growth)
-    match operator:
-        case ast.Add():
-            expression, degree = left.expression + right.expression, max(left.degree, right.degree)
-        case ast.Sub():
-            expression, degree = left.expression - right.expression, max(left.degree, right.degree)
-        case ast.Mult():
-            expression = left.expression * right.expression
-        case _:
-            if right.expression == 0:
-                raise Refused("division by zero")
-            expression = left.expression / right.expression
-    if degree > MAX_DEGREE:
-        raise Refused(f"powers above {MAX_DEGREE} in all are not taken")
-    return _Part(expression, degree, growth) if expression.free_symbols else _constant(expression)
-
-
-def _power(base: _Part, exponent: _Part) -> _Part:
-    if not exponent.is_constant:
-        if not base.is_constant or base.value <= 0:
-            raise Refused("an exponent with z in it needs a positive number as its base")
-        if (
-            not _at_zero(exponent) * abs(NUMBERS.log(base.value)) <= MAX_EXPONENT
-        ):  # sympy works out 10**(99 + z) at once
-            raise Refused(f"the constant factor of {str(base.expression)[:20]}**(…) is beyond ±{MAX_CONSTANT:g}")
-        return _call("exp", [_Part(exponent.expression * sympy.log(base.expression), exponent.degree, exponent.growth)])
-    size = abs(float(exponent.value))
-    if size > MAX_DEGREE or base.degree * max(size, 1) > MAX_DEGREE:
-        raise Refused(f"powers above {MAX_DEGREE} in all are not taken")
-    if exponent.expression.is_Rational and exponent.expression.q > MAX_ROOT:
-        raise Refused(f"the exponent {exponent.expression} has a denominator above {MAX_ROOT}")
-    if base.is_constant and base.value == 0 and exponent.value <= 0:
-        raise Refused("zero to a power that is not positive")
-    if base.is_constant and size * abs(float(NUMBERS.log(abs(base.value) or 1))) > MAX_EXPONENT:
-        raise Refused(f"the constant {str(base.expression)[:20]}**{exponent.expression} is beyond ±{MAX_CONSTANT:g}")
-    expression = base.expression**exponent.expression
-    if not expression.free_symbols:
-        return _constant(expression)
-    return _Part(expression, base.degree * max(size, 1), base.growth)
-
-
-def _call(name: str, arguments: list[_Part]) -> _Part:
-    function = FUNCTIONS[name]
-    if len(arguments) != function.arguments if function.arguments else len(arguments) < 2:
-        wanted = f"{function.arguments} argument" if function.arguments == 1 else "two arguments"
-        wanted += " or more" if not function.arguments else ""
-        raise Refused(f"{name} takes {wanted}, got {len(arguments)}")
-    growth = max(argument.growth for argument in arguments)
-    if growth + function.exponentiates > MAX_NESTED_GROWTH:
-        raise Refused(f"exponentials nested more than {MAX_NESTED_GROWTH} deep are not taken")
-    largest = max((abs(argument.value) for argument in arguments if argument.is_constant), default=0)
-    if function.exponentiates and largest > MAX_EXPONENT:
-        shown = str(arguments[0].expression)[:20]
-        raise Refused(f"the constant {name}({shown}) has an exponent above {MAX_EXPONENT}")
-    if function.exponentiates:
-        for argument in arguments:
-            _require_small_exponent(argument)
-    if all(argument.is_constant for argument in arguments) and function in (MAX, MIN, RELU, ABS):
-        return _chosen(function, arguments)
-    if function in (MAX, MIN):
-        arguments = _with_one_constant(function, arguments)
-    expression = function.build(*[argument.expression for argument in arguments])
-    if not expression.free_symbols:
-        return _constant(expression)
-    after = 0 if function.growth is None else max(growth + function.growth, 0)
-    return _Part(expression, max(argument.degree for argument in arguments), after)
-
-
-def _require_small_exponent(part: _Part) -> None:
-    """Refuse e^u where u(0) is large, or where sympy would make roots and powers of numbers of e^{c log b}."""
-    if not _at_zero(part) <= MAX_SHIFT:
-        raise Refused(f"an exponent beyond ±{MAX_SHIFT:g} at z = 0 is not taken")
-    for term in sympy.Add.make_args(part.expression):
-        coefficient, rest = term.as_coeff_Mul()
-        if isinstance(rest, sympy.log) and (coefficient.q > MAX_ROOT or abs(coefficient) > MAX_DEGREE):
-            raise Refused(f"the factor exp({str(term)[:20]}) is not taken")
-
-
-def _chosen(function: Function, arguments: list[_Part]) -> _Part:
-    """max, min, relu or abs of constants, by their values."""
-    if function is RELU:
-        return arguments[0] if arguments[0].value > 0 else _constant(sympy.S.Zero)
-    if function is ABS:
-        return arguments[0] if arguments[0].value > 0 else _constant(-arguments[0].expression)
-    return (min if function is MIN else max)(arguments, key=lambda argument: argument.value)
-
-
-def _with_one_constant(function: Function, arguments: list[_Part]) -> list[_Part]:
-    """The constants among the alternatives of max or min replaced by the one that counts."""
-    constants = [argument for argument in arguments if argument.is_constant]
-    others = [argument for argument in arguments if not argument.is_constant]
-    return [*others, _chosen(function, constants)] if constants else others
+def _variables(statement: Statement) -> dict[str, sympy.Symbol]:
+    """What the names of a definition stand for: one is the margin, two are the log-ratios where they are a and b."""
+    match statement.variables:
+        case () | ("z",) | ("a", "b"):
+            return {}
+        case (name,) if name not in (*SYMBOLS, *FUNCTIONS, *CONSTANTS, *statement.given):
+            if re.search(rf"\b[{''.join(SYMBOLS)}]\b", respelled(statement.body)):
+                raise Refused(f"it is defined in {name}, but another symbol of the margin stands in it")
+            return {name: MARGIN}
+        case (name,):
+            raise Refused(f"{name} is taken: write the margin as z, or the two log-ratios as a and b")
+        case names:
+            raise Refused(f"it is defined in {', '.join(names)}: write the chosen log-ratio as a, the rejected as b")
 
 
 def _check_values(expression: sympy.Expr) -> None:

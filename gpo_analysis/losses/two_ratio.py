@@ -11,10 +11,9 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike, NDArray
 
-from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses import compile_two
-from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss, exact_number
+from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss, exact_number, shown_number
 
 if TYPE_CHECKING:
     import torch
@@ -204,7 +203,7 @@ class TwoRatioLoss:
         """
         p = exact_number(probability, "probability", sympy.Interval(0, 1))
         mixed = p * self.expression + (1 - p) * self._flipped
-        return TwoRatioLoss(f"soft_label({self.name}, {float(p):g})", mixed, reference=self.reference)
+        return TwoRatioLoss(f"soft_label({self.name}, {shown_number(p)})", mixed, reference=self.reference)
 
     def smoothed(self, epsilon: float) -> TwoRatioLoss:
         """(1−ε) F(a, b) + ε F(b, a): label smoothing.
@@ -222,7 +221,7 @@ class TwoRatioLoss:
         """
         e = exact_number(epsilon, "epsilon", sympy.Interval(0, sympy.Rational(1, 2)))
         mixed = (1 - e) * self.expression + e * self._flipped
-        return TwoRatioLoss(f"smoothed({self.name}, {float(e):g})", mixed, reference=self.reference)
+        return TwoRatioLoss(f"smoothed({self.name}, {shown_number(e)})", mixed, reference=self.reference)
 
     @property
     def along_margin(self) -> MarginLoss:
@@ -290,7 +289,7 @@ def mixture(parts: Iterable[tuple[float, Loss]], name: str | None = None) -> Two
         if not isinstance(two, TwoRatioLoss):
             raise ValueError(f"a mixture takes losses, got {loss!r}")
         total += w * two.expression
-        names.append(f"{float(number(w)):g} {loss.name}")
+        names.append(f"{shown_number(w)} {loss.name}")
     if not names:
         raise ValueError("a mixture needs at least one loss")
     return TwoRatioLoss(name or " + ".join(names), total, reference="a weighted sum")

@@ -12,7 +12,7 @@ from functools import cache
 import sympy
 
 from gpo_analysis.loss_names import OF_TWO_RATIOS, normal_name, proper_names
-from gpo_analysis.losses.margin_loss import Claims, exact_number
+from gpo_analysis.losses.margin_loss import Claims, exact_number, shown_number
 from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, TwoRatioLoss
 
 _REALS = sympy.Interval(-sympy.oo, sympy.oo)
@@ -51,7 +51,7 @@ def bco_pair(shift: float = 0.0) -> TwoRatioLoss:
     """
     a, b, delta = CHOSEN, REJECTED, exact_number(shift, "shift", _REALS)
     return TwoRatioLoss(
-        "bco_pair" if delta == 0 else f"bco_pair(shift={float(delta):g})",
+        "bco_pair" if delta == 0 else f"bco_pair(shift={shown_number(delta)})",
         _softplus(-a + delta) + _softplus(b - delta),
         OF_TWO_RATIOS["bco_pair"] if delta == 0 else (),
         "Jung et al. 2024 (BCO), arXiv 2404.04656",
@@ -124,7 +124,7 @@ def kto(reference_point: float = 0.0, desirable: float = 1.0, undesirable: float
     down = exact_number(undesirable, "undesirable", _POSITIVE)
     plain = r == 0 and up == 1 and down == 1
     return TwoRatioLoss(
-        "kto" if plain else f"kto({float(r):g}, {float(up):g}, {float(down):g})",
+        "kto" if plain else f"kto({shown_number(r)}, {shown_number(up)}, {shown_number(down)})",
         up * _sigmoid(r - a) + down * _sigmoid(b - r),
         (),
         "Ethayarajh et al. 2024 (KTO), arXiv 2402.01306; TRL 1.16, KTOTrainer",
@@ -149,7 +149,7 @@ def cal_dpo(tau: float = 0.1, weight: float = 0.5) -> TwoRatioLoss:
     w = exact_number(weight, "weight", _NOT_NEGATIVE)
     plain = target == 5 and w == _HALF
     return TwoRatioLoss(
-        "cal_dpo" if plain else f"cal_dpo(tau={1 / (2 * float(target)):g}, weight={float(w):g})",
+        "cal_dpo" if plain else f"cal_dpo(tau={shown_number(1 / (2 * target))}, weight={shown_number(w)})",
         _softplus(b - a) + w * ((a - target) ** 2 + (b + target) ** 2),
         (),
         "Xiao et al. 2024 (Cal-DPO), arXiv 2412.14516; tengxiao1/Cal-DPO, scripts/dpo_trainer.py, commit 646a7545",
@@ -168,7 +168,7 @@ def dpop(penalty: float = 50.0) -> TwoRatioLoss:
     """
     a, b, weight = CHOSEN, REJECTED, exact_number(penalty, "penalty", _NOT_NEGATIVE)
     return TwoRatioLoss(
-        "dpop" if weight == 50 else f"dpop(penalty={float(weight):g})",
+        "dpop" if weight == 50 else f"dpop(penalty={shown_number(weight)})",
         _softplus(b - a + weight * sympy.Max(0, -a)),
         OF_TWO_RATIOS["dpop"] if weight == 50 else (),
         "Pal et al. 2024 (DPO-Positive, Smaug), arXiv 2402.13228",
@@ -186,7 +186,7 @@ def rpo(weight: float = 1.0) -> TwoRatioLoss:
     """
     a, b, gamma = CHOSEN, REJECTED, exact_number(weight, "weight", _NOT_NEGATIVE)
     return TwoRatioLoss(
-        "rpo" if gamma == 1 else f"rpo(weight={float(gamma):g})",
+        "rpo" if gamma == 1 else f"rpo(weight={shown_number(gamma)})",
         _softplus(b - a) - gamma * a,
         OF_TWO_RATIOS["rpo"] if gamma == 1 else (),
         "Pang et al. 2024 (iterative RPO), arXiv 2404.19733",
@@ -209,6 +209,17 @@ def two_ratio_losses() -> list[str]:
 @cache
 def _default(name: str) -> TwoRatioLoss:
     return _FAMILIES[name]()
+
+
+def two_ratio_parameters(name: str) -> list[str]:
+    """The names of the parameters of a loss of two log-ratios.
+
+    Examples
+    --------
+    >>> two_ratio_parameters("cal_dpo")
+    ['tau', 'weight']
+    """
+    return list(inspect.signature(_FAMILIES[proper_names(OF_TWO_RATIOS)[name]]).parameters)
 
 
 def get_two_ratio_loss(name: str, **parameters: float) -> TwoRatioLoss:
@@ -240,8 +251,7 @@ def get_two_ratio_loss(name: str, **parameters: float) -> TwoRatioLoss:
     key = normal_name(name)
     if key not in names:
         raise ValueError(f"unknown loss of two log-ratios {name!r} (known: {', '.join(names)})")
-    family = _FAMILIES[names[key]]
-    accepted = list(inspect.signature(family).parameters)
+    family, accepted = _FAMILIES[names[key]], two_ratio_parameters(key)
     for parameter in parameters:
         if parameter not in accepted:
             has = ", ".join(accepted) or "none"

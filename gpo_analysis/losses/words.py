@@ -10,11 +10,18 @@ import sympy
 
 #: Alternatives of one max or min, after nested ones are joined.
 MAX_ALTERNATIVES = 8
-MODULES = {"np", "numpy", "jnp", "jax", "torch", "math", "F", "nn", "functional", "scipy", "special", "sp", "sympy"}
+MODULES = {
+    *("np", "numpy", "jnp", "jax", "torch", "math", "Math", "F", "nn", "functional", "scipy", "special", "sp", "sympy"),
+    *("tf", "tensorflow"),
+}
 
 
 class Refused(Exception):
     """Why a text is not accepted; the parser makes a ValueError of it, with the text and what is accepted."""
+
+
+class Ambiguous(Refused):
+    """A text that can mean two things; the message has both, and no other is proposed."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,13 @@ def _sigmoid(u: sympy.Expr) -> sympy.Expr:
     return 1 / (1 + sympy.exp(-u))
 
 
+def _abs(u: sympy.Expr) -> sympy.Expr:
+    """|u|, without the ||v|| that sympy leaves where u is a product."""
+    found = sympy.Abs(u)
+    twice = [one for one in found.atoms(sympy.Abs) if isinstance(one.args[0], sympy.Abs)]
+    return found.xreplace({one: one.args[0] for one in twice})
+
+
 def _choice(kind: Any) -> Callable[..., sympy.Expr]:
     """max or min as it is written: sympy's own comparison of the alternatives has no bound on its work."""
 
@@ -49,11 +63,12 @@ def _choice(kind: Any) -> Callable[..., sympy.Expr]:
 
 
 MAX, MIN = Function(_choice(sympy.Max), arguments=0), Function(_choice(sympy.Min), arguments=0)
-ABS, _LOG = Function(sympy.Abs), Function(sympy.log, -1)
+ABS, _LOG = Function(_abs), Function(sympy.log, -1)
 _SIGMOID = Function(_sigmoid, None, True)
 _SOFTPLUS = Function(lambda u: sympy.log(1 + sympy.exp(u)), 0, True)
 _LOGSIGMOID = Function(lambda u: -sympy.log(1 + sympy.exp(-u)), 0, True)
 RELU = Function(lambda u: _choice(sympy.Max)(sympy.S.Zero, u))
+_PHI = Function(lambda u: sympy.erfc(-u / sympy.sqrt(2)) / 2, None, True)
 _ATAN = Function(sympy.atan, None)
 _LOGADDEXP = Function(lambda u, v: sympy.log(sympy.exp(u) + sympy.exp(v)), 0, True, 2)
 FUNCTIONS: dict[str, Function] = {
@@ -89,9 +104,17 @@ FUNCTIONS: dict[str, Function] = {
     "softplus": _SOFTPLUS,
     "logsigmoid": _LOGSIGMOID,
     "log_sigmoid": _LOGSIGMOID,
+    "log_expit": _LOGSIGMOID,
+    "Phi": _PHI,
+    "ndtr": _PHI,
     "logcosh": Function(lambda u: sympy.log(sympy.cosh(u)), 0, True),
     "logaddexp": _LOGADDEXP,
 }
+#: Functions with arguments that may be named or left out.
+SPECIAL = {
+    "pow": ("u", "exponent"), "power": ("u", "exponent"),
+    "clamp": ("u", "min", "max"), "clip": ("u", "a_min", "a_max"), "clamp_min": ("u", "min"),
+}  # fmt: skip
 CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "e": sympy.E, "E": sympy.E}
 HINTS = {
     "huber": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
@@ -102,5 +125,26 @@ HINTS = {
     "sin": "periodic functions are not taken",
     "cos": "periodic functions are not taken",
     "tan": "periodic functions are not taken",
-    "pow": "write u**p",
+    "mean": "the library takes the mean over the pairs: write f(z), the loss of one pair",
+    "sum": "the library takes the mean over the pairs: write f(z), the loss of one pair",
+    "log_ndtr": "write log(ndtr(u))",
+    "mse_loss": "write (1 - z)**2",
+    "binary_cross_entropy_with_logits": "with the label 1 it is softplus(-z)",
+    "asinh": "write log(u + sqrt(1 + u**2))",
+    "arcsinh": "write log(u + sqrt(1 + u**2))",
 }
+_BETA = (
+    "β is no part of f: it stands in z = βρ and is given beside the loss (beta=, --beta); "
+    "a factor of z is a parameter of another name"
+)
+_RHO = "ρ is the margin without β: f is written in z = βρ"
+_POLICY = "f is written in z = βρ, or in a and b, the two log-ratios β log π/πref; policies do not stand in it"
+#: Why names that stand in papers and trainers have no place in f.
+REASONS = {
+    "beta": _BETA, "rho": _RHO, "theta": _POLICY, "pi_theta": _POLICY, "pi_ref": _POLICY, "pi": _POLICY,
+    "y_w": _POLICY, "y_l": _POLICY, "logits": _RHO, "margin": "the margin is written z", "rho_theta": _RHO,
+}  # fmt: skip
+#: Names that stand for the margin where z does not; a parameter is seldom called so.
+MARGINS = ("x", "t", "u", "v", "y", "m", "r", "s", "rho", "rho_theta", "margin", "logits", "delta", "diff", "Delta")
+#: Functions read whatever their case: Log, ReLU, LogSigmoid.
+LOWER = {name.lower(): name for name in reversed(FUNCTIONS)}

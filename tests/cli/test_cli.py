@@ -35,6 +35,7 @@ def test_losses_and_analyze() -> None:
     assert savage["is_convex"] is False
     assert "κ" in gpo("analyze", "log(cosh(1-z))").stdout
     assert as_json("analyze", "-z")["slope"]["float"] == -1.0
+    assert as_json("analyze", "c*exp(-k*z)", "--param", "c=2", "--param", "k=1/2")["slope"]["float"] == -1.0
 
 
 def test_beta() -> None:
@@ -87,6 +88,10 @@ def test_figures_are_drawn(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ("arguments", "code", "words"),
     [
         (("analyze", "logistc"), 2, "did you mean 'logistic'"),
+        (("analyze", "c*exp(-z)"), 2, "--param c="),
+        (("analyze", "c*exp(-z)", "--param", "c"), 2, "accepted is NAME=VALUE"),
+        (("analyze", "c*exp(-z)", "--param", "c=x"), 2, "accepted is a number"),
+        (("analyze", "dpo", "--param", "c=2"), 2, "has no parameter c"),
         (("analyze", "z.real"), 2, "accepted: the symbol z"),
         (("analyze",), 2, "Missing argument"),
         (("beta", "x"), 2, "'x' is not a valid float; accepted are finite numbers"),
