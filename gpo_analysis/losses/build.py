@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import sympy
@@ -56,12 +57,31 @@ class Part:
 
     expression: sympy.Expr
     degree: float  # of polynomials, through all functions; nested exponents multiply
-    growth: int  # nesting of exponentials of z
     value: Any = None  # of a constant, an mpmath number
 
     @property
     def is_constant(self) -> bool:
         return self.value is not None
+
+    @cached_property
+    def growth(self) -> int:
+        """How deep exponentials of z stand in one another; log takes one away, what is bounded ends it."""
+        return _growth(self.expression)
+
+
+def _growth(expression: sympy.Expr) -> int:
+    if not expression.free_symbols:
+        return 0
+    inner = max((_growth(part) for part in expression.args), default=0)
+    if isinstance(expression, sympy.exp | sympy.sinh | sympy.cosh):
+        return inner + 1
+    if isinstance(expression, sympy.log):
+        return max(inner - 1, 0)
+    if isinstance(expression, sympy.tanh | sympy.erf | sympy.erfc | sympy.atan):
+        return 0
+    if expression.is_Pow and expression.exp.is_negative and _stays_away_from_zero(expression.base):
+        return 0  # so a sigmoid is printed
+    return inner
 
 
 def formula(text: str, words: Mapping[str, Part]) -> tuple[Part, set[str]]:
@@ -108,7 +128,7 @@ def _build(node: ast.expr, words: Mapping[str, Part]) -> Part:
             return _word(name, words)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             part = _build(operand, words)
-            return Part(-part.expression, part.degree, part.growth, None if part.value is None else -part.value)
+            return Part(-part.expression, part.degree, None if part.value is None else -part.value)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
             return _build(operand, words)
         case ast.BinOp(
@@ -209,13 +229,13 @@ def constant(expression: sympy.Expr) -> Part:
     if abs(value) < 1 / MAX_CONSTANT:
         if not vanishes(expression, MARGIN):
             raise Refused(f"the constant {shown} is closer to 0 than {1 / MAX_CONSTANT:g}")
-        return Part(sympy.S.Zero, 0, 0, NUMBERS.mpf(0))
+        return Part(sympy.S.Zero, 0, NUMBERS.mpf(0))
     if _nesting(expression) > MAX_NESTED_CONSTANT:  # sympy asks of it whether it is real, which takes seconds
         raise Refused(f"the constant {shown} nests more than {MAX_NESTED_CONSTANT} functions: write its value")
     if expression.is_Add:  # erfc(-65) is 2 - erfc(65): what is printed of it must be read
         for term in expression.args:
             constant(term)
-    return Part(expression, 0, 0, value)
+    return Part(expression, 0, value)
 
 
 def _nesting(expression: sympy.Expr) -> int:
@@ -237,7 +257,7 @@ def _at_zero(part: Part) -> Any:
 def _binary(operator: ast.operator, left: Part, right: Part) -> Part:
     if isinstance(operator, ast.Pow):
         return _power(left, right)
-    degree, growth = left.degree + right.degree, max(left.growth, right.growth)
+    degree = left.degree + right.degree
     match operator:
         case ast.Add():
             expression, degree = left.expression + right.expression, max(left.degree, right.degree)
@@ -249,10 +269,9 @@ def _binary(operator: ast.operator, left: Part, right: Part) -> Part:
             if right.expression == 0:
                 raise Refused("division by zero")
             expression = left.expression / right.expression
-            growth = left.growth if _stays_away_from_zero(right.expression) else growth
     if degree > MAX_DEGREE:
         raise Refused(f"powers above {MAX_DEGREE} in all are not taken")
-    return Part(expression, degree, growth) if expression.free_symbols else constant(expression)
+    return Part(expression, degree) if expression.free_symbols else constant(expression)
 
 
 def _power(base: Part, exponent: Part) -> Part:
@@ -263,7 +282,8 @@ def _power(base: Part, exponent: Part) -> Part:
             not _at_zero(exponent) * abs(NUMBERS.log(base.value)) <= MAX_EXPONENT
         ):  # sympy works out 10**(99 + z) at once
             raise Refused(f"the constant factor of {str(base.expression)[:20]}**(…) is beyond ±{MAX_CONSTANT:g}")
-        return _call("exp", [Part(exponent.expression * sympy.log(base.expression), exponent.degree, exponent.growth)])
+        logarithm = _call("log", [base])
+        return _call("exp", [Part(exponent.expression * logarithm.expression, exponent.degree)])
     size = abs(float(exponent.value))
     if size > MAX_DEGREE or base.degree * max(size, 1) > MAX_DEGREE:
         raise Refused(f"powers above {MAX_DEGREE} in all are not taken")
@@ -276,12 +296,11 @@ def _power(base: Part, exponent: Part) -> Part:
     expression = base.expression**exponent.expression
     if not expression.free_symbols:
         return constant(expression)
-    bounded = exponent.value < 0 and _stays_away_from_zero(base.expression)
-    return Part(expression, base.degree * max(size, 1), 0 if bounded else base.growth)
+    return Part(expression, base.degree * max(size, 1))
 
 
 def _stays_away_from_zero(expression: sympy.Expr) -> bool:
-    """Whether it is c + e^u + …, c > 0, so that its inverse is bounded: so a sigmoid is printed."""
+    """Whether it is c + e^u + …, c > 0, so that its inverse is bounded."""
 
     def exponential(term: sympy.Expr) -> bool:
         coefficient, rest = term.as_coeff_Mul()
@@ -315,8 +334,7 @@ def _call(name: str, arguments: list[Part]) -> Part:
     expression = function.build(*[argument.expression for argument in arguments])
     if not expression.free_symbols:
         return constant(expression)
-    after = 0 if function.growth is None else max(growth + function.growth, 0)
-    return Part(expression, max(argument.degree for argument in arguments), after)
+    return Part(expression, max(argument.degree for argument in arguments))
 
 
 def _require_small_exponent(part: Part) -> None:

@@ -181,7 +181,7 @@ def _parameter(key: str, text: str) -> Part:
 
 
 def _symbol(symbol: sympy.Symbol) -> Part:
-    return Part(symbol, 1, 0)
+    return Part(symbol, 1)
 
 
 def _variables(statement: Statement) -> dict[str, sympy.Symbol]:

@@ -28,14 +28,13 @@ class Ambiguous(Refused):
 class Function:
     """A function of the whitelist.
 
-    ``growth`` is what it does to the nesting of exponentials in its argument: exp adds one, log takes one away, a
-    bounded function (None) ends it. ``exponentiates`` says that computing it takes an exponential of the argument.
+    ``exponentiates`` says that computing it takes an exponential of the argument; ``arguments`` is how many it takes, 0
+    for two or more.
     """
 
     build: Callable[..., sympy.Expr]
-    growth: int | None = 0
     exponentiates: bool = False
-    arguments: int = 1  # 0: two or more
+    arguments: int = 1
 
 
 def _sigmoid(u: sympy.Expr) -> sympy.Expr:
@@ -63,24 +62,24 @@ def _choice(kind: Any) -> Callable[..., sympy.Expr]:
 
 
 MAX, MIN = Function(_choice(sympy.Max), arguments=0), Function(_choice(sympy.Min), arguments=0)
-ABS, _LOG = Function(_abs), Function(sympy.log, -1)
-_SIGMOID = Function(_sigmoid, None, True)
-_SOFTPLUS = Function(lambda u: sympy.log(1 + sympy.exp(u)), 0, True)
-_LOGSIGMOID = Function(lambda u: -sympy.log(1 + sympy.exp(-u)), 0, True)
+ABS, _LOG = Function(_abs), Function(sympy.log)
+_SIGMOID = Function(_sigmoid, True)
+_SOFTPLUS = Function(lambda u: sympy.log(1 + sympy.exp(u)), True)
+_LOGSIGMOID = Function(lambda u: -sympy.log(1 + sympy.exp(-u)), True)
 RELU = Function(lambda u: _choice(sympy.Max)(sympy.S.Zero, u))
-_PHI = Function(lambda u: sympy.erfc(-u / sympy.sqrt(2)) / 2, None, True)
-_ATAN = Function(sympy.atan, None)
-_LOGADDEXP = Function(lambda u, v: sympy.log(sympy.exp(u) + sympy.exp(v)), 0, True, 2)
+_PHI = Function(lambda u: sympy.erfc(-u / sympy.sqrt(2)) / 2, True)
+_ATAN = Function(sympy.atan)
+_LOGADDEXP = Function(lambda u, v: sympy.log(sympy.exp(u) + sympy.exp(v)), True, 2)
 FUNCTIONS: dict[str, Function] = {
-    "exp": Function(sympy.exp, 1, True),
-    "expm1": Function(lambda u: sympy.exp(u) - 1, 1, True),
-    "sinh": Function(sympy.sinh, 1, True),
-    "cosh": Function(sympy.cosh, 1, True),
+    "exp": Function(sympy.exp, True),
+    "expm1": Function(lambda u: sympy.exp(u) - 1, True),
+    "sinh": Function(sympy.sinh, True),
+    "cosh": Function(sympy.cosh, True),
     "log": _LOG,
     "ln": _LOG,
-    "log2": Function(lambda u: sympy.log(u) / sympy.log(2), -1),
-    "log10": Function(lambda u: sympy.log(u) / sympy.log(10), -1),
-    "log1p": Function(lambda u: sympy.log(1 + u), -1),
+    "log2": Function(lambda u: sympy.log(u) / sympy.log(2)),
+    "log10": Function(lambda u: sympy.log(u) / sympy.log(10)),
+    "log1p": Function(lambda u: sympy.log(1 + u)),
     "sqrt": Function(sympy.sqrt),
     "square": Function(lambda u: u**2),
     "abs": ABS,
@@ -93,11 +92,11 @@ FUNCTIONS: dict[str, Function] = {
     "Min": MIN,
     "minimum": MIN,
     "relu": RELU,
-    "tanh": Function(sympy.tanh, None, True),
+    "tanh": Function(sympy.tanh, True),
     "atan": _ATAN,
     "arctan": _ATAN,
-    "erf": Function(sympy.erf, None, True),
-    "erfc": Function(sympy.erfc, None, True),
+    "erf": Function(sympy.erf, True),
+    "erfc": Function(sympy.erfc, True),
     "sigmoid": _SIGMOID,
     "sigma": _SIGMOID,
     "expit": _SIGMOID,
@@ -107,7 +106,7 @@ FUNCTIONS: dict[str, Function] = {
     "log_expit": _LOGSIGMOID,
     "Phi": _PHI,
     "ndtr": _PHI,
-    "logcosh": Function(lambda u: sympy.log(sympy.cosh(u)), 0, True),
+    "logcosh": Function(lambda u: sympy.log(sympy.cosh(u)), True),
     "logaddexp": _LOGADDEXP,
 }
 #: Functions with arguments that may be named or left out.
