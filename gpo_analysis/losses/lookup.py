@@ -83,7 +83,7 @@ def get_loss(name: Any, **parameters: float | str) -> Any:
                 raise
             raise ValueError(f"{unknown}; or an expression in z, or in a and b") from None
         try:
-            typed = _typed(name) if not parameters else parse_loss(name, **parameters)
+            typed = _typed(name) if not parameters else parse_loss(name, None, **parameters)
         except ValueError as error:
             why = "gpo losses lists them" if re.search(r"[^\w\s-]", name) else unknown
             raise ValueError(f"loss {name!r} is neither a name ({why}) nor an expression ({error})") from None

@@ -82,7 +82,7 @@ def read_statement(text: str, parameters: Mapping[str, Any]) -> Statement:
         given[name_of(key)] = written(key, value)
     printed = _PRINTED.fullmatch(body)
     if printed:
-        variables = ("z",) if printed["call"] == "f(z)" else ("a", "b")
+        variables: tuple[str, ...] = ("z",) if printed["call"] == "f(z)" else ("a", "b")
         return Statement(printed["name"], printed["body"], variables, given)
     assigned = _ASSIGNED.fullmatch(body)
     body = assigned["body"] if assigned else body
@@ -138,9 +138,11 @@ def written(name: str, value: Any) -> str:
     """
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, sympy.Rational | Integral) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        raise Refused(f"the parameter {name} is {value!r}; accepted is a finite number, or a text such as '1/3'")
+    if isinstance(value, sympy.Rational | Integral):
         return str(value)
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if isinstance(value, Real):
         text = repr(float(str(value))) if type(value).__module__ == "numpy" else repr(float(value))
         if text not in ("nan", "inf", "-inf"):
             return text
