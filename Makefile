@@ -1,5 +1,8 @@
 # make reproduce   results, figures and report of the quick preset, in out/
 # make test        the tests
+# make test-lowest, make test-newest   the tests with the oldest and the newest versions that pyproject.toml admits
+# make test-wheel  a wheel of the library alone passes its part of the tests, outside of this tree
+# make audit       bill of materials and licences, in out/audit, and known vulnerabilities of constraints.txt
 # make explore-test  the explorer in a headless chromium, screenshots in out/explore
 # make docs        the documentation, docs/_build/html/index.html
 # make docs-links  asks for every external link of it
@@ -24,7 +27,7 @@ export MKL_NUM_THREADS := 1
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce paper test explore-test coverage lint notebooks docs docs-links clean
+.PHONY: help reproduce paper test test-lowest test-newest test-wheel audit explore-test coverage lint notebooks docs docs-links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -56,6 +59,33 @@ paper: $(VENV)/.installed-run
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n $(JOBS) $(COVERAGE)
+
+# constraints.txt does not hold here: what is resolved stands in the environment's resolved.txt
+test-lowest test-newest: test-%: $(OUT)/tools/.installed
+	$(OUT)/tools/bin/uv venv -q --clear -p $(PYTHON) $(OUT)/$*
+	$(OUT)/tools/bin/uv pip compile -q --extra dev -p $(OUT)/$*/bin/python \
+	  --resolution $(if $(filter lowest,$*),lowest-direct,highest) pyproject.toml -o $(OUT)/$*/resolved.txt
+	$(OUT)/tools/bin/uv pip install -q -p $(OUT)/$*/bin/python -r $(OUT)/$*/resolved.txt
+	$(OUT)/tools/bin/uv pip install -q -p $(OUT)/$*/bin/python --no-deps -e .
+	$(OUT)/$*/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider
+
+test-wheel: $(OUT)/tools/.installed
+	$(OUT)/tools/bin/python -m build -q --wheel --outdir $(OUT)/wheel .
+	$(OUT)/tools/bin/uv venv -q --clear -p $(PYTHON) $(OUT)/wheel/venv
+	$(OUT)/tools/bin/uv pip install -q -p $(OUT)/wheel/venv/bin/python -c constraints.txt $(OUT)/wheel/gpo_analysis-*.whl \
+	  pytest pytest-xdist hypothesis cvxpy choix networkx  # what the tests compare with; no extra
+	$(OUT)/wheel/venv/bin/python tests/wheel.py -n $(JOBS)
+
+audit: $(VENV)/.installed-dev $(OUT)/tools/.installed
+	@mkdir -p $(OUT)/audit
+	$(OUT)/tools/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml -o $(OUT)/audit/sbom.json
+	$(OUT)/tools/bin/pip-licenses --python $(BIN)/python --format=csv --with-urls --output-file $(OUT)/audit/licences.csv
+	$(OUT)/tools/bin/pip-audit -r constraints.txt --no-deps --disable-pip
+
+$(OUT)/tools/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OUT)/tools
+	$(OUT)/tools/bin/python -m pip install -q -c constraints.txt build cyclonedx-bom pip-audit pip-licenses uv
+	@touch $@
 
 # needs chromium on the PATH; skips, saying why, where there is none
 explore-test: $(VENV)/.installed-dev

@@ -12,6 +12,8 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dependencies
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -32,6 +34,7 @@ PACKAGES = {  # package, and what it is for
     "estimation": "fits to comparisons with their covariance; which f and β for one's own data; a run diagnosed",
     "ranking": "rankings of what was compared: ties, covariates, intervals, sets of ranks, tests against noise",
     "plotting": "functions that take ``ax=`` and return it",
+    "showing": "what every result shows of itself: a summary, a table, a notebook view and a chart",
     "explore": "the explorer: what stands in its fields, its tables, figures and scripts; the page (extra `explore`)",
 }
 MODULES = {
@@ -302,6 +305,19 @@ def _speed(out: Path) -> None:
     _write(out / "speed.md", "\n\n".join(parts) + "\n")
 
 
+def _dependencies(out: Path) -> None:
+    head = ["distribution", "range", "here", "licence", "asked for by"]
+    lines = [
+        "# What it is built on",
+        "The library needs the first lines; an extra adds its own. The ranges are those of `pyproject.toml`: their "
+        "oldest ends and their newest versions are tried by `make test-lowest` and `make test-newest`, and "
+        "`constraints.txt` holds one set that is tested at every change. `make audit` writes the whole tree of them as "
+        "a CycloneDX bill of materials with licences, and asks which have known vulnerabilities.",
+        _table(head, dependencies.rows(ROOT / "pyproject.toml")),
+    ]
+    _write(out / "dependencies.md", "\n\n".join(lines) + "\n")
+
+
 def _between(text: str, start: str, end: str) -> str:
     """The part of a file between two of its lines; a line that is gone is an error here, not a silent gap."""
     _, found, rest = text.partition(start)
@@ -363,6 +379,7 @@ def _generate(app: Sphinx) -> None:
     _losses(out)
     _commands(out)
     _speed(out)
+    _dependencies(out)
     _of_the_readme(out)
 
 

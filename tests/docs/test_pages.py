@@ -10,11 +10,15 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from gpo_analysis.cli.main import gpo
 
@@ -39,7 +43,9 @@ def _extension(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS / "_ext")  # as Sphinx does: they import each other
+        spec.loader.exec_module(module)
     return module
 
 
@@ -134,3 +140,15 @@ def test_the_page_of_speed_is_made_from_the_records(tmp_path: Path) -> None:
         assert str(record.meta["git"]["commit"])[:10] in page
         for row in rows_of(record):
             assert f"| {benchmark.name}/{row.task} | {row.size} | {row.side} |" in page
+
+
+def test_every_declared_dependency_has_its_row_and_its_licence() -> None:
+    """Against pip's own reading of requirements, and the licence that an installed distribution names."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    required = {Requirement(line).name: Requirement(line).specifier for line in wanted}
+    rows = {row[0]: row for row in _extension("dependencies").rows(ROOT / "pyproject.toml")}
+    assert set(rows) == set(required) - {"gpo-analysis"}
+    for name, (_, versions, here, licence, _) in rows.items():
+        assert required[name] == SpecifierSet(versions)
+        assert here == "not installed" or (here in required[name] and licence)
