@@ -53,7 +53,9 @@ def preload() -> None:
         raise RuntimeError(f"{ours[0]} was imported before the fork; a fault in it would not be seen")
 
 
-def forked(work: Callable[[], int], log: Path, processor: float, stalled: float = STALLED) -> Ended:
+def forked(
+    work: Callable[[], int], log: Path, processor: float, stalled: float = STALLED, memory: int = MEMORY
+) -> Ended:
     """Run `work` in a child with its output in a file; its return value is the exit status."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -67,10 +69,10 @@ def forked(work: Callable[[], int], log: Path, processor: float, stalled: float 
         if done:
             break
         time.sleep(0.02 if time.monotonic() - start < 5 else 0.2)
-        used, memory = _family(child)
+        used, taken = _family(child)
         if used > before + 0.05:
             moved, before = time.monotonic(), used
-        if memory > MEMORY:
+        if taken > memory:
             how = "memory"
         elif used > 2 * processor + 10:  # subprocesses have limits of their own
             how = "processor time"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
 import subprocess
 import sys
 import textwrap
@@ -157,3 +159,12 @@ def test_versions_and_device_are_plain() -> None:
     told = device()
     assert told["cores"] is None or int(str(told["cores"])) >= 1
     assert told["processor"]
+    assert (told["system"], told["machine"]) == (platform.system(), platform.machine())
+    for name in ("numpy", "scipy", "sympy", "pandas", "pyarrow", "matplotlib", "joblib", "torch"):
+        assert versions()[name] == importlib.metadata.version(name)
+
+
+def test_a_processors_name_may_hold_a_colon(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "processor\t: 0\nmodel name\t: Maker: Model 7\nmodel name\t: another\n"
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
+    assert device()["processor"] == "Maker: Model 7"

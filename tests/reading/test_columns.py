@@ -138,3 +138,9 @@ def test_values_are_told_apart_by_type():
     assert column.first.tolist() == [0, 1, 2, 3, 4, 5, 7]
     some = column.chosen(np.array([3, 7, 3]))
     assert (some.values, some.codes.tolist()) == (("1", [1]), [0, 1, 0])
+
+
+def test_a_column_without_rows_has_no_blank_ones():
+    assert Column.of([]).blank.dtype == np.dtype(bool)
+    assert Column.of([]).blank.shape == (0,)
+    assert Column.of(["", "a", None, ""]).blank.tolist() == [True, False, True, True]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gpo_analysis.reading import Names, OneDocument, number_in, read_table, shown, text_in, text_of, visible
 from gpo_analysis.reading.names import _INVISIBLE
+from gpo_analysis.reading.tables import holds_json
 
 NEEDED = {"a", "b"}
 
@@ -230,3 +231,48 @@ def test_visible_text_moves_no_cursor(text):
     seen.encode()
     assert len(shown(text, 20)) <= 20
     assert text.isascii() is False or not text.isprintable() or seen == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_json"),
+    [
+        *[(f"votes{suffix}", '"a"', True) for suffix in (".json", ".jsonl", ".ndjson", ".JSONL", ".jsonl.gz")],
+        *[(f"votes{suffix}", ' \n{"a": 1}', True) for suffix in (".csv", ".tsv", ".txt", "", ".gz")],
+        *[(f"votes{suffix}", "[a],b\n", False) for suffix in (".csv", ".tsv", ".CSV", ".tsv.gz")],
+        *[(f"votes{suffix}", '[{"a": 1}]', True) for suffix in (".txt", "", ".gz")],
+        *[(f"votes{suffix}", "a,b\n", False) for suffix in (".csv", ".tsv", ".txt", "")],
+    ],
+)
+def test_json_is_known_by_name_or_first_character(name, text, is_json):
+    """A column may be called [a]; nothing else that is read as CSV begins with a bracket."""
+    assert holds_json(name, text) is is_json
+
+
+@pytest.mark.parametrize(("separator", "word"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_a_table_says_what_separates_its_cells(tmp_path, separator, word):
+    table = table_of(tmp_path / "x.txt", f"a{separator}b\n1{separator}2\n")
+    assert table.format == f"CSV ({word})"
+    assert table.rows[0].values == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("value", [None, True, False, [], {}, b"a", float("nan"), "", " "])
+def test_what_is_no_name_is_found_nowhere(value):
+    names = Names(missing=False)
+    for text in ("a", "None", "True", "[]", "XX", "XXXX", "0"):
+        names.take(text, "winner", "x.csv", 2)
+    assert names.find(value) is None
+    assert names.find(" a ") == "a"
+    assert names.find(0) == names.find(0.0) == "0"
+
+
+@given(st.text("ab", min_size=1, max_size=200), st.integers(3, 60))
+def test_long_text_keeps_its_beginning_and_end(text, width):
+    cut = shown(text, width)
+    if len(text) <= width:
+        assert cut == text
+    else:
+        assert len(cut) == width
+        begin, end = cut.split("…")
+        assert text.startswith(begin)
+        assert text.endswith(end)
+        assert 0 <= len(begin) - len(end) <= 1

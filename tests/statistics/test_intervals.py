@@ -93,3 +93,12 @@ def test_shares_add_up_and_find_planted_effects(seed: int) -> None:
 
 def test_nothing_varies() -> None:
     assert np.isnan(variance_shares(np.ones((2, 2)), ["a", "b"], within=False)["a"])
+
+
+@pytest.mark.parametrize("hits", [0, 1])
+def test_a_share_of_one_trial(hits: int) -> None:
+    """Wilson's at n = 1: from 0 to z²/(1 + z²), or from 1/(1 + z²) to 1."""
+    z = stats.norm.ppf(0.975) ** 2
+    found = share_interval(hits, 1)
+    assert (found.low, found.high) == pytest.approx(((0, z / (1 + z)), (1 / (1 + z), 1))[hits])
+    assert found.value == hits

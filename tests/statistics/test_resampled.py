@@ -20,3 +20,11 @@ def test_two_way_intervals_are_as_wide_as_seeds_and_prompts_make_them() -> None:
 def test_what_has_no_prompts_is_refused() -> None:
     with pytest.raises(ValueError, match=r"prompts of each seed: \[2, 0\]"):
         two_way([np.ones((2, 1)), np.ones((0, 1))], lambda m: float(m.mean()), 10, 0)
+
+
+def test_the_value_is_that_of_the_means_over_each_seeds_own_prompts() -> None:
+    rng = np.random.default_rng(3)
+    data = [rng.normal(size=(prompts, 2)) for prompts in (2, 3, 5)]
+    ratios = [sum(row[0] for row in part) / sum(row[1] for row in part) for part in data]  # in plain Python
+    found = two_way(data, lambda m: float(np.sum(m[:, 0] / m[:, 1])), 20, 0)
+    assert found.value == pytest.approx(sum(ratios))
