@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import coverage
+import coverage.exceptions
 import pytest
 
 from mutation.server import QUIET
@@ -120,7 +121,10 @@ def trace_file(test: str, root: Path, most: float = math.inf) -> dict[str, Any]:
     lines = lines_of(measured.get_data(), root)
     for path in folder.glob("sub*"):
         data = coverage.CoverageData(str(path))
-        data.read()
+        try:
+            data.read()
+        except coverage.exceptions.DataError:  # a process that was killed while it wrote
+            continue
         for context, files in lines_of(data, root).items():
             test_id = context.rpartition(" (")[0]
             for name, numbers in files.items():

@@ -151,3 +151,15 @@ def test_how_it_shows_itself() -> None:
     with pytest.raises(ValueError, match="not twice differentiable"):
         gpo.equivalent_beta(0.1, "dpop", "dpo")
     assert gpo.equivalent_beta(0.1, "bco_pair", "dpo") == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("kink", ["max(0, b - a)", "max(b - a, 3*(b - a))", "abs(a - b)"])
+def test_a_kink_at_the_best_common_shift_leaves_calibration_open(kink: str) -> None:
+    """At a = b = ½ every slope between those of the two sides is one: what the sign of one of them says is no proof."""
+    found = gpo.analyze(gpo.parse_loss(f"{kink} + (a + b - 1)**2"))
+    assert found.is_calibrated is None
+    assert "kink at the best common shift s = 0.5" in str(found)
+    beside = gpo.analyze(
+        gpo.parse_loss(f"{kink.replace('b - a', 'b - a + 1').replace('a - b', 'a - b - 1')} + (a + b - 1)**2")
+    )
+    assert beside.is_calibrated is True

@@ -56,6 +56,8 @@ def test_held_out_likelihood_of_two_items() -> None:
         assert row.accuracy.value == pytest.approx(0.6)
     assert found.rows[2].scaled_log_likelihood == found.rows[2].log_likelihood.value  # hinge has no probabilities
     assert set(found.as_good) == {"logistic", "squared", "hinge"}  # two items: one number, the same for all
+    others = [name for name in ("logistic", "squared", "hinge") if name != found.chosen]
+    assert f"best: {found.chosen}; not told apart from it: {', '.join(others)}" in str(found)
 
 
 def test_the_loss_whose_model_is_true_wins_with_enough_labels() -> None:
@@ -76,6 +78,7 @@ def test_a_linear_truth_is_squareds() -> None:
     found = gpo.choose_loss(gpo.PreferenceProblem(p).sample(20000, seed=0), ["logistic", "squared"])
     assert found.chosen == "squared"
     assert found.as_good == ("squared",)
+    assert str(found).endswith("\nbest: squared")
 
 
 def test_folds_without_a_fit_are_not_judged() -> None:

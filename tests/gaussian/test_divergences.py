@@ -328,3 +328,11 @@ def test_bad_arguments_are_refused() -> None:
         kl_estimate(p, q, method="monte_carlo", samples=3)
     with pytest.raises(ValueError, match="single Gaussians"):
         kl_estimate(p, q, method="closed_form")
+
+
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_quadrature_is_refused_beyond_two_dimensions(dimension: int) -> None:
+    policy, reference = (GaussianMixture([1.0], [np.full(dimension, mean)], [1.0]) for mean in (0.0, 0.5))
+    with pytest.raises(ValueError, match=f"one or two dimensions, got {dimension}"):
+        kl_estimate(policy, reference, method="quadrature")
+    assert kl_estimate(policy, reference).value == pytest.approx(dimension * 0.125)

@@ -199,3 +199,25 @@ def test_a_verb_for_margins_says_what_it_was_given() -> None:
 def test_names_that_are_not_held_say_why(name: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         gpo.get_loss(name)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("nca", "nca_pair"), ("bco", "bco_pair"), ("sppo", "sppo_hard"), ("nll", "sft"), ("smaug", "dpop"),
+        ("dpo_positive", "dpop"), ("dpo_nll", "rpo"),
+    ],
+)  # fmt: skip
+def test_a_loss_has_the_names_of_its_papers_at_its_papers_parameters_alone(alias: str, name: str) -> None:
+    assert get_two_ratio_loss(alias).name == get_two_ratio_loss(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("dpop", {"penalty": 2.0}), ("rpo", {"weight": 2.0}), ("cal_dpo", {"weight": 2.0})],
+)
+def test_with_other_parameters_it_has_another_name_and_no_aliases(name: str, parameters: dict[str, float]) -> None:
+    other = get_two_ratio_loss(name, **parameters)
+    assert other.aliases == ()
+    assert other.name.startswith(f"{name}(")
+    assert "2" in other.name

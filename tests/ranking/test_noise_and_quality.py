@@ -18,6 +18,7 @@ from gpo_analysis.ranking import (
     noise_tests,
     rank,
 )
+from gpo_analysis.ranking.quality import _slope
 
 
 def bradley_terry_votes(n: int, votes: int, spread: float, seed: int) -> ComparisonProblem:
@@ -143,3 +144,23 @@ def test_a_fold_without_a_fit_is_counted() -> None:
     table = compare_models(ComparisonProblem([0, 1, 0], [1, 2, 2], [1, 1, 1], [1, 1, 1]), ["logistic", "squared"])
     assert table.loc["logistic", "folds_without_fit"] > 0
     assert np.isnan(table.loc["logistic", "log_likelihood"])
+
+
+@pytest.mark.parametrize("slope", [0.4, 1.0, 1.7])
+def test_the_slope_of_shares_that_are_too_sure_or_not_sure_enough(slope: float) -> None:
+    """Observed shares σ(b·logit p) have slope b; its interval has the width of the sandwich, as 1/√votes."""
+    p = np.linspace(0.05, 0.95, 13)
+    x = np.log(p / (1 - p))
+    observed = expit(slope * x)
+    found = _slope(p, 200 * observed, np.full(13, 200.0))
+    assert found.value == pytest.approx(slope, abs=1e-9)
+    information = (200 * observed * (1 - observed) * x**2).sum()
+    assert (found.low, found.high) == pytest.approx(slope + np.array([-1, 1]) * 1.959964 * np.sqrt(2 / information))
+
+
+@pytest.mark.parametrize(("wins", "is_given"), [(5, False), (6, True)])
+def test_a_deviance_has_a_p_value_from_five_expected_votes_an_outcome(wins: int, is_given: bool) -> None:
+    """A cycle of equal lead: each outcome is expected (wins + 4)/2 times, 4.5 or 5 of them."""
+    found = goodness(rank(ComparisonProblem([0, 1, 2], [1, 2, 0], [wins] * 3, [4] * 3)))
+    assert found.degrees_of_freedom == 1
+    assert np.isfinite(found.p) == is_given
