@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence
-from gpo_analysis.preferences.validation import as_floats, check_distribution, check_preference
+from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, lines
 from gpo_analysis.tabular.regularized import regularized_optimum
@@ -85,6 +85,8 @@ def reward_frontier(reward: ArrayLike, reference: ArrayLike, strengths: ArrayLik
         lambdas = spread * np.geomspace(100.0, 1e-3, 200)
     else:
         lambdas = np.sort(np.atleast_1d(as_floats(strengths, "strengths")))[::-1]
+        for strength in lambdas:
+            check_positive(strength, "strengths")
     policies = np.stack([regularized_optimum(r, ref, float(x)) for x in lambdas])
     return Frontier(np.atleast_1d(kl_divergence(policies, ref)), policies @ r, policies)
 
@@ -143,6 +145,8 @@ def best_of_n(scores: ArrayLike, reference: ArrayLike, n: int) -> FloatArray:
     array([0.25, 0.75])
     """
     values = as_floats(scores, "scores")
+    if np.isnan(values).any():
+        raise ValueError(f"scores must be numbers, got nan for response {int(np.argmax(np.isnan(values)))}")
     ref = check_distribution(reference, "reference", values.shape)
     if int(n) != n or n < 1:
         raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
