@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gpo_analysis.cli.keeping import figure_option, keep, out_option
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, progress_bar, say, say_report
 from gpo_analysis.cli.reading import check_at_once, options_of, reading_options
@@ -53,6 +54,8 @@ of a run of the same data, rate and length at another β."""
 @click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of the bootstrap.")
 @reading_options
 @json_option
+@out_option
+@figure_option
 def recommend_beta(
     file: Path | None,
     kl: float | None,
@@ -67,6 +70,8 @@ def recommend_beta(
     confidence: float,
     seed: int,
     as_json: bool,
+    out: Path | None,
+    figure: Path | None,
     **reading: Any,
 ) -> None:
     """Say which β spends a KL budget, or reaches a target margin, for each loss, with an interval."""
@@ -74,7 +79,7 @@ def recommend_beta(
         raise ValueError("recommend-beta takes a FILE of comparisons, or the --log of a run, one of the two")
     if log is not None:
         targets = {"margin": margin, "drop": drop, "kl": kl, "kl_per_token": kl_per_token}
-        _from_log(log, beta, losses, targets, resamples, confidence, _seed(seed), as_json)
+        _from_log(log, beta, losses, targets, resamples, confidence, _seed(seed), as_json, (out, figure))
         return
     if drop is not None or kl_per_token is not None or beta is not None:
         raise ValueError(
@@ -95,6 +100,7 @@ def recommend_beta(
             comparisons, kl=kl, margin=margin, losses=[get_margin_loss(name) for name in losses] or None,
             smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed), progress=progress,
         )  # fmt: skip
+    keep(found, out, figure)
     if as_json:
         report = comparisons.report
         print_json(found.to_dict() | {"report": None if report is None else report.to_dict()})
@@ -112,6 +118,7 @@ def _from_log(
     confidence: float,
     seed: int,
     as_json: bool,
+    files: tuple[Path | None, Path | None],
 ) -> None:
     if beta is None or len(losses) != 1:
         raise ValueError("--log needs the --beta and the one --loss that the run was trained with")
@@ -125,6 +132,7 @@ def _from_log(
         resamples=resamples, confidence=confidence, seed=seed,
         **targets,
     )  # fmt: skip
+    keep(found, *files)
     if as_json:
         print_json(found.to_dict() | {"report": None if data.report is None else data.report.to_dict()})
     else:
@@ -164,6 +172,8 @@ openrlhf:dpo; gpo conventions lists them), with the β that the library was give
 @click.option("--confidence", type=NUMBER, default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of the bootstrap.")
 @json_option
+@out_option
+@figure_option
 def diagnose(
     file: Path,
     loss: str,
@@ -175,6 +185,8 @@ def diagnose(
     confidence: float,
     seed: int,
     as_json: bool,
+    out: Path | None,
+    figure: Path | None,
 ) -> None:
     """Read a training log: how far the policy moved, where the expansion fails, what falls, which f differs."""
     check_at_once(file, losses)
@@ -188,6 +200,7 @@ def diagnose(
         betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),
     )  # fmt: skip
+    keep(found, out, figure)
     if as_json:
         print_json(found.to_dict())
     else:

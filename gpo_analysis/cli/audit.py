@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpo_analysis.cli.keeping import keep, out_option
 from gpo_analysis.cli.output import json_option, print_json, say
 from gpo_analysis.cli.reading import check_at_once
 
@@ -26,12 +27,14 @@ Where all rows of a step share their loss, it is taken as the mean of that step'
 @click.command("audit-log", epilog=AUDIT_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
-def audit_log(file: Path, as_json: bool) -> None:
+@out_option
+def audit_log(file: Path, as_json: bool, out: Path | None) -> None:
     """Name the loss, β, reduction and label smoothing that a run trained, from its log, or say why it is undecided."""
     check_at_once(file)
     from gpo_analysis.estimation.audit import audit_log as audit
 
     found = audit(file)
+    keep(found, out)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from gpo_analysis.cli.keeping import keep, keep_rows, out_option
 from gpo_analysis.cli.numbers import NUMBER
 from gpo_analysis.cli.output import json_option, print_json, say
 
@@ -28,6 +31,7 @@ Examples:
 @click.option("--eta", type=NUMBER, help="Between losses: match pairs of this preference probability, in (0, 1).")
 @click.option("--list", "listing", is_flag=True, help="List the conventions that are known.")
 @json_option
+@out_option
 def beta(
     value: float | None,
     source: str | None,
@@ -37,6 +41,7 @@ def beta(
     eta: float | None,
     listing: bool,
     as_json: bool,
+    out: Path | None,
 ) -> None:
     """Convert a regularization strength β between the conventions of libraries and papers.
 
@@ -49,6 +54,7 @@ def beta(
 
     if listing:
         conventions = list_conventions()
+        keep_rows([item.to_dict() for item in conventions], out)
         if as_json:
             print_json([item.to_dict() for item in conventions])
             return
@@ -60,6 +66,7 @@ def beta(
     assert source is not None
     assert target is not None
     found = convert_beta(value, source, target, label_smoothing=label_smoothing, tokens=tokens, eta=eta)
+    keep(found, out)
     if as_json:
         print_json(found.to_dict())
     else:

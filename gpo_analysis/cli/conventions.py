@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from gpo_analysis.cli.extras import needs_extra
+from gpo_analysis.cli.keeping import keep_rows, out_option
 from gpo_analysis.cli.output import json_option, print_json, say
 
 CONVENTIONS_HELP = """\b
@@ -29,18 +31,20 @@ and what GPOTrainer trains (half a minute). The exit code is 1 where a cell fail
 @click.option("--check", is_flag=True, help="Execute the installed trainer's losses and compare.")
 @click.option("--table", is_flag=True, help="Every loss and divergence of TRL, and what is done with it.")
 @json_option
+@out_option
 @click.pass_context
-def conventions(context: click.Context, check: bool, table: bool, as_json: bool) -> None:
+def conventions(context: click.Context, check: bool, table: bool, as_json: bool, out: Path | None) -> None:
     """Print how libraries and papers write their losses and β, or hold that against an installed trainer."""
     if check and table:
         raise ValueError("conventions takes --check or --table, one of the two")
     if table:
-        context.exit(_table(as_json))
+        context.exit(_table(as_json, out))
     if check:
-        context.exit(_check(as_json))
+        context.exit(_check(as_json, out))
     from gpo_analysis.analysis import list_conventions
 
     rows = list_conventions()
+    keep_rows([row.to_dict() for row in rows], out)
     if as_json:
         print_json([row.to_dict() for row in rows])
         return
@@ -54,10 +58,11 @@ def conventions(context: click.Context, check: bool, table: bool, as_json: bool)
         )
 
 
-def _check(as_json: bool) -> int:
+def _check(as_json: bool, out: Path | None) -> int:
     with needs_extra("trl", "gpo"):
         from gpo_analysis.integrations.guard import check_trl
     found = check_trl()
+    keep_rows([verdict.to_dict() for verdict in found], out)
     if as_json:
         print_json([verdict.to_dict() for verdict in found])
     else:
@@ -65,10 +70,13 @@ def _check(as_json: bool) -> int:
     return 1 if any(verdict.agrees is False for verdict in found) else 0
 
 
-def _table(as_json: bool) -> int:
+def _table(as_json: bool, out: Path | None) -> int:
     with needs_extra("trl", "gpo"):
         from gpo_analysis.integrations.trl_table import COLUMNS, trl_table
     rows = trl_table()
+    keep_rows(
+        [{"name": row.name, **{c: getattr(row, c).text for c in COLUMNS}, "holds": row.holds} for row in rows], out
+    )
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:

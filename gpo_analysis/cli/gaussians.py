@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpo_analysis.cli.keeping import figure_option, keep, out_option, save_figure
 from gpo_analysis.cli.numbers import NUMBER
-from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, save_figure, say
+from gpo_analysis.cli.output import json_option, print_json, print_table, say
 from gpo_analysis.reading import number_of, shown
 
 if TYPE_CHECKING:
@@ -44,9 +45,17 @@ def _numbers(text: str, option: str) -> list[float]:
 @click.option("--width", type=NUMBER, default=0.5, show_default=True, help="Standard deviation of μ.")
 @click.option("--family", is_flag=True, help="Map μ's width and mean: where does descent raise the KL?")
 @json_option
+@out_option
 @figure_option
 def gaussians(
-    modes: str, scale: float, mean: float, width: float, family: bool, as_json: bool, figure: Path | None
+    modes: str,
+    scale: float,
+    mean: float,
+    width: float,
+    family: bool,
+    as_json: bool,
+    out: Path | None,
+    figure: Path | None,
 ) -> None:
     """Shift a mixture of Gaussians: KL against the μ-weighted square loss, with all local minima.
 
@@ -58,10 +67,11 @@ def gaussians(
 
     example = counterexample(width=width, mean=mean, modes=means, scale=scale)
     if family:
-        _family(example, as_json, figure)
+        _family(example, as_json, out, figure)
         return
     landscape = example.landscape()
     _check_resolved(landscape)
+    keep(landscape, out)
     if figure is not None:
         _draw(landscape, figure)
     if as_json:
@@ -88,7 +98,7 @@ def _check_resolved(landscape: Landscape) -> None:
             )
 
 
-def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None:
+def _family(example: Counterexample, as_json: bool, out: Path | None, figure: Path | None) -> None:
     import numpy as np
 
     from gpo_analysis.gaussian import counterexample_family
@@ -96,6 +106,7 @@ def _family(example: Counterexample, as_json: bool, figure: Path | None) -> None
     widths, means = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]), np.array([0.0, 0.75, 1.5, 2.25, 3.0])
     found = counterexample_family(widths, means, reference=example.reference)
     rows = [{str(key): item for key, item in row.items()} for row in found.table.to_dict("records")]
+    keep(found, out)
     if figure is not None:
         from gpo_analysis.plotting import new_figure, plot_heatmap
 

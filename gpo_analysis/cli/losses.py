@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpo_analysis.cli.keeping import figure_option, keep, keep_rows, out_option, save_figure
 from gpo_analysis.cli.output import json_option, print_json, print_table, say
 from gpo_analysis.loss_names import check_loss_name
 
@@ -15,12 +17,17 @@ if TYPE_CHECKING:
 
 @click.command(epilog="\b\nExamples:\n  gpo losses\n  gpo losses --json")
 @json_option
-def losses(as_json: bool) -> None:
+@out_option
+@figure_option
+def losses(as_json: bool, out: Path | None, figure: Path | None) -> None:
     """List the losses of the catalogue, the six of the GPO paper first."""
     from gpo_analysis.losses import get_loss, list_losses, two_ratio_losses
 
     rows = [_row(get_loss(name)) for name in list_losses()]
     pairs = [_two_ratio_row(get_loss(name)) for name in two_ratio_losses()]
+    keep_rows([*rows, *pairs], out)
+    if figure is not None:
+        _draw(figure)
     if as_json:
         print_json([*rows, *pairs])
         return
@@ -28,6 +35,18 @@ def losses(as_json: bool) -> None:
     say("\nof two log-ratios a = β log π(y_w)/πref(y_w) and b = β log π(y_l)/πref(y_l):\n")
     print_table([_shown(row) for row in pairs], index="name")
     say("\nsources: gpo losses --json")
+
+
+def _draw(path: Path) -> None:
+    """The six losses of the paper, the legend beside them."""
+    from gpo_analysis.losses import PAPER_LOSSES
+    from gpo_analysis.plotting import figure_style, new_figure, plot_losses
+
+    with figure_style():
+        figure, ax = new_figure()
+        plot_losses(PAPER_LOSSES, ax, scaled=True)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        save_figure(figure, path)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -89,13 +108,16 @@ ANALYZE_HELP = (
 @click.argument("loss", metavar="NAME|EXPRESSION")
 @click.option("--param", "parameters", metavar="NAME=VALUE", multiple=True, help="A value of a letter in the loss.")
 @json_option
-def analyze(loss: str, parameters: tuple[str, ...], as_json: bool) -> None:
+@out_option
+@figure_option
+def analyze(loss: str, parameters: tuple[str, ...], as_json: bool, out: Path | None, figure: Path | None) -> None:
     """Say what follows from a loss alone: slope, curvature, κ, convexity, tails, link, …"""
     check_loss_name(loss)
     from gpo_analysis.analysis import analyze as analyse
     from gpo_analysis.losses.lookup import get_loss
 
     found = analyse(get_loss(loss, **read_parameters(parameters)))
+    keep(found, out, figure)
     if as_json:
         print_json(found.to_dict())
     else:

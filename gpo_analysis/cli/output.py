@@ -1,17 +1,14 @@
-"""What the verbs share: JSON that other programs can read, tables, figure files."""
+"""What the verbs share: JSON that other programs can read, tables, bars of progress."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -21,27 +18,12 @@ from gpo_analysis.reading import ReadReport, shown
 from gpo_analysis.reading.visible import BEYOND_ASCII
 from gpo_analysis.showing.shown import without_noise
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 json_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON instead of a table (null where there is no finite number)."
-)
-figure_option: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also draw it to this file (.png, .pdf or .svg).",
-    callback=lambda _context, _parameter, value: _drawable(value),
 )
 
 
 _OBEYED = re.compile(f"[{BEYOND_ASCII}]")
-
-
-def _drawable(path: Path | None) -> Path | None:
-    if path is not None and path.suffix not in {".png", ".pdf", ".svg"}:
-        raise ValueError(f"cannot draw to {str(path)!r}: accepted are files ending in .png, .pdf or .svg")
-    return path
 
 
 def plain(value: Any) -> Any:
@@ -119,20 +101,3 @@ def progress_bar(what: str) -> Iterator[Callable[[float, str], None] | None]:
         yield show
     finally:
         print("\r" + " " * (len(what) + width + 32) + "\r", end="", file=stream, flush=True)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all, and say where."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    os.close(handle)
-    try:
-        figure.savefig(temporary)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    print(f"drew {path}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpo_analysis.cli.keeping import out_option, save_figure, save_table, table_path
 from gpo_analysis.cli.numbers import NUMBER
-from gpo_analysis.cli.output import print_table, save_figure, say
+from gpo_analysis.cli.output import print_table, say
 from gpo_analysis.reading import shown
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MOST_BY_DEFAULT = 300  #: Items beyond which a ranking is made only when it is asked for.
 ELO, ELO_MEAN = 400 / math.log(10), 1500.0  #: Points a nat of a logistic score; the mean of the scale.
 _LINES = 40  # of a table that is printed
-_ENDINGS = (".csv", ".parquet", ".md")
 
 _OPTIONS = (
     click.option("--ties", type=click.Choice(["half", "davidson", "rao-kupper"]), default="half", show_default=True,
@@ -41,9 +40,9 @@ _OPTIONS = (
                  help="Votes an item wins and loses by half: any f is finite, said in the table."),
     click.option("--scale", type=click.Choice(["nats", "elo"]), default="nats", show_default=True,
                  help="Of the table, files and figure; elo is 1500 + 400/ln 10 · score, of logistic scores."),
-    click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the table: .csv, .parquet, .md"),
-    click.option("--matrix", type=click.Path(dir_okay=False, path_type=Path),
-                 help="Write the probabilities that the row beats the column (.csv, .parquet, .md)."),
+    out_option,
+    click.option("--matrix", type=click.Path(dir_okay=False, path_type=Path), callback=table_path("--matrix"),
+                 help="Write the probabilities that the row beats the column (.csv, .json, .parquet, .md)."),
 )  # fmt: skip
 
 
@@ -71,11 +70,7 @@ class Wish:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Wish:
-        """From a command's options; ValueError for a file of another ending."""
-        for name in ("out", "matrix"):
-            path = given[name]
-            if path is not None and path.suffix.lower() not in _ENDINGS:
-                raise ValueError(f"--{name} is {str(path)!r}; accepted are files ending in {', '.join(_ENDINGS)}")
+        """From a command's options."""
         values = {name: given[name] for name in cls.__dataclass_fields__}
         return cls(**{**values, "position": values["position"] or "", "cluster": values["cluster"] or ""})
 
@@ -250,50 +245,6 @@ def matrix(ranking: Ranking) -> pd.DataFrame:
     table = pd.DataFrame(chance, columns=order)
     table.insert(0, "item", order)
     return table
-
-
-def save_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all, by its ending: .csv, .parquet or .md."""
-    import sys
-
-    from gpo_analysis.files import write_whole
-
-    ending = path.suffix.lower()
-    if ending == ".parquet":
-        stream = io.BytesIO()
-        try:
-            table.to_parquet(stream, index=False)
-        except ImportError:
-            raise ValueError(
-                f"cannot write {path}: pyarrow is not installed; it comes with: pip install 'gpo-analysis[experiments]'"
-            ) from None
-        data = stream.getvalue()
-    else:
-        data = (table.to_csv(index=False) if ending == ".csv" else markdown(table)).encode()
-    write_whole(path, data)
-    print(f"wrote {path}", file=sys.stderr)
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown; numbers to four significant digits, bars within cells escaped.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> print(markdown(pd.DataFrame({"item": ["a|b"], "score": [1.23456]})), end="")
-    | item | score |
-    | --- | --- |
-    | a\\|b | 1.235 |
-    """
-
-    def cell(value: Any) -> str:
-        text = ("–" if math.isnan(value) else f"{value:.4g}") if isinstance(value, float) else shown(str(value), 200)
-        return text.replace("|", "\\|")
-
-    head = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    rows = [[cell(value) for value in row] for row in table.itertuples(index=False)]
-    lines = [head[0], head[1], *rows]
-    return "".join(f"| {' | '.join(cells if cells is head[1] else map(str, cells))} |\n" for cells in lines)
 
 
 def draw(rankings: Sequence[Ranking], wish: Wish, path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpo_analysis.cli.keeping import figure_option
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
-from gpo_analysis.cli.output import figure_option, json_option, print_json, print_table, say, say_report
+from gpo_analysis.cli.output import json_option, print_json, print_table, say, say_report
 from gpo_analysis.cli.ranking import (
     MOST_BY_DEFAULT,
     Wish,

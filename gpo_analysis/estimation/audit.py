@@ -10,6 +10,7 @@ and its residuals show no pattern; where several losses fit, their set is the an
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,10 @@ class LossAudit(Shown):
     __str__ = summary
 
     _no_plot = "it is a name and a few numbers"
+
+    def _columns(self) -> Mapping[str, Any]:
+        """One row."""
+        return {name: [", ".join(v) if isinstance(v, list) else v] for name, v in self.to_dict().items()}
 
 
 def audit_log(log: str | Path | LossLog) -> LossAudit:

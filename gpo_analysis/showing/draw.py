@@ -12,10 +12,11 @@ from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.reading import shown
 from gpo_analysis.showing.charts import Curve, Panel
 from gpo_analysis.showing.heatmaps import plot_heatmap
-from gpo_analysis.showing.style import COLORS
+from gpo_analysis.showing.style import COLORS, figure_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FAR = 25.0  # quartile distances from the median beyond which a value has run away
 _DECADES = 12.0  # the same of a logarithmic axis
@@ -49,6 +50,19 @@ def draw(panel: Panel, ax: Axes) -> Axes:
     _axes(panel, ax, scale)
     _words(panel, ax, scale.said())
     return ax
+
+
+def figure_of(panel: Panel) -> Figure:
+    """A page-wide figure of a panel, as high as its rows need.
+
+    Parameters
+    ----------
+    panel : Panel
+    """
+    with figure_style():
+        figure, ax = new_figure(height=max(3.2, 1.0 + 0.17 * len(panel.rows)))
+        draw(panel, ax)
+    return figure
 
 
 @dataclass
