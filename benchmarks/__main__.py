@@ -26,6 +26,7 @@ from benchmarks.kept import HEAD, RESULTS, as_record, cells, keep, latest
 from benchmarks.landscapes import LANDSCAPES
 from benchmarks.sweep import SWEEP
 from benchmarks.trajectories import TRAJECTORIES
+from gpo_analysis.cli.streams import guarded
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in (SWEEP, TRAJECTORIES, LANDSCAPES, GRAPH, COMMANDS)}
 SCRIPTS = ("llm_sweep.py", "llm_optimum_gpu.py", "arena_table.py")
@@ -149,4 +150,4 @@ def table(benchmark: Benchmark, rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("benchmarks", main))

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from traceback import print_exc
 from typing import Any
 
 EXTRA = "gpo-analysis[llm]"
@@ -20,7 +21,7 @@ def ended(work: Callable[[], object], traceback: bool) -> int:
     work : callable
         Takes no argument.
     traceback : bool
-        Whether errors are raised instead, to show where they came from.
+        Whether to show where an error came from.
 
     Returns
     -------
@@ -37,9 +38,12 @@ def ended(work: Callable[[], object], traceback: bool) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader (head, less) has gone: no error of the study
+        raise
     except Exception as error:
         if traceback:
-            raise
+            print_exc()
+            return 1
         print(missing(error) if isinstance(error, ModuleNotFoundError) else in_a_line(error), file=sys.stderr)
         return 1
     return 0

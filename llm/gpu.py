@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gpo_analysis.cli.streams import guarded
 from llm.budget import Clock
 from llm.commands import ended
 
@@ -116,4 +117,4 @@ def studies(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("llm gpu", main))

@@ -16,6 +16,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
+from gpo_analysis.cli.streams import guarded
 from llm.commands import ended
 from llm.own.config import TuningConfig, read_config, typed
 
@@ -75,4 +76,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("llm train", lambda: main(sys.argv[1:])))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from gpo_analysis.cli.streams import guarded
 from llm.commands import ended
 
 
@@ -42,4 +43,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("llm export", lambda: main(sys.argv[1:])))

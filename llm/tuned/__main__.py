@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from gpo_analysis.cli.streams import guarded
 from llm.commands import study_command
 from llm.tuned.config import PRESETS, preset
 
@@ -29,4 +30,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded("llm tuned", main))

@@ -19,6 +19,25 @@ from gpo_analysis.runs import latest_record, read_status
 ROOT = Path(__file__).resolve().parents[2]
 
 
+COMMANDS = (["experiments", "describe", "losses"], ["figures", "list"], ["benchmarks", "list"], ["llm", "--help"])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_every_command_survives_ascii_and_a_reader_that_leaves(command: list[str]) -> None:
+    call = [sys.executable, "-m", *command]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    read = subprocess.run(call, capture_output=True, cwd=ROOT, env=environment, timeout=3600, check=False)
+    assert (read.returncode, read.stderr) == (0, b"")
+    assert len(read.stdout.decode("ascii").splitlines()) > 3
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        gone = subprocess.run(call, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, timeout=3600, check=False)
+    finally:
+        os.close(writer)
+    assert (gone.returncode, gone.stderr) == (0, b"")
+
+
 def full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
