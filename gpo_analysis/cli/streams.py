@@ -34,7 +34,19 @@ def _as_plain(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN.get(c) or c.encode("unicode_escape").decode("ascii") for c in text), error.end
 
 
+def _own_ascii(name: str) -> codecs.CodecInfo | None:
+    """ASCII under a name of its own: click takes streams of that encoding for misconfigured, writes UTF-8 to them."""
+    if name.replace("_", "-") != "gpo-ascii":
+        return None
+    known = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        known.encode, known.decode, known.streamreader, known.streamwriter, known.incrementalencoder,
+        known.incrementaldecoder, name="gpo-ascii",
+    )  # fmt: skip
+
+
 codecs.register_error("gpo-plain", _as_plain)
+codecs.register(_own_ascii)
 
 
 def write_anything() -> None:
@@ -45,7 +57,15 @@ def write_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="gpo-plain")
+            own = {"encoding": "gpo-ascii"} if _is_ascii(stream) else {}
+            reconfigure(errors="gpo-plain", **own)
+
+
+def _is_ascii(stream: TextIO) -> bool:
+    try:
+        return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "ascii"
+    except LookupError:
+        return False
 
 
 def is_unicode(stream: TextIO) -> bool:
