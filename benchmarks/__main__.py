@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.commands import COMMANDS
 from benchmarks.framework import Benchmark, Row, Size, Task, run_task, work_here
 from benchmarks.graph import GRAPH
-from benchmarks.kept import HEAD, RESULTS, as_record, cells, keep, latest
+from benchmarks.kept import HEAD, RESULTS, as_record, cells, joined, keep, latest
 from benchmarks.landscapes import LANDSCAPES
 from benchmarks.sweep import SWEEP
 from benchmarks.trajectories import TRAJECTORIES
@@ -45,7 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--rounds", type=int, default=6, help="times that each side is measured (default: 6)")
     run.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="of which time ratios are (default: cpu)")
     run.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for one measurement")
-    run.add_argument("--out", metavar="DIR", type=Path, help="write a record a benchmark there, in place of an older")
+    run.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="write a record a benchmark there; what an older one, of the same code and machine, has of other tasks "
+        "and sizes stays",
+    )
     show = commands.add_parser("show", help="the tables of records")
     show.add_argument("names", nargs="*", metavar="NAME", help="a benchmark")
     show.add_argument("--records", metavar="DIR", type=Path, default=RESULTS, help="(default: results/benchmarks)")
@@ -106,7 +112,7 @@ def _run(benchmark: Benchmark, tasks: Sequence[Task], sizes: Sequence[Size], giv
         record = as_record(benchmark, rows, clock=given.clock, rounds=given.rounds)
     print("\n".join(table(benchmark, cells(benchmark, record))), flush=True)
     if given.out:
-        _say(f"written: {keep(record, given.out)}")
+        _say(f"written: {keep(joined(benchmark, record, given.out), given.out)}")
     return int(any(row.failed for row in rows))
 
 

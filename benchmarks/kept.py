@@ -44,7 +44,7 @@ def as_record(benchmark: Benchmark, rows: Sequence[Row], *, clock: str, rounds: 
         "load": os.getloadavg()[0],
         "tasks": {task.name: {"about": task.about, "aim": task.aim} for task in tasks},
     }
-    config = {"tasks": names, "clock": clock, "rounds": rounds, "sizes": _sizes_of(rows)}
+    config = {"tasks": names, "clock": clock, "rounds": dict.fromkeys(names, rounds), "sizes": _sizes_of(rows)}
     return Record(benchmark.name, config, table, meta)
 
 
@@ -70,6 +70,43 @@ def rows_of(record: Record) -> list[Row]:
 
 def _grouped(table: pd.DataFrame) -> Any:
     return table.groupby(["task", "side", "size"], sort=False)
+
+
+def _is_of_one_kind(old: Record, new: Record) -> bool:
+    """Whether two records are of one machine, one clock and the same committed code, with the same packages."""
+    versions = [record.meta["versions"] for record in (old, new)]
+    return (
+        new.meta["git"]["dirty"] is False
+        and old.meta["git"] == new.meta["git"]
+        and old.meta["device"] == new.meta["device"]
+        and old.config["clock"] == new.config["clock"]
+        and all(versions[0][name] == versions[1][name] for name in set(versions[0]) & set(versions[1]))
+    )
+
+
+def joined(benchmark: Benchmark, record: Record, out: Path) -> Record:
+    """A record with what an older one in that folder has of other tasks and sizes.
+
+    Only where it was measured on the same machine, by the same code, committed, and clock; else the record alone.
+    """
+    import pandas as pd
+
+    old = latest(benchmark.name, out)
+    if old is None or not _is_of_one_kind(old, record):
+        return record
+    new = set(zip(record.table["task"], record.table["size"], strict=True))
+    stays = [key not in new for key in zip(old.table["task"], old.table["size"], strict=True)]
+    table = pd.concat([old.table[stays], record.table], ignore_index=True)
+    order = {task.name: k for k, task in enumerate(benchmark.tasks)}
+    table = table.sort_values("task", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    sizes = {name: list(dict.fromkeys(part["size"])) for name, part in table.groupby("task", sort=False)}
+    meta = {**record.meta, "command": f"{old.meta['command']}; {record.meta['command']}",
+            "load": max(old.meta["load"], record.meta["load"]),
+            "versions": {**old.meta["versions"], **record.meta["versions"]},
+            "tasks": {**old.meta["tasks"], **record.meta["tasks"]}}  # fmt: skip
+    rounds = {**old.config["rounds"], **record.config["rounds"]}
+    config = {"tasks": list(sizes), "clock": record.config["clock"], "rounds": rounds, "sizes": sizes}
+    return Record(benchmark.name, config, table, meta)
 
 
 def keep(record: Record, out: Path) -> Path:

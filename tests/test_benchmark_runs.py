@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import landscapes, sweep, trajectories
+from benchmarks import kept, landscapes, sweep, trajectories
 from benchmarks.__main__ import BENCHMARKS, listed, main
 from benchmarks.commands import process
 from benchmarks.framework import Row, Side, Size, Task, Work, work_here
 from benchmarks.graph import choix_battles, gradient_norm, our_battles, our_table, ours, random_graph, scikit_learn
-from benchmarks.kept import as_record, cells, keep, latest, rows_of
+from benchmarks.kept import as_record, cells, joined, keep, latest, rows_of
 from benchmarks.summary import Ratio, growth, slope_of, summed_up, worst
 
 SMALL = Size((20, 400))
@@ -190,7 +190,12 @@ def test_a_run_prints_and_writes_its_record(tmp_path, capsys) -> None:
     record = latest("graph", tmp_path)
     assert record.meta["versions"]["numpy"]
     assert record.meta["git"]["commit"]
-    assert record.config == {"tasks": ["squared"], "clock": "cpu", "rounds": 1, "sizes": {"squared": ["20x400"]}}
+    assert record.config == {
+        "tasks": ["squared"],
+        "clock": "cpu",
+        "rounds": {"squared": 1},
+        "sizes": {"squared": ["20x400"]},
+    }
     (row,) = rows_of(record)
     assert row.side == "ours"
     assert row.rounds[0]["cpu"] > 0
@@ -218,6 +223,22 @@ def test_a_record_gives_back_its_rows_and_an_older_one_gives_way(tmp_path) -> No
     text = "\n".join("|".join(row) for row in cells(BENCHMARKS["graph"], latest("graph", tmp_path)))
     assert "3.5 [3, 4] (50 %); less accurate than ours" in text  # choix was not judged
     assert "failed: MemoryError" in text
+
+
+def test_a_record_takes_over_other_tasks_of_the_same_code(tmp_path, monkeypatch) -> None:
+    graph, states = BENCHMARKS["graph"], iter(["a", "a", "b"])
+    monkeypatch.setattr(kept, "git_state", lambda root: {"commit": next(states), "dirty": False})
+    size = Size((20, 400))
+    first = as_record(graph, [Row("hinge", "ours", size, rounds([1.0]))], clock="cpu", rounds=1)
+    keep(first, tmp_path)
+    both = joined(
+        graph, as_record(graph, [Row("logistic", "ours", size, rounds([2.0] * 2))], clock="cpu", rounds=2), tmp_path
+    )
+    assert both.config["rounds"] == {"hinge": 1, "logistic": 2}
+    assert [(row.task, len(row.rounds)) for row in rows_of(both)] == [("logistic", 2), ("hinge", 1)]
+    keep(both, tmp_path)
+    other = as_record(graph, [Row("squared", "ours", size, rounds([3.0]))], clock="cpu", rounds=1)
+    assert joined(graph, other, tmp_path) is other
 
 
 @pytest.mark.parametrize(
