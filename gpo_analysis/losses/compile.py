@@ -30,14 +30,26 @@ _LONGEST = 2**53
 PRECISION = 1e-9  # relative; what falls below 1e-300 or above 1e300 is compared as 0 or inf
 
 
+def _falling(u: Any) -> Any:
+    """exp(−|u|) in an array of its own: what takes the time of large arrays is the memory of further ones."""
+    size = np.atleast_1d(np.abs(u))
+    np.negative(size, out=size)
+    return np.exp(size, out=size)
+
+
 def _expit(u: Any) -> Any:
-    # as exact as scipy's, which computes one value at a time
-    return np.exp(np.minimum(u, 0.0)) / (1.0 + np.exp(-np.abs(u)))
+    # e^u/(1 + e^u) where u < 0, 1/(1 + e^−u) elsewhere: as exact as scipy's, which computes one value at a time
+    small = _falling(u)
+    whole = small + 1.0
+    np.maximum(small, np.greater_equal(u, 0.0), out=small)
+    return np.divide(small, whole, out=small).reshape(np.shape(u))[()]
 
 
 def _softplus(u: Any) -> Any:
     # not logaddexp(0, u): it loses the value where u < −37 only in float32, but costs two logs
-    return np.maximum(u, 0.0) + np.log1p(np.exp(-np.abs(u)))
+    small = _falling(u)
+    np.log1p(small, out=small)
+    return np.add(small, np.maximum(u, 0.0), out=small).reshape(np.shape(u))[()]
 
 
 def _logcosh(u: Any) -> Any:

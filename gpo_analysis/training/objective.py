@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -145,9 +146,31 @@ class Objective:
         log_sum = top + np.log(np.exp(table - top).sum(axis=2, keepdims=True))
         return np.asarray((table - log_sum).reshape(logits.shape))
 
+    @cached_property
+    def square(self) -> FloatArray | None:
+        """βw as matrices (R, n, n), where the pairs are all of a single context and f′(0) is finite; else None.
+
+        Differences of all responses are then one subtraction, and what pulls on them sums of rows and columns.
+        """
+        n, rows = self.responses, np.arange(self.responses)
+        winner, loser = np.nonzero(rows[:, None] != rows)
+        complete = self.contexts == 1 and self.winner.shape == (1, len(winner)) and self.groups
+        if not complete or (self.winner[0] != winner).any() or (self.loser[0] != loser).any():
+            return None
+        with np.errstate(all="ignore"):
+            if not np.isfinite(self.slopes(np.zeros((len(self.beta), 1)))).all():
+                return None
+        full = np.zeros((len(self.beta), n, n))
+        full[:, winner, loser] = self.weight * self.beta
+        return full
+
     def gradient(self, logits: FloatArray) -> FloatArray:
         """Gradient of the full loss in the logits, shape (R, m·n)."""
         u = logits - self.log_reference
+        if self.square is not None:
+            z = self.beta[:, :, None] * (u[:, :, None] - u[:, None, :])
+            pull = self.square * self.slopes(z)
+            return np.asarray(pull.sum(axis=2) - pull.sum(axis=1))
         z = self.beta * (gather(u, self.winner) - gather(u, self.loser))
         return self._scatter(self.weight * self.beta * self.slopes(z), self.winner, self.loser)
 

@@ -1,0 +1,58 @@
+"""The gradient of stacked runs, by matrices where all pairs are there, against differences of the loss; f's kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special
+
+import gpo_analysis as gpo
+from gpo_analysis.losses.compile import NUMPY
+from gpo_analysis.training.objective import Objective
+
+RNG = np.random.default_rng(0)
+COMPLETE = [gpo.PreferenceProblem(gpo.bradley_terry(RNG.normal(size=5))) for _ in range(3)]
+PART = gpo.PreferenceProblem.from_comparisons(gpo.Comparisons([0, 1, 2, 0, 3, 4], [1, 2, 0, 3, 4, 0]))
+BATCH = gpo.PreferenceProblem(np.stack([gpo.bradley_terry(RNG.normal(size=4)) for _ in range(2)]))
+
+
+@pytest.mark.parametrize(
+    ("problems", "losses", "by_matrices"),
+    [
+        (COMPLETE, ["logistic", "squared", "savage"], True),
+        (COMPLETE[:1] * 3, ["logistic"] * 3, True),
+        ([PART, PART], ["logistic", "exponential"], False),
+        ([BATCH], ["logistic"], False),
+        ([COMPLETE[0], PART], ["logistic", "logistic"], False),
+        (COMPLETE[:1], ["sqrt(abs(z)) + z**2"], False),  # f′(0) is infinite
+    ],
+)
+def test_the_gradient_is_that_of_the_loss(problems: list, losses: list[str], by_matrices: bool) -> None:
+    found = [gpo.get_loss(name) for name in losses]
+    objective = Objective.stack(problems, found, [0.5 + 0.3 * r for r in range(len(losses))])
+    assert (objective.square is not None) == by_matrices
+    logits = np.random.default_rng(1).normal(size=(len(losses), objective.size))
+    gradient = objective.gradient(logits)
+    for k in range(objective.size):
+        step = np.zeros(objective.size)
+        step[k] = 1e-6
+        ahead, behind = (objective.metrics(logits + sign * step)["loss"] for sign in (1, -1))
+        np.testing.assert_allclose(gradient[:, k], (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 0), (2, 3, 4)])
+def test_kernels_are_those_of_scipy_in_every_shape_and_leave_their_argument_alone(shape: tuple[int, ...]) -> None:
+    u = np.random.default_rng(2).normal(size=shape) * 50
+    given = np.array(u)
+    for name, exact in (("expit", special.expit(u)), ("softplus", np.logaddexp(0.0, u))):
+        found = NUMPY[name](u)
+        assert np.shape(found) == shape
+        np.testing.assert_allclose(found, exact, rtol=1e-15, atol=1e-300)
+    np.testing.assert_array_equal(u, given)
+
+
+def test_kernels_at_the_ends() -> None:
+    ends = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 745.0, -745.0, 1e-300])
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(NUMPY["expit"](ends), special.expit(ends), rtol=1e-15, atol=1e-320)
+        np.testing.assert_allclose(NUMPY["softplus"](ends), np.logaddexp(0.0, ends), rtol=1e-15)
