@@ -5,7 +5,8 @@ with ½β Cov_μ(φ, s), s_i = Σ_j μ_j(2P_ij − 1), so that its optimum has t
 not: for μ = πref uniform, φ = (1, 0, 5), r = (−10, 2, 0) the first is 2 > 0, the second below 0. At β = 20 RLHF's w > 0
 gains reward, DPO's w < 0 loses some.
 
-Source: arXiv 2510.20413 (misspecified DPO, reversal of three responses); the instance is derived here
+Source: Gopalan, Ray Chowdhury and Banerjee 2025, arXiv 2510.20413: where the reward is not in the class, "preference
+order reversal, worsening of policy reward" (its abstract, which was read); the instance and its proof are derived here
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import gpo_analysis as gpo
 from gpo_analysis.tabular import restricted_optimum
 
 CLAIM = "In one feature DPO can go the other way than RLHF, on samples of the reference"
-SOURCE = "arXiv 2510.20413 (misspecified DPO)"
-REMEMBERED = True  # the paper was not read for this file; its derivation stands above
+SOURCE = "Gopalan et al. 2025, arXiv 2510.20413 (abstract)"
 
 
 def compute() -> tuple[object, object]:

@@ -1,7 +1,8 @@
 """The dictionary itself: every library's and paper's loss, with where, in which version and when it was read.
 
 Rows whose name starts with ``trl:`` are held against TRL's executed code by ``gpo conventions --check``; the others
-were read in stored copies of their sources, named by commit. The date is that of the reading.
+were read in stored copies of their sources, named by commit, and where there is a release of them in that release
+again, with the day on which its files were packed. Dates that neither tells are not known.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ _DPO = "eric-mitchell/direct-preference-optimization, trainers.py"
 
 _READ = "read 2026-11-26"
 _TRL_VERSION = f"1.16.0, {_READ} and executed by gpo conventions --check"
-_OPENRLHF_VERSION = f"commit f5b3f08a, {_READ}"
-_TORCHTUNE_VERSION = f"commit 0140dc51, {_READ}"
-_FACTORY_VERSION = f"commit 00052690, {_READ}"
-_AXOLOTL_VERSION = f"commits 0fad92a3 and 102eb334 (0.15.0.dev0), {_READ}"
-_UNSLOTH_VERSION = f"commit 09c49422 (its pyproject at commit 00497907 allows trl up to 0.23.0), {_READ}"
-_VERL_VERSION = f"commit 34e56e18, {_READ}"
-_NEMO_VERSION = f"commits 3520fc0a and b816b57b (0.5.0), {_READ}"
-_HALOS_VERSION = f"commit 0398310b, {_READ}"
+_OPENRLHF_VERSION = f"0.11.2 of 2026-09-14, also commit f5b3f08a, {_READ}"
+_TORCHTUNE_VERSION = f"0.6.1 of 2025-04-07, also commit 0140dc51, {_READ}"
+_FACTORY_VERSION = f"0.9.5, which asks for trl up to 0.24.0 (date not known), also commit 00052690, {_READ}"
+_AXOLOTL_VERSION = f"0.19.0 of 2026-09-10, which asks for trl 1.9.0, also commits 0fad92a3 and 102eb334, {_READ}"
+_UNSLOTH_VERSION = f"2026.10.9 of 2026-10-26, which asks for trl 0.18.2 to 1.15.0, also commit 09c49422, {_READ}"
+_VERL_VERSION = f"commit 34e56e18 (date not known), {_READ}; release 0.9.1 of 2026-09-20 has no recipes and no DPO"
+_NEMO_VERSION = f"commits 3520fc0a and b816b57b, version 0.5.0 (date not known), {_READ}"
+_HALOS_VERSION = f"commit 0398310b (it has no versions; date not known), {_READ}"
 _EARLIER = "read before 2026-11-26; version not noted"
 
 _IPO_SQUARE = "(ρ − 1/(2β))² = (2βρ − 1)²/(4β²)"
@@ -154,8 +155,8 @@ _OTHERS: tuple[BetaConvention, ...] = (
     ),
     _ipo("axolotl:ipo", f"{_AXOLOTL}; rl: ipo", _AXOLOTL_VERSION, ratio="means"),
     _sigmoid(
-        "unsloth:dpo", f"{_UNSLOTH}; loss_type sigmoid", _UNSLOTH_VERSION, aliases=("unsloth:sigmoid",),
-        note="cDPO's smoothing is that of TRL before its version 1, on which it runs",
+        "unsloth:dpo", f"{_UNSLOTH}; loss_type sigmoid", _UNSLOTH_VERSION, smoothing="ignored",
+        note=f"{_BY_TRL}; on an older TRL, which it allows too, it is cDPO's", aliases=("unsloth:sigmoid",),
     ),
     _ipo("unsloth:ipo", f"{_UNSLOTH}; loss_type ipo", _UNSLOTH_VERSION, ratio="means"),
     _sigmoid("verl:dpo", _VERL, _VERL_VERSION, aliases=("verl:sigmoid",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -252,6 +253,11 @@ def test_every_row_says_where_and_when_it_was_read() -> None:
     named = {"verl", "nemo-rl", "halos", "axolotl", "llama-factory", "torchtune", "openrlhf", "unsloth"}
     read = {item.library for item in gpo.list_conventions() if item.read and "commit" in item.version}
     assert named <= read
+    for item in gpo.list_conventions():
+        if item.library in named and item.read:  # which version it was, and of what day, or that it is not known
+            known = item.version.replace("read 2026-11-26", "")
+            assert re.search(r"\d+\.\d+\.\d+|no versions|no recipes", known), item.version
+            assert re.search(r"20\d\d-\d\d-\d\d|date not known", known), item.version
     assert not get_convention("torchtune:ipo").read
 
 
