@@ -1,16 +1,19 @@
 """Synthetic training logs whose loss is known, audited: how many are named, how many left open, how many named wrongly.
 
     python -m fuzz.audit_logs --count 1000 --seed 0
+    python -m fuzz.audit_logs --count 200 --early
 
 A log is drawn with a loss of the catalogue (or EXO), β, label smoothing, reduction and scale, margins that reach
 beyond 1 on both sides (from normal, Student and skewed distributions), and the noise of a real run: margins and losses
 computed and rounded in bfloat16, or rounded to four decimals; a loss a pair, or a mean over a batch whose pairs are
 logged; and, apart, means over batches whose pairs are not (``rewards/margins``, ``rewards/accuracies``), as TRL logs
-them. Counted:
+them. With ``--early`` the logs are such as do not separate two losses: squared and truncated quadratic of margins that
+have not reached 1 yet; naming one of them is *wrong* then, and so is a set without both. Counted:
 
 - *named*: loss, reduction and kind of smoothing are the true ones, β within 5 % and ε within 0.02;
 - *set*: undecided, and the losses that are said to fit hold the true one;
-- *wrong*: anything else. The exit code is 1 where fewer than 95 % are named or more than 1 % are wrong.
+- *wrong*: anything else. The exit code is 1 where fewer than 95 % are named (``--early``: a set) or more than 1 % are
+  wrong.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ LOSSES = (
 )  # fmt: skip
 KINDS = ("pairs", "batches")
 """Logs with a row a pair; "means" are drawn apart."""
+EARLY = ("early pairs", "early batches")
+TWINS = ("squared", "truncated_quadratic")
+"""Equal below 1."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +67,23 @@ def bfloat16(x: FloatArray) -> FloatArray:
 
 
 def draw(rng: np.random.Generator, kind: str) -> Drawn:
-    """One log of the kind "pairs", "batches" or "means"."""
+    """One log of the kind "pairs", "batches" or "means", or of the first two where no margin has reached 1."""
     if kind == "means":
         return _means(rng)
-    name = str(rng.choice(LOSSES))
+    early = kind in EARLY
+    name = str(rng.choice(TWINS if early else LOSSES))
     smoothing, epsilon, f = _smoothed(rng, name)
     beta = float(np.exp(rng.uniform(np.log(0.02), np.log(2.0))))
     logged = str(rng.choice(["log-probabilities", "margin"]))
     reduction = str(rng.choice(["sums", "means"])) if logged == "log-probabilities" else None
     size, batch = int(rng.integers(160, 400)), int(rng.choice([4, 8, 16]))
-    if kind == "batches":
+    if kind.endswith("batches"):
         size = batch * int(rng.integers(60, 120))
-    z = _margins(rng, size, 5.0 if name in ("lsif", "kliep", "sba", "exponential", "cell", "lrml") else 9.0)
+    z = (
+        _early(rng, size, smoothing is not None)
+        if early
+        else _margins(rng, size, 5.0 if name in ("lsif", "kliep", "sba", "exponential", "cell", "lrml") else 9.0)
+    )
     rounded = bool(rng.random() < 0.6)
     off = bfloat16 if rounded else (lambda x: np.round(x, 4))
     columns: dict[str, FloatArray] = {}
@@ -86,7 +97,9 @@ def draw(rng: np.random.Generator, kind: str) -> Drawn:
         chosen = (z / beta + rejected) * unit[0]
         reference = -rng.uniform(0.5, 2.0, (2, size)) * lengths
         policy = reference + np.stack([chosen, rejected * unit[1]])
-        policy -= np.maximum(policy + 0.01, 0)  # log-probabilities are below 0
+        above = np.maximum(policy + 0.01, 0)  # log-probabilities are below 0
+        policy -= above
+        reference -= above if early else 0.0  # margins stay as they are
         exact = lambda x: x.astype(np.float32).astype(np.float64)  # noqa: E731
         for which, i in (("chosen", 0), ("rejected", 1)):
             columns[f"policy_{which}"], columns[f"reference_{which}"] = exact(policy[i]), exact(reference[i])
@@ -98,7 +111,7 @@ def draw(rng: np.random.Generator, kind: str) -> Drawn:
     if name == "squared":
         scale = float(rng.choice([1.0, beta**-2]))
     loss = scale * np.asarray(f(margin))
-    if kind == "batches":
+    if kind.endswith("batches"):
         step = np.repeat(np.arange(size // batch), batch)
         columns["step"], loss = step.astype(np.float64), np.repeat(loss.reshape(-1, batch).mean(1), batch)
     columns["loss"] = off(loss)
@@ -130,6 +143,12 @@ def _margins(rng: np.random.Generator, size: int, most: float) -> FloatArray:
     return np.asarray(z)
 
 
+def _early(rng: np.random.Generator, size: int, both: bool) -> FloatArray:
+    """Margins below 1; with label smoothing, which sees −z as well, above −1 too."""
+    z = rng.normal(rng.uniform(0.0, 0.3), rng.uniform(0.2, 0.8), size)
+    return np.asarray(np.clip(z, -0.9 if both else -4.0, 0.9))
+
+
 def _means(rng: np.random.Generator) -> Drawn:
     name = str(rng.choice(["logistic", "hinge", "squared", "exponential", "truncated_quadratic", "savage"]))
     f, rows, batch = get_loss(name), int(rng.integers(40, 100)), int(rng.choice([32, 64, 128]))
@@ -144,6 +163,8 @@ def _means(rng: np.random.Generator) -> Drawn:
 
 def judge(drawn: Drawn, found: LossAudit) -> str:
     """ "named", "set" or "wrong"."""
+    if drawn.kind in EARLY:
+        return "set" if found.undecided is not None and set(TWINS) <= set(found.losses) else "wrong"
     if found.undecided is not None:
         return "set" if drawn.loss in found.losses and "no known loss" not in found.undecided else "wrong"
     assert found.beta is not None
@@ -168,7 +189,7 @@ def campaign(count: int, seed: int, kinds: tuple[str, ...] = KINDS, verbose: boo
             found = audit_log(loss_log(drawn.columns))
         verdict = judge(drawn, found)
         counts[verdict] += 1
-        if verbose and verdict != "named":
+        if verbose and verdict != ("set" if drawn.kind in EARLY else "named"):
             truth = f"{drawn.loss}, β = {drawn.beta:.4g}, {drawn.smoothing} {drawn.epsilon:g}, {drawn.reduction}"
             print(f"{i:4} {verdict:5} {drawn.kind}: {truth}: {found}", flush=True)
     return counts
@@ -180,10 +201,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--means", action="store_true", help="logs of batch means whose pairs are not logged")
+    parser.add_argument("--early", action="store_true", help="logs whose margins have not reached 1")
     options = parser.parse_args(arguments)
-    counts = campaign(options.count, options.seed, ("means",) if options.means else KINDS, verbose=True)
+    kinds = ("means",) if options.means else EARLY if options.early else KINDS
+    counts = campaign(options.count, options.seed, kinds, verbose=True)
     print(", ".join(f"{counts[word]} {word}" for word in ("named", "set", "wrong")), f"of {options.count}")
-    return int(counts["named"] < 0.95 * options.count or counts["wrong"] > 0.01 * options.count)
+    expected = counts["set"] if options.early else counts["named"]
+    return int(expected < 0.95 * options.count or counts["wrong"] > 0.01 * options.count)
 
 
 if __name__ == "__main__":

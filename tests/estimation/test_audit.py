@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fuzz.audit_logs import bfloat16, campaign
+from fuzz.audit_logs import EARLY, bfloat16, campaign, draw, judge
 from gpo_analysis.cli.main import gpo as command
 from gpo_analysis.estimation import audit_log
 from gpo_analysis.estimation.loss_log import loss_log, read_loss_log, rounding
@@ -157,3 +157,10 @@ def test_a_part_of_the_campaign() -> None:
     counts = campaign(12, seed=7)
     assert counts["named"] >= 11
     assert counts["wrong"] == 0
+
+
+def test_logs_that_do_not_separate_two_losses_have_both() -> None:
+    for kind in EARLY:
+        drawn = draw(np.random.default_rng([5, 1]), kind)
+        assert judge(drawn, audit_log(loss_log(drawn.columns))) == "set"
+    assert campaign(4, seed=3, kinds=EARLY)["set"] == 4
