@@ -114,7 +114,8 @@ def kto(reference_point: float = 0.0, desirable: float = 1.0, undesirable: float
     Parameters
     ----------
     reference_point : float
-        r = βz₀, z₀ an estimate of KL(π‖πref) that is held fixed while the loss is descended, so at least 0.
+        r = βz₀, z₀ an estimate of KL(π‖πref) that is held fixed while the loss is descended, so at least 0;
+        ``tabular.self_consistent_kto`` finds the r that is β KL(π‖πref) of its own optimum.
     desirable, undesirable : float
         λ_D and λ_U, above 0.
     """

@@ -9,6 +9,7 @@ from gpo_analysis.tabular.frontier import Frontier, best_of_n, reward_frontier, 
 from gpo_analysis.tabular.gradients import GradientIdentity, gradient_identity, kl_gradient, mu_squared_loss_gradient
 from gpo_analysis.tabular.grid import fit, solve_grid
 from gpo_analysis.tabular.implicit_reward import Fit
+from gpo_analysis.tabular.kto import SelfConsistentKTO, self_consistent_kto
 from gpo_analysis.tabular.lengths import orpo, solve_sequences, tilted_by_length
 from gpo_analysis.tabular.links import LinkFlow, link_flow, link_gradient, off_support_mass
 from gpo_analysis.tabular.mismatch import RegularizerMismatch, chi_squared, regularizer_mismatch
@@ -24,7 +25,9 @@ from gpo_analysis.tabular.solution import Solution
 
 __all__ = [
     "PrefixTree",
+    "SelfConsistentKTO",
     "SequenceSolution",
+    "self_consistent_kto",
     "descend_sequences",
     "orpo",
     "shaped_by_length",

@@ -1,0 +1,122 @@
+r"""KTO whose reference point is the KL divergence of its own policy, in place of a number.
+
+KTO charges λ_D σ(r − a) and λ_U σ(b − r), a and b β times log-ratios, r = βz₀. Its paper means z₀ = KL(π‖πref), without
+a gradient. A policy at rest is then one that is optimal at the r that it has itself:
+
+    r = β KL(π_r‖πref),     π_r = argmin Σ w [λ_D σ(r − u_i) + λ_U σ(u_j − r)],                                (1)
+
+a root of one variable: β KL(π_r) lies between 0 and β max log 1/πref. F is not convex, so that π_r can jump; a jump
+that passes r leaves no policy at rest.
+
+What trainers do is something else. TRL 1.16 (``KTOTrainer``) takes for z₀ the mean over a batch of log π/πref of the
+completion of *another* prompt, cut off at 0, over all processes: an estimate of E[log π/πref] under the data, of pairs
+that do not belong together, which is no KL divergence of π, and moves from batch to batch. Responses of one prompt are
+no responses of another here, so that this estimate has no counterpart; it is `reference_point`, a number, at which
+``problem.solve(get_two_ratio_loss("kto", reference_point=r), beta)`` gives the optimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import rel_entr
+
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import get_two_ratio_loss
+from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.tabular.solution import Solution
+
+_GRID = 8
+_AT_REST = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class SelfConsistentKTO:
+    """A policy that is KTO's optimum at the reference point that it has itself.
+
+    Attributes
+    ----------
+    reference_point : float
+        r = β KL(π‖πref), the least of `roots`; NaN where there is none.
+    policy : array, shape (n,) or (m, n)
+        With zeros for responses that KTO leaves without mass; NaN where there is no root.
+    roots : tuple of float
+        All that were found.
+    jumps : tuple of float
+        Where β KL(π_r) − r changes its sign by a jump of π_r: no policy is at rest there.
+    solution : Solution
+        KTO's solution at `reference_point` held fixed; at r = 0 where there is no root.
+    """
+
+    reference_point: float
+    policy: FloatArray
+    roots: tuple[float, ...]
+    jumps: tuple[float, ...]
+    solution: Solution
+
+
+def self_consistent_kto(
+    problem: PreferenceProblem, beta: float, *, desirable: float = 1.0, undesirable: float = 1.0
+) -> SelfConsistentKTO:
+    """KTO's optimum with the reference point β KL(π‖πref) of the policy itself, averaged over contexts.
+
+    Parameters
+    ----------
+    problem : PreferenceProblem
+    beta : float
+    desirable, undesirable : float
+        λ_D and λ_U, above 0.
+
+    Returns
+    -------
+    SelfConsistentKTO
+
+    Raises
+    ------
+    ValueError
+        For β, λ_D or λ_U that is not a finite number above 0.
+
+    Examples
+    --------
+    With equal weights the better of two responses gets all mass, and r is β log 2.
+
+    >>> import gpo_analysis as gpo
+    >>> found = self_consistent_kto(gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]), 0.5)
+    >>> round(found.reference_point, 6), found.policy
+    (0.346574, array([1., 0.]))
+    """
+    scale = check_positive(beta, "beta")
+    shares = problem.shares()
+
+    def at(r: float) -> Solution:
+        loss = get_two_ratio_loss("kto", reference_point=r, desirable=desirable, undesirable=undesirable)
+        return problem.solve(loss, scale)
+
+    def excess(r: float) -> float:
+        divergence = rel_entr(np.atleast_2d(_limit(at(r))), np.atleast_2d(problem.reference)).sum(axis=1)
+        return scale * float(shares @ divergence) - r
+
+    most = scale * float(-np.log(np.min(problem.reference)))
+    grid = np.linspace(0.0, most, _GRID + 1)
+    values = [excess(r) for r in grid]
+    roots, jumps = [], []
+    for k in range(_GRID):
+        if values[k] == 0:
+            roots.append(float(grid[k]))
+        elif values[k] * values[k + 1] < 0:
+            root = float(brentq(excess, grid[k], grid[k + 1], xtol=1e-14 * (1 + most), rtol=1e-14))
+            (roots if abs(excess(root)) <= _AT_REST * (1 + most) else jumps).append(root)
+    if values[-1] == 0:
+        roots.append(float(grid[-1]))
+    solution = at(roots[0] if roots else 0.0)
+    policy = _limit(solution) if roots else np.full(problem.shape, np.nan)
+    return SelfConsistentKTO(roots[0] if roots else np.nan, policy, tuple(roots), tuple(jumps), solution)
+
+
+def _limit(solution: Solution) -> FloatArray:
+    """The policy, or where mass runs off what it tends to."""
+    assert solution.limit is not None
+    return solution.limit
