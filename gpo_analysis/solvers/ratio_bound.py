@@ -12,11 +12,13 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.convexity import convexity_of
 from gpo_analysis.losses import CHOSEN, REJECTED, TwoRatioLoss
 from gpo_analysis.losses.margin_loss import MARGIN
+from gpo_analysis.solvers.ratio_branch import Separate, branched_bound
 from gpo_analysis.solvers.ratio_objective import RatioObjective
 
 _ROUNDS = 80
 _ROUNDING = 1e-14
 _AIM = 1e-12
+_CLOSE = 1e-9  # relative to 1 + |L|: gaps that branching need not close further
 _LEAST = -1e5
 
 
@@ -54,14 +56,18 @@ def separate_gap(objective: RatioObjective, u: FloatArray) -> float:
     rest = TwoRatioLoss("rest", loss.expression - parts.chosen - parts.rejected)
     wins = np.bincount(objective.first, objective.weight, objective.n)
     losses = np.bincount(objective.second, objective.weight, objective.n)
-    tilt = replace(objective, loss=rest).gradient(u)
+    tilt = replace(objective, loss=rest, fixed=np.zeros(objective.n, dtype=bool)).gradient(u)
     multiplier = -float(objective.gradient(u).sum())
     up, down = TwoRatioLoss("R", parts.chosen), TwoRatioLoss("S", parts.rejected)
     left = 0.0
-    for i in np.flatnonzero(~objective.fixed):
+    for i in range(objective.n):  # those without mass too: another policy may give them some
         own = _Own(up, down, float(wins[i]), float(losses[i]), float(tilt[i]))
         left += _above_least(own, multiplier, objective.beta, float(objective.log_reference[i]), float(u[i]))
-    return left
+    if left <= _AIM or not np.isfinite(left):
+        return left
+    parts = Separate(up, down, wins, losses, tilt, objective.log_reference, objective.beta)
+    value = float(parts.at(u, np.arange(objective.n), 0).sum())
+    return min(left, max(value - branched_bound(parts, value, _CLOSE * (1 + abs(value))), 0.0))
 
 
 @dataclass(frozen=True)
