@@ -9,8 +9,8 @@ the losses push all log-ratios up (Q ≥ 0) the certificate is a KL divergence. 
 from the other side and the problem is not convex. Then F is split into R(a) + S(b) and a convex rest, which is replaced
 by its tangent plane; what is left is a problem for each u_i by itself, minimised globally below the multiplier's
 concave term by tangents and chords, and its sum bounds L from below (:mod:`.ratio_bound`). Where that leaves a gap the
-bound is branched on the one mass that can be beyond where its part turns concave (:mod:`.ratio_branch`). What gap is left
-then the best of several starts is given with, and called a stationary point.
+bound is branched on the one mass that can be beyond where its part turns concave (:mod:`.ratio_branch`). Where a gap is
+left then the best of several starts is given with it, and called a stationary point.
 """
 
 from __future__ import annotations
