@@ -63,11 +63,11 @@ def separate_gap(objective: RatioObjective, u: FloatArray) -> float:
     for i in range(objective.n):  # those without mass too: another policy may give them some
         own = _Own(up, down, float(wins[i]), float(losses[i]), float(tilt[i]))
         left += _above_least(own, multiplier, objective.beta, float(objective.log_reference[i]), float(u[i]))
-    if left <= _AIM or not np.isfinite(left):
-        return left
-    parts = Separate(up, down, wins, losses, tilt, objective.log_reference, objective.beta)
-    value = float(parts.at(u, np.arange(objective.n), 0).sum())
-    return min(left, max(value - branched_bound(parts, value, _CLOSE * (1 + abs(value))), 0.0))
+    counts = wins.astype(np.float64), losses.astype(np.float64)
+    split = Separate(up, down, *counts, tilt, objective.log_reference, objective.beta)
+    value = float(split.at(u, np.arange(objective.n), 0).sum())
+    enough = _CLOSE * (1 + abs(value))
+    return left if left <= enough else min(left, max(value - branched_bound(split, value, enough), 0.0))
 
 
 @dataclass(frozen=True)

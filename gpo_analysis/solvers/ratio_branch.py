@@ -66,7 +66,7 @@ class Separate:
             if signs is None or not signs.proved or signs.signs not in {(1,), (1, -1), (0,)}:
                 return None
             if signs.zeros:
-                found[i] = min(1.0, float(np.exp(float(signs.zeros[0]) / self.beta + self.log_reference[i])))
+                found[i] = np.exp(min(0.0, float(signs.zeros[0]) / self.beta + self.log_reference[i]))
         return found
 
 

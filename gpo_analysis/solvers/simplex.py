@@ -32,7 +32,7 @@ _STARTS = 12
 _IDLE = 8
 _CERTAIN = 1e-8  # largest gap of what is called an optimum, relative to 1 + |L|
 _WIDTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
-_LOW = -18.0  # below it a log-ratio is asked whether it ever comes to rest
+_LOW = -18.0  # below it a log-ratio, times β and by itself, is asked whether it ever comes to rest
 _FAR = (-40.0, -100.0, -250.0, -600.0)
 
 
@@ -136,8 +136,8 @@ def _best(objective: RatioObjective, names: list[str]) -> SimplexMinimum:
         status, reason = Status.NO_FINITE_OPTIMUM, f"the infimum leaves no mass to {shown}"
         if (best.objective.levels[best.gone] < GONE).any():
             reason += " (they run off together, so that the value may lie above the infimum by rounding and less)"
-    elif not convex and (best.objective.ratios(best.theta) < _LOW).any():
-        far = [names[i] for i in np.flatnonzero(best.objective.ratios(best.theta) < _LOW)]
+    elif not convex and (best.objective.ratios(best.theta) < _low(best.objective)).any():
+        far = [names[i] for i in np.flatnonzero(best.objective.ratios(best.theta) < _low(best.objective))]
         status = Status.NO_FINITE_OPTIMUM
         reason = f"the log-ratios of {', '.join(far[:5])} run off; the value is where the search ended"
     elif not best.good:
@@ -201,12 +201,17 @@ def _from_start(objective: RatioObjective, start: FloatArray) -> _End:
     return _End(objective, theta, objective.value(objective.ratios(theta)), error, good, iterations)
 
 
+def _low(objective: RatioObjective) -> float:
+    """Below which β log π/πref is low; at large β only where log π/πref is too."""
+    return _LOW * max(1.0, objective.beta)
+
+
 def _leaving(objective: RatioObjective, theta: FloatArray) -> BoolArray:
     """Responses of low log-ratio whose logit is still pulled down at every lower log-ratio that is tried."""
     u = objective.ratios(theta)
     found = np.zeros(objective.n, dtype=bool)
     smooth = replace(objective, width=0.0)
-    for i in np.flatnonzero((u < _LOW) & ~objective.fixed):
+    for i in np.flatnonzero((u < _low(objective)) & ~objective.fixed):
         alone = np.arange(objective.n) == i
         found[i] = all(_pulled_down(smooth, np.where(alone, min(far, 2 * u[i]), u), alone) for far in _FAR)
     if (found | objective.fixed).all():
@@ -217,7 +222,7 @@ def _leaving(objective: RatioObjective, theta: FloatArray) -> BoolArray:
 def _leaving_together(objective: RatioObjective, theta: FloatArray) -> BoolArray:
     """Responses of low log-ratio whose logits are pulled down as a group, where none is by itself."""
     u = objective.ratios(theta)
-    low = (u < _LOW) & ~objective.fixed
+    low = (u < _low(objective)) & ~objective.fixed
     smooth = replace(objective, width=0.0)
     if not low.any() or (low | objective.fixed).all():
         return np.zeros(objective.n, dtype=bool)
@@ -252,8 +257,8 @@ def _newton(objective: RatioObjective, theta: FloatArray) -> tuple[FloatArray, f
     for step in range(_STEPS):
         direction = _direction(gradient, hessian, free)
         size = objective.beta * float(np.max(np.abs(direction)))
-        # the log-ratios move by at most 4 at once
-        direction *= min(1.0, 4.0 / size) if size > 0 else 0.0
+        # β log π/πref moves by at most 4 at once, or log π/πref by 1 where that is more
+        direction *= min(1.0, max(4.0, objective.beta) / size) if size > 0 else 0.0
         error = size
         idle = 0 if size < 0.5 * best else idle + 1
         best = min(best, size)
@@ -277,7 +282,7 @@ def _newton(objective: RatioObjective, theta: FloatArray) -> tuple[FloatArray, f
         if size <= 1e-13:
             return theta, error, True, step
         u = objective.ratios(theta)
-        if (u[free] < _LOW - 8).any() and _leaving(objective, theta).any():
+        if (u[free] < _low(objective) - 8).any() and _leaving(objective, theta).any():
             return theta, error, False, step
     return theta, error, False, _STEPS
 

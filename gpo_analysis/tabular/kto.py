@@ -102,7 +102,8 @@ def self_consistent_kto(
     most = scale * float(-np.log(np.min(problem.reference)))
     grid = np.linspace(0.0, most, _GRID + 1)
     values = [excess(r) for r in grid]
-    roots, jumps = [], []
+    roots: list[float] = []
+    jumps: list[float] = []
     for k in range(_GRID):
         if values[k] == 0:
             roots.append(float(grid[k]))

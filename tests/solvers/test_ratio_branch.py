@@ -47,3 +47,21 @@ def test_steep_problems_that_push_down_are_certified() -> None:
     assert all(one.pull < 0 for one in found)
     assert [str(one.status) for one in found] == ["optimum"] * 4
     assert all(one.gap <= 1e-8 * (1 + abs(one.population_loss)) for one in found)
+
+
+@pytest.mark.parametrize("beta", [1e-6, 1.0, 30.0, 1e6])
+def test_large_and_small_beta(beta: float) -> None:
+    reference = np.array([0.2, 0.3, 0.5])
+    problem = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0]), reference, reference)
+    pairs, own = problem.directed_pairs(), problem.diagonal_weights()[0]
+    wins = np.bincount(pairs.winner, pairs.weight, 3) + own
+    shares = problem.solve("sft", beta)
+    np.testing.assert_allclose(shares.policy, wins, atol=1e-9)  # a likelihood knows no β
+    assert str(shares.status) == "optimum"
+    if beta == 30:  # far from indifference one of the two exponentials of log σ is nothing: rpo counts wins alone
+        found, further = problem.solve("rpo", 1e3 * beta), problem.solve("rpo", 1e5 * beta)
+        assert str(found.status) == str(further.status) == "optimum"
+        np.testing.assert_allclose(found.policy, further.policy, atol=1e-3)
+    for loss in ("nca_pair", "cal_dpo"):
+        with np.errstate(all="raise", under="ignore"):
+            assert str(problem.solve(loss, beta).status) == "optimum"
