@@ -22,7 +22,13 @@ FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "mutation", 
 #: side and do not import each other. The longest name that fits a module decides which part it belongs to.
 ORDER = (
     ("gpo_analysis.arrays", "gpo_analysis.loss_names"),
-    ("gpo_analysis.locks", "gpo_analysis.provenance", "gpo_analysis.reading", "gpo_analysis.signals"),
+    (
+        "gpo_analysis.locks",
+        "gpo_analysis.provenance",
+        "gpo_analysis.reading",
+        "gpo_analysis.signals",
+        "gpo_analysis.progress",
+    ),
     ("gpo_analysis.tables", "gpo_analysis.showing"),
     ("gpo_analysis.statistics", "gpo_analysis.files"),
     ("gpo_analysis.calculus", "gpo_analysis.records"),

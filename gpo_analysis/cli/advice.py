@@ -9,7 +9,7 @@ import click
 
 from gpo_analysis.cli.keeping import figure_option, keep, out_option
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
-from gpo_analysis.cli.output import json_option, print_json, progress_bar, say, say_report
+from gpo_analysis.cli.output import json_option, print_json, say, say_report
 from gpo_analysis.cli.reading import check_at_once, options_of, reading_options
 
 RECOMMEND_HELP = """\b
@@ -95,11 +95,10 @@ def recommend_beta(
     from gpo_analysis.preferences import read_comparisons
 
     comparisons = read_comparisons(file, **options_of(reading))
-    with progress_bar("losses") as progress:
-        found = recommend(
-            comparisons, kl=kl, margin=margin, losses=[get_margin_loss(name) for name in losses] or None,
-            smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed), progress=progress,
-        )  # fmt: skip
+    found = recommend(
+        comparisons, kl=kl, margin=margin, losses=[get_margin_loss(name) for name in losses] or None,
+        smoothing=smoothing, resamples=resamples, confidence=confidence, seed=_seed(seed), progress=True,
+    )  # fmt: skip
     keep(found, out, figure)
     if as_json:
         report = comparisons.report

@@ -61,7 +61,7 @@ def conventions(context: click.Context, check: bool, table: bool, as_json: bool,
 def _check(as_json: bool, out: Path | None) -> int:
     with needs_extra("trl", "gpo"):
         from gpo_analysis.integrations.guard import check_trl
-    found = check_trl()
+    found = check_trl(progress=True)
     keep_rows([verdict.to_dict() for verdict in found], out)
     if as_json:
         print_json([verdict.to_dict() for verdict in found])
@@ -73,7 +73,7 @@ def _check(as_json: bool, out: Path | None) -> int:
 def _table(as_json: bool, out: Path | None) -> int:
     with needs_extra("trl", "gpo"):
         from gpo_analysis.integrations.trl_table import COLUMNS, trl_table
-    rows = trl_table()
+    rows = trl_table(progress=True)
     keep_rows(
         [{"name": row.name, **{c: getattr(row, c).text for c in COLUMNS}, "holds": row.holds} for row in rows], out
     )

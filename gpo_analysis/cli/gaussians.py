@@ -104,7 +104,7 @@ def _family(example: Counterexample, as_json: bool, out: Path | None, figure: Pa
     from gpo_analysis.gaussian import counterexample_family
 
     widths, means = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]), np.array([0.0, 0.75, 1.5, 2.25, 3.0])
-    found = counterexample_family(widths, means, reference=example.reference)
+    found = counterexample_family(widths, means, reference=example.reference, progress=True)
     rows = [{str(key): item for key, item in row.items()} for row in found.table.to_dict("records")]
     keep(found, out)
     if figure is not None:

@@ -1,13 +1,12 @@
-"""What the verbs share: JSON that other programs can read, tables, bars of progress."""
+"""What the verbs share: JSON that other programs can read, tables."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -75,29 +74,3 @@ def print_table(rows: Sequence[Mapping[str, Any]], *, index: str | None = None) 
     if index is not None:
         frame = frame.set_index(index)
     say(frame.to_string(float_format=lambda x: f"{x:.4g}", na_rep="–", index=index is not None, index_names=False))
-
-
-@contextlib.contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[float, str], None] | None]:
-    """A bar on standard error, where that is a terminal; nothing elsewhere.
-
-    Parameters
-    ----------
-    what : str
-        What is counted.
-    """
-    stream = sys.stderr
-    if stream is None or not stream.isatty():
-        yield None
-        return
-    width = 30
-
-    def show(done: float, name: str) -> None:
-        filled = round(width * done)
-        print(f"\r{what} [{'#' * filled}{'.' * (width - filled)}] {100 * done:3.0f} % {name:<20}", end="", file=stream)
-        stream.flush()
-
-    try:
-        yield show
-    finally:
-        print("\r" + " " * (len(what) + width + 32) + "\r", end="", file=stream, flush=True)

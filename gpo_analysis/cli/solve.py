@@ -24,6 +24,7 @@ from gpo_analysis.cli.ranking import (
     write,
 )
 from gpo_analysis.cli.reading import check_at_once, options_of, reading_options
+from gpo_analysis.progress import followed
 from gpo_analysis.reading import shown
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def solve(
         return fit_comparisons(comparisons, chosen, beta), _Extras.of(comparisons, asked, found)
 
     if as_json:
-        documents = {name: _document(*solved(name), alone) for name in groups}
+        documents = {name: _document(*solved(name), alone) for name in followed(groups, not alone, "fits")}
         report = _report(next(iter(groups.values())))
         told = {"prompts": documents, **report}
         print_json(next(iter(documents.values())) if alone else documents if votes == "arguments" else told)
@@ -296,13 +297,18 @@ class _Extras:
 
         functions = [get_loss(name) for name in PAPER_LOSSES] if asked.losses is None else asked.losses
         intervals = [
-            bootstrap_scores(comparisons, f, resamples=asked.bootstrap, seed=asked.seed)
+            bootstrap_scores(comparisons, f, resamples=asked.bootstrap, seed=asked.seed, progress=asked.alone)
             for f in (functions if asked.bootstrap else ())
         ]
         choice = None
         if asked.held_out:
             choice = choose_loss(
-                comparisons, functions, folds=asked.held_out, smoothing=asked.smoothing, seed=asked.seed
+                comparisons,
+                functions,
+                folds=asked.held_out,
+                smoothing=asked.smoothing,
+                seed=asked.seed,
+                progress=asked.alone,
             )
         spreads = asked.spreads(comparisons, functions) if asked.as_json else {}
         return cls(intervals, choice, rankings, asked.noise_of(comparisons), asked.wish, spreads)

@@ -14,6 +14,7 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_loss, get_margin_losses
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.showing.shown import Shown, of_rows
 from gpo_analysis.statistics import Interval
@@ -153,6 +154,7 @@ def choose_loss(
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    progress: bool | Progress = False,
 ) -> LossChoice:
     """Cross-validate: fit each f to all labels but a fold's, predict that fold's.
 
@@ -167,6 +169,8 @@ def choose_loss(
         ε in [0, ½) for fits that are finite where f's is not.
     resamples, confidence, seed : int, float, int
         Of the bootstrap over held-out labels, fits held fixed; the seed also splits the folds.
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
 
     Raises
     ------
@@ -184,7 +188,7 @@ def choose_loss(
     check_smoothing(smoothing)
     functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
     pool, split = _split(comparisons, folds, seed)
-    scored = [_scored(f, pool, split, smoothing) for f in functions]
+    scored = [_scored(f, pool, split, smoothing) for f in followed(functions, progress, "losses")]
     counts = split.sum(axis=0)
     rng = np.random.default_rng([seed, 1])
     weights = rng.multinomial(int(counts.sum()), (split / counts.sum()).ravel(), size=int(resamples))

@@ -14,7 +14,7 @@ model take one short run's log and :func:`gpo_analysis.estimation.beta_from_log`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.statistics import Interval
@@ -180,7 +181,7 @@ def recommend_beta(
     resamples: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: bool | Progress | None = None,
 ) -> BetaRecommendations:
     """The β at which the policy fitted by each loss spends a KL budget, or has a target mean \\|ρ\\|.
 
@@ -202,7 +203,7 @@ def recommend_beta(
         Of labels; of whole prompts where there are at least twenty.
     confidence : float
     seed : int
-    progress : function, optional
+    progress : bool or function, optional
         Called with the share that is done, from 0 to 1, and the name of the loss that is next.
 
     Raises
@@ -242,12 +243,8 @@ def recommend_beta(
     known = Prompts.of(pool, prompt, ref)
     search = _Search(pool, prompt, ref, known, target, kl is not None, smoothing, int(resamples), confidence, seed)
     rows = []
-    for k, f in enumerate(functions):
-        if progress is not None:
-            progress(k / len(functions), f.name)
+    for f in followed(functions, progress, "losses"):
         rows.append(search.row(f))
-    if progress is not None:
-        progress(1.0, "done")
     words = f"KL = {target:g} nats" if kl is not None else f"mean |ρ| = {target:g} nats"
     return BetaRecommendations(
         words, known.prompts, pool.total, int(resamples), float(confidence), float(smoothing), tuple(rows),

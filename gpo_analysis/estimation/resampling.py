@@ -11,6 +11,7 @@ import numpy as np
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.pairs import WeightedPairs
@@ -177,6 +178,7 @@ def bootstrap_scores(
     resamples: int = 200,
     confidence: float = 0.95,
     seed: int = 0,
+    progress: bool | Progress = False,
 ) -> ScoreIntervals:
     """Percentile bootstrap (Efron 1979) of the fitted scores, labels resampled.
 
@@ -187,6 +189,8 @@ def bootstrap_scores(
     resamples : int
     confidence : float
     seed : int
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
 
     Notes
     -----
@@ -211,7 +215,7 @@ def bootstrap_scores(
     f = get_margin_loss(loss)
     pool = comparisons.aggregated()
     whole = PreferenceProblem.from_comparisons(pool).fit(f)
-    refits = _refitted(pool, f, whole, _drawn_counts(pool, resamples, seed))
+    refits = _refitted(pool, f, whole, _drawn_counts(pool, resamples, seed), progress)
     nothing = np.full(comparisons.n, np.nan)
     drawn = refits[np.isfinite(refits).all(axis=1)]
     without_fit = int(resamples) - len(drawn)
@@ -235,13 +239,13 @@ def bootstrap_scores(
     )
 
 
-def _refitted(pool: Comparisons, f: MarginLoss, whole: Fit, counts: IntArray) -> FloatArray:
+def _refitted(pool: Comparisons, f: MarginLoss, whole: Fit, counts: IntArray, progress: bool | Progress) -> FloatArray:
     """Scores of every resample, shape (resamples, n), NaN without a fit: from the whole fit where it is near enough."""
     pairs = whole.problem.directed_pairs()
     known = WeightedPairs(pool.n, pairs.winner, pairs.loser, pairs.weight, 0.0, pool.items, None)
     size = max(1, BATCH // len(pairs))
     scores = np.full((len(counts), pool.n), np.nan)
-    for first in range(0, len(counts), size):
+    for first in followed(range(0, len(counts), size), progress, f"resamples, {f.name}", named=False):
         batch = counts[first : first + size]
         weights = batch / batch.sum(axis=1, keepdims=True)
         found, done = minimise_reweighted(known, f, whole.minima[0], weights)

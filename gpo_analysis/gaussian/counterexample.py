@@ -22,6 +22,7 @@ from gpo_analysis.gaussian.landscape import Landscape, landscape
 from gpo_analysis.gaussian.minima import flow_ends, minima_on_grid
 from gpo_analysis.gaussian.mixture import GaussianMixture, densities
 from gpo_analysis.gaussian.regularizers import Regularizers
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Cells, Panel
 
@@ -216,6 +217,7 @@ def counterexample_family(
     starts: ArrayLike | None = None,
     reference: GaussianMixture | None = None,
     points: int = 1001,
+    progress: bool | Progress = False,
 ) -> FamilyMap:
     """Where does descending the μ-weighted square loss raise the KL? ``μ = N(mean, width²)`` over a map of both.
 
@@ -232,6 +234,8 @@ def counterexample_family(
         Over numbers; by default that of :func:`counterexample`.
     points : int
         Grid points of each landscape.
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
 
     Returns
     -------
@@ -261,7 +265,7 @@ def counterexample_family(
     shape = (len(width_axis), len(mean_axis))
     minima = np.zeros(shape, dtype=np.int64)
     raised, astray, mean_kl, max_kl = (np.zeros(shape) for _ in range(4))
-    for i, width in enumerate(width_axis):
+    for i, width in followed(enumerate(width_axis), progress, "widths", named=False):
         for j, mean in enumerate(mean_axis):
             behavior = GaussianMixture([1.0], [mean], [width])  # type: ignore[arg-type]
             minima[i, j], kl = _kl_reached(Regularizers.of(ref, ref, behavior), reach, points, begin, kl_at_start)

@@ -34,6 +34,7 @@ from gpo_analysis.integrations.guard_pairs import (
     random_pairs,
 )
 from gpo_analysis.integrations.trl_losses import VERSION, TrlLosses
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing import Shown
 
 ALPHAS = (0.2, 0.5, 0.8)
@@ -74,7 +75,12 @@ class Verdict(Shown):
     _no_plot = "it is a verdict in words"
 
 
-def check_trl(conventions: Sequence[BetaConvention] | None = None, names: Sequence[str] | None = None) -> list[Verdict]:
+def check_trl(
+    conventions: Sequence[BetaConvention] | None = None,
+    names: Sequence[str] | None = None,
+    *,
+    progress: bool | Progress = False,
+) -> list[Verdict]:
     """Hold the dictionary's rows for TRL against the installed TRL.
 
     Parameters
@@ -107,7 +113,10 @@ def check_trl(conventions: Sequence[BetaConvention] | None = None, names: Sequen
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return [
-            Verdict("trl", name, VERSION, *check()) for name, check in checks.items() if names is None or name in names
+            Verdict("trl", name, VERSION, *check())
+            for name, check in followed(
+                [(n, check) for n, check in checks.items() if names is None or n in names], progress, "rows"
+            )
         ]
 
 

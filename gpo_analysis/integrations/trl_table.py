@@ -33,6 +33,7 @@ from gpo_analysis.integrations.trl_optima import (
     optimum_cell,
 )
 from gpo_analysis.losses import MarginLoss, TwoRatioLoss, get_batch_loss, get_margin_loss
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing import Shown
 
 COLUMNS = ("value", "gradient", "form", "optimum", "dynamics", "trainer")
@@ -83,13 +84,15 @@ class TableRow(Shown):
         return [("name", self.name), *((column, getattr(self, column).text) for column in COLUMNS)]
 
 
-def trl_table(names: tuple[str, ...] | None = None) -> list[TableRow]:
+def trl_table(names: tuple[str, ...] | None = None, *, progress: bool | Progress = False) -> list[TableRow]:
     """The table of the installed TRL.
 
     Parameters
     ----------
     names : tuple of str, optional
         Rows to make, by default all.
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
 
     Returns
     -------
@@ -109,7 +112,8 @@ def trl_table(names: tuple[str, ...] | None = None) -> list[TableRow]:
         rows[f"f_divergence:{name}"] = partial(_divergence, losses, name)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return [make() for name, make in rows.items() if names is None or name in names]
+        asked = [(name, make) for name, make in rows.items() if names is None or name in names]
+        return [make() for _, make in followed(asked, progress, "rows")]
 
 
 def _bare(name: str) -> TableRow:

@@ -12,6 +12,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.losses import get_margin_loss
 from gpo_analysis.preferences.laplacian import centred
+from gpo_analysis.progress import Progress, reporting
 from gpo_analysis.ranking.bootstrap import Resampled, refitted, weights_of_cells
 from gpo_analysis.ranking.fitting import weighted_pairs
 from gpo_analysis.ranking.ranking import Ranking
@@ -70,7 +71,9 @@ STUCK = (
 )
 
 
-def bootstrap(rankings: Sequence[Ranking], *, resamples: int = 1000, seed: int = 0) -> list[BootstrapScores]:
+def bootstrap(
+    rankings: Sequence[Ranking], *, resamples: int = 1000, seed: int = 0, progress: bool | Progress = False
+) -> list[BootstrapScores]:
     """Weighted bootstrap of several fits to one problem, on the same weights.
 
     Parameters
@@ -79,6 +82,8 @@ def bootstrap(rankings: Sequence[Ranking], *, resamples: int = 1000, seed: int =
         Of one problem; each of them with an answer.
     resamples : int
     seed : int
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
 
     Raises
     ------
@@ -105,9 +110,14 @@ def bootstrap(rankings: Sequence[Ranking], *, resamples: int = 1000, seed: int =
             raise ValueError(f"{one.loss} has no finite fit to resample: {one.why}")
     chunks = weights_of_cells(problem, problem.cluster, int(resamples), seed)
     parts: list[list[Resampled]] = [[] for _ in rankings]
-    for weights in chunks:
-        for found, one in zip(parts, rankings, strict=True):
-            found.append(_refit(one, weights))
+    with reporting(progress, "resamples") as show:
+        done = 0
+        for weights in chunks:
+            for found, one in zip(parts, rankings, strict=True):
+                if show is not None:
+                    show(done / int(resamples), one.loss)
+                found.append(_refit(one, weights))
+            done += len(weights)
     return [_concluded(one, found) for one, found in zip(rankings, parts, strict=True)]
 
 

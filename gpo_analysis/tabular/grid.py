@@ -11,6 +11,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses import Loss, MarginLoss, get_losses, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.solution import Solution
@@ -62,6 +63,7 @@ def solve_grid(
     betas: float | Iterable[float],
     *,
     link: str | GeneratorDerivative = "reverse_kl",
+    progress: bool | Progress = False,
 ) -> pd.DataFrame:
     """Population optima over a grid.
 
@@ -77,6 +79,8 @@ def solve_grid(
         Finite and above 0.
     link : str or GeneratorDerivative
         As in :meth:`PreferenceProblem.solve`.
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def solve_grid(
     margin = [f for f in functions if isinstance(f, MarginLoss)]
     fits = iter(fit(list(named.values()), margin) if margin else [])
     blocks = []
-    for name, problem in named.items():
+    for name, problem in followed(named.items(), progress, "problems"):
         for f in functions:
             columns = _columns(next(fits), scales, chosen) if isinstance(f, MarginLoss) else {}
             columns = columns or _solved_at_each([problem.solve(f, float(beta), link=chosen) for beta in scales])

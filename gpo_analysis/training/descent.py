@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.progress import Progress, reporting
 from gpo_analysis.training.recorder import Recorder, ended, logits_of, measure, pulled_back
 from gpo_analysis.training.trajectory import TrainState, TrainStatus, Trajectory
 from gpo_analysis.training.two_ratio import stacked
@@ -66,11 +67,18 @@ class Descent:
     def logits(self) -> FloatArray:
         return logits_of(self.parameters, self.features, self.objective)
 
-    def advance(self) -> list[Trajectory]:
+    def advance(self, progress: bool | Progress = False) -> list[Trajectory]:
         """Take the steps that are left."""
+        with reporting(progress, "steps") as show:
+            self._advance(show)
+        return [self.trajectory(r) for r in range(len(self.runs))]
+
+    def _advance(self, show: Progress | None) -> None:
         self.arrive()
         batches = self.batches()
         while self.step < self.steps and self.alive.any():
+            if show is not None and self.step % max(1, self.steps // 100) == 0:
+                show(self.step / self.steps, f"{self.step} of {self.steps}")
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # said by the status, not by a warning
                 if self.batch is None:
                     gradient = self.objective.gradient(self.logits()) if self.measured is None else self.measured
@@ -80,7 +88,6 @@ class Descent:
             self.step += 1
             self.last_step[self.alive] = self.step
             self.arrive()
-        return [self.trajectory(r) for r in range(len(self.runs))]
 
     def arrive(self) -> None:
         """Renew μ and record, where the step asks for it."""

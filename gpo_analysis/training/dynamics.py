@@ -17,6 +17,7 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss
+from gpo_analysis.progress import Progress, followed
 from gpo_analysis.tabular.features import check_features
 from gpo_analysis.training.descent import Descent
 from gpo_analysis.training.flow import flow
@@ -134,6 +135,7 @@ def train_many(
     refresh_every: int = 0,
     keep: Collection[str] = (),
     resume: Sequence[Trajectory] | None = None,
+    progress: bool | Progress = False,
 ) -> list[Trajectory]:
     """Train many policies side by side, as one array computation; each run has the bits of :func:`train` alone.
 
@@ -145,6 +147,8 @@ def train_many(
     initial : array, as in :func:`train`, or with a first axis of R, optional
         A start for each run.
     resume : sequence of R trajectories, optional
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
     **others : as of :func:`train`
         Shared by all runs.
 
@@ -176,11 +180,14 @@ def train_many(
     ]
     earlier = check_resume(resume, runs, steps)
     if optimizer == "flow":
-        return [flow(run, steps, old) for run, old in zip(runs, earlier, strict=True)]
+        return [
+            flow(run, steps, old)
+            for run, old in followed(zip(runs, earlier, strict=True), progress, "runs", named=False)
+        ]
     found: dict[int, Trajectory] = {}
     for kind in (MarginLoss, TwoRatioLoss):
         mine = [r for r, run in enumerate(runs) if isinstance(run["loss"], kind)]
         if mine:
-            ended = Descent([runs[r] for r in mine], steps, [earlier[r] for r in mine]).advance()
+            ended = Descent([runs[r] for r in mine], steps, [earlier[r] for r in mine]).advance(progress)
             found |= dict(zip(mine, ended, strict=True))
     return [found[r] for r in range(len(runs))]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpo_analysis.cli.output import progress_bar
 from gpo_analysis.preferences import Comparisons
+from gpo_analysis.progress import progress_bar
 from gpo_analysis.ranking import ComparisonProblem, rank
 from tests.cli.inside import Gpo
 
