@@ -33,7 +33,7 @@ def audit_log(file: Path, as_json: bool, out: Path | None) -> None:
     check_at_once(file)
     from gpo_analysis.estimation.audit import audit_log as audit
 
-    found = audit(file)
+    found = audit(file, progress=True)
     keep(found, out)
     if as_json:
         print_json(found.to_dict())

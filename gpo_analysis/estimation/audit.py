@@ -20,6 +20,7 @@ from scipy.stats import chi2
 
 from gpo_analysis.estimation.audit_fits import Fitted, mean_fits, pair_fits
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
+from gpo_analysis.progress import Progress
 from gpo_analysis.showing import Shown
 
 SURE = 0.99
@@ -93,13 +94,15 @@ class LossAudit(Shown):
         return {name: [", ".join(v) if isinstance(v, list) else v] for name, v in self.to_dict().items()}
 
 
-def audit_log(log: str | Path | LossLog) -> LossAudit:
+def audit_log(log: str | Path | LossLog, *, progress: bool | Progress = False) -> LossAudit:
     """Name the loss that a run trained, from its log.
 
     Parameters
     ----------
     log : str, Path or LossLog
         A file as :func:`gpo_analysis.estimation.loss_log.read_loss_log` reads it, or what it returned.
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
 
     Returns
     -------
@@ -119,9 +122,9 @@ def audit_log(log: str | Path | LossLog) -> LossAudit:
     """
     log = log if isinstance(log, LossLog) else read_loss_log(log)
     with np.errstate(all="ignore"):  # losses that grow like exp(−z) overflow at a β that is tried and is not theirs
-        fitted = list(mean_fits(log) if log.means else pair_fits(log, free=False))
+        fitted = list(mean_fits(log, progress) if log.means else pair_fits(log, False, progress))
         if not log.means and not _explains(log, _best(fitted)):
-            fitted += pair_fits(log, free=True)
+            fitted += pair_fits(log, True, progress)
         return _decide(log, fitted)
 
 

@@ -16,6 +16,7 @@ from scipy.special import expit, ndtr
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.identify import Family, families
 from gpo_analysis.estimation.loss_log import LossLog
+from gpo_analysis.progress import Progress, followed
 
 _IPO = ("squared", "truncated_quadratic")
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
@@ -58,7 +59,7 @@ class Fitted:
     rms: float = 0.0
 
 
-def pair_fits(log: LossLog, free: bool) -> Iterator[Fitted]:
+def pair_fits(log: LossLog, free: bool, progress: bool | Progress = False) -> Iterator[Fitted]:
     """Every candidate for a log of pairs.
 
     Parameters
@@ -66,6 +67,7 @@ def pair_fits(log: LossLog, free: bool) -> Iterator[Fitted]:
     log : LossLog
     free : bool
         Whether the scale of the loss is fitted, too, and not one of those that libraries use.
+    progress : bool or function
     """
     for reduction in log.pairs.reductions:
         rho = log.pairs.rho(reduction)
@@ -74,7 +76,7 @@ def pair_fits(log: LossLog, free: bool) -> Iterator[Fitted]:
             assert log.pairs.chosen_length is not None
             assert log.pairs.rejected_length is not None
             noise = noise / np.minimum(log.pairs.chosen_length, log.pairs.rejected_length)
-        for family in families():
+        for family in followed(families(), progress, f"losses, token {reduction}"):
             fit = _PairFit(log, family, rho, noise)
             for scale in ("free",) if free else ("one", "ipo", "quarter") if family.name in _IPO else ("one",):
                 for smoothed in (True,) if family.name == "exo" else (False, True):
@@ -223,7 +225,7 @@ def _read(name: str, coefficients: FloatArray) -> tuple[float, str | None, float
     return (scale, "smoothed", share) if share > 0 else (scale, "robust", share / (2 * share - 1))
 
 
-def mean_fits(log: LossLog) -> Iterator[Fitted]:
+def mean_fits(log: LossLog, progress: bool | Progress = False) -> Iterator[Fitted]:
     """Means over batches: the pairs' margins taken as normal about their mean, of variance c₀ + c₁ mean².
 
     The shares of positive margins say how wide, where they were logged. β is that of the logged margins: 1, or 2 for
@@ -233,9 +235,10 @@ def mean_fits(log: LossLog) -> Iterator[Fitted]:
     ----------
     log : LossLog
         Of means.
+    progress : bool or function
     """
     m = log.pairs.chosen
-    for family in families():
+    for family in followed(families(), progress, "losses"):
         ways = [(1.0, False, False)]
         if family.name == "exo":
             continue
