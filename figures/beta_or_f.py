@@ -24,7 +24,7 @@ EXACT = 0
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config = records["beta-or-f"].config
-    few = min(count for count in config["labels"] if count != EXACT)
+    few = _positions(config)[0]
     return f"""Exact optima over {config["responses"]} responses for every f, β, kind of preference, number of labels a
     pair and {config["seeds"]} seeds; settings ours. (a) Share of the variance of the win rate against πref, over β from
     {config["low"]:g} to {config["high"]:g} equal for all f, that is due to β (full) and to f (dashed), with 95 %
@@ -45,12 +45,14 @@ def draw(records: Mapping[str, Record]) -> Figure:
     panel_label(axes[0, 0], "a", "β and f")
     _of_f(axes[0, 1], explained, config)
     panel_label(axes[0, 1], "b", "f, equal β or βκ")
-    few = min(count for count in config["labels"] if count != EXACT)
+    positions = _positions(config)
+    most, few = positions[-1], positions[0]
+    problem = "strong" if "strong" in config["problems"] else config["problems"][-1]
     for letter, ax, labels, title in (
-        ("c", axes[0, 2], EXACT, "strong, exact"),
-        ("d", axes[1, 0], few, "strong, few labels"),
+        ("c", axes[0, 2], most, f"{problem}, {'exact' if most == EXACT else 'most labels'}"),
+        ("d", axes[1, 0], few, f"{problem}, {'exact' if few == EXACT else 'few labels'}"),
     ):
-        _curves(ax, find(curves, problem="strong", labels=labels))
+        _curves(ax, find(curves, problem=problem, labels=labels))
         panel_label(ax, letter, title)
     _ranges(axes[1, 1], explained, config)
     panel_label(axes[1, 1], "e", "range of β")
@@ -113,7 +115,7 @@ def _curves(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _ranges(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
-    rows = find(rows, scale="beta", labels=EXACT)
+    rows = find(rows, scale="beta", labels=_positions(config)[-1])
     for k, problem in enumerate(config["problems"]):  # type: ignore[arg-type]
         wide = find(rows, problem=problem).pivot_table(
             index="decades", columns="effect", values="share", aggfunc="first"

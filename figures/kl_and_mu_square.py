@@ -25,28 +25,43 @@ SHOWN = ("logistic", "squared")
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings and findings."""
     config = records["kl-and-mu-square"].config
+    shown = shown_of(records["kl-and-mu-square"])
+    last = "abcd"[len(shown)]
+    left_out = len(config["losses"]) - len(shown)
+    learning = ", ".join(f"({letter})" for letter, _ in zip("abc", shown, strict=False))
+    if shown != SHOWN:
+        learning += f" {', '.join(map(loss_label, shown))}{f' ({left_out} more in the record)' if left_out else ''}:"
     risen, starts = _risen(records["kl-and-mu-square"].table)
     return f"""KL(πθ‖πref) and the μ-weighted square loss ½E_μ[ρ²] along training of a softmax policy over
     {config["responses"]} responses with Bradley–Terry preferences; settings ours; μ elsewhere puts 90 % on the two
-    responses that πref likes least. (a), (b) Learning from preferences by gradient flow from πref,
+    responses that πref likes least. {learning} Learning from preferences by gradient flow from πref,
     β = {config["beta"]:g}: dots mark the end. While the policy is near πref, ½E_μ[ρ²] is 2KL (grey line) for μ = πref
-    and μ = πθ; with μ elsewhere it starts an order of magnitude above and ends below. (c) Descending ½E_μ[ρ²] alone:
+    and μ = πθ; with μ elsewhere it starts an order of magnitude above and ends below. ({last}) Descending the loss:
     KL over its value at the start, medians over {config["starts"]} random policies; thin: with μ elsewhere, every
     start, and in black the one from which KL rises most in proportion.
     With μ elsewhere KL rises somewhere on the way in {risen} of {starts} starts; with the others in none."""
 
 
+def shown_of(record: Record) -> tuple[str, ...]:
+    """The losses that have a panel: the two of the presets, of other losses the first three."""
+    losses = tuple(record.config["losses"])
+    return SHOWN if set(SHOWN) <= set(losses) and "losses" not in record.meta.get("changed", {}) else losses[:3]
+
+
 def draw(records: Mapping[str, Record]) -> Figure:
     """Two panels of learning, one of the square loss alone."""
     table = records["kl-and-mu-square"].table
-    figure, (first, second, third) = new_figure(1, 3, height=3.0)
+    losses = shown_of(records["kl-and-mu-square"])
+    panels = len(losses) + 1
+    figure, grid = new_figure(*((2, 2) if panels == 4 else (1, panels)), height=3.0)
+    axes = np.ravel(grid)
     learning = find(table, part="learning")
-    for letter, ax, loss in zip("ab", (first, second), SHOWN, strict=True):
+    for letter, ax, loss in zip("abc", axes[:-1], losses, strict=False):
         _learning(ax, find(learning, objective=loss))
-        panel_label(ax, letter, f"learning, {loss_label(loss)}")
-    _regularizing(third, find(table, part="regularizing"))
-    panel_label(third, "c", "square loss alone")
-    handles, labels = first.get_legend_handles_labels()
+        panel_label(ax, letter, f"learning, {loss_label(loss)}" if len(losses) < 3 else loss_label(loss))
+    _regularizing(axes[-1], find(table, part="regularizing"))
+    panel_label(axes[-1], "abcd"[len(losses)], "square loss alone")
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gpo_analysis.losses import list_losses
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -93,7 +94,8 @@ def _spread(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
         )  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for face, label in (("white", f"{int(rows['size'].min()):,} pairs"), ("black", f"{largest:,} pairs")):
+    sizes = {f"{int(rows['size'].min()):,} pairs": "white", f"{largest:,} pairs": "black"}
+    for label, face in sizes.items():
         ax.plot([], [], "ko", markersize=4.5, markerfacecolor=face, label=label)
     ax.legend(loc="lower right")
     for axis in (ax.xaxis, ax.yaxis):
@@ -104,7 +106,8 @@ def _spread(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
 
 def _efficiency(ax: Axes, rows: pd.DataFrame) -> None:
     rows = rows.set_index("loss")
-    losses = [loss for loss in rows.index if loss in ("exponential", "savage")]
+    rows = rows[rows["ratio"].notna() & rows["predicted_ratio"].notna()]
+    losses = [loss for loss in rows.index if loss in ("exponential", "savage") or loss not in list_losses()]
     for position, loss in enumerate(losses):
         own, style = rows.loc[loss], loss_style(loss)
         ends = [[own["ratio"] - own["ratio_low"]], [own["ratio_high"] - own["ratio"]]]

@@ -30,7 +30,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 
 
 STAMP = 0.16
-"""Inches below a figure of committed results, for the line that says so."""
+"""Inches below a figure of committed results or of changed settings, for the line that says so."""
 
 logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on the date of matplotlib's own font
 
@@ -101,9 +101,10 @@ def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bo
     found = {name: latest_record(records, name) for name in module.EXPERIMENTS}
     with figure_style():
         drawing = module.draw(found)
-        if committed:
-            _stamp(drawing, found)
-        images = {kind: _rendered(drawing, kind, STAMP if committed else 0.0) for kind in _FORMATS}
+        words = _stamped(found, committed)
+        if words:
+            _stamp(drawing, words)
+        images = {kind: _rendered(drawing, kind, STAMP if words else 0.0) for kind in _FORMATS}
     parts = [_changed_settings(found), *(finding(item.meta) for item in found.values()), caption_of(module, found)]
     if committed:
         parts += [origin(item.meta) for item in found.values()]
@@ -184,18 +185,24 @@ def device_of(meta: Mapping[str, Any]) -> str:
     return str(device.get("gpu") or device.get("processor") or "device unknown")
 
 
-def _stamp(figure: Figure, records: Mapping[str, Record]) -> None:
-    """Write below the image, on the strip that ``_rendered`` adds, that it shows committed results."""
-    commits = ", ".join(
-        sorted(
-            {
-                f"{item.meta.get('preset', '?')}, {commit_of(item.meta.get('study') or item.meta)}"
-                for item in records.values()
-            }
-        )
+def _stamped(records: Mapping[str, Record], committed: bool) -> str:
+    """What the image itself says of its records: that they are committed, or of which settings; "" otherwise."""
+    made = sorted(
+        {
+            f"{item.meta.get('preset', '?')}, {commit_of(item.meta.get('study') or item.meta)}"
+            for item in records.values()
+        }
     )
+    fields = sorted({field for item in records.values() for field in item.meta.get("changed") or {}})
+    parts = [f"committed result: {', '.join(made)}"] if committed else []
+    parts += [f"settings changed: {', '.join(fields)}"] if fields else []
+    return "; ".join(parts)
+
+
+def _stamp(figure: Figure, text: str) -> None:
+    """Write a line below the image, on the strip that ``_rendered`` adds."""
     low = -0.9 * STAMP / figure.get_figheight()
-    words = figure.text(0.995, low, f"committed result: {commits}", ha="right", va="bottom", fontsize=6, color="0.35")
+    words = figure.text(0.995, low, text, ha="right", va="bottom", fontsize=6, color="0.35")
     words.set_in_layout(False)
     figure.draw_without_rendering()  # the layout is found with the keys, and kept
     figure.set_layout_engine("none")

@@ -108,24 +108,24 @@ class Explorer:
         kinds |= {"my own matrix": "matrix", "a file of comparisons": "file"}
         wide = {"sizing_mode": "stretch_width"}
         self.view = pn.widgets.RadioButtonGroup(
-            options={name: key for key, name in words.VIEW_NAMES.items()}, button_type="primary", button_style="outline"
+            options={name: key for key, name in words.VIEW_NAMES.items()}, color="primary", variant="outline"
         )
-        self.chosen = pn.widgets.MultiChoice(name="Losses by name", options=list_losses(), solid=False, **wide)
-        self.typed = pn.widgets.TextInput(name=words.LABELS["losses"], placeholder=words.EXAMPLES["losses"], **wide)
+        self.chosen = pn.widgets.MultiChoice(label="Losses by name", options=list_losses(), solid=False, **wide)
+        self.typed = pn.widgets.TextInput(label=words.LABELS["losses"], placeholder=words.EXAMPLES["losses"], **wide)
         self.by = pn.widgets.RadioButtonGroup(options={"same β": "beta", "same strength βκ": "strength"})
         self.texts = {
-            name: pn.widgets.TextInput(name=words.LABELS[name], placeholder=words.EXAMPLES.get(name, ""), **wide)
+            name: pn.widgets.TextInput(label=words.LABELS[name], placeholder=words.EXAMPLES.get(name, ""), **wide)
             for name in _TEXTS
         }
-        self.amount = pn.widgets.IntSlider(name="… or drag", start=-30, end=20, show_value=False, **wide)
+        self.amount = pn.widgets.IntSlider(label="… or drag", start=-30, end=20, show_value=False, **wide)
         self.kind = pn.widgets.Select(options=kinds, **wide)
-        self.file = pn.widgets.Select(name=words.LABELS["file"], options=["", *self.files], **wide)
+        self.file = pn.widgets.Select(label=words.LABELS["file"], options=["", *self.files], **wide)
         self.upload = pn.widgets.FileInput(accept=".csv,.tsv,.json,.jsonl,.ndjson,.gz,.parquet,.txt")
         self.optimizer = pn.widgets.Select(
             options={"gradient descent": "gd", "Adam": "adam", "gradient flow": "flow"}, **wide
         )
-        self.step = pn.widgets.IntSlider(name="Step shown", start=0, end=400, step=8, **wide)
-        self.shift = pn.widgets.FloatSlider(name="Shift c shown", start=-10, end=10, step=0.05, **wide)
+        self.step = pn.widgets.IntSlider(label="Step shown", start=0, end=400, step=8, **wide)
+        self.shift = pn.widgets.FloatSlider(label="Shift c shown", start=-10, end=10, step=0.05, **wide)
         self.movers = pn.Column(**wide)
         self.errors = {
             name: pn.pane.HTML("", stylesheets=[words.STYLE], margin=0, **wide) for name in (*_TEXTS, "losses", "file")
@@ -185,7 +185,7 @@ class Explorer:
 
     def _download(self, label: str, suffix: str, make: Callable[[], Any]) -> Any:
         return self._pn.widgets.FileDownload(
-            callback=make, filename=f"gpo-explore.{suffix}", label=label, button_type="default", width=190
+            callback=make, filename=f"gpo-explore.{suffix}", label=label, color="default", width=190
         )
 
     # -- fields to state and back ------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Explorer:
         self._setting = False
 
     def _mover(self, k: int) -> Any:
-        mover = self._pn.widgets.FloatSlider(name=f"Component {k + 1}", step=0.05, sizing_mode="stretch_width")
+        mover = self._pn.widgets.FloatSlider(label=f"Component {k + 1}", step=0.05, sizing_mode="stretch_width")
         mover.param.watch(self._moved, "value")
         return mover
 

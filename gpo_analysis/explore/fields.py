@@ -118,8 +118,8 @@ def losses_of(state: State) -> list[MarginLoss]:
 
     Examples
     --------
-    >>> [loss.name for loss in losses_of(State(losses=("dpo", "logistic", "(1-z)**2")))]
-    ['logistic', '(1-z)**2']
+    >>> [loss.name for loss in losses_of(State(losses=("dpo", "logistic", "(1-z)**2", "c*exp(-z) with c=2")))]
+    ['logistic', '(1-z)**2', 'c*exp(-z) with c=2']
     """
     texts = [text for text in state.losses if text.strip()]
     if not 1 <= len(texts) <= MOST_LOSSES:
@@ -136,7 +136,7 @@ def losses_of(state: State) -> list[MarginLoss]:
 
 def _why(text: str, both: str) -> str:
     """Of what is no word, why it cannot be read as an expression, without the names of the catalogue."""
-    if text.replace("-", "_").replace(" ", "_").isidentifier():
+    if text.replace("-", "_").replace(" ", "_").isidentifier() or "nor an expression" not in both:
         return both
     try:
         parse_loss(text)

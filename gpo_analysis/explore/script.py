@@ -19,7 +19,6 @@ from gpo_analysis.explore.fields import (
 from gpo_analysis.explore.state import State
 from gpo_analysis.explore.tables import BETAS, MARGINS, SHIFTS, reach
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.losses.catalogue import list_losses
 
 _HEAD = '''\
 """{what}
@@ -52,7 +51,7 @@ def script(state: State, files: Files | None = None) -> str:
     >>> print(script(State(losses=("dpo", "exp(-z)"), view="link")).split("import gpo_analysis as gpo")[1].strip())
     losses = [
         gpo.get_loss("logistic"),
-        gpo.parse_loss("exp(-z)"),
+        gpo.get_loss("exp(-z)"),
     ]
     eta = np.arange(1, 200) / 200
     tables = [pd.DataFrame({"loss": f.name, "eta": eta, "margin": gpo.optimal_margin(f, eta)}) for f in losses]
@@ -87,8 +86,7 @@ def _text(what: str, lines: Sequence[str], *, imports: str = "") -> str:
 
 
 def _loss_lines(losses: Sequence[MarginLoss]) -> list[str]:
-    known = set(list_losses())
-    made = (f"gpo.{'get' if loss.name in known else 'parse'}_loss({_quoted(loss.name)})" for loss in losses)
+    made = (f"gpo.get_loss({_quoted(loss.name)})" for loss in losses)
     return ["losses = [", *(f"    {one}," for one in made), "]"]
 
 

@@ -67,7 +67,12 @@ LABELS = {
     "mean": "Mean of μ",
     "width": "Standard deviation of μ",
 }
-EXAMPLES = {"losses": "log(cosh(1-z)); max(0, 1-z)**2", "mu": "1, 1, 2", "reference": "1, 1, 2", "weights": "1, 2, 1"}
+EXAMPLES = {
+    "losses": "log(cosh(1-z)); c*exp(-z) with c=2",
+    "mu": "1, 1, 2",
+    "reference": "1, 1, 2",
+    "weights": "1, 2, 1",
+}
 #: Which fields a view needs.
 NEEDS = {
     "losses": {"losses", "order"},

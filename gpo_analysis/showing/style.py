@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpo_analysis.loss_names import OF_MARGINS, OF_TWO_RATIOS, proper_names
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -107,6 +109,19 @@ _OTHERS = [
     for dash, marker in ((_DASHED, "X"), (_DOTTED, "*"), (_DASH_DOT, "p"), (_LONG, "h"))
     for color in (COLORS["sky"], COLORS["grey"], COLORS["purple"], COLORS["orange"])
 ]
+_TYPED = [
+    LossStyle(color, dash, marker)
+    for dash, marker in (
+        *((_SOLID, "d"), (_DASHED, "<"), (_DASH_DOT, ">"), (_DOTTED, "8"), (_LONG, "H"), (_DASH_DOT_DOT, "d")),
+        *((_SOLID, "<"), (_DASHED, ">"), (_DASH_DOT, "8"), (_DOTTED, "H"), (_LONG, "d"), (_DASH_DOT_DOT, "<")),
+    )
+    for color in ("#332288", "#44AA99", "#882255", "#999933", "#CC6677", "#117733", "#661100")
+]
+"""Of losses that are in no catalogue: colours (Tol's muted ones) and markers that no loss of the catalogue has."""
+_DRAWN: dict[int, str] = {}
+"""Which typed loss has which style of _TYPED in the figure that is drawn; figure_style begins anew."""
+_STEP = 11  # to another colour, dash and marker
+_LONGEST_LABEL = 44
 _CYCLE = [
     LossStyle(COLORS[color], dash, marker)
     for color, dash, marker in (
@@ -125,7 +140,9 @@ _CYCLE = [
 def loss_style(name: str) -> LossStyle:
     """Return the style of a loss, the same in every figure.
 
-    Losses beyond the paper's six get one from their name, always the same.
+    Losses beyond the paper's six get one from their name, always the same: others of the catalogue one of sixteen,
+    those that were typed in one of 84 with colours and markers of their own, the next free one where two of a figure
+    would have the same.
 
     Examples
     --------
@@ -134,8 +151,18 @@ def loss_style(name: str) -> LossStyle:
     >>> loss_style("my own loss") == loss_style("my own loss")
     True
     """
-    known = _LOSSES.get(_ALIASES.get(name, name))
-    return known if known is not None else _OTHERS[zlib.crc32(name.encode()) % len(_OTHERS)]
+    name = _ALIASES.get(name, name)
+    known = _LOSSES.get(name)
+    if known is not None:
+        return known
+    key = zlib.crc32(name.encode())
+    if name in {*proper_names(OF_MARGINS), *proper_names(OF_TWO_RATIOS)}:
+        return _OTHERS[key % len(_OTHERS)]
+    place = key % len(_TYPED)
+    while len(_DRAWN) < len(_TYPED) and _DRAWN.get(place, name) != name:
+        place = (place + _STEP) % len(_TYPED)  # another has it in this figure
+    _DRAWN.setdefault(place, name)
+    return _TYPED[place]
 
 
 def loss_label(name: str) -> str:
@@ -143,10 +170,16 @@ def loss_label(name: str) -> str:
 
     Examples
     --------
-    >>> loss_label("squared"), loss_label("robust_logistic")
-    ('squared (IPO)', 'robust logistic')
+    >>> loss_label("squared"), loss_label("robust_logistic"), loss_label("c*exp(-z) with c=2")
+    ('squared (IPO)', 'robust logistic', 'c*exp(-z) with c=2')
     """
-    return _LABELS.get(_ALIASES.get(name, name), name.replace("_", " "))
+    known = _LABELS.get(_ALIASES.get(name, name))
+    if known is not None:
+        return known
+    if name.isidentifier():
+        return name.replace("_", " ")
+    short = name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
+    return short.replace("$", r"\$")  # matplotlib would read formulas of its own
 
 
 def cycle_style(index: int) -> LossStyle:
@@ -165,6 +198,7 @@ def figure_style() -> Iterator[None]:
     """
     import matplotlib as mpl
 
+    _DRAWN.clear()
     with mpl.rc_context(_RC):  # type: ignore[arg-type]
         yield
 

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from gpo_analysis import plotting
-from gpo_analysis.losses import get_loss, list_losses
+from gpo_analysis.losses import get_loss, list_losses, two_ratio_losses
 from gpo_analysis.plotting import (
     cycle_style,
     figure_style,
@@ -70,6 +70,20 @@ def test_every_loss_of_the_catalogue_has_a_style_and_a_label() -> None:
         assert loss_style(name) == loss_style(name)
         assert loss_label(name)
         assert "_" not in loss_label(name)
+
+
+def test_typed_losses_have_styles_of_their_own() -> None:
+    typed = ["c*exp(-z) with c=2", r"\log(1+e^{-2z})", "log(cosh(1-z))", *(f"max(0, {k} - z)" for k in range(40))]
+    catalogue = {loss_style(name) for name in (*list_losses(), *two_ratio_losses())}
+    with figure_style():
+        styles = {name: loss_style(name) for name in typed}
+    assert len(set(styles.values())) == len(typed)
+    assert not set(styles.values()) & catalogue
+    with figure_style():
+        assert {name: loss_style(name) for name in typed} == styles
+        assert loss_style(typed[0]) == styles[typed[0]]
+    assert loss_label(r"$\log z$") == r"\$\log z\$"
+    assert len(loss_label("exp(-z) + " * 20 + "z")) == 44
 
 
 def test_curves_that_are_no_losses_can_be_told_apart_in_grey_too() -> None:
