@@ -25,12 +25,15 @@ def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config = records["beta-or-f"].config
     few = _positions(config)[0]
+    counted = f"for {few} label{'s' if few > 1 else ''} a pair" if few != EXACT else "once more"
+    problem = _shown_problem(config)
+    kind = "strong Bradley–Terry preferences" if problem == "strong" else f"the preferences called {problem}"
     return f"""Exact optima over {config["responses"]} responses for every f, β, kind of preference, number of labels a
     pair and {config["seeds"]} seeds; settings ours. (a) Share of the variance of the win rate against πref, over β from
     {config["low"]:g} to {config["high"]:g} equal for all f, that is due to β (full) and to f (dashed), with 95 %
     bootstrap intervals over seeds. (b) What is due to f, alone and together with β: grids equal in β (full) against
-    equal in βκ (dashed). (c), (d) Mean win rate over βκ (hinge: over β) with strong Bradley–Terry preferences, for
-    exact shares and for {few} label{"s" if few > 1 else ""} a pair. (e) f's part of what f and β explain, for ranges of
+    equal in βκ (dashed). (c), (d) Mean win rate over βκ (hinge: over β) with {kind}, for
+    exact shares and {counted}. (e) f's part of what f and β explain, for ranges of
     β about the best one, exact shares: above the grey line f explains more than β."""
 
 
@@ -47,7 +50,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     panel_label(axes[0, 1], "b", "f, equal β or βκ")
     positions = _positions(config)
     most, few = positions[-1], positions[0]
-    problem = "strong" if "strong" in config["problems"] else config["problems"][-1]
+    problem = _shown_problem(config)
     for letter, ax, labels, title in (
         ("c", axes[0, 2], most, f"{problem}, {'exact' if most == EXACT else 'most labels'}"),
         ("d", axes[1, 0], few, f"{problem}, {'exact' if few == EXACT else 'few labels'}"),
@@ -58,6 +61,12 @@ def draw(records: Mapping[str, Record]) -> Figure:
     panel_label(axes[1, 1], "e", "range of β")
     _legend(axes[1, 2], axes[0, 2], config)
     return figure
+
+
+def _shown_problem(config: Mapping[str, object]) -> str:
+    """The problem of the curves."""
+    problems = [str(problem) for problem in config["problems"]]  # type: ignore[attr-defined]
+    return "strong" if "strong" in problems else problems[-1]
 
 
 def _positions(config: Mapping[str, object]) -> list[int]:
