@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gpo_analysis.losses import list_losses
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("statistical-efficiency",)
+OTHER_LINKS = ("logistic", "hinge", "squared", "truncated_quadratic", "cell")
+"""The baseline, and the losses of the presets that estimate something else than the logit."""
 GREY = "#6E6E6E"
 KINDS = {"plain": "plain", "smoothed": "smoothed by ε", "robust": "robust correction"}
 
@@ -107,7 +108,7 @@ def _spread(ax: Axes, rows: pd.DataFrame, largest: int) -> None:
 def _efficiency(ax: Axes, rows: pd.DataFrame) -> None:
     rows = rows.set_index("loss")
     rows = rows[rows["ratio"].notna() & rows["predicted_ratio"].notna()]
-    losses = [loss for loss in rows.index if loss in ("exponential", "savage") or loss not in list_losses()]
+    losses = [loss for loss in rows.index if loss not in OTHER_LINKS]
     for position, loss in enumerate(losses):
         own, style = rows.loc[loss], loss_style(loss)
         ends = [[own["ratio"] - own["ratio_low"]], [own["ratio_high"] - own["ratio"]]]
