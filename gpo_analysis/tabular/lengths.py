@@ -180,9 +180,13 @@ def solve_sequences(
         policy = shaped_by_length(fit.reward, lengths, scale, shape, log=True)
     elif fit.converged:
         policy = tilted_by_length(fit.reward, lengths, scale, tree.log_reference if referenced else None, log=True)
-    return sequence_solution(
-        tree, policy, reduction=reduction, population_loss=fit.value, status=fit.status, reason=fit.reason
-    )
+    value, reason = fit.value, fit.reason
+    if not reached:
+        value, reason = (
+            np.nan,
+            f"{reason}; alpha = {shape:g} bounds rewards, perhaps more closely than f's margins need",
+        )
+    return sequence_solution(tree, policy, reduction=reduction, population_loss=value, status=fit.status, reason=reason)
 
 
 def _bounded(

@@ -57,8 +57,9 @@ def descend_sequences(
     Returns
     -------
     SequenceSolution
-        `status` "stationary point" where every \\|∂L/∂logit\\| (tied: \\|∂L/∂θ\\|) is at most 1e-9, else
-        "not converged". From πref; tied policies from 12 starts, the best of which is given.
+        `status` "stationary point" where every \\|∂L/∂logit\\| is at most 1e-9 (of a tied policy every \\|∂L/∂θ\\|, a
+        feature in units of its largest entry), else "not converged". From πref; tied policies from 12 starts, the best
+        of which is given.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def descend_sequences(
         raise ValueError(f"ld_alpha must be in [0, 1], got {ld_alpha!r}")
     if ld_alpha != 1 and reduction != "sum":
         raise ValueError(f"ld_alpha weights sums of tokens; reduction is {reduction!r}")
-    phi = None if features is None else _checked(features, tree)
+    phi, unit = (None, None) if features is None else _checked(features, tree)
     descent = _Descent.of(tree, problem, f, scale, reduction, ld_alpha, phi)
     ends = [descent.minimum(start) for start in descent.starts()]
     least = min(descent.value(theta) for theta, _ in ends)
@@ -102,17 +103,20 @@ def descend_sequences(
         status=Status.STATIONARY_POINT if good else Status.NOT_CONVERGED,
         reason=by if good else f"Newton's steps ended with a gradient of {gradient:.1e}",
         gradient=gradient,
-        weights=None if phi is None else theta,
+        weights=None if unit is None else theta / unit,
     )
 
 
-def _checked(features: ArrayLike, tree: PrefixTree) -> FloatArray:
+def _checked(features: ArrayLike, tree: PrefixTree) -> tuple[FloatArray, FloatArray]:
+    """Features, each in units of its largest entry, and the units."""
     phi = as_floats(features, "features")
     if phi.ndim != 2 or phi.shape[0] != tree.tokens or not phi.shape[1]:
         raise ValueError(f"features must have the shape ({tree.tokens}, d), a row a token of a node; got {phi.shape}")
     if not np.isfinite(phi).all():
         raise ValueError("features must be finite")
-    return phi
+    unit = np.abs(phi).max(axis=0)
+    unit = np.where(unit > 0, unit, 1.0)
+    return phi / unit, unit
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,7 +99,7 @@ def test_features_count_within_a_node_alone() -> None:
     problem, phi = drawn(tree, 7), tree.token_features("last")
     shift = np.random.default_rng(0).normal(size=tree.node.max() + 1)[tree.node]
     one = descend_sequences(tree, problem, "dpo", 0.5, features=phi)
-    other = descend_sequences(tree, problem, "dpo", 0.5, features=np.column_stack([phi, shift]) * 1e3)
+    other = descend_sequences(tree, problem, "dpo", 0.5, features=np.column_stack([phi, shift]) * 1e150)
     np.testing.assert_allclose(other.policy, one.policy, atol=1e-8)
     constant = descend_sequences(tree, problem, "dpo", 0.5, features=shift[:, None])
     np.testing.assert_allclose(constant.policy, tree.reference, atol=1e-12)
