@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+from gpo_analysis.cli.arguments import Parser, number, whole
 from gpo_analysis.cli.extras import needs_extra
 from gpo_analysis.cli.streams import guarded
 
@@ -228,22 +228,8 @@ def _in_words(plan: Plan) -> str:
     return f"{plan.name:<24} {words} ({len(plan.record.table)} rows, {plan.record.meta['wall_seconds']:.1f} s)"
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}; accepted are 1, 2, 3, …")
-    return value
-
-
-def _tolerance(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}; accepted are 0 and more")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m experiments", description="Run experiments and write records.")
+    parser = Parser(prog="python -m experiments", description="Run experiments and write records.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="name and claim of every experiment")
     listing.add_argument("--json", action="store_true", help="with the figure, for other programs")
@@ -273,13 +259,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     compared.add_argument("a", type=Path, metavar="A", help="a record's folder, a folder of records, or of tables")
     compared.add_argument("b", type=Path, metavar="B", help="likewise")
-    compared.add_argument("--rtol", type=_tolerance, default=RTOL, help=f"of numbers, relative (default: {RTOL:g})")
-    compared.add_argument("--atol", type=_tolerance, default=ATOL, help=f"of numbers, absolute (default: {ATOL:g})")
+    compared.add_argument("--rtol", type=number(0.0), default=RTOL, help=f"of numbers, relative (default: {RTOL:g})")
+    compared.add_argument("--atol", type=number(0.0), default=ATOL, help=f"of numbers, absolute (default: {ATOL:g})")
     compared.add_argument("--common", action="store_true", help="leave out what only one of them has")
     compared.add_argument("--json", action="store_true", help="for other programs")
     for command in (run, everything):
         command.add_argument("--preset", choices=("quick", "paper"), default="quick", help="default: quick")
-        command.add_argument("--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)")
+        command.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="processes (default: 1)")
         command.add_argument(
             "--scheduler",
             metavar="ADDRESS",

@@ -15,6 +15,7 @@ import json
 import sys
 from pathlib import Path
 
+from gpo_analysis.cli.arguments import Parser
 from gpo_analysis.cli.extras import needs_extra
 from gpo_analysis.cli.streams import guarded
 
@@ -65,7 +66,11 @@ def _list(as_json: bool) -> int:
 
 def _draw_all(options: argparse.Namespace) -> int:
     """Draw every figure, and those there are committed results for once more, below ``committed``."""
-    code = _draw(find_figures(), options.records, options.out)
+    code = 1
+    if find_records(options.records):
+        code = _draw(find_figures(), options.records, options.out)
+    else:
+        print(_no_records(options.records), file=sys.stderr)
     kept = tuple(
         figure
         for figure in find_figures()
@@ -101,11 +106,15 @@ def _cannot_run(figure: FigureModule, records: Path) -> bool:
     return any(state is not None and state.status == "not run" for state in states)
 
 
+def _no_records(folder: Path) -> str:
+    return f"figures: no records in {folder}; make them with: python -m experiments all --out {folder}"
+
+
 def _report(options: argparse.Namespace) -> int:
     drawings = options.figures if options.figures is not None else options.out / "figures"
     rows = write_report(options.records, drawings, options.out, options.results)
     if not rows:
-        print(f"figures: no records in {options.records}; make them with: python -m experiments all", file=sys.stderr)
+        print(_no_records(options.records), file=sys.stderr)
         return 1
     failed = [row for row in rows if row["verdict"] == "contradicted"]
     print(f"{options.out / 'report.html'}: {len(rows)} claims: {counted(rows)}")
@@ -118,7 +127,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m figures", description="Draw figures and the report from records.")
+    parser = Parser(prog="python -m figures", description="Draw figures and the report from records.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="name of every figure and the experiments it shows")
     listing.add_argument("--json", action="store_true", help="for other programs")

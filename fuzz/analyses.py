@@ -22,6 +22,7 @@ import sympy
 
 import gpo_analysis as gpo
 from gpo_analysis.analysis import LossAnalysis
+from gpo_analysis.cli.arguments import Parser, whole
 
 ETA = (0.03, 0.2, 0.4321, 0.5003, 0.61, 0.83, 0.97, 0.9999, 1.0)
 SLOPES = (-3.0, -1.0, -0.4, -0.05, 0.0, 0.3)
@@ -302,9 +303,9 @@ def _coefficients(analysis: LossAnalysis) -> list[mpmath.mpf] | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Count and show; 1 where anything is wrong."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=whole(1), default=200)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--show", action="store_true", help="each loss before it is analysed")
     chosen = parser.parse_args(arguments)
     generator, found = random.Random(chosen.seed), Findings()

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import gpo_analysis as gpo
+from gpo_analysis.cli.arguments import Parser
 
 TYPED = Path(__file__).with_name("typed_losses.txt")
 
@@ -53,7 +54,7 @@ def whole(sums: dict[str, str]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the checksum; with ``--each`` also one a loss."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--order", default="as listed", help="'as listed', 'backwards', or a word that seeds a shuffle")
     parser.add_argument("--each", action="store_true", help="one line a loss before the last")
     parser.add_argument(

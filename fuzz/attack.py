@@ -27,6 +27,7 @@ from fuzz.analyses import text
 from fuzz.calculus import loss_text
 from fuzz.oracle import DIGITS, Line, Table
 from gpo_analysis.analysis import conjugate
+from gpo_analysis.cli.arguments import Parser, whole
 
 ETA = (0.5003, 0.5 + 2.0**-40, 0.31, 0.83, 0.99999, 1 - 1e-9, 1.0)
 SLOPES = (-3.0, -1.0, -0.1, 0.0, 0.4)
@@ -312,10 +313,10 @@ def _newton(table: Table, g: np.ndarray) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     """Attack, print as it goes, and count; 1 where anything is wrong or raised."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--losses", type=int, default=120, help="hand-made ones first, then random (default: 120)")
-    parser.add_argument("--problems", type=int, default=150, help="solved (default: 150)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--losses", type=whole(1), default=120, help="hand-made ones first, then random (default: 120)")
+    parser.add_argument("--problems", type=whole(1), default=150, help="solved (default: 150)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of what is drawn (default: 0)")
     chosen = parser.parse_args(arguments)
     found, generator = Findings(), random.Random(chosen.seed)
     draws = [*HAND_MADE, *((text, loss_text)[k % 2](generator) for k in range(chosen.losses))]

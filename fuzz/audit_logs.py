@@ -18,7 +18,6 @@ have not reached 1 yet; naming one of them is *wrong* then, and so is a set with
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections import Counter
@@ -31,6 +30,7 @@ import numpy as np  # noqa: E402
 
 from gpo_analysis.analysis.conventions import exo_loss  # noqa: E402
 from gpo_analysis.arrays import FloatArray  # noqa: E402
+from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.estimation.audit import LossAudit, audit_log  # noqa: E402
 from gpo_analysis.estimation.loss_log import loss_log  # noqa: E402
 from gpo_analysis.losses import MarginLoss, get_loss  # noqa: E402
@@ -197,9 +197,9 @@ def campaign(count: int, seed: int, kinds: tuple[str, ...] = KINDS, verbose: boo
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz.audit_logs", description="Audit logs whose loss is known.")
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(prog="python -m fuzz.audit_logs", description="Audit logs whose loss is known.")
+    parser.add_argument("--count", type=whole(1), default=1000)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--means", action="store_true", help="logs of batch means whose pairs are not logged")
     parser.add_argument("--early", action="store_true", help="logs whose margins have not reached 1")
     options = parser.parse_args(arguments)

@@ -15,7 +15,6 @@ an idle machine).
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import time
@@ -30,6 +29,7 @@ import sympy
 from gpo_analysis.calculus.convexity import Convexity, convexity_of
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.calculus.tails import Tail, tails_of
+from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
 from gpo_analysis.losses.parse import parse_loss
 
@@ -202,9 +202,9 @@ def _wrong_tail(f: Callable[[Any], mpmath.mpf], tail: Tail, side: int) -> list[s
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the attack; 1 where a claim was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--count", type=whole(1), default=200)
+    parser.add_argument("--seed", type=whole(0), default=0)
     options = parser.parse_args(arguments)
     generator, found = random.Random(options.seed), Findings()
     while found.losses < options.count:

@@ -28,6 +28,7 @@ import pandas as pd  # noqa: E402
 from scipy.special import expit  # noqa: E402
 
 from gpo_analysis.arrays import FloatArray, IntArray  # noqa: E402
+from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.ranking import ComparisonProblem, bootstrap, noise_tests, rank  # noqa: E402
 from gpo_analysis.statistics import mean_interval, share_interval  # noqa: E402
 
@@ -225,9 +226,9 @@ def verdict(setting: Setting, measure: str, value: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--datasets", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", type=whole(1), default=1000)
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--only", default="", help="settings whose name has this")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

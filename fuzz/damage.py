@@ -40,6 +40,8 @@ def change_digit(path: Path, other: Path, chance: random.Random) -> None:
     """Change a digit of what is text, as an editor does."""
     data = bytearray(path.read_bytes())
     digits = [at for at, byte in enumerate(data) if 0x30 <= byte <= 0x39]
+    if not digits:
+        return
     at = chance.choice(digits)
     data[at] = 0x30 + (data[at] - 0x30 + chance.randrange(1, 10)) % 10
     path.write_bytes(bytes(data))
@@ -54,7 +56,7 @@ KINDS: tuple[Damage, ...] = (flip, cut, zero, lengthen, change_digit, exchange)
 
 
 def damaged(path: Path, other: Path, chance: random.Random) -> str:
-    """Damage ``path`` in some way that changes it; return which."""
+    """Damage ``path``, which is not empty, in some way that changes it; return which."""
     before = path.read_bytes()
     while True:
         kind = chance.choice(KINDS)

@@ -38,7 +38,10 @@ class Operations:
         """Take an audit event."""
         if event not in EVENTS or not isinstance(arguments[0], (str, bytes, os.PathLike)):
             return
-        if os.fsencode(arguments[0]).startswith(self.folder):
+        path = os.fsencode(arguments[0])
+        if not path.startswith(b"/"):
+            path = os.fsencode(Path.cwd() / os.fsdecode(path))
+        if path == self.folder or path.startswith(self.folder + b"/"):
             self.count += 1
             if self.begun:
                 self.then(event, arguments)
@@ -71,23 +74,23 @@ def killed_at(work: Work, folder: Path, last: int) -> str:
     return _forked(body)
 
 
-def without_space(work: Work, folder: Path, first: int) -> str:
+def without_space(work: Work, folder: Path, first: int, error: int = errno.ENOSPC) -> str:
     """Run ``work`` in a child for which the disk of ``folder`` is full from its operation number ``first`` on.
 
     Opening for writing, new folders, renames and flushing to disk then fail with ENOSPC; what was opened before is
-    written, and fails when it is flushed.
+    written, and fails when it is flushed. Another ``error`` in its place is EACCES: permission is lost.
     """
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
         reads = event == "open" and not (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR))
         if event in WRITING and not reads:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+            raise OSError(error, os.strerror(error), os.fsdecode(arguments[0]))
 
     operations = Operations(folder, first, refuse)
 
     def flush(descriptor: int) -> None:
         if operations.begun:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(error, os.strerror(error))
 
     def body() -> None:
         sys.addaudithook(operations.hook)

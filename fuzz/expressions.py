@@ -11,7 +11,6 @@ still unread after ten seconds is ended with its process. All counts are to be 0
 
 from __future__ import annotations
 
-import argparse
 import random
 import resource
 import signal
@@ -24,6 +23,7 @@ from typing import Any
 
 import sympy
 
+from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.losses import Loss
 from gpo_analysis.losses.parse import parse_loss
 from gpo_analysis.losses.words import CONSTANTS, FUNCTIONS
@@ -198,9 +198,9 @@ def _read_back(found: Findings, text: str, loss: Loss) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the attack; 1 where anything was found."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--count", type=int, default=20_000, help="distinct texts")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--count", type=whole(1), default=20_000, help="distinct texts")
+    parser.add_argument("--seed", type=whole(0), default=0)
     options = parser.parse_args(arguments)
     found, current = Findings(), [""]
 

@@ -1,6 +1,7 @@
 """Kills, full disks and damaged files, for records, figures, cells and notes: what goes wrong, counted by kind.
 
     python -m fuzz.faults --trials 100 --seed 0
+    python -m fuzz.faults --stage "llm train" --trials 100 --seed 0       any command that writes (fuzz.disturbed)
     mount -t tmpfs -o size=4m tmpfs /mnt && python -m fuzz.faults --disk /mnt
 
 Disks are full by making the system's calls fail, or in truth with ``--disk``, a small file system that is filled up.
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import re
@@ -47,7 +49,11 @@ from experiments.framework.runner import run_experiments  # noqa: E402
 from figures.framework.pictures import write_picture  # noqa: E402
 from figures.framework.report import write_report  # noqa: E402
 from fuzz.damage import damaged  # noqa: E402
+from fuzz.disturbed import DISTURBANCES, run_stage  # noqa: E402
+from fuzz.disturbed import FAULTS as OF_STAGES  # noqa: E402
 from fuzz.dying import events_of, killed_at, on_full_disk, without_space  # noqa: E402
+from fuzz.stages import STAGES  # noqa: E402
+from gpo_analysis.cli.arguments import Parser, number, whole  # noqa: E402
 from gpo_analysis.records import Record, RecordError, read_record, write_record  # noqa: E402
 from gpo_analysis.runs import RunStatus, latest_record, read_status, write_catalogue, write_status  # noqa: E402
 
@@ -330,13 +336,22 @@ def run_trials(trials: int, seed: int, kinds: tuple[str, ...] = tuple(TRIALS)) -
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the trials and print a table; return 1 where a fault was found."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz.faults", description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=100, help="of each kind (default: 100)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(prog="python -m fuzz.faults", description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--trials", type=whole(1), default=100, help="of each kind (default: 100)")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--kind", choices=tuple(TRIALS), action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--stage", choices=(*STAGES, "all"), action="append", help="commands in place of the kinds above"
+    )
+    parser.add_argument("--disturbance", choices=DISTURBANCES, action="append", help="of a stage: only this one")
+    parser.add_argument(
+        "--seconds", type=number(0.0), default=math.inf, help="of a stage: no trial is begun after these"
+    )
     parser.add_argument("--disk", type=Path, metavar="DIR", help="a small file system, filled up for full disks")
     parser.add_argument("--json", action="store_true", help="the counts as JSON")
     options = parser.parse_args(arguments)
+    if options.stage:
+        return _stages(options)
     DISK[:] = [options.disk] if options.disk is not None else []
     counted = run_trials(options.trials, options.seed, tuple(options.kind or TRIALS))
     failed = any(total[fault] for total in counted.values() for fault in FAULTS)
@@ -349,6 +364,24 @@ def main(arguments: list[str] | None = None) -> int:
         ends = ", ".join(f"{name} {n}" for name, n in sorted(total.items()) if name not in (*FAULTS, "trials"))
         print(f"    {ends}" if ends else "", end="\n" if ends else "")
     return int(failed)
+
+
+def _stages(options: argparse.Namespace) -> int:
+    """Trials of commands that write, a table a command."""
+    names = [name for name in STAGES if name in options.stage or "all" in options.stage]
+    found, hows = {}, tuple(options.disturbance or DISTURBANCES)
+    for name in names:
+        found[name] = run_stage(name, options.trials, options.seed, hows, options.seconds)
+        if options.json:
+            continue
+        print(f"{name:<16}{'trials':>8}" + "".join(f"{fault:>11}" for fault in OF_STAGES))
+        for how, total in found[name].items():
+            ends = ", ".join(f"{end} {n}" for end, n in sorted(total.items()) if end not in (*OF_STAGES, "trials"))
+            row = f"  {how:<14}{total['trials']:>8}" + "".join(f"{total[fault]:>11}" for fault in OF_STAGES)
+            print(f"{row}   {ends}".rstrip(), flush=True)
+    if options.json:
+        print(json.dumps(found, indent=1))
+    return int(any(total[fault] for stage in found.values() for total in stage.values() for fault in OF_STAGES))
 
 
 if __name__ == "__main__":

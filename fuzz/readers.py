@@ -14,7 +14,6 @@ and faults, of which nothing may be found; the exit code is 1 where something is
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gzip
 import io
@@ -35,6 +34,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 from gpo_analysis.cli import main as gpo  # noqa: E402
+from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.estimation import TrainingLog, read_training_log  # noqa: E402
 from gpo_analysis.preferences import (  # noqa: E402
     Comparisons,
@@ -316,9 +316,9 @@ def fuzz(name: str, count: int, seed: int) -> tuple[Counter[str], list[str]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the trials; return 1 where a fault shows."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz.readers", description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=1000, help="files a reader (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(prog="python -m fuzz.readers", description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=whole(1), default=1000, help="files a reader (default: 1000)")
+    parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--reader", action="append", choices=[*READERS], help="only this one (again for more)")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     options = parser.parse_args(arguments)

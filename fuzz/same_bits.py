@@ -36,6 +36,7 @@ from experiments.framework.compare import MACHINES, Comparison, compare  # noqa:
 from experiments.framework.discovery import get_experiments  # noqa: E402
 from experiments.framework.runner import run_experiments  # noqa: E402
 from fuzz.small import NAMES, SMALL, made_up_data  # noqa: E402
+from gpo_analysis.cli.arguments import Parser  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDER = {
@@ -148,7 +149,7 @@ def written(found: dict[str, list[Comparison]]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run and compare; return 1 where bits differ that must not."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz.same_bits", description=str(__doc__).partition("\n")[0])
+    parser = Parser(prog="python -m fuzz.same_bits", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help="experiments")
     parser.add_argument("--machines", action="store_true", help="between kernels of other processors")
     parser.add_argument("--write", action="store_true", help="keep what --machines finds for experiments compare")

@@ -20,6 +20,7 @@ from itertools import islice
 import gpo_analysis as gpo
 from fuzz.analyses import text
 from fuzz.calculus import ALLOWED, LONGEST, loss_text
+from gpo_analysis.cli.arguments import Parser, whole
 
 
 def losses(seed: int) -> Iterator[gpo.MarginLoss]:
@@ -40,10 +41,10 @@ def losses(seed: int) -> Iterator[gpo.MarginLoss]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Analyse, and print the seconds; 1 where one raised or took too long."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=268, help="losses (default: 268)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
-    parser.add_argument("--show", type=int, default=8, help="how many of the dearest are shown (default: 8)")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=whole(1), default=268, help="losses (default: 268)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of what is drawn (default: 0)")
+    parser.add_argument("--show", type=whole(1), default=8, help="how many of the dearest are shown (default: 8)")
     chosen = parser.parse_args(arguments)
     taken: list[tuple[float, str]] = []
     raised: list[tuple[str, Exception]] = []

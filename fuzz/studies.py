@@ -35,6 +35,7 @@ import torch  # noqa: E402
 
 from fuzz.damage import damaged  # noqa: E402
 from fuzz.dying import events_of, killed_at, without_space  # noqa: E402
+from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from llm.data.splits import Counts  # noqa: E402
 from llm.study.pipeline import run_study  # noqa: E402
 from llm.study.presets import preset  # noqa: E402
@@ -116,9 +117,9 @@ def trial(kind: str, whole: Path, folder: Path, events: int, chance: random.Rand
 
 def main(arguments: list[str] | None = None) -> int:
     """Run trials of every kind in turn and print the counts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=60, help="in all (default: 60)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=whole(1), default=60, help="in all (default: 60)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of what is drawn (default: 0)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     started, kinds = time.perf_counter(), ("killed", "full disk", "damaged")

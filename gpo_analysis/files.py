@@ -4,7 +4,8 @@ What is kept between runs goes through here: records, cells, notes on runs, figu
 language-model study. Three habits hold for all of it.
 
 - **Whole or not at all.** A file is written and flushed to disk in ``<out>/.tmp/`` and renamed into place
-  (`write_whole`); what a killed writer left there is removed by the next one.
+  (`write_whole`); what a killed writer left there is removed by the next one. A lone file for the user is written
+  beside its place (`write_beside`).
 - **Sealed.** What is read back carries a SHA-256 digest over its content *and its name* (`write_sealed`, `seal_json`,
   `seal_folder`), so that neither a flipped bit nor another's file is taken for it. `DamagedFile` names what is wrong;
   whoever reads computes it again.
@@ -20,6 +21,7 @@ import hashlib
 import json
 import math
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -28,11 +30,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.locks import lock_of
+from gpo_analysis.locks import lock_of, locked_file
 
 TEMPORARY = ".tmp"
 FOLDER_SEAL = "seal.json"
 STALE_SECONDS = 24 * 3600.0
+_PART = ".part"
 _MAGIC = b"gpo-sealed 1\n"
 _StrPath = str | os.PathLike[str]
 
@@ -70,6 +73,58 @@ def write_whole(path: _StrPath, data: bytes, out: _StrPath | None = None) -> Non
             sync_folder(target.parent)
     except OSError as error:
         raise not_written(error, f"{target.name} was not written", target) from error
+
+
+def write_beside(path: _StrPath, data: bytes) -> None:
+    """Write a file in a folder of the user's, whole or not at all; nothing else is left there.
+
+    It is written beside its place and renamed. What a killed writer left beside it, the next writer of the same file
+    removes; a writer at work holds a lock on its part.
+
+    Parameters
+    ----------
+    path : path
+        In a folder that is there.
+    data : bytes
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written; an existing file is then left as it was.
+    """
+    target = Path(path)
+    try:
+        for stale in _parts(target):
+            with locked_file(stale) as held:
+                if held:
+                    stale.unlink(missing_ok=True)
+        while not _written_beside(target, data):
+            pass
+        sync_folder(target.parent)
+    except OSError as error:
+        raise not_written(error, f"{target.name} was not written", target) from error
+
+
+def _written_beside(target: Path, data: bytes) -> bool:
+    """Write a part and rename it; False where another writer took it for a dead one's before it was locked."""
+    part = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}{_PART}")
+    try:
+        with part.open("xb") as stream, locked_file(part) as held:
+            if not held or not part.exists():
+                return False
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+            part.replace(target)
+            return True
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _parts(target: Path) -> list[Path]:
+    """What writers of a file have beside it."""
+    begin = f".{target.name[:80]}."
+    return [path for path in _listed(target.parent) if path.name.startswith(begin) and path.suffix == _PART]
 
 
 def remove_stale(out: _StrPath) -> int:

@@ -105,6 +105,29 @@ def lock_of(folder: Path, *, exclusive: bool) -> Iterator[bool]:
         _closed(descriptor)
 
 
+@contextlib.contextmanager
+def locked_file(path: Path) -> Iterator[bool]:
+    """Hold a file that is there, unless somebody else does; yield whether it is held (on Windows always)."""
+    if sys.platform == "win32":
+        yield True
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:  # its writer is done
+        yield False
+        return
+    _DESCRIPTORS.add(descriptor)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except OSError:
+            held = False
+        yield held
+    finally:
+        _closed(descriptor)
+
+
 _DESCRIPTORS: set[int] = set()
 
 

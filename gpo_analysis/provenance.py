@@ -171,7 +171,7 @@ def _text(path: Path) -> str:
 def _git(folder: str | os.PathLike[str], *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            ["git", "--no-optional-locks", *arguments],  # a killed one would leave its lock of the index
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -25,14 +25,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.cli.streams import guarded
-from llm.commands import ended, missing
+from llm.commands import TIME, ended, missing
 
 
 def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m llm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="python -m llm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in ("run", "plan", *stages):
         what = {"run": "every stage", "plan": "what a study will take on this device, before it is run"}
@@ -45,10 +44,13 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
             "--data", metavar="PATH", help="folder of train/validation/test .jsonl[.gz]; default: the generated world"
         )
         command.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
-        command.add_argument("--seed", type=int, help="seed of everything (default: the preset's)")
-        command.add_argument("--workers", type=int, help="processes side by side (default: the preset's)")
+        command.add_argument("--seed", type=whole(0), help="seed of everything (default: the preset's)")
+        command.add_argument("--workers", type=whole(1), help="processes side by side (default: the preset's)")
         command.add_argument(
-            "--budget-seconds", type=float, metavar="N", help="time of this run (default: the preset's)"
+            "--budget-seconds",
+            type=TIME,
+            metavar="N",
+            help="time of this run (default: the preset's)",
         )
         command.add_argument("--progress", action="store_true", help="show bars")
         command.add_argument("--traceback", action="store_true", help="show where an error came from")

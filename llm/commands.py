@@ -10,7 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from traceback import print_exc
 from typing import Any
 
+from gpo_analysis.cli.arguments import Parser, number, one_line, whole
+
 EXTRA = "gpo-analysis[llm]"
+TIME = number(0.0, above=True)
+"""What a budget is, in seconds."""
 
 
 def ended(work: Callable[[], object], traceback: bool) -> int:
@@ -56,7 +60,7 @@ def missing(error: ModuleNotFoundError) -> str:
 
 def in_a_line(error: Exception) -> str:
     """The line for any other error."""
-    return f"error: {type(error).__name__}: {' '.join(str(error).split())}"
+    return one_line(f"error: {type(error).__name__}: {error}")
 
 
 def study_command(
@@ -89,29 +93,32 @@ def study_command(
     paths : mapping of str to str, optional
         Further options, each with what it says of itself; the study is given them by their names.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m llm {name}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", choices=presets, default=default, help=f"sizes and grid (default: {default})")
     for option, what in (paths or {}).items():
         parser.add_argument(f"--{option}", metavar="PATH", help=what)
     parser.add_argument("--out", metavar="DIR", help=f"the study's folder (default: out/llm/{name}-PRESET)")
-    parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds of the preset")
-    parser.add_argument("--budget-seconds", type=float, metavar="N", help="time of this run (default: the preset's)")
+    parser.add_argument("--seeds", type=whole(0), nargs="+", help="only these seeds of the preset")
+    parser.add_argument(
+        "--budget-seconds", type=number(0.0, above=True), metavar="N", help="time of this run (default: the preset's)"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
     parser.add_argument("--commit", metavar="HASH", help="the commit that runs, where git does not know")
     parser.add_argument("--progress", action="store_true", help="show bars")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
-    config = preset(given.preset)
-    if given.device is not None:
-        config = dataclasses.replace(config, device=given.device)
-    return ended(
-        lambda: study()(
+
+    def work() -> None:
+        config = preset(given.preset)
+        if given.device is not None:
+            config = dataclasses.replace(config, device=given.device)
+        study()(
             config, given.out or f"out/llm/{name}-{given.preset}", seeds=given.seeds,
             budget_seconds=given.budget_seconds, commit=given.commit, progress=given.progress,
             say=lambda line: print(line, flush=True), **{option: getattr(given, option) for option in paths or {}},
-        ),
-        given.traceback,
-    )  # fmt: skip
+        )  # fmt: skip
+
+    return ended(work, given.traceback)

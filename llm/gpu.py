@@ -21,9 +21,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gpo_analysis.cli.arguments import Parser
 from gpo_analysis.cli.streams import guarded
 from llm.budget import Clock
-from llm.commands import ended
+from llm.commands import TIME, ended
 
 SECONDS = 840.0
 """Fifteen minutes less one for starting Python and the GPU."""
@@ -81,11 +82,9 @@ def run_all(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; an error is told in one line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m llm gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="python -m llm gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", metavar="DIR", default="out/llm", help="folder of the studies' folders")
-    parser.add_argument("--budget-seconds", type=float, metavar="N", default=SECONDS, help="for all of them together")
+    parser.add_argument("--budget-seconds", type=TIME, metavar="N", default=SECONDS, help="for all of them together")
     parser.add_argument("--preset", choices=("gpu", "tiny"), default="gpu", help="tiny: to try it on a processor")
     parser.add_argument("--progress", action="store_true", help="show bars")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")

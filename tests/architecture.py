@@ -206,7 +206,7 @@ def arrows_upward(tree: Tree) -> Iterator[str]:
 
 
 def figures_reach_beyond_records(tree: Tree) -> Iterator[str]:
-    terminal = ("gpo_analysis.cli.streams", "gpo_analysis.cli.extras")  # how a command prints and ends
+    terminal = tuple(f"gpo_analysis.cli.{part}" for part in ("streams", "extras", "arguments"))  # a command's manners
     written = ("gpo_analysis.files", "gpo_analysis.records", "gpo_analysis.runs")
     allowed = (*written, "gpo_analysis.plotting", "gpo_analysis.tables", "figures", *terminal)
     for name, targets in tree.edges.items():

@@ -168,3 +168,14 @@ def test_a_processors_name_may_hold_a_colon(monkeypatch: pytest.MonkeyPatch) -> 
     text = "processor\t: 0\nmodel name\t: Maker: Model 7\nmodel name\t: another\n"
     monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
     assert device()["processor"] == "Maker: Model 7"
+
+
+def test_asking_git_takes_no_lock_that_a_kill_would_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``git status`` writes the index anew where it can; killed meanwhile, it leaves index.lock to every later git."""
+    seen = tmp_path / "seen"
+    script = tmp_path / "git"
+    script.write_text(f'#!/bin/sh\necho "$@" >> "{seen}"\necho 0123\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert git_state(tmp_path)["commit"] == "0123"
+    assert all(line.startswith("--no-optional-locks ") for line in seen.read_text().splitlines())

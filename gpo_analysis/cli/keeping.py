@@ -128,11 +128,11 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _write(path: Path, data: bytes, did: str) -> None:
-    from gpo_analysis.files import write_whole
+    from gpo_analysis.files import write_beside
 
     if not path.parent.is_dir():  # a slip of the pen, not a wish for new folders
         raise FileNotFoundError(2, "no such folder", str(path.parent))
-    write_whole(path, data)
+    write_beside(path, data)
     print(f"{did} {path}", file=sys.stderr)
 
 

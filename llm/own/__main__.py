@@ -16,6 +16,7 @@ import sys
 from dataclasses import fields
 from typing import Any
 
+from gpo_analysis.cli.arguments import Parser
 from gpo_analysis.cli.streams import guarded
 from llm.commands import ended
 from llm.own.config import TuningConfig, read_config, typed
@@ -23,7 +24,7 @@ from llm.own.config import TuningConfig, read_config, typed
 
 def parser() -> argparse.ArgumentParser:
     """The options: a field of `TuningConfig` each."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m llm train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )  # fmt: skip

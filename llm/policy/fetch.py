@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpo_analysis.cli.arguments import Parser
 from llm.commands import ended
 from llm.storage.folders import new_folder
 
@@ -108,7 +109,7 @@ _WRITTEN = (
 
 def main(arguments: list[str]) -> int:
     """Run the command; an error is one line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m llm fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=("smollm2",), help="the model")

@@ -11,19 +11,20 @@ from __future__ import annotations
 import argparse
 import sys
 
+from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.cli.streams import guarded
 from llm.commands import ended
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; an error is one line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m llm export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", metavar="STUDY", help="the --out of an llm run")
     parser.add_argument("cell", metavar="CELL", nargs="?", help="name of a cell; none lists them")
     parser.add_argument("--out", metavar="DIR", help="folder for the model")
-    parser.add_argument("--step", type=int, help="one of the exported steps (default: the last)")
+    parser.add_argument("--step", type=whole(0), help="one of the exported steps (default: the last)")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     given = parser.parse_args(arguments)
 
