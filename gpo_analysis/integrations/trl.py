@@ -15,9 +15,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import torch
-
 try:
+    import torch
     from trl import DPOTrainer  # type: ignore[attr-defined]
     from trl.trainer.utils import use_adapter
 except ImportError as error:  # pragma: no cover - what a user without the extra sees
