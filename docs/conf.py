@@ -46,3 +46,5 @@ html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+linkcheck_ignore = [r"http://(127\.0\.0\.1|localhost)"]  # gpo explore on one's own machine

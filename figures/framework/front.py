@@ -59,6 +59,15 @@ PAPER_CLAIMS = (
 )  # fmt: skip
 
 
+FINDINGS = ("gradient-identity", "beta-or-f", "speed-and-dynamics")
+"""Experiments whose summary ends with what is to be remembered; these three stand on the first page."""
+OURS = (
+    "All settings are ours: problems, grids of β, seeds, sizes, models, data and the constants of the mixture of "
+    "Gaussians. Not ours are the losses and the figure of them (the paper's), and all of ipo-toys but one of its data "
+    "sets (the IPO paper's). Where the paper's experiments with language models are repeated, it is with smaller models."
+)
+
+
 def verdict_of(row: Mapping[str, Any]) -> str:
     """The verdict of a check as its record keeps it; records of before 26 November 2026 have ``holds`` alone."""
     return str(row.get("verdict") or _OF_OLD[row["holds"]])
@@ -190,19 +199,52 @@ def theorem_checks(rows: list[dict[str, Any]]) -> list[str]:
     return lines or ["None."]
 
 
-def front_page(rows: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[str]:
+def findings(summaries: Mapping[str, str]) -> list[str]:
+    """What three experiments found, a line each, as their summaries end.
+
+    Examples
+    --------
+    >>> findings({"beta-or-f": "Numbers. To remember: β matters more."})
+    ['- β matters more. ([beta-or-f](<#beta-or-f>))']
+    """
+    lines = []
+    for name in FINDINGS:
+        text = " ".join(summaries.get(name, "").partition("To remember:")[2].split())
+        if text:
+            first = text[0].upper() if text[0].isascii() else text[0]  # β stays β
+            lines.append(f"- {escaped(first + text[1:])} ({_link(name)})")
+    return lines or ["None of these experiments has a record."]
+
+
+def not_run(rows: list[dict[str, Any]]) -> list[str]:
+    """How many claims of which experiments were not run, and why the first of each was not."""
+    lines = []
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        meant = [row for row in rows if row["experiment"] == name and row["verdict"] == "not run"]
+        if meant:
+            why = str(meant[0].get("why") or meant[0].get("note") or "no reason given")
+            lines.append(f"- {_link(name)}: {len(meant)} claim{'s' if len(meant) > 1 else ''} ({escaped(why)})")
+    return lines or ["Everything was."]
+
+
+def front_page(
+    rows: list[dict[str, Any]], kept: list[dict[str, Any]], summaries: Mapping[str, str] | None = None
+) -> list[str]:
     """The page before the experiments.
 
     Parameters
     ----------
     rows, kept : list of dict
         Rows of the report: of fresh records, and of committed results.
+    summaries : mapping of str to str, optional
+        What experiments found, by name.
     """
     split = {
         name: [[row for row in part if row.get("nature", "measurement") == name] for part in (rows, kept)]
         for name in NATURES
     }
     lines = ["## The paper's claims", "", *paper_claims([*rows, *kept]), ""]
+    lines += ["## Three findings", "", *findings(summaries or {}), ""]
     lines += ["## What was checked", ""]
     meaning = {
         "theorem": "can fail only by a bug",
@@ -214,5 +256,6 @@ def front_page(rows: list[dict[str, Any]], kept: list[dict[str, Any]]) -> list[s
         lines.append(f"- {len(fresh)} {NATURES[name]} ({meaning[name]}): {counted(fresh)}.{also}")
     marked = sum(bool(row.get("restated")) for row in (*rows, *kept))
     lines += [f"- {marked} of these claims were stated anew after a first run; each is marked, with why.", ""]
+    lines += ["## Settings that are ours", "", OURS, "", "## What was not run", "", *not_run([*rows, *kept]), ""]
     lines += ["## Contradicted and undecided", "", *not_held([*rows, *kept]), ""]
     return [*lines, "## Theorem checks", "", *theorem_checks([*rows, *kept]), ""]

@@ -227,7 +227,7 @@ def to_markdown(sections: list[Section], drawings: str, damage: str = "") -> str
         ),
         "",
         *([f"**Experiments without a record are missing here:** {escaped(damage)}.", ""] if damage else []),
-        *front_page(rows, kept),
+        *front_page(rows, kept, {section.name: (section.kept or section).summary for section in sections}),
         "## Experiments",
         "",
         "| experiment | claim | verdict |",

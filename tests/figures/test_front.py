@@ -55,6 +55,16 @@ def test_what_does_not_hold_is_shown_with_why_and_restatements_are_marked() -> N
     assert "2 theorem checks (can fail only by a bug): 1 holds, 1 is contradicted." in page
 
 
+def test_findings_settings_and_what_was_not_run_are_on_the_page() -> None:
+    lacking = {"experiment": "e", "claim": "c", "verdict": "not run", "why": "no data given"}
+    claim = Check.equal("right", 1.0, 1.0, 0.0).as_theorem()
+    page = "\n".join(front_page([lacking, row("f", claim)], [], {"beta-or-f": "0.9. To remember: β is a scale."}))
+    assert "- β is a scale. ([beta-or-f](<#beta-or-f>))" in page
+    assert "All settings are ours" in page
+    assert "- [e](<#e>): 1 claim (no data given)" in page
+    assert "[f](<#f>): 1 claim" not in page
+
+
 def test_older_records_are_read_with_defaults() -> None:
     old = {"claim": "c", "predicted": 1.0, "computed": 2.0, "tolerance": 0.0, "holds": False}
     told = shown_of(old)
