@@ -64,7 +64,7 @@ FINDINGS = ("gradient-identity", "beta-or-f", "speed-and-dynamics")
 OURS = (
     "All settings are ours: problems, grids of β, seeds, sizes, models, data and the constants of the mixture of "
     "Gaussians. Not ours are the losses and the figure of them (the paper's), and all of ipo-toys but one of its data "
-    "sets (the IPO paper's). Where the paper's experiments with language models are repeated, it is with smaller models."
+    "sets (the IPO paper's). Where the paper's experiments with language models are repeated, models are smaller."
 )
 
 
