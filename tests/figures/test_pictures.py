@@ -161,7 +161,7 @@ def test_no_name_embeds_a_file_or_makes_a_heading(tmp_path: Path, name: str) -> 
     page = report_on(records, tmp_path)
     assert shown(page, tmp_path) == [PNG + b"value 1"]
     assert page.count("<img") == 1
-    assert len(re.findall("<h[12]", page)) == 1 + 5 + len(listed)  # the title, the first page, an experiment each
+    assert len(re.findall("<h[12]", page)) == 1 + 8 + len(listed)  # the title, the first page, an experiment each
 
 
 def test_a_link_to_what_is_no_picture_of_the_report_stays_text(tmp_path: Path) -> None:
