@@ -17,7 +17,9 @@ no responses of another here, so that this estimate has no counterpart; it is `r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -26,6 +28,8 @@ from scipy.special import rel_entr
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_two_ratio_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.showing import Shown
+from gpo_analysis.showing.charts import Panel, policies
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.solution import Solution
 
@@ -34,7 +38,7 @@ _AT_REST = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class SelfConsistentKTO:
+class SelfConsistentKTO(Shown):
     """A policy that is KTO's optimum at the reference point that it has itself.
 
     Attributes
@@ -56,6 +60,20 @@ class SelfConsistentKTO:
     roots: tuple[float, ...]
     jumps: tuple[float, ...]
     solution: Solution
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        found = [
+            (name, ", ".join(f"{r:.6g}" for r in values) or "none")
+            for name, values in (("all roots", self.roots), ("jumps", self.jumps))
+        ]
+        return [("reference point, nats", self.reference_point), *found, ("status", str(self.solution.status))]
+
+    def _columns(self) -> Mapping[str, Any]:
+        return {"item": self.solution.to_frame()["item"].to_numpy(), "policy": np.ravel(self.policy)}
+
+    def _panel(self) -> Panel:
+        title = f"KTO at its own reference point: {self.reference_point:.4g} nats"
+        return policies(self.solution.items, self.solution.reference, {"KTO": self.policy}, title)
 
 
 def self_consistent_kto(
