@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -37,7 +38,7 @@ def as_record(benchmark: Benchmark, rows: Sequence[Row], *, clock: str, rounds: 
         ]
     )
     meta = {
-        "command": " ".join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "command": _command(sys.argv[1:]),
         "versions": {**versions(), **{name: metadata.version(name) for name in sorted(peers)}},
         "device": device(),
         "git": git_state(ROOT),
@@ -46,6 +47,12 @@ def as_record(benchmark: Benchmark, rows: Sequence[Row], *, clock: str, rounds: 
     }
     config = {"tasks": names, "clock": clock, "rounds": dict.fromkeys(names, rounds), "sizes": _sizes_of(rows)}
     return Record(benchmark.name, config, table, meta)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """What was typed, without where it was written to."""
+    words = [word for k, word in enumerate(arguments) if "--out" not in arguments[max(k - 1, 0) : k + 1]]
+    return shlex.join(["python", "-m", "benchmarks", *words])
 
 
 def _sizes_of(rows: Sequence[Row]) -> dict[str, list[str]]:
@@ -98,7 +105,11 @@ def joined(benchmark: Benchmark, record: Record, out: Path) -> Record:
     stays = [key not in new for key in zip(old.table["task"], old.table["size"], strict=True)]
     table = pd.concat([old.table[stays], record.table], ignore_index=True)
     order = {task.name: k for k, task in enumerate(benchmark.tasks)}
-    table = table.sort_values("task", key=lambda names: names.map(order), kind="stable", ignore_index=True)
+    places = [
+        (order[task], benchmark.amount(Size.read(size)))
+        for task, size in zip(table["task"], table["size"], strict=True)
+    ]
+    table = table.iloc[sorted(range(len(places)), key=places.__getitem__)].reset_index(drop=True)
     sizes = {name: list(dict.fromkeys(part["size"])) for name, part in table.groupby("task", sort=False)}
     meta = {**record.meta, "command": f"{old.meta['command']}; {record.meta['command']}",
             "load": max(old.meta["load"], record.meta["load"]),
