@@ -4,6 +4,40 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Written:
+    """A margin loss of the catalogue by its formula as it would be typed; nothing else has to name it.
+
+    Attributes
+    ----------
+    formula, source : str
+    convex : bool
+        Whether it is convex on the whole line; tests try to refute this and the next two.
+    kinks : tuple of str
+        Where f or one of its first two derivatives jumps.
+    bounded_below : bool
+    aliases : tuple of str
+    """
+
+    formula: str
+    source: str
+    convex: bool
+    kinks: tuple[str, ...] = ()
+    bounded_below: bool = True
+    aliases: tuple[str, ...] = ()
+
+
+#: A loss is added by an entry here.
+WRITTEN: dict[str, Written] = {
+    "cell": Written(
+        "log(1+exp(-z))/2 + exp(-z)/2",
+        "combined exponential and logistic loss, Lu et al. 2024 (DiscoPOP), arXiv 2406.08414",
+        convex=True,
+    ),
+}
 
 #: Of a margin, in the catalogue's order, each with its aliases.
 OF_MARGINS: dict[str, tuple[str, ...]] = {
@@ -13,7 +47,7 @@ OF_MARGINS: dict[str, tuple[str, ...]] = {
     "exponential": (),
     "truncated_quadratic": (),
     "savage": (),
-    "cell": (),
+    **{name: loss.aliases for name, loss in WRITTEN.items()},
     "lrml": ("discopop",),
     "smoothed_logistic": ("cdpo", "smoothed_dpo"),
     "robust_logistic": ("rdpo", "robust_dpo"),

@@ -6,9 +6,11 @@ from functools import lru_cache
 
 import sympy
 
-from gpo_analysis.loss_names import EXO, OF_MARGINS, proper_names
+from gpo_analysis.loss_names import EXO, OF_MARGINS, WRITTEN, Written, proper_names
+from gpo_analysis.losses.build import Part, formula
 from gpo_analysis.losses.exo import exo_loss
 from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss
+from gpo_analysis.losses.spelling import respelled
 
 _GPO = "Tang et al. 2024, Generalized Preference Optimization, arXiv 2402.05749, Table 1"
 _DPO = f"{_GPO}; Rafailov et al. 2023 (DPO), arXiv 2305.18290"
@@ -23,6 +25,12 @@ def _bregman(h: sympy.Expr, ratio: sympy.Symbol) -> sympy.Expr:
     loss = slope * ratio - h - slope.subs(ratio, 1 / ratio)
     expanded = sympy.powsimp(sympy.expand(sympy.expand_log(loss.subs(ratio, sympy.exp(-MARGIN)), force=True)))
     return expanded.as_independent(MARGIN, as_Add=True)[1]
+
+
+def _written(name: str, loss: Written) -> MarginLoss:
+    expression = formula(respelled(loss.formula), {MARGIN.name: Part(MARGIN, 1)})[0].expression
+    claims = Claims(loss.convex, loss.kinks, loss.bounded_below)
+    return MarginLoss(name, expression, loss.aliases, loss.source, claims)
 
 
 @lru_cache(maxsize=1)
@@ -64,13 +72,7 @@ def _catalogue() -> dict[str, MarginLoss]:
             f"{_GPO}; Masnadi-Shirazi & Vasconcelos 2008",
             Claims(False),
         ),
-        MarginLoss(
-            "cell",
-            logistic / 2 + exp(-z) / 2,
-            OF_MARGINS["cell"],
-            "combined exponential and logistic loss, Lu et al. 2024 (DiscoPOP), arXiv 2406.08414",
-            Claims(True),
-        ),
+        *(_written(name, loss) for name, loss in WRITTEN.items()),
         MarginLoss(
             "lrml",
             (1 - weight) * logistic + weight * exp(-z),

@@ -63,6 +63,18 @@ def test_a_loss_and_preferences_are_a_file(project: Path) -> None:
     assert len(re.findall(r"\[0\.\d+", printed)) == 3
 
 
+def test_a_loss_of_the_catalogue_is_an_entry(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "gpo_analysis", tmp_path / "gpo_analysis", ignore=shutil.ignore_patterns("__pycache__"))
+    place = tmp_path / "gpo_analysis" / "loss_names.py"
+    head = "WRITTEN: dict[str, Written] = {\n"
+    entry = '    "cubic_hinge": Written("max(0, 1-z)**3", "ours", convex=True, aliases=("ch",)),\n'
+    text = place.read_text()
+    assert text.count(head) == 1
+    place.write_text(text.replace(head, head + entry))
+    code = "import gpo_analysis as g; f = g.get_loss('ch'); print(f, f.curvature_ratio, f.name in g.list_losses())"
+    assert ran(tmp_path, "-c", code).split(" = ")[1] == "Max(0, 1 - z)**3 2 True\n"
+
+
 def code_lines(code: str) -> int:
     """Lines with code: no blank lines, comments, docstrings."""
     documented = {
