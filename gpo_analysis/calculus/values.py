@@ -17,6 +17,8 @@ from gpo_analysis.calculus.arithmetic import NUMBERS, numbers
 
 #: Bits in which an expression is evaluated; between the two, what cancels shows.
 _BITS = (240, 340)
+#: Bits that have to be left of a sum or a logarithm.
+_SURE = 170
 #: Relative difference of the two with which the first 45 digits are believed.
 _AGREE = NUMBERS.mpf(2) ** -165
 #: |x| beyond which eˣ is left to sympy.
@@ -81,7 +83,8 @@ class _Walk:
         if node is sympy.pi or node is sympy.E:
             return +m.pi if node is sympy.pi else +m.e
         if node.is_Add:
-            return m.fsum([self.of(argument) for argument in node.args])
+            terms = [self.of(argument) for argument in node.args]
+            return _large_enough(m.fsum(terms), max(map(abs, terms)), m)
         if node.is_Mul:
             return m.fprod([self.of(argument) for argument in node.args])
         if node.is_Pow and node.exp.is_Integer:
@@ -90,6 +93,14 @@ class _Walk:
             return m.sqrt(self.of(node.base))
         function = self.functions.get(type(node).__name__)
         return _refuse(node) if function is None else function(*[self.of(argument) for argument in node.args])
+
+
+def _large_enough(value: Any, size: Any, m: Any) -> Any:
+    """A number of which :data:`_SURE` bits are left after what numbers of that size have lost; else it is refused.
+
+    Without this a sum that cancels to exactly 0 in both precisions would be believed once something is added to it.
+    """
+    return value if size == 0 or abs(value) >= m.ldexp(size, _SURE - m.prec) else _refuse(value)
 
 
 def _refuse(node: sympy.Expr) -> Any:
@@ -102,7 +113,7 @@ def _functions(m: Any) -> dict[str, Callable[..., Any]]:
 
     return {
         "exp": exp,
-        "log": lambda x: m.log(x),
+        "log": lambda x: _large_enough(m.log(x), 1, m) if x != 1 else _refuse(x),
         "Pow": lambda x, y: exp(y * m.log(x)) if m.im(x) == 0 and m.re(x) > 0 else m.power(x, y),
         "Abs": abs,
         "sign": lambda x: m.sign(x),
