@@ -140,6 +140,8 @@ def _build(node: ast.expr, words: Mapping[str, Part]) -> Part:
         case ast.Call(func=ast.Attribute(value=inner, attr=name), args=arguments, keywords=keywords) if (
             name in FUNCTIONS or name in SPECIAL or name in HINTS
         ):
+            if FUNCTIONS.get(name) in (MAX, MIN):
+                raise Refused(f".{name}(…) of an array is another thing in numpy and torch: write {name}(u, v)")
             return _called(name, [inner, *arguments], keywords, words)  # (1 - z).relu()
         case ast.IfExp():
             raise Refused("conditions are not allowed: write the branches with max, min, abs, as in max(0, 1 - z)")

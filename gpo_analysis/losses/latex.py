@@ -104,6 +104,8 @@ class _Reader:
                 parts.append(_OPERATORS[token] if operand or token in "*/," else token)
                 operand, divided = False, token in ("/", "\\div")
                 continue
+            if operand and self.next[0].isdigit():
+                raise Refused(f"{self.next} stands behind another factor: write * between them, or one number")
             atom = self.atom()
             if operand and divided:
                 raise Refused(f"'/{parts[-1]}{atom}' can mean two things: write (…/{parts[-1]})*{atom} or "

@@ -131,17 +131,15 @@ def _proposal(statement: Statement | None, refused: Refused) -> str:
     except Refused:
         body = statement.body
     ours = ("z",) if len(statement.variables) == 1 else ("a", "b")
-    renamed = body
-    if len(statement.variables) == len(ours):
-        for theirs, own in zip(statement.variables, ours, strict=True):
-            renamed = re.sub(rf"(?<![\w.]){re.escape(theirs)}\b", own, renamed)
+    own = dict(zip(statement.variables, ours, strict=False)) if len(statement.variables) == len(ours) else {}
+    renamed = re.sub(r"(?<![\w.])[^\W\d]\w*", lambda name: own.get(name.group(), name.group()), body)
     first = [renamed] if statement.variables else []
     for proposed in itertools.islice(itertools.chain(first, proposals(renamed, statement.given)), MAX_PROPOSALS):
         try:
             _read(read_statement(proposed, {}))
         except Refused:
             continue
-        free = [key for key in split_parameters(proposed)[1] if key not in statement.given]
+        free = [key.rstrip("_") for key in split_parameters(proposed)[1] if key not in statement.given]
         ways = (
             f", or whatever {free[0]} is (in Python {free[0]}=…, on the command line --param {free[0]}=…)"
             if free

@@ -89,6 +89,7 @@ def _rounded(text: str, given: dict[str, str]) -> str:
 
 def _called(text: str, given: dict[str, str]) -> str:
     """A function with its argument in brackets: log z."""
+    text = re.sub(r"√\s*(\w+)", r"sqrt(\1)", text)
     return _BARE_ARGUMENT.sub(r"\1(\2)", _BARE_ARGUMENT.sub(r"\1(\2)", text))
 
 
@@ -102,7 +103,7 @@ def _multiplied(text: str, given: dict[str, str]) -> str:
 def _in_z(text: str, given: dict[str, str]) -> str:
     """The one strange name as the margin, where there is none; of several the one that is often its name."""
     free = strangers(text, given)
-    if set(_NAME.findall(text)) & {"z", "a", "b"} or not free:
+    if set(_NAME.findall(text)) & {"z", "a", "b"} or not free or text.strip().isidentifier():
         return text
     likely = free if len(free) == 1 else [name for name in free if name in MARGINS]
     return re.sub(rf"(?<![\w.]){re.escape(likely[0])}\b(?!\()", "z", text) if len(likely) == 1 else text

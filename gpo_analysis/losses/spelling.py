@@ -61,6 +61,9 @@ def unquoted(text: str) -> str:
         if len(text) > 1 and text[0] == pair[0] and text[-1] == pair[-1] and text[0] not in text[1:-1]:
             text = text[1:-1].strip()
     text = text.removeprefix("$$").removesuffix("$$")
+    mixed = re.search(rf"\d\s*[{''.join(_PARTS)}]", text)
+    if mixed:
+        raise Ambiguous(f"'{mixed.group()}' can mean a sum or a product: write + or * between")
     text = _PART.sub(lambda m: _PARTS[m[1]] + (f"*{m[2]}" if m[2] else ""), text)
     raised = _RAISED_RUN.sub(lambda m: "**(" + m.group().translate(_RAISED) + ")", text.translate(_SIGNS))
     return unicodedata.normalize("NFKC", raised).translate(_SIGNS).strip().rstrip(";.").strip()
