@@ -277,6 +277,8 @@ def _binary(operator: ast.operator, left: Part, right: Part) -> Part:
 
 
 def _power(base: Part, exponent: Part) -> Part:
+    if base.expression == sympy.E:
+        return _call("exp", [exponent])
     if not exponent.is_constant:
         if not base.is_constant or base.value <= 0:
             raise Refused("an exponent with z in it needs a positive number as its base")

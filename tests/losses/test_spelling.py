@@ -303,6 +303,12 @@ def test_the_catalogue_is_read_back_from_what_is_printed(name: str) -> None:
     assert gpo.parse_loss(str(loss.expression).replace("**", "^")).expression == loss.expression
 
 
+@pytest.mark.parametrize("name", [*gpo.list_losses(), *two_ratio_losses()])
+def test_the_catalogue_is_read_from_its_latex(name: str) -> None:
+    loss = gpo.get_loss(name)
+    assert same_loss(gpo.parse_loss(sympy.latex(loss.expression)), loss)
+
+
 def test_another_loss_is_not_called_by_a_name_of_the_catalogue() -> None:
     text = "logistic: f(z) = exp(-z)"
     assert gpo.parse_loss(text).name == text
