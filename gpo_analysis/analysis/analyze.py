@@ -181,6 +181,9 @@ class LossAnalysis(Shown):
         radius, seen = report.as_float(self.taylor_radius), f[np.isfinite(f)]
         bands = [(-radius, radius, f"Taylor radius {radius:.3g}")] if 0 < radius < 4 else []
         low, high = (seen.min(), np.quantile(seen, 0.98)) if len(seen) else (0.0, 1.0)
+        near = 30 * max(np.abs(at[:2])) if np.isfinite(at[:2]).all() else 0.0
+        if near > 0:  # steep losses: what lies around z = 0 is to be seen
+            low, high = max(low, -near), min(high, near)
         space = 0.06 * (high - low) or 1.0
         limits = (float(low - space), float(high + space))
         return Panel(

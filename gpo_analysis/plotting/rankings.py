@@ -58,7 +58,7 @@ def plot_scores(
     rows = np.arange(n)
     marks = loss_style(style)
     known = np.concatenate([part[np.isfinite(part)] for part in (x, left, right)])
-    span = float(np.ptp(known)) if len(known) else 1.0
+    span = (float(np.ptp(known)) if len(known) else 0.0) or 1.0
     edges = (known.min() - 0.1 * span, known.max() + 0.1 * span) if len(known) else (-1.0, 1.0)
     ends = (
         np.where(np.isnan(left), np.nan, np.clip(left, *edges)),

@@ -15,6 +15,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.showing.style import LossStyle, cycle_style, loss_label, loss_style
 
 MOST_ROWS = 60  #: Items of a chart; the table has all.
+MOST_BARS = 40  #: Responses of a policy.
 MOST_CURVES = 8  #: Of a chart with a curve a response.
 GREY = LossStyle("#777777", (0, (2.0, 2.0)), "|")
 
@@ -211,10 +212,18 @@ def policies(
     names = list(items) if len(items) == n else [f"y{k + 1}" for k in range(n)]
     contexts = max(np.atleast_2d(policy).shape[0] for policy in found.values())
     level = None if reference is None else np.atleast_2d(reference)[0]
+    some = ""
+    if n > MOST_BARS:
+        most = np.max([np.nan_to_num(policy) for policy in first.values()], axis=0)
+        best = np.sort(np.argsort(-most, kind="stable")[:MOST_BARS])
+        first, names = {name: policy[best] for name, policy in first.items()}, [names[k] for k in best]
+        level, some = None if level is None else level[best], f"the {MOST_BARS} most probable of {n} responses"
     panel = bars(title, "response", "probability", names, first, level, by_loss=by_loss)
     more = f"the first of {contexts} contexts" if contexts > 1 else ""
-    note = "; ".join(filter(None, (panel.note, more)))
-    return Panel(title, panel.x, panel.y, panel.curves, ticks=panel.ticks, xlim=panel.xlim, ylim=(0.0, 1.03), note=note)
+    note = "; ".join(filter(None, (some, more)))
+    largest = float(np.nanmax([np.nanmax(policy, initial=0.0) for policy in first.values()]))
+    top = 1.15 * largest if n > 8 and 0 < largest < 0.5 else 1.03
+    return Panel(title, panel.x, panel.y, panel.curves, ticks=panel.ticks, xlim=panel.xlim, ylim=(0.0, top), note=note)
 
 
 def intervals(

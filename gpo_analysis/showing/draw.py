@@ -223,11 +223,12 @@ def _axes(panel: Panel, ax: Axes, scale: _Scale) -> None:
         if name in panel.log:
             _plain_decades(axis)
     if panel.x in ("step", "record"):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if panel.ticks:
         names = [_name(name) for name in panel.ticks]
-        long = max(map(len, names)) * len(names) > 70
-        ax.set_xticks(range(len(names)), names, rotation=45 if long else 0, ha="right" if long else "center")
+        long, many = max(map(len, names)) * len(names) > 70, len(names) > 24
+        look: Any = {"rotation": 90, "fontsize": 6.0} if many else {"rotation": 45, "ha": "right"} if long else {}
+        ax.set_xticks(range(len(names)), names, **look)
         ax.grid(False, axis="x")
     if panel.rows:
         n = len(panel.rows)

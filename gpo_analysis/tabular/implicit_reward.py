@@ -203,10 +203,9 @@ class Fit(Shown):
         return rows | {"reference": np.ravel(self.problem.reference), "reward": np.ravel(self.reward)}
 
     def _panel(self) -> Panel:
-        reward = np.atleast_2d(self.reward)[0]
-        return intervals(
-            f"what {self.loss} fits", "implicit reward g = β log π/πref  [nats]", self.problem.items, reward
-        )
+        reward, contexts = np.atleast_2d(self.reward)[0], len(self.minima)
+        title = f"what {self.loss} fits" + (f", in the first of {contexts} contexts" if contexts > 1 else "")
+        return intervals(title, "implicit reward g = β log π/πref  [nats]", self.problem.items, reward)
 
 
 def fitted(problems: Sequence[Setting], losses: Sequence[MarginLoss]) -> list[Fit]:

@@ -10,7 +10,7 @@ import pytest
 
 import gpo_analysis as gpo
 from gpo_analysis.plotting import plot_result
-from gpo_analysis.showing.charts import Curve, Panel, bars, intervals, lines
+from gpo_analysis.showing.charts import Curve, Panel, bars, intervals, lines, policies
 from gpo_analysis.showing.draw import draw
 from gpo_analysis.showing.style import cycle_style
 
@@ -81,6 +81,20 @@ def test_more_items_than_fit_are_counted() -> None:
     ax = drawn(intervals("t", "score", [str(k) for k in range(500)], np.arange(500.0)))
     assert "of 500" in note_of(ax)
     assert len(ax.get_yticklabels()) < 150
+
+
+def test_of_many_responses_the_most_probable_are_drawn() -> None:
+    policy = np.full(200, 0.1 / 199)
+    policy[150] = 0.9
+    names = [f"r{k}" for k in range(200)]
+    ax = drawn(policies(names, np.full(200, 1 / 200), {"dpo": policy}, "t"))
+    assert max(bar.get_height() for bar in ax.patches) == 0.9
+    assert "r150" in [text.get_text() for text in ax.get_xticklabels()]
+    assert "the 40 most probable of 200" in note_of(ax)
+
+
+def test_a_steep_loss_shows_what_lies_around_zero() -> None:
+    assert gpo.analyze("exp(-10*z)").plot().get_ylim()[1] < 400
 
 
 def test_short_decades_have_plain_numbers() -> None:
