@@ -32,10 +32,8 @@ BETA = ("gpo_analysis.cli", "beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo
     [
         ("panel,bokeh", ("gpo_analysis.cli", "explore", "--no-browser"), "explore"),
         ("panel,bokeh", ("-c", "import gpo_analysis as gpo; gpo.explore.Explorer()"), "explore"),
-        ("trl,transformers", ("gpo_analysis.cli", "conventions", "--check"), "trl"),
         ("torch", ("gpo_analysis.cli", "conventions", "--table"), "trl"),
         ("torch", ("-c", "from gpo_analysis.integrations.trl import GPOTrainer"), "trl"),
-        ("trl", ("-c", "from gpo_analysis.integrations.trl import GPOTrainer"), "trl"),
         ("pyarrow", (*BETA, "--out", "never-written.parquet"), "experiments"),
         ("torch", ("llm", "plan"), "llm"),
         ("dask,distributed", ("experiments", "run", "losses", "--scheduler", "x"), "dask"),

@@ -120,7 +120,7 @@ CHECKED = (
 )
 
 
-@pytest.mark.parametrize(("value", "every"), [(np.nan, True), (np.inf, True), (-np.inf, False), (1e300, False)])
+@pytest.mark.parametrize(("value", "every"), [(np.nan, True), (-np.inf, False), (1e300, False)])
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in CHECKED])
 @pytest.mark.filterwarnings("ignore:.*invalid value|.*overflow|.*divide by zero:RuntimeWarning")
 def test_it_shows_and_draws_what_has_run_away(name: str, value: float, every: bool) -> None:
