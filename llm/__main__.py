@@ -22,12 +22,13 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.cli.streams import guarded
 from llm.commands import TIME, ended, missing
+from llm.study.names import PRESETS, STAGES
 
 
 def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentParser:
@@ -65,52 +66,63 @@ def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentP
     return parser
 
 
+def _command_of(name: str) -> Callable[[list[str]], int] | None:
+    """What runs a command that reads its own options; only its modules are loaded."""
+    if name == "train":
+        from llm.own.__main__ import main as train
+
+        return train
+    if name == "export":
+        from llm.study.__main__ import main as export
+
+        return export
+    if name == "gpu":
+        from llm.gpu import main as gpu
+
+        return gpu
+    if name == "optimum":
+        from llm.optimum.__main__ import main as optimum
+
+        return optimum
+    if name == "predicted":
+        from llm.predicted.__main__ import main as predicted
+
+        return predicted
+    if name == "tuned":
+        from llm.tuned.__main__ import main as tuned
+
+        return tuned
+    if name == "fetch":
+        from llm.policy.fetch import main as fetch
+
+        return fetch
+    if name == "real":
+        from llm.real.__main__ import main as real
+
+        return real
+    return None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; an error is one line."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        from llm.study.declared import read_study
-        from llm.study.estimate import plan_study
-        from llm.study.pipeline import STAGES, configure, run_study
-        from llm.study.presets import PRESETS
+        command = _command_of(words[0]) if words else None
     except ModuleNotFoundError as error:
         print(missing(error), file=sys.stderr)
         return 1
-    words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["train"]:
-        from llm.own.__main__ import main as train
-
-        return train(words[1:])
-    if words[:1] == ["export"]:
-        from llm.study.__main__ import main as export
-
-        return export(words[1:])
-    if words[:1] == ["gpu"]:
-        from llm.gpu import main as gpu
-
-        return gpu(words[1:])
-    if words[:1] == ["optimum"]:
-        from llm.optimum.__main__ import main as optimum
-
-        return optimum(words[1:])
-    if words[:1] == ["predicted"]:
-        from llm.predicted.__main__ import main as predicted
-
-        return predicted(words[1:])
-    if words[:1] == ["tuned"]:
-        from llm.tuned.__main__ import main as tuned
-
-        return tuned(words[1:])
-    if words[:1] == ["fetch"]:
-        from llm.policy.fetch import main as fetch
-
-        return fetch(words[1:])
-    if words[:1] == ["real"]:
-        from llm.real.__main__ import main as real
-
-        return real(words[1:])
-    given = _parser(STAGES, [*PRESETS]).parse_args(arguments)
+    if command is not None:
+        return command(words[1:])
+    given = _parser(STAGES, PRESETS).parse_args(words)
+    try:
+        from llm.study.declared import read_study
+        from llm.study.estimate import plan_study
+        from llm.study.pipeline import configure, run_study
+    except ModuleNotFoundError as error:
+        print(missing(error), file=sys.stderr)
+        return 1
 
     def work() -> None:
         if given.config is not None and given.preset is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -48,12 +51,34 @@ class Experiment:
         return config
 
     def describe(self) -> dict[str, str]:
-        """Return name, claim and figure; a module that cannot be imported says so in its claim."""
+        """Return name, claim and figure, read from the text where they stand in it, without what the module imports.
+
+        One that cannot be read or loaded says so in its claim.
+        """
         try:
-            module = self.load()
+            written = _texts(self.module_name)
+            if not {"CLAIM", "FIGURE"} <= set(written):
+                module = self.load()
+                written = {"CLAIM": module.CLAIM, "FIGURE": module.FIGURE}
         except Exception as error:  # one broken module must not hide the others
             return {"name": self.name, "claim": f"(cannot be loaded: {error})", "figure": ""}
-        return {"name": self.name, "claim": module.CLAIM, "figure": module.FIGURE}
+        return {"name": self.name, "claim": written["CLAIM"], "figure": written["FIGURE"]}
+
+
+def _texts(module_name: str) -> dict[str, str]:
+    """Names at the top of a module that are given a literal text, and the texts."""
+    where = importlib.util.find_spec(module_name)
+    if where is None or where.origin is None or not where.origin.endswith(".py"):
+        return {}
+    body = ast.parse(Path(where.origin).read_bytes(), where.origin).body
+    return {
+        target.id: statement.value.value
+        for statement in body
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+        if isinstance(statement.value.value, str)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def find_experiments() -> tuple[Experiment, ...]:

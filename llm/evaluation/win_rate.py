@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
-from scipy.special import expit, gammaln
-from scipy.stats import norm, t
+from scipy.special import expit, gammaln, ndtri, stdtrit
 
 from gpo_analysis.arrays import FloatArray
 
@@ -87,10 +85,10 @@ def interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     if n == 1:
         return 0.0, 1.0
     if mean in (0.0, 1.0):
-        z = float(norm.ppf(0.5 + level / 2))
+        z = float(ndtri(0.5 + level / 2))
         edge = z * z / (n + z * z)
         return (0.0, edge) if mean == 0.0 else (1.0 - edge, 1.0)
-    half = float(t.ppf(0.5 + level / 2, n - 1)) * float(x.std(ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, 0.5 + level / 2)) * float(x.std(ddof=1)) / math.sqrt(n)
     return max(0.0, mean - half), min(1.0, mean + half)
 
 
@@ -116,6 +114,8 @@ def length_controlled(won: ArrayLike, length_difference: ArrayLike) -> float:
     >>> bool(won.mean() > 0.75), bool(abs(length_controlled(won, d) - 0.5) < 0.06)
     (True, True)
     """
+    from scipy.optimize import minimize
+
     w, d = np.asarray(won, dtype=np.float64), np.asarray(length_difference, dtype=np.float64)
     spread = float(d.std())
     feature = np.tanh(d / spread) if spread > 0 else np.zeros_like(d)

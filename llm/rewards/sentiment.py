@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from gpo_analysis.arrays import FloatArray
@@ -163,8 +161,10 @@ def load_sentiment(folder: str | os.PathLike[str]) -> SentimentReward:
     return SentimentReward(found["weights"], float(found["bias"][0]), config)
 
 
-def _matrix(texts: Sequence[str], config: SentimentConfig) -> csr_matrix:
+def _matrix(texts: Sequence[str], config: SentimentConfig) -> Any:
     """Return (n, buckets): 1/√m for each of a text's m features, so that rows have length one."""
+    from scipy.sparse import csr_matrix
+
     rows = [
         sorted({zlib.crc32(one.encode()) % config.buckets for one in features(text, config.features)}) for text in texts
     ]
@@ -175,6 +175,8 @@ def _matrix(texts: Sequence[str], config: SentimentConfig) -> csr_matrix:
 
 
 def _fitted(train: Sequence[Labelled], config: SentimentConfig) -> SentimentReward:
+    from scipy.optimize import minimize
+
     matrix = _matrix([text.text for text in train], config)
     sign = np.array([1.0 if text.label == config.positive else -1.0 for text in train])
 

@@ -28,7 +28,8 @@ import torch
 from llm.devices import spread
 from llm.policy.models import add_lora, count_parameters
 from llm.study.config import StudyConfig
-from llm.study.pipeline import SHARED, STAGES, Study, run_study
+from llm.study.names import STAGES
+from llm.study.pipeline import SHARED, Study, run_study
 from llm.sweep.plan import grid_cells, plan_stacks
 from llm.training.config import TrainConfig
 

@@ -21,15 +21,13 @@ from llm.devices import Rank, on_first, this_rank
 from llm.study import stages
 from llm.study.budgeted import train_within
 from llm.study.config import StudyConfig
+from llm.study.names import STAGES
 from llm.study.presets import preset
 from llm.study.stages import Gold, Made, Outcome, PairSets, Policy, Setting
 from llm.study.tables import write_tables
 from llm.sweep.plan import grid_cells
 from llm.sweep.run import SweepResult
 from llm.training.cells import SweepCell
-
-STAGES = ("data", "base", "sft", "reward", "pairs", "baseline", "sweep", "evaluate", "tables")
-"""In the order they run; each takes what those before it made."""
 
 SHARED = ("sweep", "evaluate")  # launched processes share the work of these
 

@@ -8,10 +8,17 @@ import pytest
 
 from experiments.beta_sweep import REFERENCE, REWARDS, outcome
 from experiments.beta_sweep import _best_of as best_of
+from experiments.framework.discovery import find_experiments
 from experiments.ipo_toys import interval, objective_of, problem_of
 from experiments.journals import bradley_terry_abilities
 
 choix = pytest.importorskip("choix")
+
+
+def test_claims_and_figures_are_read_as_they_are_loaded() -> None:
+    for experiment in find_experiments():
+        module = experiment.load()
+        assert experiment.describe() == {"name": experiment.name, "claim": module.CLAIM, "figure": module.FIGURE}
 
 
 def test_the_second_computation_of_abilities_is_that_of_choix() -> None:

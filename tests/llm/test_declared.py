@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,11 @@ import pytest
 from llm.__main__ import main
 from llm.policy.models import LoraSettings
 from llm.study.declared import read_study
+from llm.study.names import PRESETS, STAGES
+from llm.study.presets import PRESETS as CONFIGURATIONS
 from llm.study.presets import preset
 
+ROOT = Path(__file__).parents[2]
 YAML = """
 preset: tiny
 data: some/records
@@ -84,3 +90,19 @@ def test_a_declared_study_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "pairs:" in capsys.readouterr().out
     assert main([*arguments, "--preset", "tiny"]) == 1
     assert "the file names its preset" in capsys.readouterr().err
+
+
+def test_help_and_mistakes_load_neither_torch_nor_numpy() -> None:
+    """What the parser knows are names; those of the presets are the presets'."""
+    assert tuple(CONFIGURATIONS) == PRESETS
+    code = (
+        "import sys; from llm.__main__ import main\n"
+        "for words in (['--help'], ['run', '--help'], ['run', '--preset', 'x'], ['runn'], []):\n"
+        "    try:\n        main(words)\n"
+        "    except SystemExit as end:\n        print('code', end.code, file=sys.stderr)\n"
+        "print(*[m for m in ('torch', 'numpy', 'sympy', 'pandas') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"code (\d)", done.stderr) == ["0", "0", "2", "2", "2"]
+    assert done.stderr.splitlines()[-1] == ""
+    assert all(name in done.stdout for name in (*PRESETS, *STAGES))

@@ -5,12 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
-import signal
-import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,7 @@ import gpo_analysis as gpo
 from experiments._llm import run_as_written
 from gpo_analysis.locks import FolderBusy, run_lock
 from gpo_analysis.losses import PAPER_LOSSES
+from llm.__main__ import main
 from llm.data.world import demonstrations, generate, vocabulary
 from llm.forests.measures import kl_of_tilt, measures
 from llm.forests.network import response_logprobs, stack_parameters
@@ -32,8 +29,8 @@ from llm.optimum.study import plan_pieces, run_study
 from llm.optimum.training import PolicyCell, pair_loss, train_piece
 from llm.policy.models import LlamaSize, small_llama
 from llm.policy.tokenizers import encode_prompts, encode_responses, train_tokenizer
+from tests.llm.killable import command, kill_when, started
 
-ROOT = Path(__file__).parents[2]
 SIZE = LlamaSize(hidden=16, layers=2, heads=2)
 
 
@@ -283,23 +280,14 @@ def test_one_run_a_seed(tmp_path: Path) -> None:
 
 def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-    def start(folder: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "llm", "optimum", "--preset", "tiny", "--out", str(folder), "--traceback"]
-        return subprocess.Popen(command, cwd=ROOT, env=environment)
-
-    process = start(killed)
-    while process.poll() is None and not (killed / "seed-0" / "piece-0.sealed").is_file():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    words = ["optimum", "--preset", "tiny", "--traceback", "--out"]
+    kill_when(started(command, [*words, str(killed)]), (killed / "seed-0" / "piece-0.sealed").is_file)
     before = {path: path.stat().st_mtime_ns for path in killed.rglob("*.sealed")}
     assert 0 < len(before) < 4
     assert not (killed / "policies.parquet").exists()
-    assert start(killed).wait() == 0
+    assert main([*words, str(killed)]) == 0
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())  # nothing was trained twice
-    assert start(whole).wait() == 0
+    assert main([*words, str(whole)]) == 0
     for name in ("policies.parquet", "prompts.parquet"):
         one, other = (
             pd.read_parquet(folder / name).drop(columns="seconds", errors="ignore") for folder in (whole, killed)

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +17,8 @@ from gpo_analysis.locks import run_lock
 from llm.__main__ import main
 from llm.policy.models import LlamaSize, save_model, small_llama
 from llm.policy.tokenizers import train_tokenizer
+from tests.llm.killable import command, kill_when, started
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -279,15 +274,8 @@ def test_a_killed_run_ends_where_a_whole_one_does(tmp_path: Path, model: Path, p
     more = ("--steps", "40", "--save-steps", "5", "--record-steps", "10")
     train(model, pairs, tmp_path / "whole", *more)
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "llm", "train", "--model", str(model), "--pairs", str(pairs), "--out", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [*command, *SHORT, *more], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None and not list((out / "checkpoints").glob("checkpoint-*/seal.json")):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    words = ["train", "--model", str(model), "--pairs", str(pairs), "--out", str(out), *SHORT, *more]
+    kill_when(started(command, words), lambda: list((out / "checkpoints").glob("checkpoint-*/seal.json")))
     killed_in_time = not (out / "result.json").exists()
     half = out / "checkpoints" / "checkpoint-999"  # what a kill in the middle of writing leaves
     half.mkdir(parents=True, exist_ok=True)

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +12,7 @@ import torch
 
 import gpo_analysis as gpo
 from gpo_analysis.losses import PAPER_LOSSES
+from llm.__main__ import main
 from llm.forests.network import response_logprobs
 from llm.forests.problem import Problem, make_problem, make_references
 from llm.predicted.config import COIN, Cell, PredictedConfig, preset
@@ -24,8 +20,8 @@ from llm.predicted.data import Pairs, draw_pairs
 from llm.predicted.models import Network, Tangent, features, gradient_moments, jacobian
 from llm.predicted.study import plan_pieces, run_study
 from llm.predicted.training import slopes, train
+from tests.llm.killable import command, kill_when, started
 
-ROOT = Path(__file__).parents[2]
 CONFIG = preset("tiny")
 HEADS = CONFIG.size.heads
 
@@ -267,16 +263,11 @@ def test_a_budget_of_nothing_and_other_configurations(tmp_path: Path) -> None:
 
 
 def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path, study: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "llm", "predicted", "--preset", "tiny", "--out", str(tmp_path), "--traceback"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    while process.poll() is None and not (tmp_path / "seed-0" / "piece-0.sealed").is_file():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    words = ["predicted", "--preset", "tiny", "--traceback", "--out", str(tmp_path)]
+    kill_when(started(command, words), (tmp_path / "seed-0" / "piece-0.sealed").is_file)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.sealed")}
     assert 0 < len(before) < 6
-    assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+    assert main(words) == 0
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())  # nothing was trained twice
     for name in ("steps", "prompts"):
         one, other = (pd.read_parquet(folder / f"{name}.parquet") for folder in (study, tmp_path))

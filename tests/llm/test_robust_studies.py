@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -162,38 +163,40 @@ def test_one_run_a_folder(copy: Path, capsys: pytest.CaptureFixture[str]) -> Non
     run(copy)
 
 
-def test_launched_processes_share_a_study(tmp_path: Path) -> None:
+def test_launched_processes_share_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two ranks, with a preset's two workers: the table is that of one process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    options = ["-m", "llm", "run", "--preset", "tiny"]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    for words in ([*launch, *options, "--workers", "2", "--out", "two"], [*options, "--out", "one"]):
-        done = subprocess.run(
-            [sys.executable, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.count("sweep: 6 cells in 3 stacks, 3 stacks were missing") == 1
+    words = ["run", "--preset", "tiny"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "llm"]
+    done = subprocess.run(
+        [sys.executable, *launch, *words, "--workers", "2", "--out", "two"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert main([*words, "--out", str(tmp_path / "one")]) == 0
+    for said in (done.stdout, capsys.readouterr().out):
+        assert said.count("sweep: 6 cells in 3 stacks, 3 stacks were missing") == 1
     for mine, theirs in zip(tables(tmp_path / "two")[:2], tables(tmp_path / "one")[:2], strict=True):
         pd.testing.assert_frame_equal(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 SCRIPT = """
-import dataclasses, sys
-from tests.llm.test_robust_studies import SMALL, run_study
-from llm.sweep.plan import GridConfig
+import pickle, sys
+from llm.study.pipeline import run_study
 
 if __name__ == "__main__":
-    grid = GridConfig(losses=("logistic", "squared"), strengths=(0.1, 0.3, 1.0, 3.0))
-    run_study(dataclasses.replace(SMALL, grid=grid, workers=2), sys.argv[1])
+    with open(sys.argv[2], "rb") as file:
+        run_study(pickle.load(file), sys.argv[1])
 """
 
 
-def children(process: int) -> list[int]:
-    """Processes that a process started and that are alive."""
+def descendants(process: int) -> list[int]:
+    """Processes that a process or one of its own started, and that are alive."""
     try:
-        return [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    except FileNotFoundError:
+        children = [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
         return []
+    return [found for child in children for found in (child, *descendants(child))]
 
 
 def alive(process: int) -> bool:
@@ -206,24 +209,24 @@ def alive(process: int) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found in /proc")
 def test_workers_end_with_the_run_that_started_them(whole: Path, copy: Path, tmp_path: Path) -> None:
     """SIGKILL while two workers train: they are gone soon, the same command goes on and leaves no litter."""
-    script = tmp_path / "script.py"
+    script, study = tmp_path / "script.py", tmp_path / "study.pickle"
     script.write_text(SCRIPT, encoding="utf-8")
+    grid = GridConfig(losses=("logistic", "squared"), strengths=(0.1, 0.3, 1.0, 3.0))
+    config = dataclasses.replace(SMALL, grid=grid, workers=2)
+    study.write_bytes(pickle.dumps(config))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(script), str(copy)]
+    command = [sys.executable, str(script), str(copy), str(study)]
     started = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
-    workers: list[int] = []
     while started.poll() is None and not [*copy.glob("sweep/stacks/*/.tmp")][2:]:  # a stack of the new ones has begun
-        workers = children(started.pid) or workers
         time.sleep(0.01)
-    workers = children(started.pid)
+    workers = descendants(started.pid)
     assert started.poll() is None, "it was killed in the middle"
-    assert len(workers) >= 2
+    assert len(workers) >= 3  # two, and what they were forked from
     started.send_signal(signal.SIGKILL)
     started.wait()
     while any(map(alive, workers)):  # each ends by itself, however long this machine takes to let it
         time.sleep(0.01)
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_study(config, copy, say=lambda line: None)
     assert len(pd.read_parquet(copy / "sweep.parquet")) == 16
     assert not [path for path in copy.rglob("*") if path.parent.name == ".tmp" and path.is_dir()]
     assert not [*copy.glob("sweep/stacks/*/step-*"), *copy.glob("sweep/stacks/*/.writing-*")]

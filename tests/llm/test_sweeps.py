@@ -6,7 +6,9 @@ import copy
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,31 +121,16 @@ def test_cells_are_spread_over_launched_processes(tmp_path: Path, launcher: list
         assert apart(load_cell(MODEL, tmp_path / "out", cell), load_cell(MODEL, tmp_path / "one", cell)) < 2e-6
 
 
-BESIDE = """
-import sys
-from pathlib import Path
-from llm.sweep.run import train_sweep
-from llm.training.config import TrainConfig
-from tests.llm import tiny_stacks as t
-
-def note(cell, step, model):
-    Path(sys.argv[1], f"saw-{t.cells_at(0.05).index(cell)}").write_text(str(step))
-
-if __name__ == "__main__":
-    train_sweep(
-        t.MODEL, t.cells_at(0.05)[:4], t.PAIRS, t.REFERENCE, TrainConfig(3, batch_size=6, optimizer="sgd"),
-        folder=sys.argv[1], stack_size=2, processes=2, on_checkpoint=note,
-    )
-"""
+def note(folder: Path, cell: SweepCell, step: int, model: Any) -> None:
+    (folder / f"saw-{cells_at(0.05).index(cell)}").write_text(str(step))
 
 
 def test_processes_side_by_side_train_what_one_trains(tmp_path: Path) -> None:
-    script = tmp_path / "beside.py"
-    script.write_text(BESIDE)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(script), str(tmp_path / "out")]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    config = TrainConfig(3, batch_size=6, optimizer="sgd")
+    train_sweep(
+        MODEL, cells_at(0.05)[:4], PAIRS, REFERENCE, config, folder=tmp_path / "out", stack_size=2, processes=2,
+        on_checkpoint=partial(note, tmp_path / "out"),
+    )  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "out").glob("saw-*")) == [f"saw-{i}" for i in range(4)]
-    alone = train([cells_at(0.05)[1]], TrainConfig(3, batch_size=6, optimizer="sgd"), tmp_path / "alone")
+    alone = train([cells_at(0.05)[1]], config, tmp_path / "alone")
     assert apart(load_cell(MODEL, tmp_path / "out", cells_at(0.05)[1]), alone.stack.cell(0)) < 2e-6

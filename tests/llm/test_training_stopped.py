@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +15,8 @@ import torch
 from llm.storage.checkpoints import latest_checkpoint, load_tensors
 from llm.training.cells import SweepCell
 from llm.training.config import TrainConfig
-from tests.llm.tiny_stacks import LOSSES, MODEL, ROOT, apart, cells_at, train
+from tests.llm.killable import kill_when, started
+from tests.llm.tiny_stacks import LOSSES, MODEL, apart, cells_at, train
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
@@ -51,35 +48,15 @@ def test_a_run_that_stops_goes_on_to_the_same_end_to_the_bit(tmp_path: Path, opt
         train(cells, replace(config, warmup=5), tmp_path / "again")
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from llm.training.config import TrainConfig
-from tests.llm import tiny_stacks as t
-
-def main(folder):
-    config = TrainConfig(40, batch_size=4, checkpoint_every=1)
-    result = t.train(t.cells_at(1e-3), config, Path(folder))
-    print(result.trace.tobytes().hex()[:64])
-
-main(sys.argv[1])
-"""
+def long_run(folder: Path) -> None:
+    train(cells_at(1e-3), TrainConfig(40, batch_size=4, checkpoint_every=1), folder)
 
 
 def test_a_process_killed_at_any_moment_leaves_what_it_takes_to_go_on(tmp_path: Path) -> None:
     config = TrainConfig(40, batch_size=4, checkpoint_every=1)
     whole = train(cells_at(1e-3), replace(config, checkpoint_every=0), tmp_path / "whole")
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     folder = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment, cwd=ROOT)
-    deadline = time.monotonic() + 3600  # a guard against hanging, not a measure
-    while latest_checkpoint(folder) is None and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_when(started(long_run, folder), lambda: latest_checkpoint(folder) is not None, wait=0.002)
     newest = latest_checkpoint(folder)
     assert newest is not None
     again = train(cells_at(1e-3), config, folder)

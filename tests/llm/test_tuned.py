@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +22,7 @@ from llm.tuned.labels import draw_labels
 from llm.tuned.study import plan_pieces, run_study
 from llm.tuned.tables import against, prompt_rows, tilt_of
 from llm.tuned.training import TunedCell, TunedPolicies, train_tuned
-
-ROOT = Path(__file__).parents[2]
+from tests.llm.killable import command, kill_when, started
 
 
 @pytest.fixture(scope="module")
@@ -151,13 +145,8 @@ def test_what_a_configuration_may_be() -> None:
 
 def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "llm", "tuned", "--preset", "tiny", "--traceback", "--out", str(killed)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    while process.poll() is None and not (killed / "seed-0" / "piece-0.sealed").is_file():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    words = ["tuned", "--preset", "tiny", "--traceback", "--out", str(killed)]
+    kill_when(started(command, words), (killed / "seed-0" / "piece-0.sealed").is_file)
     before = {path: path.stat().st_mtime_ns for path in killed.rglob("*.sealed")}
     assert 0 < len(before) < 4
     config, said = preset("tiny"), []
