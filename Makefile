@@ -27,7 +27,7 @@ export MKL_NUM_THREADS := 1
 export MPLBACKEND := Agg
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce paper test test-lowest test-newest test-wheel audit explore-test coverage lint notebooks docs docs-links clean
+.PHONY: help reproduce study study-optimum study-predicted paper test test-lowest test-newest test-wheel audit explore-test coverage lint notebooks docs docs-links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -46,19 +46,27 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.installed-run
 
 reproduce: $(VENV)/.installed-run
-	$(BIN)/python -m llm run --preset $(STUDY) --out $(OUT)/llm/$(STUDY)
-	$(BIN)/python -m llm optimum --preset cpu --out $(OUT)/llm/optimum-cpu
-	$(BIN)/python -m llm predicted --preset cpu --out $(OUT)/llm/predicted-cpu
+	$(MAKE) --no-print-directory -j $(JOBS) study study-optimum study-predicted
 	GPO_LLM=$(OUT)/llm $(BIN)/python -m experiments all --preset $(PRESET) --jobs $(JOBS) --out $(OUT)/records
-	$(BIN)/python -m figures all --records $(OUT)/records --out $(OUT)/figures
+	$(BIN)/python -m figures all --jobs $(JOBS) --records $(OUT)/records --out $(OUT)/figures
 	$(BIN)/python -m figures report --records $(OUT)/records --out $(OUT)
+
+# studies of language models: side by side, since most of each is one process
+study: $(VENV)/.installed-run
+	$(BIN)/python -m llm run --preset $(STUDY) --out $(OUT)/llm/$(STUDY)
+
+study-optimum: $(VENV)/.installed-run
+	$(BIN)/python -m llm optimum --preset cpu --out $(OUT)/llm/optimum-cpu
+
+study-predicted: $(VENV)/.installed-run
+	$(BIN)/python -m llm predicted --preset cpu --out $(OUT)/llm/predicted-cpu
 
 paper: $(VENV)/.installed-run
 	$(BIN)/python -m experiments run $(TESTBED) --preset paper --jobs $(JOBS) --out $(OUT)/paper
 	$(BIN)/python -m experiments keep $(TESTBED) --records $(OUT)/paper --out results
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n $(JOBS) $(COVERAGE)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup $(COVERAGE)
 
 # constraints.txt does not hold here: what is resolved stands in the environment's resolved.txt
 test-lowest test-newest: test-%: $(OUT)/tools/.installed

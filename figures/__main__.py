@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-from gpo_analysis.cli.arguments import Parser
+from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.cli.extras import needs_extra
 from gpo_analysis.cli.streams import guarded
 
@@ -43,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "all":
             return _draw_all(options)
         source = options.results if options.committed else options.records
-        return _draw(get_figures(options.names), source, options.out, committed=options.committed)
+        chosen = get_figures(options.names)
+        return _draw([(figure, source, options.out, options.committed) for figure in chosen])
     except UnknownFigure as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
@@ -66,38 +71,52 @@ def _list(as_json: bool) -> int:
 
 def _draw_all(options: argparse.Namespace) -> int:
     """Draw every figure, and those there are committed results for once more, below ``committed``."""
-    code = 1
-    if find_records(options.records):
-        code = _draw(find_figures(), options.records, options.out)
-    else:
-        print(_no_records(options.records), file=sys.stderr)
-    kept = tuple(
-        figure
-        for figure in find_figures()
+    every = find_figures()
+    kept = [
+        (figure, options.results, options.out / COMMITTED, True)
+        for figure in every
         if all(find_records(options.results, name) for name in figure.load().EXPERIMENTS)
-    )
-    return max(code, _draw(kept, options.results, options.out / COMMITTED, committed=True))
+    ]
+    return _draw([*((figure, options.records, options.out, False) for figure in every), *kept], options.jobs)
 
 
-def _draw(chosen: tuple[FigureModule, ...], records: Path, out: Path, *, committed: bool = False) -> int:
-    code = 0
-    for figure in chosen:
-        try:
-            paths = draw_figure(figure, records, out, committed=committed)
-        except RecordError as error:
-            if _cannot_run(figure, records):  # said by the runner and in the report; no fault of this command
-                print(f"{figure.name:<24} skipped: {error}")
-                continue
-            print(f"figures: {figure.name}: {error}", file=sys.stderr)
-            code = 1
-        except OSError:
-            raise
-        except Exception as error:  # one broken figure must not hide the others
-            print(f"figures: {figure.name}: {type(error).__name__}: {error}", file=sys.stderr)
-            code = 1
-        else:
-            print(f"{figure.name:<24} {', '.join(map(str, paths))}")
+Drawing = tuple[FigureModule, Path, Path, bool]
+"""A figure, where its records are, where it goes, and whether these are committed results."""
+
+
+def _draw(drawings: Sequence[Drawing], jobs: int = 1) -> int:
+    """Draw figures, side by side where more than one process is asked; lines stand in the order of the figures."""
+    if jobs == 1:
+        return max(map(_said, map(_drawn, drawings)), default=0)
+    with ProcessPoolExecutor(min(jobs, len(drawings)), mp_context=get_context("spawn"), initializer=_deaf) as pool:
+        return max(map(_said, pool.map(_drawn, drawings)), default=0)
+
+
+def _deaf() -> None:
+    """Ctrl-C is for the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _said(drawn: tuple[int, str]) -> int:
+    code, line = drawn
+    print(line, file=sys.stderr if code else sys.stdout, flush=True)
     return code
+
+
+def _drawn(drawing: Drawing) -> tuple[int, str]:
+    """Exit code and what there is to say."""
+    figure, records, out, committed = drawing
+    try:
+        paths = draw_figure(figure, records, out, committed=committed)
+    except RecordError as error:
+        if _cannot_run(figure, records):  # said by the runner and in the report; no fault of this command
+            return 0, f"{figure.name:<24} skipped: {error}"
+        return 1, f"figures: {figure.name}: {error}"
+    except OSError:
+        raise
+    except Exception as error:  # one broken figure must not hide the others
+        return 1, f"figures: {figure.name}: {type(error).__name__}: {error}"
+    return 0, f"{figure.name:<24} {', '.join(map(str, paths))}"
 
 
 def _cannot_run(figure: FigureModule, records: Path) -> bool:
@@ -135,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("names", nargs="+", metavar="NAME")
     draw.add_argument("--committed", action="store_true", help="from the committed results, and marked so")
     everything = commands.add_parser("all", help="draw every figure")
+    everything.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="processes (default: 1)")
     report = commands.add_parser("report", help="write report.md, report.html and report.json")
     report.add_argument("--figures", type=Path, metavar="DIR", help="default: figures in the --out folder")
     report.add_argument("--strict", action="store_true", help="exit with 1 if a claim does not hold")

@@ -327,6 +327,9 @@ def test_committed_results_stand_apart_and_say_so(records: Path, results: Path, 
     assert fresh["sources"] != kept["sources"]
     images = [(out / "figures" / at / "losses.png").read_bytes() for at in ("", "committed")]
     assert images[0] != images[1]  # the same numbers: the stamp is the difference
+    main(["all", "--jobs", "2", "--records", str(records), "--results", str(results), "--out", str(tmp_path / "two")])
+    for image in (out / "figures").rglob("losses.p*"):
+        assert (tmp_path / "two" / image.relative_to(out / "figures")).read_bytes() == image.read_bytes()
     text = (out / "report.md").read_text()
     first, second = text.split("### losses: committed result")
     assert "preset quick" in first
