@@ -89,8 +89,8 @@ def test_a_summary_that_fails_is_a_failure_of_the_experiment(project: Path, body
     [
         (("run", "slwo"), "no experiment 'slwo'; did you mean 'slow'?"),
         (("run", "slow", "zzz"), "no experiment 'zzz'; accepted are slow"),
-        (("run", "slow", "--jobs", "0"), "accepted are 1, 2, 3"),
-        (("run", "slow", "--jobs", "two"), "invalid"),
+        (("run", "slow", "--jobs", "0"), "'0' is no whole number that is accepted (1 and more)"),
+        (("run", "slow", "--jobs", "two"), "'two' is no whole number"),
         (("run", "slow", "--preset", "huge"), "invalid choice"),
         (("run",), "NAME"),
         ((), "command"),

@@ -100,7 +100,8 @@ def test_help_and_mistakes_load_nothing_large() -> None:
         "for words in (['--help'], ['run', '--help'], ['run', '--preset', 'x'], ['runn'], []):\n"
         "    try:\n        main(words)\n"
         "    except SystemExit as end:\n        print('code', end.code, file=sys.stderr)\n"
-        "print(*[m for m in ('torch', 'transformers', 'scipy', 'sympy', 'pandas') if m in sys.modules], file=sys.stderr)"
+        "large = ('torch', 'transformers', 'scipy', 'sympy', 'pandas')\n"
+        "print(*[name for name in large if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.findall(r"code (\d)", done.stderr) == ["0", "0", "2", "2", "2"]
