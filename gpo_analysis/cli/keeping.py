@@ -37,8 +37,9 @@ def table_path(name: str) -> Callable[[click.Context, click.Parameter, Path | No
 
 
 def _checked(path: Path | None, name: str, endings: Sequence[str]) -> Path | None:
+    among = f"{', '.join(endings[:-1])} or {endings[-1]}"
     if path is not None and path.suffix.lower() not in endings:
-        raise ValueError(f"{name} is {str(path)!r}; accepted are files ending in {', '.join(endings)}")
+        raise ValueError(f"{name} is {str(path)!r}; accepted are files ending in {among}")
     return path
 
 

@@ -65,7 +65,11 @@ def test_a_figure_by_its_ending(ending: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "name", "accepted"),
-    [("--out", "t.xlsx", ".csv, .json, .parquet, .md"), ("--out", "t", ".csv"), ("--figure", "t.gif", ".png, .pdf")],
+    [
+        ("--out", "t.xlsx", ".csv, .json, .parquet or .md"),
+        ("--out", "t", ".csv"),
+        ("--figure", "t.gif", ".png, .pdf or .svg"),
+    ],
 )
 def test_another_ending_is_refused_at_once(
     option: str, name: str, accepted: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

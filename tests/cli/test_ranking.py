@@ -158,7 +158,7 @@ def test_standard_input(gpo: Gpo, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--out", "t.xlsx"), "accepted are files ending in .csv, .json, .parquet, .md"),
+        (("--out", "t.xlsx"), "accepted are files ending in .csv, .json, .parquet or .md"),
         (("--home", "--columns", "winner"), "accepted is NAME=OWN"),
         (("--separator", "ab"), "accepted is one character"),
         (("--cluster", "nobody"), "no column 'nobody' to cluster by"),
