@@ -346,9 +346,9 @@ def run_stage(
     stage = STAGES[name]
     chosen = [how for how in disturbances if _applies(name, stage, how)]
     counted: dict[str, Counter[str]] = {how: Counter() for how in chosen}
-    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="stage-") as root:
         trying = Trials(name, Path(root))
+        end = time.monotonic() + seconds
         for number in range(trials):
             for how in chosen:
                 if time.monotonic() > end:

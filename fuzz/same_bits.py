@@ -133,16 +133,16 @@ def compared(names: Sequence[str], folder: Path, ways: dict[str, tuple[str, dict
 
 
 def written(found: dict[str, list[Comparison]]) -> None:
-    """Keep the columns that differ between kernels, with the largest relative difference."""
+    """Keep the columns that differ between kernels, with their largest absolute and relative differences."""
     columns: dict[str, dict[str, float]] = (
         json.loads(MACHINES.read_text(encoding="utf-8"))["columns"] if MACHINES.exists() else {}
     )
     for one in (one for several in found.values() for one in several):
         kept = columns.setdefault(one.name, {})
         for column in one.columns:
-            if column.differing:
-                size = float(f"{min(column.relative, 1e300):.1e}")
-                kept[column.name] = max(size, kept.get(column.name, 0.0))
+            if column.differing and column.absolute < float("inf"):
+                sizes = [float(f"{size:.1e}") for size in (column.absolute, column.relative)]
+                kept[column.name] = [max(pair) for pair in zip(sizes, kept.get(column.name, sizes), strict=True)]
     document = {"made_by": "python -m fuzz.same_bits --machines --write", "columns": dict(sorted(columns.items()))}
     MACHINES.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Column:
     within : bool
         Whether every row is within the tolerance.
     known : str
-        What was measured of this column between machines; empty where it was not seen to differ.
+        What was measured of this column between kernels of two processors, in words.
     """
 
     name: str
@@ -106,7 +106,8 @@ def compare(a: Path, b: Path, rtol: float = RTOL, atol: float = ATOL, *, common:
         ``<out>/<name>/<key>``, ``<out>``, or the folder of a study. Of folders, records of the same name and
         configuration are compared, the last ones where there are several.
     rtol, atol : float
-        Numbers x and y are close where |x − y| ≤ atol + rtol max(|x|, |y|).
+        Numbers x and y are close where |x − y| ≤ atol + rtol max(|x|, |y|); of a column that was measured to differ
+        between kernels ``atol`` is at least ten times that (residuals are rounding themselves).
     common : bool
         Leave out what only one of them has.
 
@@ -177,7 +178,11 @@ def _compared(name: str, one: Record, other: Record, rtol: float, atol: float) -
         problems.append(f"{len(a)} rows and {len(b)}")
         columns: tuple[Column, ...] = ()
     else:
-        columns = tuple(column_of(a[c], b[c], rtol, atol, known(name, str(c))) for c in a if c in b)
+        columns = tuple(
+            column_of(a[c], b[c], rtol, max(atol, 10 * measured(name, str(c))), known(name, str(c)))
+            for c in a
+            if c in b
+        )
     told = tuple(_differences(_making(one), _making(other)))
     return Comparison(name, columns, tuple(problems), told)
 
@@ -235,11 +240,33 @@ def column_of(a: pd.Series[Any], b: pd.Series[Any], rtol: float = RTOL, atol: fl
             return Column(name, "whole numbers", rows, known=known)
         relatives = [abs(int(x) - int(y)) / max(abs(int(x)), abs(int(y))) for x, y in zip(a, b, strict=True) if x != y]
         return Column(name, "whole numbers", rows, len(gaps), float(max(gaps)), max(relatives), np.inf, False, known)
+    lists = [_numbers(a), _numbers(b)]
+    if lists[0] is not None and lists[1] is not None and lists[0].shape == lists[1].shape:
+        found = column_of(pd.Series(lists[0], name=name), pd.Series(lists[1], name=name), rtol, atol, known)
+        return replace(found, name=name, rows=rows, differing=min(found.differing, rows))
     if a.dtype != b.dtype and not (kinds <= {"O", "b"} or len(kinds) == 1):
         return Column(f"{name} ({a.dtype}, {b.dtype})", "values", rows, rows, np.inf, np.inf, np.inf, False, known)
     other = sum(_text(x) != _text(y) for x, y in zip(a, b, strict=True))
     far = np.inf if other else 0.0
     return Column(name, "values", rows, other, far, far, far, not other, known)
+
+
+def _numbers(column: pd.Series[Any]) -> FloatArray | None:
+    """All numbers of a column whose cells are lists of them, also as JSON's text; None for any other."""
+    found: list[float] = []
+    for cell in column:
+        value = cell.tolist() if isinstance(cell, np.ndarray) else cell
+        if isinstance(value, str) and value.startswith("["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return None
+        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+            value = [None]
+        if not isinstance(value, list) or not all(item is None or type(item) in (int, float) for item in value):
+            return None
+        found += [float(len(value)), *(np.nan if item is None else float(item) for item in value)]
+    return np.array(found) if found else None
 
 
 def _text(value: Any) -> str:
@@ -272,23 +299,32 @@ def _apart(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatA
 
 
 @cache
-def _measured() -> dict[str, dict[str, float]]:
+def _measured() -> dict[str, dict[str, list[float]]]:
     try:
-        document: dict[str, dict[str, float]] = json.loads(MACHINES.read_text(encoding="utf-8"))["columns"]
+        document: dict[str, dict[str, list[float]]] = json.loads(MACHINES.read_text(encoding="utf-8"))["columns"]
     except FileNotFoundError:
         return {}
     return document
 
 
+def measured(name: str, column: str) -> float:
+    """The largest absolute difference of an experiment's column between kernels; 0 where none was seen."""
+    return _measured().get(name, {}).get(column, [0.0])[0]
+
+
 def known(name: str, column: str) -> str:
-    """What was measured of an experiment's column between kernels, in words; empty where it was the same.
+    """What was measured of an experiment's column between kernels, in words.
 
     Parameters
     ----------
     name, column : str
     """
-    worst = _measured().get(name, {}).get(column)
-    return "" if worst is None else f"by {worst:.0e} between kernels of two processors, at a small size"
+    if name not in _measured():
+        return "not measured between processors"
+    worst = _measured()[name].get(column)
+    if worst is None:
+        return "the same between processors, where it was measured"
+    return f"known to differ between processors, by {worst[0]:.0e} (relative {worst[1]:.0e}) at a small size"
 
 
 def in_words(found: list[Comparison], a: Path, b: Path, rtol: float, atol: float) -> str:
@@ -309,10 +345,8 @@ def in_words(found: list[Comparison], a: Path, b: Path, rtol: float, atol: float
         for c in sorted(off, key=lambda column: column.within):
             far = f"absolute {c.absolute:.1e}, relative {c.relative:.1e}, {c.ulps:.3g} ulps"
             size = "" if c.kind == "values" else f": {far}" if c.kind == "numbers" else f": at most {c.absolute:.0f}"
-            more = f"; known to differ {c.known}" if c.known else "; not seen to differ between machines"
-            lines.append(
-                f"    {c.name}: {'within' if c.within else 'BEYOND'}, {c.differing} of {c.rows} rows{size}{more}"
-            )
+            verdict = "within" if c.within else "BEYOND"
+            lines.append(f"    {c.name}: {verdict}, {c.differing} of {c.rows} rows{size}; {c.known}")
         groups.setdefault(one.provenance, []).append(one.name)
     for told, names in groups.items():
         if told:

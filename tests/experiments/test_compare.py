@@ -118,14 +118,33 @@ def test_tables_of_a_study_are_compared_too(tmp_path: Path) -> None:
 
 def test_a_column_known_to_differ_between_machines_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "machines.json"
-    file.write_text('{"columns": {"demo": {"kl": 3e-16}}}')
+    file.write_text('{"columns": {"demo": {"kl": [3e-6, 1e-5]}}}')
     monkeypatch.setattr(module, "MACHINES", file)
     module._measured.cache_clear()
     try:
-        assert module.known("demo", "kl").startswith("by 3e-16 between kernels")
-        assert (module.known("demo", "n"), module.known("else", "kl")) == ("", "")
+        assert "by 3e-06 (relative 1e-05)" in module.known("demo", "kl")
+        assert module.known("demo", "n").startswith("the same between processors")
+        assert module.known("else", "kl") == "not measured between processors"
+        kept(tmp_path / "a"), kept(tmp_path / "b", TABLE.assign(kl=[0.1 + 2e-5, np.nan, 1e-300]))
+        kept(tmp_path / "c", TABLE.assign(kl=[0.1 + 2e-4, np.nan, 1e-300]))
+        assert compare(tmp_path / "a", tmp_path / "b")[0].within  # less than ten times what was measured
+        assert not compare(tmp_path / "a", tmp_path / "c")[0].within
     finally:
         module._measured.cache_clear()
+
+
+def test_lists_of_numbers_are_numbers() -> None:
+    for make in (list, json.dumps, np.array):
+        a = pd.Series([make([0.3, 1.0]), make([2.0])])
+        b = pd.Series([make([0.1 + 0.2, 1.0]), make([2.0])])
+        found = column_of(a, b)
+        assert (found.differing, found.ulps, found.within) == (1, 1.0, True)
+        assert not column_of(a, pd.Series([make([0.4, 1.0]), make([2.0])])).within
+        assert not column_of(a, pd.Series([make([0.3]), make([1.0, 2.0])])).within
+    assert column_of(pd.Series([[0.3], None]), pd.Series([[0.3 + 1e-12], None])).within
+    assert not column_of(pd.Series([[0.3], None]), pd.Series([[0.3], [1.0]])).within
+    assert not column_of(pd.Series(["x", None]), pd.Series(["y", None])).within
+    assert not column_of(pd.Series(["[a"]), pd.Series(["[b"])).within
 
 
 FLOATS = arrays.arrays(np.float64, 5, elements=st.floats(width=64))
