@@ -100,7 +100,7 @@ def test_figures_are_drawn(tmp_path: Path, arguments: tuple[str, ...]) -> None:
         (("beta", "0.1"), 2, "--from and --to"),
         (("solve",), 2, "one of the two"),
         (("solve", "missing.csv"), 1, "missing.csv"),
-        (("solve", "--example", "journals", "--figure", "x.bmp"), 2, ".png, .pdf, .svg"),
+        (("solve", "--example", "journals", "--figure", "x.bmp"), 2, ".png, .pdf or .svg"),
         (("solve", "--example", "journals", "--beta", "0"), 2, "beta"),
         (("gaussians", "--modes", "a,b"), 2, "numbers with commas"),
         (("gaussians", "--scale", "-1"), 2, "-1"),
