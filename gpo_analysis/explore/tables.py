@@ -109,13 +109,12 @@ def regularizers_table(state: State, files: Files) -> pd.DataFrame:
     parts = []
     for loss in losses_of(state):
         found = fit_of(problem, loss)
-        first = found.solution(float(betas[0])).mu_squared_loss
         kappa = float(loss.curvature_ratio)
         columns = {
             "beta": betas,
             "strength": kappa * betas,
             "kl": found.kl(betas),
-            "mu_squared_loss": first * (betas[0] / betas) ** 2,
+            "mu_squared_loss": found.half_square(float(betas[0])) * (betas[0] / betas) ** 2,
         }
         parts.append(pd.DataFrame({"loss": loss.name, **columns, "status": found.status.value}))
     return pd.concat(parts, ignore_index=True)
