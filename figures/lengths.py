@@ -42,8 +42,13 @@ def draw(records: Mapping[str, Record]) -> Figure:
         left.plot(rows["beta"], rows["length"], **style.line(label=label))
         if reduction == "mean":
             near = rows[rows["second_order"] < 1.02 * rows["limit"]]
-            left.plot(near["beta"], near["second_order"], color=style.color, linestyle="--", linewidth=0.9)
-            left.axhline(float(rows["limit"].iloc[0]), color=style.color, linestyle=":", linewidth=0.9)
+            thin = {"color": style.color, "linewidth": 0.9}
+            left.plot(near["beta"], near["second_order"], linestyle="--", **thin)
+            limit, curved = float(rows["limit"].iloc[0]), near.iloc[0]
+            left.axhline(limit, linestyle=":", **thin)
+            beside = {"textcoords": "offset points", "fontsize": 7, "color": style.color}
+            left.annotate("limit β → 0", (30.0, limit), (0, 3), ha="right", **beside)
+            left.annotate("second order in 1/β", (curved["beta"], curved["second_order"]), (4, 0), **beside)
         points = find(random, reduction=reduction)
         right.plot(points["length"], points["cut_off"], **{**style.points(label=label), "linestyle": "none"})
     first = random.iloc[0]
@@ -55,6 +60,6 @@ def draw(records: Mapping[str, Record]) -> Figure:
     right.set_ylabel("mass cut off")
     panel_label(left, "a", "reward without length")
     panel_label(right, "b", "drawn rewards")
-    left.legend(loc="center left", bbox_to_anchor=(0.0, 0.66))
+    left.legend(loc="center left", bbox_to_anchor=(0.0, 0.68))
     right.legend(loc="upper left")
     return figure

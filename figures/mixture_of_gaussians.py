@@ -128,6 +128,8 @@ def _map(grid: pd.DataFrame, column: str, label: str, ax: Axes) -> None:
     width, mean = values.columns.to_numpy(dtype=float), values.index.to_numpy(dtype=float)
     mesh = ax.pcolormesh(width, mean, values.to_numpy(), cmap="cividis", shading="nearest", vmin=0.0, rasterized=True)
     ax.contour(width, mean, minima.to_numpy(), levels=[1.5], colors=COLORS["vermillion"], linewidths=1.3)
+    ax.plot([], [], color=COLORS["vermillion"], linewidth=1.3, label="right of it one minimum")
+    ax.legend(loc="lower left", frameon=True, facecolor="white", framealpha=0.9)
     ax.set_xscale("log")
     ticks = [w for w in (0.1, 0.2, 0.5, 1.0, 2.0, 4.0) if width.min() <= w <= width.max()]
     ax.set_xticks(ticks, [f"{w:g}" for w in ticks])

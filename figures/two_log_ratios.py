@@ -48,7 +48,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         rows = find(pairs, loss=loss)
         kept = rows["unseen"] / rows["reference_unseen"]
         right.plot(rows["chosen"], kept, linestyle="none", marker=".", markersize=3, color=style.color, alpha=0.45)
-        right.plot([rows["chosen"].mean()], [kept.mean()], **style.points(), label=f"{label}, mean")
+        right.plot([rows["chosen"].mean()], [kept.mean()], **style.points(), label=label)
     left.set_xscale("log")
     left.set_xticks([0.25, 0.5, 1.0, 2.0, 4.0], ["0.25", "0.5", "1", "2", "4"])
     left.minorticks_off()
@@ -61,5 +61,6 @@ def draw(records: Mapping[str, Record]) -> Figure:
     panel_label(left, "a", "one pair, always won")
     panel_label(right, "b", "Bradley–Terry")
     left.legend(loc="center right")
-    right.legend(loc="upper left", fontsize=6)
+    key = right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="large: means")
+    key.get_title().set_fontsize(7)
     return figure
