@@ -66,7 +66,7 @@ paper: $(VENV)/.installed-run
 	$(BIN)/python -m experiments keep $(TESTBED) --records $(OUT)/paper --out results
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup $(COVERAGE)
+	$(BIN)/python -m pytest -q -n $(JOBS) $(COVERAGE)
 
 # constraints.txt does not hold here: what is resolved stands in the environment's resolved.txt
 test-lowest test-newest: test-%: $(OUT)/tools/.installed

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,12 +21,22 @@ settings.register_profile("long", parent=settings.get_profile("gpo"), derandomiz
 settings.load_profile(os.environ.get("GPO_HYPOTHESIS", "gpo"))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that share what their module makes once stay in one worker (pytest-xdist's ``--dist loadgroup``)."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-        if any(made.scope == "module" for definitions in fixtures.values() for made in definitions):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file whose tests share what a fixture of the module makes stays whole in one worker; other tests go anywhere.
+
+    pytest-xdist's own marks for this (``--dist loadgroup``) do nothing with pytest 9.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if _shares(config.rootpath / file) else nodeid
+
+    return Scheduling(config, log)
+
+
+@cache
+def _shares(file: Path) -> bool:
+    return file.suffix == ".py" and 'scope="module"' in file.read_text(encoding="utf-8")

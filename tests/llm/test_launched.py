@@ -68,7 +68,11 @@ def tasks(inputs: Path, out: Path, *, study: bool) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same tasks by one process ("one"), by two ("two"), and by two that share the model ("sharded")."""
+    """The same tasks by one process ("one"), by two ("two"), and by two that share the model ("sharded").
+
+    Some 35 s of processor time: the launcher and what it launches are what is tested, so that each loads torch,
+    transformers and TRL; all that two processes do is one launch.
+    """
     folder = tmp_path_factory.mktemp("launched")
     write_inputs(folder)
     for name in ("one", "two", "sharded"):

@@ -164,7 +164,10 @@ def test_one_run_a_folder(copy: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_launched_processes_share_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two ranks, with a preset's two workers: the table is that of one process."""
+    """Two ranks, with a preset's two workers: the table is that of one process.
+
+    Some 13 s of processor time: a launcher and two processes that load torch.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = ["run", "--preset", "tiny"]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "llm"]
@@ -208,7 +211,10 @@ def alive(process: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found in /proc")
 def test_workers_end_with_the_run_that_started_them(whole: Path, copy: Path, tmp_path: Path) -> None:
-    """SIGKILL while two workers train: they are gone soon, the same command goes on and leaves no litter."""
+    """SIGKILL while two workers train: they are gone soon, the same command goes on and leaves no litter.
+
+    Some 12 s of processor time: a study, and the server that its workers are forked from, load torch.
+    """
     script, study = tmp_path / "script.py", tmp_path / "study.pickle"
     script.write_text(SCRIPT, encoding="utf-8")
     grid = GridConfig(losses=("logistic", "squared"), strengths=(0.1, 0.3, 1.0, 3.0))

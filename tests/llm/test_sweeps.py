@@ -101,6 +101,7 @@ if __name__ == "__main__":
     ids=["torchrun", "accelerate"],
 )  # fmt: skip
 def test_cells_are_spread_over_launched_processes(tmp_path: Path, launcher: list[str]) -> None:
+    """Some 13 s of processor time each: a launcher and two processes load torch, and each launcher has its own way."""
     script = tmp_path / "launched.py"
     script.write_text(LAUNCHED)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
