@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import py_compile
 import re
@@ -71,10 +72,9 @@ class Bench:
         self.source = source
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
         self.tree = self.folder / "tree"
-        shutil.copytree(source, self.tree, ignore=shutil.ignore_patterns("__pycache__", "out", ".git"))
-        for path in self.tree.rglob("*.py"):
-            if path.is_relative_to(self.tree / "gpo_analysis") or path.is_relative_to(self.tree / "llm"):
-                py_compile.compile(str(path), doraise=True)
+        for room in ("gpo_analysis", "llm"):
+            compileall.compile_dir(source / room, quiet=2, workers=1)
+        shutil.copytree(source, self.tree, ignore=shutil.ignore_patterns("out", ".git"))
         write_startup(self.folder / "guard")
 
     def close(self) -> None:

@@ -168,3 +168,16 @@ def test_many_pairs_are_followed_by_their_quantiles() -> None:
     many, few = (other_runs(f, 0.1, rows, 100.0, [(f, 0.5)])[0]["mean_rho"] for rows in (rho, rho[:500]))
     assert many == pytest.approx(few, rel=0.2)
     assert many < rho.mean()
+
+
+@pytest.mark.parametrize(("slope", "words"), [(0.05, "longer"), (-0.05, "shorter"), (0.0, None)])
+def test_a_drift_of_lengths_is_said_where_its_interval_leaves_zero(slope: float, words: str | None) -> None:
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(5, 60, (2, 400)).astype(float)
+    change = slope * lengths + rng.normal(size=lengths.shape)
+    log = gpo.TrainingLog(*(change - 2 * lengths), *(-2 * lengths), *lengths)
+    said = " ".join(gpo.diagnose(log, resamples=100).findings)
+    if words is None:
+        assert "responses: Spearman" not in said
+    else:
+        assert f"towards {words} responses" in said

@@ -168,3 +168,18 @@ def test_a_prompt_without_an_optimum_is_named_by_its_responses() -> None:
     pool = Comparisons([0, 1, 1, 2, 0, 2, 3, 4, 3], [1, 0, 2, 1, 2, 0, 4, 3, 5], items=items)
     (row,) = gpo.recommend_beta(pool, kl=0.1, losses=["dpo"], resamples=20).rows
     assert "'yes' over 'perhaps'" in row.status
+
+
+def test_the_largest_kl_counts_every_prompt_that_a_problem_stands_for() -> None:
+    """Three prompts of two responses and one of four, πref uniform: KL tends to (3 log 2 + log 4)/4 as β → 0."""
+    fits = PromptFits(
+        np.array([0.5, -0.5, 1.5, 0.5, -0.5, -1.5]),
+        np.array([1 / 2] * 2 + [1 / 4] * 4),
+        np.array([0, 0, 1, 1, 1, 1]),
+        1.0,
+        np.array([3.0, 1.0]),
+    )
+    assert fits.kl_limit() == pytest.approx(1.25 * np.log(2))
+    assert fits.kl(1e-3) == pytest.approx(1.25 * np.log(2))
+    assert np.isnan(fits.beta_of_kl(1.26 * np.log(2)))
+    assert fits.kl(fits.beta_of_kl(1.24 * np.log(2))) == pytest.approx(1.24 * np.log(2))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from gpo_analysis.preferences import Comparisons, read_argument_votes, read_comparisons
+from gpo_analysis.preferences.options import Asked
 
 
 def read(tmp_path, name, text, **options):
@@ -246,3 +247,10 @@ def test_rows_without_weight_are_told(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("winner,loser,count\nx,y,1\ny,x,0\n")
     assert "1 row with a count of 0 (first: line 3)" in str(read_comparisons(path).report)
+
+
+def test_of_a_files_columns_those_are_kept_that_are_read_or_look_as_if_they_mattered() -> None:
+    columns = ["winner", "loser", "text", "date", "n_votes"]
+    assert Asked({}).kept(columns) == {"winner", "loser", "n_votes"}
+    assert Asked({"cluster": "date"}).kept(columns) == {"winner", "loser", "n_votes", "date"}
+    assert Asked({}).kept(["text", "date"]) is None

@@ -387,3 +387,11 @@ def test_bad_choices_are_named() -> None:
     found = rank(hidden)  # the covariate is 0, −1, −3 of the items
     assert found.fit.status == "not unique"
     assert "functions of the items" in found.why
+
+
+def test_who_was_shown_first_second_or_neither() -> None:
+    problem = ComparisonProblem([0, 0, 1], [1, 2, 2], [5, 6, 7], [3, 2, 1], position=[1, -1, 0])
+    np.testing.assert_array_equal(problem.rows.features[:, -1], [1, -1, 0])
+    for strange in (-2, -0.5, 0.5, 2):
+        with pytest.raises(ValueError, match=rf"position\[1\] is {strange}; accepted are 1 \(the first\), -1"):
+            ComparisonProblem([0, 1], [1, 0], [1, 2], position=[1, strange])
