@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command in ("plan", "all"):
         work.plan(given.size, given.seed)
     if given.command in ("run", "all"):
-        code = work.run(given.workers, given.first, tuple(given.area or ()), again=given.again, seconds=given.seconds)
+        code = work.run(
+            given.workers, given.first, tuple(given.area or ()),
+            again=given.again, seconds=given.seconds, start=given.start,
+        )  # fmt: skip
     else:
         code = 0
     if given.command in ("report", "all"):
@@ -74,6 +77,7 @@ def _running(one: argparse.ArgumentParser) -> None:
     one.add_argument("--first", type=int, default=None, metavar="N", help="only the first so many of every package")
     one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
     one.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
+    one.add_argument("--start", type=float, default=6.0, metavar="S", help="beyond four times what its tests take")
     one.add_argument("--again", action="store_true", help="survivors once more: new tests, or more seconds")
 
 

@@ -87,7 +87,7 @@ class Campaign:
     def _trace(self, unit: str, most: float) -> int:
         os.chdir(self.tree)
         sys.path.insert(0, str(self.tree))
-        record = traced.trace_file(unit, self.tree, most)
+        record = traced.trace_file(unit, self.tree, most, traced.record_of(unit, self.folder))
         write_text(traced.kept(unit, self.folder), json.dumps(record))
         return 0
 
@@ -153,7 +153,9 @@ class Campaign:
             if wanted(mutant)
         ]
 
-    def run(self, workers: int, first: int | None, only: tuple[str, ...], again: bool, seconds: float) -> int:
+    def run(
+        self, workers: int, first: int | None, only: tuple[str, ...], again: bool, seconds: float, start: float
+    ) -> int:
         """Try what has not been tried, each verdict written down at once; 1 where a control failed."""
         from mutation.server import preload
         from mutation.trials import Bench
@@ -169,7 +171,7 @@ class Campaign:
             if child == 0:
                 code = 1
                 try:
-                    bench = Bench(self.tree, known, seconds)
+                    bench = Bench(self.tree, known, seconds, start)
                     try:
                         code = self._try(bench, todo[number::workers], number == 0)
                     finally:

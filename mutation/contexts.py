@@ -7,6 +7,7 @@ written when a test file is through, so that a run that was stopped goes on wher
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
@@ -97,11 +98,16 @@ def lines_of(data: coverage.CoverageData, root: Path) -> dict[str, dict[str, lis
     return found
 
 
-def trace_file(test: str, root: Path, most: float = math.inf) -> dict[str, Any]:
+def trace_file(test: str, root: Path, most: float = math.inf, old: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run one test file in this process; what its tests executed, cost and came to.
 
-    After `most` seconds no further test of the file is begun; those are then no part of the pool.
+    After `most` seconds no further test of the file is begun; those are then no part of the pool. Where a record of an
+    older state of the file is given, test functions whose own text is what it was are not run again.
     """
+    functions = functions_of(root / test)
+    before = (old or {}).get("functions", {})
+    changed = [name for name, text in functions.items() if before.get(name) != text]
+    wanted = [f"{test}::{name}" for name in changed] if old and before else [test]
     folder = Path(tempfile.mkdtemp(prefix="trace-"))
     (folder / "sitecustomize.py").write_text(STARTUP)
     (folder / "settings").write_text(SETTINGS.format(root=root, folder=folder))
@@ -114,7 +120,7 @@ def trace_file(test: str, root: Path, most: float = math.inf) -> dict[str, Any]:
     measured.start()
     measured.switch_context("between")
     try:
-        code = pytest.main([test, "-q", *QUIET, f"--basetemp={folder}/tmp"], plugins=[recorder])
+        code = pytest.main([*(wanted or ["--co", test]), "-q", *QUIET, f"--basetemp={folder}/tmp"], plugins=[recorder])
     finally:
         measured.stop()
         measured.save()
@@ -131,8 +137,9 @@ def trace_file(test: str, root: Path, most: float = math.inf) -> dict[str, Any]:
                 have = lines.setdefault(test_id, {}).setdefault(name, [])
                 have.extend(sorted(set(numbers) - set(have)))
     shutil.rmtree(folder, ignore_errors=True)
-    return {
+    found = {
         "hash": digest(root / test),
+        "functions": functions,
         "code": int(code),
         "whole": sum(recorder.seconds.values()) <= most,
         "seconds": recorder.seconds,
@@ -140,6 +147,31 @@ def trace_file(test: str, root: Path, most: float = math.inf) -> dict[str, Any]:
         "fixtures": recorder.fixtures,
         "lines": lines,
     }
+    return found if wanted == [test] else _joined(old or {}, found, set(functions) - set(changed))
+
+
+def _joined(old: dict[str, Any], new: dict[str, Any], same: set[str]) -> dict[str, Any]:
+    """A record of which what belongs to unchanged tests is that of an older one."""
+    joined = dict(new)
+    for part in ("seconds", "outcome", "fixtures", "lines"):
+        kept = {key: value for key, value in old[part].items() if key.startswith("fixture ") or _function(key) in same}
+        joined[part] = {**kept, **new[part]}
+    return {**joined, "whole": old["whole"] and new["whole"]}
+
+
+def _function(test: str) -> str:
+    return test.partition("::")[2].partition("[")[0]
+
+
+def functions_of(path: Path) -> dict[str, str]:
+    """Digests of the test functions of a file (none of a folder)."""
+    if path.is_dir():
+        return {}
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test"):
+            found[node.name] = hashlib.sha256(ast.dump(node).encode()).hexdigest()[:16]
+    return found
 
 
 def digest(path: Path) -> str:
@@ -153,10 +185,16 @@ def kept(test: str, folder: Path) -> Path:
     return folder / "contexts" / (test.replace("/", "~") + ".json")
 
 
-def known(test: str, root: Path, folder: Path) -> dict[str, Any] | None:
-    """The record of a test file, if it is of its present content."""
+def record_of(test: str, folder: Path) -> dict[str, Any] | None:
+    """The record of a test file, of whatever content."""
     try:
-        record: dict[str, Any] = json.loads(kept(test, folder).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(kept(test, folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if record["hash"] == digest(root / test) else None
+    return found
+
+
+def known(test: str, root: Path, folder: Path) -> dict[str, Any] | None:
+    """The record of a test file, if it is of its present content."""
+    record = record_of(test, folder)
+    return record if record is not None and record["hash"] == digest(root / test) else None

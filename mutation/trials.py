@@ -20,7 +20,7 @@ from mutation.mutants import Mutant, mutated_source
 from mutation.selection import Chosen, Contexts, parts
 from mutation.server import QUIET, forked
 
-#: Times the usual processor time of its tests that a fault may take, and the seconds for starting.
+#: Times the usual processor time of its tests that a fault may take, and seconds beside.
 SLACK, START = 4.0, 6.0
 
 
@@ -66,9 +66,10 @@ class Chooser:
 class Bench:
     """A throw-away copy of the tree in which faults are tried, one after another."""
 
-    def __init__(self, source: Path, contexts: Contexts, seconds: float) -> None:
+    def __init__(self, source: Path, contexts: Contexts, seconds: float, start: float = START) -> None:
         self.contexts = contexts
         self.seconds = seconds
+        self.start = start
         self.source = source
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
         self.tree = self.folder / "tree"
@@ -87,7 +88,9 @@ class Bench:
         files = list(dict.fromkeys(test.test.partition("::")[0] for test in tests))
         log = self.folder / "log"
         usual = sum(test.seconds for test in tests)
-        ended = forked(lambda: self._tests(files, [t.test for t in tests]), log, SLACK * usual + START + len(units))
+        ended = forked(
+            lambda: self._tests(files, [t.test for t in tests]), log, SLACK * usual + self.start + len(units)
+        )
         text = log.read_text(encoding="utf-8", errors="replace")
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
         if ended.how in ("processor time", "stalled", "memory"):

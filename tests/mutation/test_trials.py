@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mutation.contexts import record_of
 from mutation.guard import guarded
 from mutation.report import equivalents
 from mutation.selection import COLLECTING, Chosen, parts
@@ -56,10 +59,45 @@ def test_grade():
 """
 
 
+NEW_TEST = """
+
+def test_the_boundary():
+    assert (grade(10), grade(11)) == (0, 1)
+"""
+#: Both campaigns in one process, so that modules are loaded once: all of it, then again with a test more.
+SCRIPT = """
+import shutil, sys
+from pathlib import Path
+from mutation.__main__ import main
+first, again, more = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+begun = ["--out", str(first)]
+code = main([*begun, "trace"]) + main([*begun, "plan"]) + main([*begun, "run", "--start", "2"])
+shutil.copytree(first, again)
+with (again / "tree/tests/statistics/test_one.py").open("a") as test:
+    test.write(more)
+code += main(["--out", str(again), "trace"]) + main(["--out", str(again), "run", "--again", "--start", "2"])
+sys.exit(code + main([*begun, "report"]))  # at last, for it uses the library of this tree
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Two campaigns on a library of one module, the second with a test more, and the report of the first."""
+
+    first: Path
+    again: Path
+    text: str
+
+    def verdicts(self, folder: Path) -> list[dict[str, Any]]:
+        """Every line of results."""
+        return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A campaign on a library of one module, and what its report says."""
-    out = tmp_path_factory.mktemp("campaign")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Both campaigns, made."""
+    folder = tmp_path_factory.mktemp("campaign")
+    out = folder / "first"
     files = {
         "gpo_analysis/__init__.py": "",
         "gpo_analysis/statistics/__init__.py": "",
@@ -71,17 +109,16 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         (out / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "tree" / name).write_text(text)
     (out / "commit").write_text("0" * 40)
-    for command in (["all"], ["report"]):  # the second knows all from files
-        done = subprocess.run(
-            [sys.executable, "-m", "mutation", "--out", str(out), *command],
-            cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    return out, done.stdout
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(out), str(folder / "again"), NEW_TEST],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Made(out, folder / "again", done.stdout)
 
 
-def test_faults_are_noticed_unnoticed_or_without_end(campaign: tuple[Path, str]) -> None:
-    lines = [json.loads(line) for line in (campaign[0] / "results.jsonl").read_text().splitlines()]
+def test_faults_are_noticed_unnoticed_or_without_end(campaign: Made) -> None:
+    lines = campaign.verdicts(campaign.first)
     found = {one["mutant"].split("::", 1)[1]: one for one in lines}
     assert len(found) == len(lines) == 13
     assert found["down::swap_op::1"]["verdict"] == "killed"  # >= 0 ends at -1
@@ -91,20 +128,35 @@ def test_faults_are_noticed_unnoticed_or_without_end(campaign: tuple[Path, str])
     assert found["grade::swap_op::1"]["verdict"] == "survived"
     assert found["nobody::swap_op::1"]["verdict"] == "no test"
     assert found["grade::if_exp::1"]["by"].endswith("test_graded")  # of a fixture that the whole module shares
+    assert (campaign.first / "tree" / "gpo_analysis" / "statistics" / "one.py").read_text() == LIBRARY
 
 
-def test_the_report_counts_and_shows_them(campaign: tuple[Path, str]) -> None:
-    out, text = campaign
-    verdicts = [json.loads(line)["verdict"] for line in (out / "results.jsonl").read_text().splitlines()]
-    row = next(line for line in text.splitlines() if line.startswith("| statistics |"))
+def test_the_report_counts_and_shows_them(campaign: Made) -> None:
+    verdicts = [one["verdict"] for one in campaign.verdicts(campaign.first)]
+    row = next(line for line in campaign.text.splitlines() if line.startswith("| statistics |"))
     cells = [cell.strip() for cell in row.strip("| ").split("|")]
     assert [int(cell) for cell in cells[2:7]] == [
         len(verdicts), *(verdicts.count(kind) for kind in ("killed", "timeout", "survived", "no test")),
     ]  # fmt: skip
     share = (verdicts.count("killed") + verdicts.count("timeout")) / len(verdicts)
     assert float(cells[-1].split()[0]) == pytest.approx(share, abs=0.02)
-    assert re.search(r"^-    return 1 if a > 10 else 0\n\+    return 1 if a > 11 else 0$", text, re.MULTILINE)
-    assert (out / "tree" / "gpo_analysis" / "statistics" / "one.py").read_text() == LIBRARY
+    shown = r"^-    return 1 if a > 10 else 0\n\+    return 1 if a > 11 else 0$"
+    assert re.search(shown, campaign.text, re.MULTILINE)
+
+
+def test_new_tests_alone_are_traced_and_survivors_meet_them(campaign: Made) -> None:
+    test = "tests/statistics/test_one.py"
+    before, after = record_of(test, campaign.first), record_of(test, campaign.again)
+    assert before is not None
+    assert after is not None
+    old = f"{test}::test_down"
+    assert after["seconds"].keys() - before["seconds"].keys() == {f"{test}::test_the_boundary"}
+    assert after["seconds"][old] == before["seconds"][old]
+    assert after["lines"][old] == before["lines"][old]
+    lines = campaign.verdicts(campaign.again)
+    found = {one["mutant"].split("::", 1)[1]: one["verdict"] for one in lines}
+    assert found["grade::swap_op::1"] == found["grade::number::2"] == "killed"
+    assert len(lines) < 2 * 13
 
 
 def test_limits_of_a_child(tmp_path: Path) -> None:
