@@ -174,7 +174,8 @@ def connected(scheduler: str, jobs: int = 1) -> Iterator[Any]:
                 target = LocalCluster(
                     n_workers=jobs,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any free port: two runs side by side are none of each other's
+                    scheduler_kwargs={"dashboard": False},
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
                 )
