@@ -2,13 +2,15 @@
 
     python -m fuzz.audit_logs --count 1000 --seed 0
     python -m fuzz.audit_logs --count 200 --early
+    python -m fuzz.audit_logs --count 60 --two-ratio
 
 A log is drawn with a loss of the catalogue (or EXO), β, label smoothing, reduction and scale, margins that reach
 beyond 1 on both sides (from normal, Student and skewed distributions), and the noise of a real run: margins and losses
 computed and rounded in bfloat16, or rounded to four decimals; a loss a pair, or a mean over a batch whose pairs are
 logged; and, apart, means over batches whose pairs are not (``rewards/margins``, ``rewards/accuracies``), as TRL logs
 them. With ``--early`` the logs are such as do not separate two losses: squared and truncated quadratic of margins that
-have not reached 1 yet; naming one of them is *wrong* then, and so is a set without both. Counted:
+have not reached 1 yet; naming one of them is *wrong* then, and so is a set without both. With ``--two-ratio``
+(`fuzz.two_ratio_logs`) most logs are of losses of two log-ratios, their log-ratios logged apart. Counted:
 
 - *named*: loss, reduction and kind of smoothing are the true ones, β within 5 % and ε within 0.02;
 - *set*: undecided, and the losses that are said to fit hold the true one;
@@ -202,7 +204,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--means", action="store_true", help="logs of batch means whose pairs are not logged")
     parser.add_argument("--early", action="store_true", help="logs whose margins have not reached 1")
+    parser.add_argument("--two-ratio", action="store_true", help="logs of losses of two log-ratios, among others")
     options = parser.parse_args(arguments)
+    if options.two_ratio:
+        from fuzz.two_ratio_logs import run
+
+        return run(options.count, options.seed)
     kinds = ("means",) if options.means else EARLY if options.early else KINDS
     counts = campaign(options.count, options.seed, kinds, verbose=True)
     print(", ".join(f"{counts[word]} {word}" for word in ("named", "set", "wrong")), f"of {options.count}")

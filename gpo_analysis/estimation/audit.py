@@ -2,23 +2,30 @@
 
 Every loss of the catalogue (and EXO), with and without label smoothing, over token sums and means, in the scales that
 libraries give it, is fitted to the logged losses by weighted least squares; weights come from the rounding that the
-columns show (bfloat16, or a number of decimals), passed on from the margin by the slope of the loss. Losses are then
+columns show (bfloat16, or a number of decimals), passed on from the margin by the slope of the loss. Where the chosen's
+and the rejected's log-ratio were logged apart, so is every loss of two log-ratios, with its parameters. Losses are then
 compared by BIC, their noise inflated to what the best of them leaves. A loss is named where its share is at least 99 %
 and its residuals show no pattern; where several losses fit, their set is the answer.
+
+From margins alone a loss of two log-ratios cannot be told: its values scatter about any function of the margin, so that
+more scatter than rounding explains leaves a log of margins undecided.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import chi2
 
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.audit_fits import Fitted, mean_fits, pair_fits
+from gpo_analysis.estimation.audit_two_ratio import two_ratio_fits
+from gpo_analysis.estimation.audit_two_ratio_means import two_ratio_mean_fits
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
 from gpo_analysis.progress import Progress
 from gpo_analysis.showing import Shown
@@ -27,6 +34,14 @@ SURE = 0.99
 """Share of the evidence at which a loss is named."""
 CLOSE = 0.05
 """Relative error of β beyond which it is not named."""
+SCATTER = 4.0
+"""Residuals, in units of the noise that rounding explains, beyond which a log of margins alone names nothing."""
+_SPECIAL = {"kto": "apo_zero"}
+"""Losses that hold another as a special case; where that fits as well, it is the answer."""
+_APART = (
+    "losses of two log-ratios (nca_pair, bco_pair, …) cannot be told from margins: they need the chosen's and the "
+    "rejected's log-ratio apart, as policy_chosen, … or rewards/chosen and rewards/rejected"
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ class LossAudit(Shown):
         Why nothing is named; then the fields from `loss` to `label_smoothing` are None.
     loss : str or None
     beta : float or None
-        GPO's β, z = β · `of`.
+        GPO's β, z = β · `of`, or a and b are; None where the loss has none (sft of log π).
     reduction : str or None
         "sums" or "means" over tokens; None where only margins were logged.
     smoothing : str or None
@@ -51,7 +66,11 @@ class LossAudit(Shown):
     losses : tuple of str
         The losses that the log does not separate, the likeliest first.
     of : str
-        "log-ratios" or "logged margins".
+        "log-ratios", "logged log-ratios", "logged margins" or "logged rewards".
+    parameters : dict
+        Those of a loss of two log-ratios by their names in the catalogue, such as the shift of bco_pair.
+    likelihood : str
+        Of rpo and sft: whether the likelihood of the chosen is that of log π/πref, log π, or log π a token.
     """
 
     undecided: str | None
@@ -64,6 +83,8 @@ class LossAudit(Shown):
     confidence: float
     losses: tuple[str, ...]
     of: str
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    likelihood: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the answer, or ``undecided`` and the set of losses that fit."""
@@ -72,6 +93,8 @@ class LossAudit(Shown):
         return {
             "loss": self.loss, "beta": self.beta, "reduction": self.reduction, "label_smoothing": self.label_smoothing,
             "confidence": self.confidence, "smoothing": self.smoothing, "scale": self.scale, "beta_of": self.of,
+            **({"parameters": dict(self.parameters)} if self.parameters else {}),
+            **({"likelihood": self.likelihood} if self.likelihood else {}),
         }  # fmt: skip
 
     def summary(self) -> str:
@@ -80,9 +103,12 @@ class LossAudit(Shown):
             return f"undecided: {self.undecided}"
         over = f" over token {self.reduction}" if self.reduction else ""
         smoothing = f", {self.smoothing}, ε = {self.label_smoothing:.3g}" if self.smoothing else ", no label smoothing"
+        with_parameters = [f"{name} = {value:.4g}" for name, value in self.parameters.items()]
+        named = f"{self.loss}({', '.join(with_parameters)})" if with_parameters else self.loss
+        named = f"{named}, the likelihood that of {self.likelihood}" if self.likelihood else named
+        at = "" if self.beta is None else f" at β = {self.beta:.4g} of the {self.of}{over}"
         return (
-            f"{self.loss} at β = {self.beta:.4g} of the {self.of}{over}{smoothing}; the logged loss is "
-            f"{self.scale:.4g} times f (confidence {self.confidence:.3f})"
+            f"{named}{at}{smoothing}; the logged loss is {self.scale:.4g} times f (confidence {self.confidence:.3f})"
         )
 
     __str__ = summary
@@ -122,9 +148,11 @@ def audit_log(log: str | Path | LossLog, *, progress: bool | Progress = False) -
     """
     log = log if isinstance(log, LossLog) else read_loss_log(log)
     with np.errstate(all="ignore"):  # losses that grow like exp(−z) overflow at a β that is tried and is not theirs
-        fitted = list(mean_fits(log, progress) if log.means else pair_fits(log, False, progress))
-        if not log.means and not _explains(log, _best(fitted)):
-            fitted += pair_fits(log, True, progress)
+        if log.means:
+            return _decide(log, [*mean_fits(log, progress), *two_ratio_mean_fits(log, progress)])
+        fitted = [*pair_fits(log, False, progress), *two_ratio_fits(log, False, progress)]
+        if not _explains(log, _best(fitted)):
+            fitted += [*pair_fits(log, True, progress), *two_ratio_fits(log, True, progress)]
         return _decide(log, fitted)
 
 
@@ -133,18 +161,39 @@ def _best(fitted: list[Fitted]) -> Fitted:
 
 
 def _explains(log: LossLog, best: Fitted) -> bool:
-    """Whether what is left has no pattern along the margin, judged by the means of ten bins against their spread."""
+    """Whether what is left has no pattern, judged by the means of ten bins against their spread.
+
+    The bins are along the margin, and along the chosen's log-ratio where it is known: a loss of two log-ratios that is
+    not among those tried leaves a pattern there.
+    """
     if best.chi <= 1.5 * len(best.residuals):
         return True
     if log.means:  # the shape of the margins within a batch is not known, and its noise neither
         return best.chi <= 3 * len(best.residuals)
-    rho = log.pairs.rho(best.reduction)
-    middle = np.bincount(log.group, rho) / np.bincount(log.group)
-    order = best.residuals[np.argsort(middle, kind="stable")]
+    if log.apart is None and best.chi > SCATTER**2 * len(best.residuals):
+        return False
+    along = [log.pairs.rho(best.reduction)]
+    if log.apart is not None:
+        along.append(log.apart.chosen)
+    return all(_without_pattern(best.residuals, np.bincount(log.group, x) / np.bincount(log.group)) for x in along)
+
+
+def _without_pattern(residuals: FloatArray, middle: FloatArray) -> bool:
+    order = residuals[np.argsort(middle, kind="stable")]
     bins = [part for part in np.array_split(order, min(10, len(order) // 4)) if len(part)]
     within = sum(float(((part - part.mean()) ** 2).sum()) for part in bins) / max(len(order) - len(bins), 1)
     between = sum(len(part) * float(part.mean()) ** 2 for part in bins)
     return bool(chi2.sf(between / max(within, 1e-12), len(bins)) > 1e-6)
+
+
+def _simplest(fitted: list[Fitted], evidence: FloatArray) -> FloatArray:
+    """The evidence, without what holds another loss as a special case that explains the log as well."""
+    found = evidence.copy()
+    for i, f in enumerate(fitted):
+        special = [e for g, e in zip(fitted, evidence, strict=True) if g.loss == _SPECIAL.get(f.loss)]
+        if special and evidence[i] <= max(special) + math.log(SURE / (1 - SURE)):
+            found[i] = -math.inf
+    return found
 
 
 def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
@@ -152,9 +201,12 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     count = len(best.residuals)
     if not _explains(log, best):
         why = f"no known loss explains the logged values (the nearest is {best.loss} at β = {best.beta:.4g})"
+        if log.apart is None:
+            why = f"{why}; {_APART}"
         return LossAudit(why, None, None, None, None, None, None, 0.0, (best.loss,), log.of)
     inflation = max(1.0, best.chi / max(count - best.parameters, 1)) * (4.0 if log.means else 1.0)
     evidence = np.array([-0.5 * (f.chi / inflation + 2 * f.log_noise + f.parameters * math.log(count)) for f in fitted])
+    evidence = _simplest(fitted, evidence)
     share = np.exp(evidence - evidence.max())
     share /= share.sum()
     kinds: dict[tuple[str, str], float] = {}
@@ -182,6 +234,6 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
         return undecided(f"{losses[0]}, but the log does not separate its β from its label smoothing or scale")
     reduction = likely[0][1] if log.of == "log-ratios" else None
     return LossAudit(
-        None, chosen.loss, chosen.beta, reduction, chosen.smoothing, chosen.label_smoothing, chosen.scale,
-        kinds[likely[0]], losses, log.of,
+        None, chosen.loss, chosen.beta if math.isfinite(chosen.beta) else None, reduction, chosen.smoothing, chosen.label_smoothing, chosen.scale,
+        kinds[likely[0]], losses, log.of, dict(chosen.parameters_of_loss), chosen.likelihood,
     )  # fmt: skip

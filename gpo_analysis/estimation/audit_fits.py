@@ -43,6 +43,10 @@ class Fitted:
         In units of that noise.
     rms : float
         Their size in the loss's own unit.
+    parameters_of_loss : tuple of (str, float)
+        Those of a loss of two log-ratios, by their names in the catalogue.
+    likelihood : str
+        Of rpo and sft: which likelihood of the chosen, "" elsewhere.
     """
 
     loss: str
@@ -57,6 +61,8 @@ class Fitted:
     parameters: int
     residuals: FloatArray
     rms: float = 0.0
+    parameters_of_loss: tuple[tuple[str, float], ...] = ()
+    likelihood: str = ""
 
 
 def pair_fits(log: LossLog, free: bool, progress: bool | Progress = False) -> Iterator[Fitted]:
@@ -251,7 +257,7 @@ def mean_fits(log: LossLog, progress: bool | Progress = False) -> Iterator[Fitte
                 yield found
 
 
-def _pairs_a_row(accuracy: FloatArray | None) -> int:
+def pairs_a_row(accuracy: FloatArray | None) -> int:
     """The least number of pairs of which all the shares are shares; 16 where that cannot be seen."""
     if accuracy is None:
         return 16
@@ -264,7 +270,7 @@ def _pairs_a_row(accuracy: FloatArray | None) -> int:
 def _mean_fit(log: LossLog, family: Family, m: FloatArray, beta: float, smoothed: bool, free: bool) -> Fitted:
     wide = max(float(np.abs(m).max()), 1e-3)
 
-    pairs_a_row = _pairs_a_row(log.accuracy)
+    count = pairs_a_row(log.accuracy)
 
     def parts(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         sd = np.sqrt(np.exp(x[0]) + np.exp(x[1]) * m**2)
@@ -278,10 +284,10 @@ def _mean_fit(log: LossLog, family: Family, m: FloatArray, beta: float, smoothed
         if free:
             spread = spread * (log.loss / np.maximum(mean[:, 0], 1e-12)) ** 2
         floor = 0.004 * (np.abs(log.loss) + 0.1 * float(np.median(np.abs(log.loss))))
-        weight = 1 / np.sqrt(log.loss_noise**2 + log.noise**2 + floor**2 + 1.5 * spread / pairs_a_row)
+        weight = 1 / np.sqrt(log.loss_noise**2 + log.noise**2 + floor**2 + 1.5 * spread / count)
         off = np.zeros(0)
         if log.accuracy is not None:
-            off = (log.accuracy - ndtr(m / np.maximum(sd, 1e-9))) / math.sqrt(0.25 / pairs_a_row + 0.03**2)
+            off = (log.accuracy - ndtr(m / np.maximum(sd, 1e-9))) / math.sqrt(0.25 / count + 0.03**2)
         return mean, weight, off
 
     def solve(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

@@ -21,12 +21,45 @@ from gpo_analysis.reading import Row, Table, number_in
 _LOSS = ("loss", "train_loss", "loss/train", "train/loss")
 _MARGIN = ("margin", "margins", "reward_margin", "rho", "z")
 _MEAN_MARGIN = ("rewards/margins", "train/rewards/margins", "rewards_train/margins")
+_APART = (
+    ("chosen_logratio", "rejected_logratio"), ("chosen_logratios", "rejected_logratios"),
+    ("chosen_log_ratio", "rejected_log_ratio"), ("chosen_reward", "rejected_reward"),
+    ("chosen_rewards", "rejected_rewards"), ("reward_chosen", "reward_rejected"),
+)  # fmt: skip
+_MEANS_APART = (
+    ("rewards/chosen", "rewards/rejected"), ("train/rewards/chosen", "train/rewards/rejected"),
+    ("rewards_train/chosen", "rewards_train/rejected"),
+)  # fmt: skip
 _ACCURACY = ("rewards/accuracies", "train/rewards/accuracies", "rewards_train/accuracies")
 ACCEPTED = (
     "a column loss, and either policy_chosen, policy_rejected, reference_chosen, reference_rejected (with "
-    "chosen_length and rejected_length, where token means are to be told from sums), or margin (βρ or ρ of a pair), or "
-    "rewards/margins (means over batches, as TRL logs them, with rewards/accuracies where there are any)"
+    "chosen_length and rejected_length, where token means are to be told from sums), or chosen_logratio and "
+    "rejected_logratio, or chosen_reward and rejected_reward (β log π/πref of a pair), or margin (βρ or ρ of a pair), "
+    "or rewards/margins, rewards/chosen, rewards/rejected (means over batches, as TRL logs them, with "
+    "rewards/accuracies where there are any)"
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """What was logged of the two responses of each row, or of the batch that it is the mean of; shapes (k,).
+
+    Attributes
+    ----------
+    chosen, rejected : array
+        log π/πref, or β times it.
+    chosen_noise, rejected_noise : array
+        Standard deviation of what rounding did to them.
+    policy, policy_noise : array, or None
+        log π of the chosen response, nats, where it was logged.
+    """
+
+    chosen: FloatArray
+    rejected: FloatArray
+    chosen_noise: FloatArray
+    rejected_noise: FloatArray
+    policy: FloatArray | None = None
+    policy_noise: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +81,13 @@ class LossLog:
     coarse : bool
         Whether the losses were rounded to bfloat16, so that the margin was on the way.
     of : str
-        "log-ratios" or "logged margins": what β multiplies.
+        "log-ratios", "logged log-ratios", "logged margins" or "logged rewards": what β multiplies.
     means : bool
         Whether a row is a mean over a batch whose pairs were not logged.
     accuracy : array, shape (k,), or None
         Shares of pairs with positive margin, in a log of means.
+    apart : Apart or None
+        The two log-ratios, where they were logged.
     """
 
     pairs: Pairs
@@ -64,6 +99,7 @@ class LossLog:
     of: str
     means: bool = False
     accuracy: FloatArray | None = None
+    apart: Apart | None = None
 
 
 def rounding(values: FloatArray) -> tuple[FloatArray, bool]:
@@ -116,31 +152,69 @@ def loss_log(columns: Mapping[str, FloatArray]) -> LossLog:
         if (lengths[0] is None) != (lengths[1] is None):
             raise ValueError("chosen_length and rejected_length go together: give both or none")
         pairs = Pairs(policy[0] - reference[0], policy[1] - reference[1], *lengths)
-        noise = np.sqrt(sum(rounding(column)[0] ** 2 for column in (*policy, *reference)))
-        return _grouped(pairs, noise, loss, step, "log-ratios")
+        sizes = [rounding(column)[0] for column in (*policy, *reference)]
+        apart = Apart(
+            pairs.chosen, pairs.rejected, np.hypot(sizes[0], sizes[2]), np.hypot(sizes[1], sizes[3]), policy[0], sizes[0]
+        )
+        noise = np.sqrt(sum(size**2 for size in sizes))
+        return _grouped(pairs, noise, loss, step, "log-ratios", apart)
     accuracy = _first(named, _ACCURACY)
     means = _first(named, _MEAN_MARGIN)
     single = accuracy is not None and bool(np.isin(accuracy, (0.0, 1.0)).all())
     margins = _first(named, _MARGIN) if means is None or single else None
+    both = _both(named, _APART) if means is None or single else None
+    of_means = _both(named, _MEANS_APART)
+    if means is None and of_means is not None:
+        means = of_means.chosen - of_means.rejected
     if margins is None and single:
         margins = means
-    if margins is not None:
+    if both is None and single:
+        both = of_means
+    if margins is not None or both is not None:
+        if both is not None and margins is not None and not _parts_of(both, margins):
+            both = None  # rewards of something else, such as a reward model
+        if both is not None:
+            of = "logged log-ratios" if any(set(names) <= set(named) for names in _APART[:3]) else "logged rewards"
+            pairs = Pairs(both.chosen, both.rejected)
+            return _grouped(pairs, np.hypot(both.chosen_noise, both.rejected_noise), loss, step, of, both)
+        assert margins is not None
         pairs = Pairs(margins, np.zeros_like(margins))
         return _grouped(pairs, rounding(margins)[0], loss, step, "logged margins")
     if means is None:
         raise ValueError(f"no margins or log-probabilities among {', '.join(columns)!r:.200}; accepted are {ACCEPTED}")
-    sizes, coarse = rounding(loss)
+    sizes_of_loss, coarse = rounding(loss)
     pairs, noise = Pairs(means, np.zeros_like(means)), rounding(means)[0]
+    apart_means = of_means if of_means is not None and _parts_of(of_means, means) else None
     return LossLog(
-        pairs, noise, np.arange(len(loss)), loss, sizes, coarse, "logged margins", means=True, accuracy=accuracy
-    )
+        pairs, noise, np.arange(len(loss)), loss, sizes_of_loss, coarse, "logged margins", means=True,
+        accuracy=accuracy, apart=apart_means,
+    )  # fmt: skip
+
+
+def _both(named: Mapping[str, FloatArray], names: tuple[tuple[str, str], ...]) -> Apart | None:
+    for chosen, rejected in names:
+        if chosen in named and rejected in named:
+            sides = named[chosen], named[rejected]
+            return Apart(*sides, rounding(sides[0])[0], rounding(sides[1])[0])
+    return None
+
+
+def _parts_of(apart: Apart, margins: FloatArray) -> bool:
+    """Whether the margins logged are the difference of these two, up to a factor above 0 and rounding."""
+    difference = apart.chosen - apart.rejected
+    factor = float(difference @ margins) / max(float(difference @ difference), 1e-300)
+    rounded = factor * (np.abs(apart.chosen) + np.abs(apart.rejected)) + np.abs(margins)
+    noise = factor * (apart.chosen_noise + apart.rejected_noise) + rounding(margins)[0]
+    return factor > 0 and bool(np.all(np.abs(factor * difference - margins) <= 4 * noise + 2.0**-7 * rounded))
 
 
 def _first(named: Mapping[str, FloatArray], names: tuple[str, ...]) -> FloatArray | None:
     return next((named[name] for name in names if name in named), None)
 
 
-def _grouped(pairs: Pairs, noise: FloatArray, loss: FloatArray, step: FloatArray | None, of: str) -> LossLog:
+def _grouped(
+    pairs: Pairs, noise: FloatArray, loss: FloatArray, step: FloatArray | None, of: str, apart: Apart | None = None
+) -> LossLog:
     """One loss a row, unless the rows of every step share theirs: then it is the mean of that step's pairs."""
     group = np.arange(len(loss))
     if step is not None:
@@ -148,7 +222,7 @@ def _grouped(pairs: Pairs, noise: FloatArray, loss: FloatArray, step: FloatArray
         if counts.max() > 1 and np.all(loss == loss[first][of_step]) and counts.min() > 1:
             group, loss = of_step.reshape(-1), loss[first]
     sizes, coarse = rounding(loss)
-    return LossLog(pairs, noise, group.astype(np.int64), loss, sizes, coarse, of)
+    return LossLog(pairs, noise, group.astype(np.int64), loss, sizes, coarse, of, apart=apart)
 
 
 def read_loss_log(path: str | Path) -> LossLog:
@@ -158,8 +232,8 @@ def read_loss_log(path: str | Path) -> LossLog:
     ----------
     path : str or Path
         Columns: a loss (``loss``, ``train_loss``, …) and the four log-probabilities that
-        :func:`gpo_analysis.estimation.read_training_log` takes, or ``margin``, or ``rewards/margins`` of batches. Rows
-        without all of them (evaluations, a last summary) are left out.
+        :func:`gpo_analysis.estimation.read_training_log` takes, or two log-ratios or rewards, or ``margin``, or
+        ``rewards/margins`` of batches. Rows without all of them (evaluations, a last summary) are left out.
 
     Raises
     ------
@@ -170,13 +244,18 @@ def read_loss_log(path: str | Path) -> LossLog:
     """
     table = trainer_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED)
     rows = [(row.line, row.values) for row in _of_training(table)]
-    used = (*_LOSS, *_MARGIN, *_MEAN_MARGIN, *_ACCURACY, "chosen_length", "rejected_length", "step", *NEEDED)
+    used = (
+        *_LOSS, *_MARGIN, *_MEAN_MARGIN, *_ACCURACY, "chosen_length", "rejected_length", "step", *NEEDED,
+        *(name for names in (*_APART, *_MEANS_APART) for name in names),
+    )  # fmt: skip
     known = {key for _, row in rows for key in row if _ALIASES.get(key, key) in used}
     loss = next((name for name in _LOSS if name in known), None)
     wanted = [
         *(key for key in known if _ALIASES.get(key, key) in NEEDED),
         *(n for n in (*_MARGIN, *_MEAN_MARGIN) if n in known),
     ]
+    if not wanted:
+        wanted = [name for names in (*_APART, *_MEANS_APART) if set(names) <= known for name in names]
     if loss is None or not wanted:
         raise ValueError(f"{path}: no {'loss' if loss is None else 'margins'} in it; accepted are {ACCEPTED}")
     whole = [(line, row) for line, row in rows if all(row.get(key) not in (None, "") for key in (loss, *wanted))]
