@@ -75,7 +75,7 @@ def draw(rng: np.random.Generator, kind: str) -> TwoDrawn:
     parameters = _parameters(rng, name)
     beta = 1.0 if name == "cal_dpo" else float(np.exp(rng.uniform(np.log(0.02), np.log(2.0))))
     margin, common = _margins(rng, size, 5.0), rng.normal(rng.uniform(-1, 1), rng.uniform(0.4, 1.5), size)
-    h = (common + margin / 2) / beta, (common - margin / 2) / beta
+    ratios = np.stack([common + margin / 2, common - margin / 2]) / beta
     logged = str(rng.choice(["log-probabilities", "log-ratios", "rewards"]))
     columns: dict[str, FloatArray] = {}
     lengths = rng.integers(4, 40, (2, size)).astype(np.float64)
@@ -84,21 +84,20 @@ def draw(rng: np.random.Generator, kind: str) -> TwoDrawn:
         reduction = str(rng.choice(["sums", "means"]))
         unit = lengths if reduction == "means" else np.ones_like(lengths)
         reference = -rng.uniform(0.5, 2.0, (2, size)) * lengths
-        policy = reference + np.stack(h) * unit
+        policy = reference + ratios * unit
         above = np.maximum(policy + 0.01, 0)
-        exact = lambda x: x.astype(np.float32).astype(np.float64)  # noqa: E731
+        policy, reference = (np.float64(np.float32(x - above)) for x in (policy, reference))
         for i, which in enumerate(("chosen", "rejected")):
-            columns[f"policy_{which}"] = exact(policy[i] - above[i])
-            columns[f"reference_{which}"] = exact(reference[i] - above[i])
+            columns[f"policy_{which}"], columns[f"reference_{which}"] = policy[i], reference[i]
             columns[f"{which}_length"] = lengths[i]
-        h = tuple((columns[f"policy_{w}"] - columns[f"reference_{w}"]) / u for w, u in zip(("chosen", "rejected"), unit, strict=True))  # type: ignore[assignment]  # noqa: E501
-        a, b = (off(beta * x) if rounded else beta * x for x in h)
+        ratios = (policy - reference) / unit
+        a, b = bfloat16(beta * ratios) if rounded else beta * ratios
     elif logged == "log-ratios":
-        columns["chosen_logratio"], columns["rejected_logratio"] = off(h[0]), off(h[1])
-        a, b = (off(beta * columns[f"{w}_logratio"]) if rounded else beta * columns[f"{w}_logratio"] for w in ("chosen", "rejected"))  # noqa: E501
+        ratios = np.stack([off(ratios[0]), off(ratios[1])])
+        columns["chosen_logratio"], columns["rejected_logratio"] = ratios
+        a, b = bfloat16(beta * ratios) if rounded else beta * ratios
     else:
-        a, b = off(beta * h[0]), off(beta * h[1])
-        columns["chosen_reward"], columns["rejected_reward"] = a, b
+        a, b = columns["chosen_reward"], columns["rejected_reward"] = off(beta * ratios[0]), off(beta * ratios[1])
     step = np.repeat(np.arange(groups), size // groups)
     mean = lambda x: np.bincount(step, x) / np.bincount(step)  # noqa: E731
     likelihood = ""
@@ -120,7 +119,7 @@ def draw(rng: np.random.Generator, kind: str) -> TwoDrawn:
         columns["step"] = step.astype(np.float64)
     columns["loss"] = np.repeat(off(loss), size // groups)
     if kind == "margins alone":
-        columns = {"margin": off(h[0] - h[1]), "loss": columns["loss"]}
+        columns = {"margin": off(ratios[0] - ratios[1]), "loss": columns["loss"]}
         reduction = None
     of_rewards = logged == "rewards" and kind != "margins alone"
     return TwoDrawn(columns, kind, name, 1.0 if of_rewards else beta, reduction, parameters, likelihood, smoothing)

@@ -19,8 +19,12 @@ Examples:
 FILE is CSV or JSON, plain or .gz, with a column loss and one of
 - policy_chosen, policy_rejected, reference_chosen, reference_rejected of each pair, and
   chosen_length, rejected_length where token means are to be told from sums;
+- chosen_logratio and rejected_logratio (log π/πref), or chosen_reward and
+  rejected_reward (β times it), of each pair;
 - margin: ρ or βρ of each pair (the β found is then that of this margin);
-- rewards/margins and rewards/accuracies, means over batches, as in trainer_state.json.
+- rewards/margins, rewards/chosen, rewards/rejected and rewards/accuracies, means over
+  batches, as in trainer_state.json.
+Losses of two log-ratios (nca_pair, bco_pair, ...) are named where both log-ratios are known.
 Where all rows of a step share their loss, it is taken as the mean of that step's pairs."""
 
 

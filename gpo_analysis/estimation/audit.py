@@ -36,8 +36,8 @@ CLOSE = 0.05
 """Relative error of β beyond which it is not named."""
 SCATTER = 4.0
 """Residuals, in units of the noise that rounding explains, beyond which a log of margins alone names nothing."""
-_SPECIAL = {"kto": "apo_zero"}
-"""Losses that hold another as a special case; where that fits as well, it is the answer."""
+_SPECIAL = {"kto": "apo_zero", "cal_dpo": "sppo_hard", "rpo": "sft"}
+"""Losses that hold another as a case or limit; where that fits as well, it is the answer."""
 _APART = (
     "losses of two log-ratios (nca_pair, bco_pair, …) cannot be told from margins: they need the chosen's and the "
     "rejected's log-ratio apart, as policy_chosen, … or rewards/chosen and rewards/rejected"
@@ -107,9 +107,7 @@ class LossAudit(Shown):
         named = f"{self.loss}({', '.join(with_parameters)})" if with_parameters else self.loss
         named = f"{named}, the likelihood that of {self.likelihood}" if self.likelihood else named
         at = "" if self.beta is None else f" at β = {self.beta:.4g} of the {self.of}{over}"
-        return (
-            f"{named}{at}{smoothing}; the logged loss is {self.scale:.4g} times f (confidence {self.confidence:.3f})"
-        )
+        return f"{named}{at}{smoothing}; the logged loss is {self.scale:.4g} times f (confidence {self.confidence:.3f})"
 
     __str__ = summary
 
@@ -117,7 +115,12 @@ class LossAudit(Shown):
 
     def _columns(self) -> Mapping[str, Any]:
         """One row."""
-        return {name: [", ".join(v) if isinstance(v, list) else v] for name, v in self.to_dict().items()}
+        flat = {
+            name: ", ".join(v) if isinstance(v, list) else v
+            for name, v in self.to_dict().items()
+            if name != "parameters"
+        }
+        return {name: [v] for name, v in {**flat, **self.parameters}.items()}
 
 
 def audit_log(log: str | Path | LossLog, *, progress: bool | Progress = False) -> LossAudit:
@@ -233,7 +236,8 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     if chosen.error * math.sqrt(inflation) > CLOSE or any(abs(math.log(f.beta / chosen.beta)) > CLOSE for f in alive):
         return undecided(f"{losses[0]}, but the log does not separate its β from its label smoothing or scale")
     reduction = likely[0][1] if log.of == "log-ratios" else None
+    beta = chosen.beta if math.isfinite(chosen.beta) else None
     return LossAudit(
-        None, chosen.loss, chosen.beta if math.isfinite(chosen.beta) else None, reduction, chosen.smoothing, chosen.label_smoothing, chosen.scale,
-        kinds[likely[0]], losses, log.of, dict(chosen.parameters_of_loss), chosen.likelihood,
+        None, chosen.loss, beta, reduction, chosen.smoothing, chosen.label_smoothing, chosen.scale, kinds[likely[0]],
+        losses, log.of, dict(chosen.parameters_of_loss), chosen.likelihood,
     )  # fmt: skip

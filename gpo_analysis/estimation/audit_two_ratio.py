@@ -40,9 +40,9 @@ class TwoRatioFamily:
     parameter : str
         The name of p, "" without one.
     grid : array
-        Where p is searched.
-    weights : tuple of (str, float)
-        Name and least value of each weight.
+        Where p is searched; for tau, which sets targets ±1/(2 tau) of a and b, βp in units of 1 over the log-ratios.
+    weights : tuple of (str, float, float)
+        Name, least and largest value of each weight.
     base : bool
     scales : tuple of str
         "one"; "ipo": divided by β²; "free".
@@ -52,7 +52,7 @@ class TwoRatioFamily:
     parts: Parts
     parameter: str = ""
     grid: FloatArray | None = None
-    weights: tuple[tuple[str, float], ...] = ()
+    weights: tuple[tuple[str, float, float], ...] = ()
     base: bool = True
     scales: tuple[str, ...] = ("one",)
 
@@ -76,20 +76,22 @@ FAMILIES = (
     TwoRatioFamily("apo_down", lambda a, b, p: _columns(expit(a) + expit(b - a))),
     TwoRatioFamily(
         "kto", lambda a, b, p: _columns(expit(p - a), expit(b - p)), "reference_point", np.linspace(0, 6, 25),
-        (("desirable", 0.02), ("undesirable", 0.02)), base=False,
+        (("desirable", 0.02, 100.0), ("undesirable", 0.02, 100.0)), base=False,
     ),
     TwoRatioFamily(
         "cal_dpo",
         lambda a, b, p: _columns(_softplus(b - a), (a - 0.5 / p) ** 2 + (b + 0.5 / p) ** 2),
-        "tau", np.geomspace(0.005, 5.0, 31), (("weight", 0.01),),
+        "tau", np.geomspace(0.01, 10.0, 31), (("weight", 0.01, 100.0),),
     ),
     TwoRatioFamily(
-        "dpop", lambda a, b, p: _columns(_softplus(b - a + p * np.maximum(0, -a))), "penalty", np.geomspace(0.5, 200, 25)
+        "dpop", lambda a, b, p: _columns(_softplus(b - a + p * np.maximum(0, -a))),
+        "penalty", np.geomspace(0.5, 200, 25),
     ),
-    TwoRatioFamily("rpo", lambda a, b, p: _columns(_softplus(b - a), -a), weights=(("weight", 0.02),)),
+    TwoRatioFamily("rpo", lambda a, b, p: _columns(_softplus(b - a), -a), weights=(("weight", 0.02, 1e4),)),
 )  # fmt: skip
 """What is tried; sft, and rpo with the likelihood of columns of its own, beside them."""
 _POSITIVE_PARAMETERS = ("tau", "penalty")
+_STARTS = 3
 
 
 def two_ratio_fits(log: LossLog, free: bool, progress: bool | Progress = False) -> Iterator[Fitted]:
@@ -155,16 +157,22 @@ class _TwoFit:
         coarse = [(h * 2.0**-7) ** 2 / 12 if log.coarse else 0.0 for h in self.h]
         self.variances = apart.chosen_noise**2 + coarse[0], apart.rejected_noise**2 + coarse[1]
         self.counts = np.bincount(log.group).astype(np.float64)
-        size = float(np.quantile(np.abs(np.concatenate(self.h)), 0.9)) or 1.0
+        self.size = size = float(np.quantile(np.abs(np.concatenate(self.h)), 0.9)) or 1.0
         self.logs = np.log(np.geomspace(10.0**-2.5, 10.0**2.5, 61) / size)
         self.positive = family.parameter in _POSITIVE_PARAMETERS
         self.rough_weight = 1 / (0.1 * float(np.median(np.abs(log.loss))) + np.abs(log.loss) + 1e-12)
 
     def parts(self, x: FloatArray, moved: tuple[float, float] = (0.0, 0.0)) -> FloatArray:
         beta = math.exp(x[0])
-        p = (math.exp(x[1]) if self.positive else float(x[1])) if self.family.parameter else 0.0
+        p = self.parameter(x) if self.family.parameter else 0.0
         columns = self.family.parts(beta * self.h[0] + moved[0], beta * self.h[1] + moved[1], p)
         return columns[:, :1] if self.column is not None else columns
+
+    def parameter(self, x: FloatArray) -> float:
+        """p; tau is searched as β tau, of which the targets of the log-ratios themselves depend, and not those of a."""
+        if self.family.parameter == "tau":
+            return math.exp(x[1] - x[0])
+        return math.exp(x[1]) if self.positive else float(x[1])
 
     def means(self, parts: FloatArray) -> FloatArray:
         mean = np.stack([np.bincount(self.log.group, c) for c in parts.T], -1) / self.counts[:, None]
@@ -186,8 +194,8 @@ class _TwoFit:
                 found = np.array([size, float(design[:, 1] @ rest) / max(float(design[:, 1] @ design[:, 1]), 1e-300)])
         size = float(found[0]) if self.family.base else 1.0
         weights = found[1:] / size if self.family.base else found
-        least = np.array([w for _, w in self.family.weights])
-        return np.asarray(found) if size > 0 and np.all(weights >= least) else None
+        within = all(low <= w <= high for w, (_, low, high) in zip(weights, self.family.weights, strict=True))
+        return np.asarray(found) if size > 0 and within else None
 
     def rough(self, x: FloatArray) -> float:
         """Squared residuals relative to 0.1 + |loss|."""
@@ -230,11 +238,13 @@ class _TwoFit:
     def __call__(self, reduction: str) -> Fitted | None:
         grid = self.family.grid
         second = np.array([0.0]) if grid is None else np.log(grid) if self.positive else grid
-        points = [np.array([log_beta, p]) for log_beta in self.logs for p in second]
-        heights = np.array([self.rough(x) for x in points])
+        if self.family.parameter == "tau":
+            second = second - math.log(self.size)
+        heights = np.array([[self.rough(np.array([log_beta, p])) for p in second] for log_beta in self.logs])
         if heights.min() >= _ALWAYS_FINITE:
             return None
-        x = points[int(heights.argmin())]
+        of_beta = np.argsort(heights.min(axis=1), kind="stable")[: 1 if grid is None else _STARTS]
+        starts = [np.array([self.logs[i], second[int(heights[i].argmin())]]) for i in of_beta]
         unknown = 1 if grid is None else 2
         low, high = (float(second[0]), float(second[-1])) if grid is not None else (0.0, 0.0)
         steps = [float(self.logs[1] - self.logs[0]) / 2, float(second[1] - second[0]) / 2 if grid is not None else 0.0]
@@ -242,14 +252,16 @@ class _TwoFit:
         def placed(y: FloatArray) -> FloatArray:
             return np.array([y[0], min(max(y[1], low), high) if unknown == 2 else 0.0])
 
-        for height, scale in ((self.rough, 1.0), (self.height, 0.1)):
+        def lower(x: FloatArray, height: Callable[[FloatArray], float], scale: float) -> FloatArray:
             simplex = np.vstack([x[:unknown], x[:unknown] + scale * np.diag(steps[:unknown])])
             found = minimize(
-                lambda y, height=height: height(placed(y)), x[:unknown], method="Nelder-Mead",
+                lambda y: height(placed(y)), x[:unknown], method="Nelder-Mead",
                 options={"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-9, "maxiter": 120},
             )  # fmt: skip
-            if found.fun <= height(x):
-                x = placed(found.x)
+            return placed(found.x) if found.fun <= height(x) else x
+
+        x = min((lower(start, self.rough, 1.0) for start in starts), key=self.rough)
+        x = lower(x, self.height, 0.1)
         at = self.at(x)
         return None if at is None else self._read(reduction, x, unknown, at)
 
@@ -259,9 +271,9 @@ class _TwoFit:
         chi, log_noise, residuals, found = at
         family = self.family
         scale = float(found[0]) if family.base else 1.0
-        values = dict(zip((n for n, _ in family.weights), found[1:] / scale if family.base else found, strict=True))
+        values = dict(zip((n for n, _, _ in family.weights), found[1:] / scale if family.base else found, strict=True))
         if family.parameter:
-            values = {family.parameter: math.exp(x[1]) if self.positive else float(x[1]), **values}
+            values = {family.parameter: self.parameter(x), **values}
         of = self.likelihood or (LIKELIHOODS[0] if family.name == "rpo" else "")
         count = unknown + len(family.weights) + int(self.scale == "free")
         return Fitted(
@@ -297,7 +309,9 @@ def _likelihood_alone(
     for likelihood, (column, noise) in [(LIKELIHOODS[0], own), *extras]:
         weight, size = 1 / np.maximum(log.loss_noise, 1e-12), 1.0
         for _ in range(3):
-            size = float((column * weight) @ (log.loss * weight)) / max(float((column * weight) @ (column * weight)), 1e-300)
+            size = float((column * weight) @ (log.loss * weight)) / max(
+                float((column * weight) @ (column * weight)), 1e-300
+            )
             weight = 1 / np.maximum(np.sqrt(log.loss_noise**2 + (size * noise) ** 2), 1e-12)
         if size <= 0:
             continue

@@ -154,7 +154,12 @@ def loss_log(columns: Mapping[str, FloatArray]) -> LossLog:
         pairs = Pairs(policy[0] - reference[0], policy[1] - reference[1], *lengths)
         sizes = [rounding(column)[0] for column in (*policy, *reference)]
         apart = Apart(
-            pairs.chosen, pairs.rejected, np.hypot(sizes[0], sizes[2]), np.hypot(sizes[1], sizes[3]), policy[0], sizes[0]
+            pairs.chosen,
+            pairs.rejected,
+            np.hypot(sizes[0], sizes[2]),
+            np.hypot(sizes[1], sizes[3]),
+            policy[0],
+            sizes[0],
         )
         noise = np.sqrt(sum(size**2 for size in sizes))
         return _grouped(pairs, noise, loss, step, "log-ratios", apart)

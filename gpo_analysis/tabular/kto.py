@@ -17,12 +17,14 @@ no responses of another here, so that this estimate has no counterpart; it is `r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import rel_entr
 
 from gpo_analysis.arrays import FloatArray
@@ -48,7 +50,7 @@ class SelfConsistentKTO(Shown):
     policy : array, shape (n,) or (m, n)
         With zeros for responses that KTO leaves without mass; NaN where there is no root.
     roots : tuple of float
-        All that were found.
+        All that were found; see :func:`crossings`.
     jumps : tuple of float
         Where β KL(π_r) − r changes its sign by a jump of π_r: no policy is at rest there.
     solution : Solution
@@ -118,21 +120,70 @@ def self_consistent_kto(
         return scale * float(shares @ divergence) - r
 
     most = scale * float(-np.log(np.min(problem.reference)))
-    grid = np.linspace(0.0, most, _GRID + 1)
-    values = [excess(r) for r in grid]
-    roots: list[float] = []
-    jumps: list[float] = []
-    for k in range(_GRID):
-        if values[k] == 0:
-            roots.append(float(grid[k]))
-        elif values[k] * values[k + 1] < 0:
-            root = float(brentq(excess, grid[k], grid[k + 1], xtol=1e-14 * (1 + most), rtol=1e-14))
-            (roots if abs(excess(root)) <= _AT_REST * (1 + most) else jumps).append(root)
-    if values[-1] == 0:
-        roots.append(float(grid[-1]))
+    roots, jumps = crossings(excess, most)
     solution = at(roots[0] if roots else 0.0)
     policy = _limit(solution) if roots else np.full(problem.shape, np.nan)
     return SelfConsistentKTO(roots[0] if roots else np.nan, policy, tuple(roots), tuple(jumps), solution)
+
+
+def crossings(excess: Callable[[float], float], most: float) -> tuple[list[float], list[float]]:
+    """Where a function on [0, most] is 0, and where it changes its sign by a jump.
+
+    The sign is looked at on 8 cells and, between three neighbours of one sign of which the middle one is nearest to 0,
+    where the function comes nearest to 0: two roots in one cell show there, unless they are so close together, or so
+    far from the dip that the neighbours show, that twenty steps do not meet them.
+
+    Parameters
+    ----------
+    excess : callable
+    most : float
+        Above 0.
+
+    Examples
+    --------
+    >>> crossings(lambda r: (r - 0.41) * (r - 0.44), 1.0)[0]
+    [0.41, 0.44]
+    """
+    points = [float(r) for r in np.linspace(0.0, most, _GRID + 1)]
+    values = [excess(r) for r in points]
+    known = dict(zip(points, values, strict=True))
+    for k in range(1, _GRID):
+        side = np.sign(values[k])
+        if all(np.sign(values[j]) == side for j in (k - 1, k + 1)) and abs(values[k]) <= min(
+            abs(values[k - 1]), abs(values[k + 1])
+        ):
+            known |= _nearest_to_zero(excess, points[k - 1], points[k + 1], float(side), most)
+    ordered = sorted(known)
+    roots = [r for r in ordered if known[r] == 0]
+    jumps: list[float] = []
+    for low, high in itertools.pairwise(ordered):
+        if known[low] * known[high] < 0:
+            root = float(brentq(excess, low, high, xtol=1e-14 * (1 + most), rtol=1e-14))
+            (roots if abs(excess(root)) <= _AT_REST * (1 + most) else jumps).append(root)
+    return sorted(roots), jumps
+
+
+class _Crossed(Exception):
+    """The function's sign has changed; no need to go on."""
+
+
+def _nearest_to_zero(
+    excess: Callable[[float], float], low: float, high: float, side: float, most: float
+) -> dict[float, float]:
+    """Values met on the way to the least distance to 0, up to the first of another sign."""
+    met: dict[float, float] = {}
+
+    def distance(r: float) -> float:
+        met[float(r)] = excess(float(r))
+        if side * met[float(r)] <= 0:
+            raise _Crossed
+        return side * met[float(r)]
+
+    with contextlib.suppress(_Crossed):
+        minimize_scalar(
+            distance, bounds=(low, high), method="bounded", options={"maxiter": 20, "xatol": 1e-6 * (1 + most)}
+        )
+    return met
 
 
 def _limit(solution: Solution) -> FloatArray:

@@ -8,6 +8,7 @@ import pytest
 import gpo_analysis as gpo
 from gpo_analysis.losses import get_two_ratio_loss
 from gpo_analysis.tabular import self_consistent_kto
+from gpo_analysis.tabular.kto import crossings
 
 
 def drawn(seed: int, n: int, steep: float) -> gpo.PreferenceProblem:
@@ -66,3 +67,20 @@ def test_two_responses_in_closed_form_and_contexts_on_average() -> None:
 def test_bad_input_is_refused(beta: float, weights: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"beta|desirable|undesirable"):
         self_consistent_kto(drawn(0, 3, 1.0), beta, **weights)
+
+
+@pytest.mark.parametrize("wanted", [[0.7], [0.26, 0.37], [0.51, 0.53], [0.52, 0.59, 0.9], [0.9, 0.91]])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_two_roots_between_neighbouring_points_are_found(wanted: list[float], sign: float) -> None:
+    def excess(r: float) -> float:
+        return sign * float(np.prod(r - np.array(wanted)))
+
+    roots, jumps = crossings(excess, 1.0)
+    assert roots == pytest.approx(wanted, abs=1e-12)
+    assert not jumps
+
+
+def test_a_jump_beside_a_root_is_told_from_it() -> None:
+    roots, jumps = crossings(lambda r: 0.3 - r if r < 0.55 else 0.7 - r, 1.0)
+    assert roots == pytest.approx([0.3, 0.7])
+    assert jumps == pytest.approx([0.55])
