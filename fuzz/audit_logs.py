@@ -30,12 +30,13 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-from gpo_analysis.analysis.conventions import exo_loss  # noqa: E402
+from fuzz.drawn_margins import bfloat16, drawn_margins, smoothed_loss  # noqa: E402
+from fuzz.two_ratio_logs import run as run_two_ratio  # noqa: E402
 from gpo_analysis.arrays import FloatArray  # noqa: E402
 from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.estimation.audit import LossAudit, audit_log  # noqa: E402
 from gpo_analysis.estimation.loss_log import loss_log  # noqa: E402
-from gpo_analysis.losses import MarginLoss, get_loss  # noqa: E402
+from gpo_analysis.losses import get_loss  # noqa: E402
 
 LOSSES = (
     "logistic", "hinge", "squared", "exponential", "truncated_quadratic", "savage", "cell", "lrml", "sba", "lsif",
@@ -61,20 +62,13 @@ class Drawn:
     kind: str
 
 
-def bfloat16(x: FloatArray) -> FloatArray:
-    """Rounded to the nearest bfloat16, ties to even."""
-    bits = np.asarray(x, dtype=np.float32).view(np.uint32)
-    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (rounded & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
-
-
 def draw(rng: np.random.Generator, kind: str) -> Drawn:
     """One log of the kind "pairs", "batches" or "means", or of the first two where no margin has reached 1."""
     if kind == "means":
         return _means(rng)
     early = kind in EARLY
     name = str(rng.choice(TWINS if early else LOSSES))
-    smoothing, epsilon, f = _smoothed(rng, name)
+    smoothing, epsilon, f = smoothed_loss(rng, name)
     beta = float(np.exp(rng.uniform(np.log(0.02), np.log(2.0))))
     logged = str(rng.choice(["log-probabilities", "margin"]))
     reduction = str(rng.choice(["sums", "means"])) if logged == "log-probabilities" else None
@@ -84,7 +78,7 @@ def draw(rng: np.random.Generator, kind: str) -> Drawn:
     z = (
         _early(rng, size, smoothing is not None)
         if early
-        else _margins(rng, size, 5.0 if name in ("lsif", "kliep", "sba", "exponential", "cell", "lrml") else 9.0)
+        else drawn_margins(rng, size, 5.0 if name in ("lsif", "kliep", "sba", "exponential", "cell", "lrml") else 9.0)
     )
     rounded = bool(rng.random() < 0.6)
     off = bfloat16 if rounded else (lambda x: np.round(x, 4))
@@ -118,31 +112,6 @@ def draw(rng: np.random.Generator, kind: str) -> Drawn:
         columns["step"], loss = step.astype(np.float64), np.repeat(loss.reshape(-1, batch).mean(1), batch)
     columns["loss"] = off(loss)
     return Drawn(columns, name, beta, smoothing, epsilon, reduction, kind)
-
-
-def _smoothed(rng: np.random.Generator, name: str) -> tuple[str | None, float, MarginLoss]:
-    if name == "exo":
-        epsilon = float(rng.choice([1e-3, 0.05, 0.1]))
-        return "exo", epsilon, exo_loss(epsilon)
-    f = get_loss(name)
-    smoothing = rng.choice(["none", "none", "none", "smoothed", "robust"])
-    epsilon = float(rng.choice([0.05, 0.1, 0.2]))
-    if smoothing == "none":
-        return None, 0.0, f
-    return str(smoothing), epsilon, f.smoothed(epsilon) if smoothing == "smoothed" else f.robust(epsilon)
-
-
-def _margins(rng: np.random.Generator, size: int, most: float) -> FloatArray:
-    """Margins z of any of three shapes, the largest and the smallest well beyond 1 in size."""
-    shape = rng.choice(["normal", "student", "skewed"])
-    raw = {
-        "normal": lambda: rng.normal(0, 1, size), "student": lambda: rng.standard_t(4, size),
-        "skewed": lambda: rng.gamma(2.0, 1.0, size) - 1.5,
-    }[shape]()  # fmt: skip
-    z = rng.uniform(0.8, 2.0) * raw + rng.uniform(-0.3, 1.0)
-    z = np.clip(z, -most, most)
-    z[rng.choice(size, 6, replace=False)] = rng.uniform(1.5, 3.0, 6) * np.array([1, 1, 1, -1, -1, -1])
-    return np.asarray(z)
 
 
 def _early(rng: np.random.Generator, size: int, both: bool) -> FloatArray:
@@ -207,9 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--two-ratio", action="store_true", help="logs of losses of two log-ratios, among others")
     options = parser.parse_args(arguments)
     if options.two_ratio:
-        from fuzz.two_ratio_logs import run
-
-        return run(options.count, options.seed)
+        return run_two_ratio(options.count, options.seed)
     kinds = ("means",) if options.means else EARLY if options.early else KINDS
     counts = campaign(options.count, options.seed, kinds, verbose=True)
     print(", ".join(f"{counts[word]} {word}" for word in ("named", "set", "wrong")), f"of {options.count}")

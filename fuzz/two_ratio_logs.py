@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fuzz.audit_logs import _margins, _smoothed, bfloat16
+from fuzz.drawn_margins import bfloat16, drawn_margins, smoothed_loss
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.audit import LossAudit, audit_log
 from gpo_analysis.estimation.loss_log import loss_log
@@ -74,7 +74,7 @@ def draw(rng: np.random.Generator, kind: str) -> TwoDrawn:
     name = str(rng.choice(MARGIN_LOSSES if kind.startswith("margin loss") else LOSSES))
     parameters = _parameters(rng, name)
     beta = 1.0 if name == "cal_dpo" else float(np.exp(rng.uniform(np.log(0.02), np.log(2.0))))
-    margin, common = _margins(rng, size, 5.0), rng.normal(rng.uniform(-1, 1), rng.uniform(0.4, 1.5), size)
+    margin, common = drawn_margins(rng, size, 5.0), rng.normal(rng.uniform(-1, 1), rng.uniform(0.4, 1.5), size)
     ratios = np.stack([common + margin / 2, common - margin / 2]) / beta
     logged = str(rng.choice(["log-probabilities", "log-ratios", "rewards"]))
     columns: dict[str, FloatArray] = {}
@@ -102,7 +102,7 @@ def draw(rng: np.random.Generator, kind: str) -> TwoDrawn:
     mean = lambda x: np.bincount(step, x) / np.bincount(step)  # noqa: E731
     likelihood = ""
     if kind.startswith("margin loss"):
-        smoothing, _, f = _smoothed(rng, name)
+        smoothing, _, f = smoothed_loss(rng, name)
         loss = mean(np.asarray(f(a - b)))
     else:
         loss = mean(np.asarray(get_two_ratio_loss(name, **parameters)(a, b)))

@@ -150,6 +150,9 @@ def audit_log(log: str | Path | LossLog, *, progress: bool | Progress = False) -
     hinge at β = 1 of the logged margins, no label smoothing; the logged loss is 1 times f (confidence 1.000)
     """
     log = log if isinstance(log, LossLog) else read_loss_log(log)
+    if not log.means and np.ptp(log.pairs.chosen) == np.ptp(log.pairs.rejected) == 0:
+        why = "what was logged beside the loss is the same in all rows, and every loss has some value there"
+        return LossAudit(why, None, None, None, None, None, None, 0.0, (), log.of)
     with np.errstate(all="ignore"):  # losses that grow like exp(−z) overflow at a β that is tried and is not theirs
         if log.means:
             return _decide(log, [*mean_fits(log, progress), *two_ratio_mean_fits(log, progress)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -21,6 +22,7 @@ from gpo_analysis.estimation.loss_log import Apart, LossLog
 from gpo_analysis.progress import Progress, followed
 
 Parts = Callable[[FloatArray, FloatArray, float], FloatArray]
+_Column = tuple[FloatArray, FloatArray]  #: −log π as means of groups, and its noise
 LIKELIHOODS = ("log π/πref", "log π", "log π a token")
 """What the likelihood of rpo and sft may be over: the last is the mean over all tokens of the rows of one loss."""
 _STEP = 1e-4
@@ -108,14 +110,15 @@ def two_ratio_fits(log: LossLog, free: bool, progress: bool | Progress = False) 
         return
     for reduction in log.pairs.reductions:
         apart = _over(log, log.apart, reduction)
-        extras = [("", None), *_likelihoods(log, reduction)]
+        of_policy = _likelihoods(log, reduction)
+        extras: list[tuple[str, _Column | None]] = [("", None), *of_policy]
         for family in followed(FAMILIES, progress, f"losses of two log-ratios, token {reduction}"):
             for likelihood, column in extras if family.name == "rpo" else extras[:1]:
                 for scale in ("free",) if free and family.base else family.scales:
                     found = _TwoFit(log, apart, family, scale, likelihood, column)(reduction)
                     if found is not None:
                         yield found
-        yield from _likelihood_alone(log, apart, reduction, extras[1:])
+        yield from _likelihood_alone(log, apart, reduction, of_policy)
 
 
 def _over(log: LossLog, apart: Apart, reduction: str) -> Apart:
@@ -129,7 +132,7 @@ def _over(log: LossLog, apart: Apart, reduction: str) -> Apart:
     )
 
 
-def _likelihoods(log: LossLog, reduction: str) -> list[tuple[str, tuple[FloatArray, FloatArray]]]:
+def _likelihoods(log: LossLog, reduction: str) -> list[tuple[str, _Column]]:
     """−log π of the chosen as means of groups, and its noise, for each way that the columns allow."""
     apart = log.apart
     if apart is None or apart.policy is None or apart.policy_noise is None or reduction != "sums":
@@ -149,7 +152,7 @@ class _TwoFit:
 
     def __init__(
         self, log: LossLog, apart: Apart, family: TwoRatioFamily, scale: str, likelihood: str,
-        column: tuple[FloatArray, FloatArray] | None,
+        column: _Column | None,
     ) -> None:  # fmt: skip
         self.log, self.family, self.scale = log, family, scale
         self.likelihood, self.column = likelihood, column
@@ -204,7 +207,7 @@ class _TwoFit:
         if found is None:
             return _ALWAYS_FINITE
         residuals = (mean @ found - self.log.loss) * self.rough_weight
-        return float(min(residuals @ residuals, _ALWAYS_FINITE))
+        return min(float(residuals @ residuals), _ALWAYS_FINITE)
 
     def at(self, x: FloatArray) -> tuple[float, float, FloatArray, FloatArray] | None:
         """χ², Σ log noise, residuals in units of noise, coefficients."""
@@ -233,7 +236,7 @@ class _TwoFit:
 
     def height(self, x: FloatArray) -> float:
         at = self.at(x)
-        return _ALWAYS_FINITE if at is None else float(min(at[0] + 2 * at[1], _ALWAYS_FINITE))
+        return _ALWAYS_FINITE if at is None else min(at[0] + 2 * at[1], _ALWAYS_FINITE)
 
     def __call__(self, reduction: str) -> Fitted | None:
         grid = self.family.grid
@@ -254,10 +257,8 @@ class _TwoFit:
 
         def lower(x: FloatArray, height: Callable[[FloatArray], float], scale: float) -> FloatArray:
             simplex = np.vstack([x[:unknown], x[:unknown] + scale * np.diag(steps[:unknown])])
-            found = minimize(
-                lambda y: height(placed(y)), x[:unknown], method="Nelder-Mead",
-                options={"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-9, "maxiter": 120},
-            )  # fmt: skip
+            options: Any = {"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-9, "maxiter": 120}
+            found = minimize(lambda y: height(placed(y)), x[:unknown], method="Nelder-Mead", options=options)
             return placed(found.x) if found.fun <= height(x) else x
 
         x = min((lower(start, self.rough, 1.0) for start in starts), key=self.rough)
@@ -298,7 +299,7 @@ class _TwoFit:
 
 
 def _likelihood_alone(
-    log: LossLog, apart: Apart, reduction: str, extras: list[tuple[str, tuple[FloatArray, FloatArray]]]
+    log: LossLog, apart: Apart, reduction: str, extras: list[tuple[str, _Column]]
 ) -> Iterator[Fitted]:
     """sft: β times −log π/πref, or a multiple of −log π."""
     counts = np.bincount(log.group).astype(np.float64)

@@ -141,7 +141,7 @@ def crossings(excess: Callable[[float], float], most: float) -> tuple[list[float
 
     Examples
     --------
-    >>> crossings(lambda r: (r - 0.41) * (r - 0.44), 1.0)[0]
+    >>> [round(root, 9) for root in crossings(lambda r: (r - 0.41) * (r - 0.44), 1.0)[0]]
     [0.41, 0.44]
     """
     points = [float(r) for r in np.linspace(0.0, most, _GRID + 1)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fuzz.audit_logs import bfloat16
+from fuzz.drawn_margins import bfloat16
 from fuzz.two_ratio_logs import KINDS, campaign, draw
 from gpo_analysis.cli.main import gpo as command
 from gpo_analysis.estimation import audit_log
@@ -112,6 +112,13 @@ def test_rewards_of_something_else_are_left_aside() -> None:
     means = loss_log({"rewards/chosen": A, "rewards/rejected": B, "loss": np.abs(margin)})
     assert means.means
     assert means.pairs.rho("sums") == pytest.approx(margin)
+
+
+def test_rows_that_do_not_differ_name_nothing() -> None:
+    same = np.zeros(12)
+    found = audit_log(loss_log({"chosen_reward": same, "rejected_reward": same, "loss": same + 0.6931}))
+    assert (found.losses, found.confidence) == ((), 0.0)
+    assert "the same in all rows" in str(found)
 
 
 def test_a_part_of_the_campaign() -> None:
