@@ -258,7 +258,11 @@ class _TwoFit:
         def lower(x: FloatArray, height: Callable[[FloatArray], float], scale: float) -> FloatArray:
             simplex = np.vstack([x[:unknown], x[:unknown] + scale * np.diag(steps[:unknown])])
             options: Any = {"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-9, "maxiter": 120}
-            found = minimize(lambda y: height(placed(y)), x[:unknown], method="Nelder-Mead", options=options)
+
+            def of_unknown(y: FloatArray) -> float:
+                return height(placed(y))
+
+            found = minimize(of_unknown, x[:unknown], method="Nelder-Mead", options=options)
             return placed(found.x) if found.fun <= height(x) else x
 
         x = min((lower(start, self.rough, 1.0) for start in starts), key=self.rough)
