@@ -104,7 +104,24 @@ ANALYZE_HELP = (
 )
 
 
-@click.command(epilog=ANALYZE_HELP, context_settings={"ignore_unknown_options": True})
+class _OfAFormula(click.Command):
+    """A command whose operand may begin with a minus sign: ``-h(z)`` is a formula, not the option ``-h``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = [option for option in self.get_params(ctx) if isinstance(option, click.Option)]
+        names = {name for option in options for name in option.opts}
+        with_value = {name for option in options if not (option.is_flag or option.is_eager) for name in option.opts}
+        end = args.index("--") if "--" in args else len(args)
+        kept: list[str] = []
+        formulas: list[str] = []
+        for here in args[:end]:
+            is_value = bool(kept) and kept[-1] in with_value
+            is_option = not here.startswith("-") or here.startswith("--") or here in names
+            (kept if is_value or is_option else formulas).append(here)
+        return super().parse_args(ctx, [*kept, "--", *formulas, *args[end + 1 :]])
+
+
+@click.command(cls=_OfAFormula, epilog=ANALYZE_HELP, context_settings={"ignore_unknown_options": True})
 @click.argument("loss", metavar="NAME|EXPRESSION")
 @click.option("--param", "parameters", metavar="NAME=VALUE", multiple=True, help="A value of a letter in the loss.")
 @json_option

@@ -372,7 +372,7 @@ def _unique(prompts: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
 def _missing(table: ColumnTable) -> str:
     names = [name for name in ("winner", "loser") if name not in table.names]
     got = ", ".join(table.names)
-    hint = f"accepted are {COLUMNS}, or a name for each: winner=…, loser=…"
+    hint = f"accepted are {COLUMNS}, or a name for each: --columns winner=… --columns loser=…, in Python columns={{…}}"
     if table.format.startswith("JSON"):
         return f"{table.where(0)}: missing {' and '.join(map(repr, names))}; the keys are {got!r:.200}; {hint}"
     return f"{table.where()}: missing column {' and '.join(names)} in the header {got!r:.200}; {hint}"

@@ -120,3 +120,14 @@ def test_help_has_examples(verb: str) -> None:
     done = gpo(verb, "--help")
     assert done.returncode == 0
     assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize("formula", ["-h(z)", "-hinge*z", r"-\mathbb{E}[\log\sigma(\beta z)]"])
+def test_a_formula_that_begins_with_a_minus_sign_is_no_option(formula: str) -> None:
+    """``-h`` within it is not the help that ``-h`` alone asks for."""
+    done = gpo("analyze", formula)
+    assert done.returncode == 2
+    assert "Usage:" not in done.stdout
+    assert formula.replace("\\", "\\\\") in done.stderr
+    assert gpo("analyze", "-h").stdout.startswith("Usage:")
+    assert as_json("analyze", "-c*exp(-z)", "--param", "c=-2")["slope"]["float"] == -2.0

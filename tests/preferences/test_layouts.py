@@ -204,7 +204,7 @@ def test_votes_on_arguments_directly_and_by_their_reader(tmp_path):
         ("winner,loser\nx,y\n", {"cluster": "judge"}, "no column 'judge' to cluster by"),
         ("winner,loser,first\nx,y,q\n", {"position": "first"}, "line 2: first is 'q'; accepted are winner and loser"),
         ("winner,loser\nx,y\n", {"columns": {"winner": "won"}}, "no column 'won', which was named as winner"),
-        ("won,loser\nx,y\n", {}, "line 1: missing column winner .* or a name for each: winner="),
+        ("won,loser\nx,y\n", {}, "line 1: missing column winner .* or a name for each: --columns winner="),
         ("winner,loser,n_votes\nx,y,2\n", {}, "column n_votes looks as if it counted.* or ignore it by name"),
     ],
 )  # fmt: skip
