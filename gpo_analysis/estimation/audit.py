@@ -202,6 +202,22 @@ def _simplest(fitted: list[Fitted], evidence: FloatArray) -> FloatArray:
     return found
 
 
+def _shares(fitted: list[Fitted], inflation: float, count: int) -> FloatArray:
+    """Of the evidence, the noise's variance being so many times what rounding explains."""
+    evidence = np.array([-0.5 * (f.chi / inflation + 2 * f.log_noise + f.parameters * math.log(count)) for f in fitted])
+    evidence = _simplest(fitted, evidence)
+    share = np.exp(evidence - evidence.max())
+    return np.asarray(share / share.sum())
+
+
+def _of_kinds(fitted: list[Fitted], share: FloatArray) -> dict[tuple[str, str], float]:
+    """By loss and reduction."""
+    kinds: dict[tuple[str, str], float] = {}
+    for f, s in zip(fitted, share, strict=True):
+        kinds[f.loss, f.reduction] = kinds.get((f.loss, f.reduction), 0.0) + float(s)
+    return kinds
+
+
 def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     best = _best(fitted)
     count = len(best.residuals)
@@ -210,15 +226,15 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
         if log.apart is None:
             why = f"{why}; {_APART}"
         return LossAudit(why, None, None, None, None, None, None, 0.0, (best.loss,), log.of)
-    inflation = max(1.0, best.chi / max(count - best.parameters, 1)) * (4.0 if log.means else 1.0)
-    evidence = np.array([-0.5 * (f.chi / inflation + 2 * f.log_noise + f.parameters * math.log(count)) for f in fitted])
-    evidence = _simplest(fitted, evidence)
-    share = np.exp(evidence - evidence.max())
-    share /= share.sum()
-    kinds: dict[tuple[str, str], float] = {}
-    for f, s in zip(fitted, share, strict=True):
-        kinds[f.loss, f.reduction] = kinds.get((f.loss, f.reduction), 0.0) + float(s)
+    if log.means and log.apart is not None:
+        fitted = [f for f in fitted if _explains(log, f)]
+    own = max(1.0, best.chi / max(count - best.parameters, 1))
+    share = _shares(fitted, own * (4.0 if log.means else 1.0), count)
+    kinds = _of_kinds(fitted, share)
     likely = sorted((kind for kind, s in kinds.items() if s > 1 - SURE), key=lambda kind: -kinds[kind])
+    if log.means and log.apart is not None:  # whether a loss has one argument or two must not hang on the noise taken
+        other = _of_kinds(fitted, _shares(fitted, own, count))
+        likely += sorted((kind for kind, s in other.items() if s > 1 - SURE and kind not in likely), key=str)
     losses = tuple(dict.fromkeys(loss for loss, _ in likely))
     total = sum(kinds[kind] for kind in likely)
 
@@ -236,7 +252,7 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     of_kind = [(f, s) for f, s in zip(fitted, share, strict=True) if (f.loss, f.reduction) == likely[0]]
     alive = [f for f, s in of_kind if s > 0.01]
     chosen = max(of_kind, key=lambda item: item[1])[0]
-    if chosen.error * math.sqrt(inflation) > CLOSE or any(abs(math.log(f.beta / chosen.beta)) > CLOSE for f in alive):
+    if chosen.error * math.sqrt(own) > CLOSE or any(abs(math.log(f.beta / chosen.beta)) > CLOSE for f in alive):
         return undecided(f"{losses[0]}, but the log does not separate its β from its label smoothing or scale")
     reduction = likely[0][1] if log.of == "log-ratios" else None
     beta = chosen.beta if math.isfinite(chosen.beta) else None

@@ -253,7 +253,8 @@ def mean_fits(log: LossLog, progress: bool | Progress = False) -> Iterator[Fitte
             ways += [(2.0, False, True)]
         for beta, smoothed, free in ways:
             found = _mean_fit(log, family, m, beta, smoothed, free)
-            if not smoothed or found.label_smoothing > 0.02:  # less cannot be told from the shape of a batch's margins
+            # less cannot be told from the shape of a batch's margins; more makes losses of two log-ratios look like one
+            if not smoothed or 0.02 < found.label_smoothing <= 0.3:
                 yield found
 
 

@@ -121,6 +121,11 @@ def test_rows_that_do_not_differ_name_nothing() -> None:
     assert "the same in all rows" in str(found)
 
 
+def test_means_of_sppo_hard_are_not_those_of_a_squared_loss() -> None:
+    drawn = draw(np.random.default_rng([77, 6]), "means")
+    assert (drawn.loss, audit_log(loss_log(drawn.columns)).loss) == ("sppo_hard", "sppo_hard")
+
+
 def test_a_part_of_the_campaign() -> None:
     assert campaign(1, seed=1, start=3)["named"] == 1
     drawn = [draw(np.random.default_rng(i), kind) for i, kind in enumerate(KINDS)]
