@@ -35,7 +35,7 @@ _GREEK = re.compile(
 _REASONS = {
     "\\begin": "the branches of cases are written with max, min, abs: max(0, 1 - z)",
     "\\mathbb": "expectations and indicators are not taken: write f(z), the loss of one pair with the margin z = βρ",
-    "\\mathcal": "write f(z) alone, the loss of one pair with the margin z = βρ, without the objective's name before it",
+    "\\mathcal": "write f(z) alone, the loss of one pair with the margin z = βρ, no objective's name before it",
     "\\sum": "sums are not taken: write f(z), the loss of one pair with the margin z = βρ",
     "\\int": "integrals are not taken",
     "\\prime": "derivatives are not taken",
