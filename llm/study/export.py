@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from gpo_analysis.files import file_digest
 from llm.policy.models import LoraSettings, add_lora, load_model, save_model
 from llm.storage.reports import FILE, read_document
 from llm.sweep.export import load_cell
@@ -90,17 +92,28 @@ def export_cell(
     ----------
     study, name, step : as of `load_study_policy`
     out : path
-        A folder that is not there yet.
+        A folder that is not there yet, or holds this very policy already: it is then left as it is.
     """
     folder = Path(out)
-    if folder.exists() and any(folder.iterdir()):
+    taken = folder.exists() and any(folder.iterdir())
+    if taken and not [*folder.glob("*config.json")]:
         raise ValueError(f"{folder} is not empty; give a folder of its own")
     model, tokenizer = load_study_policy(study, name, step=step)
     if hasattr(model, "peft_config"):
         for settings in model.peft_config.values():
             settings.base_model_name_or_path = str(_reference(Path(study)).resolve())
-    save_model(model, tokenizer, folder)
+    if not taken:
+        save_model(model, tokenizer, folder)
+        return folder
+    with tempfile.TemporaryDirectory() as temporary:
+        save_model(model, tokenizer, Path(temporary, "policy"))
+        if _digests(folder) != _digests(Path(temporary, "policy")):
+            raise ValueError(f"{folder} is not empty: it holds another policy; give a folder of its own")
     return folder
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in folder.rglob("*") if path.is_file()}
 
 
 def _reference(root: Path) -> Path:

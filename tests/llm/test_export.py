@@ -39,6 +39,9 @@ def test_every_policy_is_loaded_and_exported(tmp_path: Path, lora: bool, capsys:
         out = tmp_path / f"{file.cell.name}-{file.step}"
         arguments = ["export", str(tmp_path / "study"), file.cell.name, "--step", str(file.step), "--out", str(out)]
         assert main(arguments) == 0
+        written = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+        assert main(arguments) == 0  # done already: left as it is
+        assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == written
         model = (AutoPeftModelForCausalLM if lora else AutoModelForCausalLM).from_pretrained(out).eval()
         expected, _ = load_study_policy(tmp_path / "study", file.cell.name, step=file.step)
         with torch.no_grad():
@@ -61,6 +64,7 @@ def test_every_policy_is_loaded_and_exported(tmp_path: Path, lora: bool, capsys:
         ([str(tmp_path), "a", "--out", out], "holds no sweep"),
         ([study, "hinge-0.5-s0-fresh"], "--out DIR is missing"),
         ([study, "hinge-0.5-s0-fresh", "--out", study], "is not empty"),
+        ([study, "hinge-0.5-s0-fresh", "--out", str(tmp_path / "logistic-0.5-s0-fresh-4")], "it holds another policy"),
         ([study, "hinge-0.5-s0-fresh", "--out", out, "--step", "3"], "after step 3; accepted are 2, 4"),
     ):
         assert main(["export", *more]) == 1
