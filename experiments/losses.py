@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 import gpo_analysis as gpo
+from experiments._losses import accepted, each_of, of_the_preset, rows_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.tables import find
@@ -37,11 +38,18 @@ class Config:
         Range of the margin ρ, at β = 1; the paper's figure has [−1, 2].
     points : int
         Number of grid points.
+    losses : tuple of str
+        Losses tabulated: names, or expressions in z.
     """
 
     low: float = -1.0
     high: float = 2.0
     points: int = 301
+    losses: tuple[str, ...] = gpo.PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that do not start downwards refused."""
+        object.__setattr__(self, "losses", accepted(self.losses))
 
 
 PRESETS = {"quick": Config(), "paper": Config(points=1201)}
@@ -49,7 +57,7 @@ PRESETS = {"quick": Config(), "paper": Config(points=1201)}
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a loss."""
-    return grid(loss=gpo.PAPER_LOSSES)
+    return grid(loss=config.losses)
 
 
 def run(config: Config, *, loss: str) -> pd.DataFrame:
@@ -63,7 +71,7 @@ def run(config: Config, *, loss: str) -> pd.DataFrame:
             "loss": loss,
             "rho": rho,
             "value": value,
-            "scaled": value / at_zero,
+            "scaled": value / at_zero if at_zero else np.nan,
             "at_zero": at_zero,
             "slope": float(f.derivative(0.0)),
             "curvature": float(f.derivative(0.0, 2)),
@@ -74,14 +82,15 @@ def run(config: Config, *, loss: str) -> pd.DataFrame:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Slopes of Table 1, and the 0-1 loss below every scaled curve."""
     slopes, gaps = {}, {}
-    for name, rows in table.groupby("loss", sort=False):
+    for name, rows in rows_of(table).groupby("loss", sort=False):
         slopes[str(name)] = Check.equal("f′(0)", SLOPES[str(name)], float(rows["slope"].iloc[0]), 1e-12)
         gap = float((rows["scaled"] - (rows["rho"] < 0)).min())
         gaps[str(name)] = Check.at_least("f/f(0) less the 0-1 loss", 0.0, gap, 1e-12)
     claims = {"f′(0) is that of Table 1": slopes, "f/f(0) is nowhere below the 0-1 loss": gaps}
-    return [Check.each(claim, parts).as_theorem() for claim, parts in claims.items()]
+    return [each_of(claim, parts).as_theorem() for claim, parts in claims.items()]
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What the six curves have in common and where they part."""
     first = table.groupby("loss", sort=False).first()

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from experiments._losses import CURVED
+from experiments._losses import CURVED, accepted, each_of, of_the_preset, stated, those
 from experiments._seeds import geometric_interval
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
@@ -59,6 +59,8 @@ class Config:
         β is 2 to the powers of these, in steps of ½ from the first to the last.
     seed : int
         Seed of rewards and samples.
+    losses : tuple of str
+        Losses solved: names, or expressions in z. The claims are about the paper's.
     """
 
     responses: int = 8
@@ -70,6 +72,11 @@ class Config:
     samples: int = 8
     exponents: tuple[int, int] = (-5, 4)
     seed: int = 0
+    losses: tuple[str, ...] = PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that have no strength or no known minimum refused."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
 
 
 PRESETS = {
@@ -114,14 +121,16 @@ def run(config: Config, *, kind: str, scale: float = np.nan, comparisons: int = 
     """Solve every loss once and read every β off it: the optimal centred log-ratio is proportional to 1/β."""
     problem = problem_of(config, kind, scale, comparisons, seed)
     first, last = config.exponents
-    betas = [2.0 ** (k / 2) for k in range(2 * first, 2 * last + 1)]
+    powers = [2.0 ** (k / 2) for k in range(2 * first, 2 * last + 1)]
     rows = []
-    for name in PAPER_LOSSES:
+    for name in config.losses:
         loss = get_loss(name)
         kappa = float(loss.curvature_ratio)
         solution = problem.solve(loss, 1.0)
         answer, scores = _scores(solution)
-        for beta in betas:
+        usual = name in PAPER_LOSSES or kappa == 0  # their κ are ½ and 1: βκ is on one grid with β
+        for power in powers:
+            beta = power if usual else power / kappa
             rows.append(
                 {
                     "kind": kind,
@@ -131,7 +140,7 @@ def run(config: Config, *, kind: str, scale: float = np.nan, comparisons: int = 
                     "loss": name,
                     "beta": beta,
                     "kappa": kappa,
-                    "strength": beta * kappa if kappa > 0 else beta,
+                    "strength": beta * kappa if usual and kappa > 0 else power,
                     "kl": _kl(scores, beta, problem.reference),
                     "largest_margin": _largest(solution),
                     "answer": answer,
@@ -171,53 +180,74 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     annotators = find(table, kind="annotators")
     margin = {s: _margin(rows, "squared") for s, rows in bradley.groupby("scale")}
     inside = [scale for scale, largest in margin.items() if largest <= 1.0]
-    outside = max(margin, key=lambda scale: margin[scale])
+    outside = max(margin, key=lambda scale: np.nan_to_num(margin[scale]))
+    here = config.losses
+    family, five = those(here, LOGIT_FAMILY), those(here, CURVED)
+    two = ("squared", "truncated_quadratic")
+    upto = f" (reward scales up to {max(inside):g})" if inside else ""
+    beyond = f"{margin[outside]:.2f} (reward scale {outside:g})" if "squared" in here else "more"
+    weakest = min(config.scales)
     checks = [
-        Check.equal(
-            f"Bradley-Terry, equal βκ: KL of {', '.join(LOGIT_FAMILY)} (largest relative spread, every scale)",
-            0.0,
-            max(_spread(rows, LOGIT_FAMILY) for _, rows in bradley.groupby("scale")),
-            1e-6,
+        stated(
+            here,
+            f"Bradley-Terry, equal βκ: KL of {', '.join(family)} (largest relative spread, every scale)",
+            lambda claim: Check.equal(
+                claim, 0.0, max(_spread(rows, family) for _, rows in bradley.groupby("scale")), 1e-6
+            ),
+            some=LOGIT_FAMILY,
+            least=2,
         ),
-        Check.equal(
-            f"squared fits with |βρ| ≤ 1 (reward scales up to {max(inside):g}): truncated quadratic has the same KL",
-            0.0,
-            max(_spread(find(bradley, scale=scale), ("squared", "truncated_quadratic")) for scale in inside),
-            1e-6,
+        stated(
+            here,
+            f"squared fits with |βρ| ≤ 1{upto}: truncated quadratic has the same KL",
+            lambda claim: Check.equal(
+                claim, 0.0, max(_spread(find(bradley, scale=scale), two) for scale in inside), 1e-6
+            ),
+            of=two,
         ),
-        Check.at_least(
-            f"squared fits with |βρ| up to {margin[outside]:.2f} (reward scale {outside:g}): the two part",
-            0.01,
-            _spread(find(bradley, scale=outside), ("squared", "truncated_quadratic")),
+        stated(
+            here,
+            f"squared fits with |βρ| up to {beyond}: the two part",
+            lambda claim: Check.at_least(claim, 0.01, _spread(find(bradley, scale=outside), two)),
+            of=two,
         ),
-        Check.at_most(
-            f"near indifference (reward scale {min(config.scales):g}) all five with κ > 0 agree at equal βκ",
-            0.01,
-            _spread(weak, CURVED),
+        stated(
+            here,
+            f"near indifference (reward scale {weakest:g}) all five with κ > 0 agree at equal βκ",
+            lambda claim: Check.at_most(claim, 0.01, _spread(weak, five)),
+            some=CURVED,
+            least=2,
         ),
-        Check.at_least(f"far from it (reward scale {config.shown:g}) they do not", 0.5, _spread(strong, CURVED)),
-        Check.equal(
+        stated(
+            here,
+            f"far from it (reward scale {config.shown:g}) they do not",
+            lambda claim: Check.at_least(claim, 0.5, _spread(strong, five)),
+            of=CURVED,
+        ),
+        stated(
+            here,
             "near indifference, at equal β: KL(logistic)/KL(squared) is (κ_squared/κ_logistic)²",
-            4.0,
-            _ratio(weak, "logistic", "squared", by="beta"),
-            0.02,
-            relative=True,
+            lambda claim: Check.equal(claim, 4.0, _ratio(weak, "logistic", "squared", by="beta"), 0.02, relative=True),
+            of=("logistic", "squared"),
         ),
-        Check.at_least(
-            f"hinge (κ = 0, over β) does not come back to πref: KL over squared's, reward scale {min(config.scales):g}",
-            100.0,
-            _ratio(weak, "hinge", "squared", by="beta"),
+        stated(
+            here,
+            f"hinge (κ = 0, over β) does not come back to πref: KL over squared's, reward scale {weakest:g}",
+            lambda claim: Check.at_least(claim, 100.0, _ratio(weak, "hinge", "squared", by="beta")),
+            of=("hinge", "squared"),
         ),
-        Check.at_least(
+        stated(
+            here,
             "two groups of annotators (not Bradley-Terry): logistic and exponential part at equal βκ",
-            0.01,
-            _spread(annotators, ("logistic", "exponential")),
+            lambda claim: Check.at_least(claim, 0.01, _spread(annotators, ("logistic", "exponential"))),
+            of=("logistic", "exponential"),
         ),
     ]
     few, many = min(config.comparisons), max(config.comparisons)
-    parts = {f"logistic and {other}": _parting(config, table, other) for other in ("squared", "exponential")}
+    others = those(here, ("squared", "exponential")) if "logistic" in here else ()
+    parts = {f"logistic and {other}": _parting(config, table, other) for other in others}
     claim = f"{few:,} comparisons part losses over five times as far as {many:,} (log of KL ratio over its limit)"
-    return [*(check.as_theorem() for check in checks), Check.each(claim, parts)]
+    return [*(check.as_theorem() for check in checks), each_of(claim, parts)]
 
 
 def _parting(config: Config, table: pd.DataFrame, other: str) -> Check:
@@ -281,6 +311,7 @@ def _margin(rows: pd.DataFrame, name: str) -> float:
     return float(rows.loc[rows["loss"] == name, "largest_margin"].max())
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """By how much the KL curves part, and where equal βκ is the wrong scale."""
     bradley = find(table, kind="bradley-terry")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import sympy
+
+from gpo_analysis.losses import get_loss
 from gpo_analysis.plotting import loss_label, loss_style, new_figure, panel_label, plot_curve, plot_zero_one
 
 if TYPE_CHECKING:
@@ -40,12 +43,12 @@ def draw(records: Mapping[str, Record]) -> Figure:
     low, high = float(table["rho"].min()), float(table["rho"].max())
     plot_zero_one(left, low=low, high=high)
     for name, rows in table.groupby("loss", sort=False):
-        scaled = name in ("logistic", "squared", "hinge")
+        scaled = name in ("logistic", "squared", "hinge") or name not in FORMULAS
         if scaled:
             plot_curve(str(name), rows["rho"], rows["scaled"], left)
         right.plot(rows["rho"], rows["value"], label=loss_label(str(name)), **loss_style(str(name)).line())
     panel_label(left, "a", "scaled to pass through (0, 1)")
-    panel_label(right, "b", "all six, unscaled")
+    panel_label(right, "b", "all six, unscaled" if set(table["loss"]) == set(FORMULAS) else "all, unscaled")
     for ax in (left, right):
         ax.set_xlabel("margin $ρ$  [nats], β = 1")
         ax.set_ylim(-0.15, 4.3)
@@ -58,12 +61,18 @@ def draw(records: Mapping[str, Record]) -> Figure:
     return figure
 
 
+def _typed(name: str) -> str:
+    """f of a loss that is not the paper's, where it is short enough for the table."""
+    text = sympy.latex(get_loss(name).expression.subs(get_loss(name).symbol, sympy.Symbol("ρ")))
+    return f"${text}$" if len(text) <= 60 and "\\begin" not in text else ""
+
+
 def _table(ax: Axes, table: pd.DataFrame) -> None:
     """The losses as rows: f, slope, curvature, κ."""
     ax.set_axis_off()
     first = table.groupby("loss", sort=False)[["slope", "curvature"]].first()
     cells = [
-        [loss_label(str(name)), FORMULAS.get(str(name), ""), *(f"{value:g}".replace("-", "−") for value in
+        [loss_label(str(name)), FORMULAS.get(str(name), _typed(str(name))), *(f"{value:g}".replace("-", "−") for value in
          (row["slope"], row["curvature"], row["curvature"] / abs(row["slope"])))]
         for name, row in first.iterrows()
     ]  # fmt: skip

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpo_analysis.plotting import COLORS, loss_label, new_figure, panel_label
+from figures._panels import label_axes, loss_panels
+from gpo_analysis.plotting import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,8 +32,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
     orders = sorted(table["order"].unique())
     colors = colormaps["viridis"](np.linspace(0.0, 0.88, len(orders)))
     dashes = ("-", (0, (5, 2)), (0, (6, 2, 1.2, 2)), (0, (1.2, 1.6)), (0, (10, 3)), (0, (5, 1.8, 1.2, 1.8, 1.2, 1.8)))
-    figure, axes = new_figure(2, 3, height=2.5, sharex=True, sharey=True)
-    for ax, letter, (name, rows) in zip(axes.flat, "abcdef", table.groupby("loss", sort=False), strict=True):
+    figure, panels = loss_panels(table["loss"].drop_duplicates(), height=2.5)
+    for name, ax in panels.items():
+        rows = table[table["loss"] == name]
         for index, order in enumerate(orders):
             curve = rows[(rows["order"] == order) & (rows["error"] > 1e-30)]
             ax.plot(
@@ -53,12 +55,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
             ax.annotate(shown, (radius, 2e-9), xytext=(3, 0), textcoords="offset points", fontsize=8)
         else:
             ax.annotate("r = ∞", (0.97, 0.05), xycoords="axes fraction", ha="right", fontsize=8)
-        panel_label(ax, letter, loss_label(str(name)))
         ax.set(xscale="log", yscale="log", ylim=(1e-9, 1e7))
-    for ax in axes[1]:
-        ax.set_xlabel("margin $|z| = |βρ|$")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("error  $|f - T_N|$")
-    handles, labels = axes[0][0].get_legend_handles_labels()
+    label_axes(panels, "margin $|z| = |βρ|$", "error  $|f - T_N|$")
+    handles, labels = next(iter(panels.values())).get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, handlelength=4.0)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("variants",)
-CURVED = ("logistic", "squared", "exponential", "truncated_quadratic", "savage")
 
 
 def caption(records: Mapping[str, Record]) -> str:
     """Say what is drawn, with the settings."""
     config = records["variants"].config
-    return f"""KL(π‖πref) of the exact optimum for six losses, settings ours; πref and μ uniform. (a) Eight responses
+    losses = list(records["variants"].table["loss"].drop_duplicates())
+    usual = set(losses) == set(PAPER_LOSSES)
+    who = "six losses" if usual else f"{len(losses)} losses ({', '.join(loss_label(name) for name in losses)})"
+    return f"""KL(π‖πref) of the exact optimum for {who}, settings ours; πref and μ uniform. (a) Eight responses
     with Bradley-Terry preferences, rewards in [−{config["shown"]:g}, {config["shown"]:g}], at equal β. (b) The same at
     equal βκ, κ = f″(0)/|f′(0)|: logistic, exponential and Savage fall on one curve exactly, squared and truncated
     quadratic on lower ones; hinge has κ = 0 and is drawn over β itself, in grey. (c) KL relative to logistic's at
@@ -51,14 +54,16 @@ def draw(records: Mapping[str, Record]) -> Figure:
     a.set_xlabel("β")
     for ax in (b, d, e):
         ax.set_xlabel("βκ  (hinge: β)")
-    c.set(xlabel="half range of rewards", ylabel="KL / logistic's, at βκ = 1", ylim=(0.4, 1.15))
-    least = _ratio(bradley, "scale", "hinge").min()
-    c.text(0.03, 0.93, f"hinge: ≥ {least:.1f}, off the top", transform=c.transAxes, fontsize=7, va="top",
-           color="#6E6E6E")  # fmt: skip
-    for ax in (b, d, e):
-        ax.text(0.97, 0.95, "grey: hinge, over β", transform=ax.transAxes, fontsize=7, ha="right", va="top",
-                color="#6E6E6E")  # fmt: skip
-    f.set(xlabel="labelled comparisons", ylabel="KL / logistic's, at βκ = 1")
+    over = f"KL / {loss_label(_base(table))}'s, at βκ = 1" if _base(table) != "logistic" else "KL / logistic's, at βκ = 1"
+    c.set(xlabel="half range of rewards", ylabel=over, ylim=(0.4, 1.15))
+    if "hinge" in set(table["loss"]):
+        least = _ratio(bradley, "scale", "hinge").min()
+        c.text(0.03, 0.93, f"hinge: ≥ {least:.1f}, off the top", transform=c.transAxes, fontsize=7, va="top",
+               color="#6E6E6E")  # fmt: skip
+        for ax in (b, d, e):
+            ax.text(0.97, 0.95, "grey: hinge, over β", transform=ax.transAxes, fontsize=7, ha="right", va="top",
+                    color="#6E6E6E")  # fmt: skip
+    f.set(xlabel="labelled comparisons", ylabel=over)
     titles = ("equal β", "equal βκ", "towards indifference", "disagreeing annotators", "few labels", "more labels")
     for ax, letter, title in zip((a, b, c, d, e, f), "abcdef", titles, strict=True):
         panel_label(ax, letter, title)
@@ -82,16 +87,27 @@ def _line(name: str, *, misplaced: bool) -> dict[str, Any]:
     return {**line, "color": "#9A9A9A", "linewidth": 1.1} if misplaced and name == "hinge" else line
 
 
+def _curved(rows: pd.DataFrame) -> list[str]:
+    """The losses with κ > 0."""
+    return [str(name) for name in rows.loc[rows["kappa"] > 0, "loss"].drop_duplicates()]
+
+
+def _base(rows: pd.DataFrame) -> str:
+    """The loss that others are set over: logistic, or the first with κ > 0 where that is not there."""
+    names = _curved(rows)
+    return "logistic" if "logistic" in names else names[0]
+
+
 def _ratio(rows: pd.DataFrame, x: str, name: str) -> pd.Series:
-    """Return KL over logistic's at strength 1: medians over the samples on which both have an answer."""
-    at_one = find(rows, strength=1.0)
-    kl = {loss: find(at_one, loss=loss).set_index([x, "seed"])["kl"] for loss in (name, "logistic")}
-    return (kl[name] / kl["logistic"]).dropna().groupby(level=0).median()
+    """Return KL over that of `_base` at strength 1: medians over the samples on which both have an answer."""
+    at_one, base = find(rows, strength=1.0), _base(rows)
+    kl = {loss: find(at_one, loss=loss).set_index([x, "seed"])["kl"] for loss in (name, base)}
+    return (kl[name] / kl[base]).dropna().groupby(level=0).median()
 
 
 def _relative(ax: Axes, rows: pd.DataFrame, x: str) -> None:
     """Draw KL over that of logistic, of the losses with κ > 0."""
-    for name in CURVED:
+    for name in _curved(rows):
         ratio = _ratio(rows, x, name)
         ax.plot(ratio.index, ratio, **loss_style(name).points())
     ax.set(xscale="log")
@@ -100,6 +116,6 @@ def _relative(ax: Axes, rows: pd.DataFrame, x: str) -> None:
 
 def _limits(ax: Axes, population: pd.DataFrame, last: float) -> None:
     """Mark the population's ratios at the right."""
-    for name in CURVED:
+    for name in _curved(population):
         ratio = float(_ratio(population, "comparisons", name).iloc[0])
         ax.plot([last, 3.0 * last], [ratio, ratio], **loss_style(name).line(linewidth=2.4))

@@ -9,6 +9,7 @@ code differed between kernels, and by how much.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.framework.discovery import get_experiments
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.records import META_FILE, Record, RecordError, canonical_json, find_records, read_record
+from gpo_analysis.records import META_FILE, Record, RecordError, canonical_json, find_records, plain, read_record
 from gpo_analysis.runs import latest_record
 
 RTOL, ATOL = 1e-9, 1e-12
@@ -163,13 +165,30 @@ def _matched(first: list[Record], second: list[Record]) -> tuple[Record, Record]
     """The last pair of one configuration; where there is none, the last of each."""
     for one in reversed(first):
         for other in reversed(second):
-            if one.config == other.config:
+            ours, theirs = _configs(one, other)
+            if ours == theirs:
                 return one, other
     return first[-1], second[-1]
 
 
+def _configs(one: Record, other: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Their configurations; a field that one of them has not yet has its default of today."""
+    if one.config.keys() == other.config.keys():
+        return one.config, other.config
+    try:
+        kind = get_experiments([one.name])[0].load().Config
+    except ValueError:  # an experiment that is no more, or a table alone
+        return one.config, other.config
+    usual = {
+        field.name: plain(field.default)
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING and field.name in one.config.keys() | other.config.keys()
+    }
+    return {**usual, **one.config}, {**usual, **other.config}
+
+
 def _compared(name: str, one: Record, other: Record, rtol: float, atol: float) -> Comparison:
-    problems = [f"configuration: {line}" for line in _differences(one.config, other.config)]
+    problems = [f"configuration: {line}" for line in _differences(*_configs(one, other))]
     a, b = one.table, other.table
     for label, here, there in (("first", a, b), ("second", b, a)):
         lone = [column for column in here if column not in there]

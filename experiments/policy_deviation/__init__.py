@@ -24,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments._losses import one_claim
+from experiments._losses import of_the_preset, one_claim, only_those_of_the_paper, rows_of
 from experiments.framework import Check, explained
 from experiments.framework.sweeps import grid
 from experiments.policy_deviation import chosen, features, tabular
@@ -43,7 +43,7 @@ PRESETS = {"quick": Config(), "paper": Config(betas=(0.1, 1.0), steps=1000, seed
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """A cell a loss and part."""
-    return grid(part=list(PARTS), loss=PAPER_LOSSES)
+    return grid(part=list(PARTS), loss=config.losses)
 
 
 def run(config: Config, *, part: str, loss: str) -> pd.DataFrame:
@@ -53,9 +53,13 @@ def run(config: Config, *, part: str, loss: str) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Size on the support, nothing off it without features, leaks with them, and the chosen."""
-    checks = one_claim(check for name, part in PARTS.items() for check in part.check(find(table, part=name)))
+    if none := only_those_of_the_paper(config.losses, CLAIM):
+        return none
+    scaled = tabular.check_scale(find(table, part="tabular"))  # of any f
+    table = rows_of(table)
+    checks = [check for name, part in PARTS.items() for check in part.check(find(table, part=name))]
     return explained(
-        checks,
+        one_claim([*checks, *scaled], config.losses),
         {
             "relative error of the link's": lambda: tabular.of_the_link(find(table, part="tabular")),
             "sign of the leak early on": lambda: features.of_the_slope(find(table, part="features")),
@@ -64,6 +68,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     )
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found, with intervals over problems."""
     free, linear, preferred = (find(table, part=part) for part in PARTS)

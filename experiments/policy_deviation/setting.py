@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 import gpo_analysis as gpo
+from experiments._losses import accepted
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.statistics import Interval, mean_interval, share_interval
 from gpo_analysis.tabular import PreferenceProblem, solve_features
@@ -36,6 +37,8 @@ class Config:
         Problems.
     seed : int
         Of all of them: they are numbered from 1000 × seed.
+    losses : tuple of str
+        Losses compared: names, or expressions in z. The claims are about the paper's.
     """
 
     responses: int = 24
@@ -47,6 +50,11 @@ class Config:
     steps: int = 300
     seeds: int = 5
     seed: int = 0
+    losses: tuple[str, ...] = gpo.PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that have no strength or no known minimum refused."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
 
     @property
     def problems(self) -> range:

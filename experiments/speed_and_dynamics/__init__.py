@@ -24,12 +24,22 @@ from typing import Any
 
 import pandas as pd
 
-from experiments._losses import CURVED, one_claim
+from experiments._losses import (
+    CURVED,
+    curved,
+    of_the_preset,
+    one_claim,
+    only_those_of_the_paper,
+    rows_of,
+    stated,
+    those,
+)
 from experiments._seeds import geometric_interval
 from experiments.framework import Check, explained
 from experiments.framework.sweeps import grid
 from experiments.speed_and_dynamics import adam, descent, early, hinge, progress
 from experiments.speed_and_dynamics.setting import Config, ratios_of
+from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.statistics import mean_interval
 from gpo_analysis.tables import find
 
@@ -58,9 +68,9 @@ def cells(config: Config) -> list[dict[str, Any]]:
     """A cell a seed and loss for descent, a seed and learning rate for Adam, a seed for the early phase and hinge."""
     seeds = range(1000 * config.seed, 1000 * config.seed + config.seeds)
     return [
-        *grid(part="descent", seed=seeds, loss=CURVED),
+        *grid(part="descent", seed=seeds, loss=CURVED if config.losses == PAPER_LOSSES else curved(config.losses)),
         *grid(part="adam", seed=seeds, rate=config.adam_rates),
-        *grid(part=("early", "hinge"), seed=seeds),
+        *grid(part=("early", "hinge") if "hinge" in config.losses else ("early",), seed=seeds),
         {"part": "progress", "seed": seeds[0]},
     ]
 
@@ -72,8 +82,17 @@ def run(config: Config, *, part: str, seed: int, **axes: Any) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Rates, stable steps, the early phase, hinge and Adam against what was worked out."""
-    parts = ("early", "descent", "hinge", "adam")
-    checks = one_claim(check for part in parts for check in PARTS[part].check(config, find(table, part=part)))
+    if none := only_those_of_the_paper(config.losses, CLAIM):
+        return none
+    table = rows_of(table)
+    needs = {"early": PAPER_LOSSES, "descent": CURVED, "hinge": ("hinge",), "adam": CURVED}
+    found = []
+    for part, needed in needs.items():
+        if those(config.losses, needed):
+            found += PARTS[part].check(config, find(table, part=part))
+        else:
+            found.append(stated(config.losses, f"the claims of part {part}", Check.not_run, some=needed))
+    checks = one_claim(found)
     return explained(
         checks,
         {
@@ -83,6 +102,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     )
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found, with intervals over problems."""
     descent = find(table, part="descent")

@@ -25,7 +25,7 @@ from gpo_analysis.training import (
 def run(config: Config, seed: int, rate: float) -> list[dict[str, Any]]:
     """First steps, rate near the optimum, and where it ends, of every loss and β."""
     problem = problem_of(config, seed)
-    settings = [(loss, beta) for loss in gpo.PAPER_LOSSES for beta in config.betas]
+    settings = [(loss, beta) for loss in config.losses for beta in config.betas]
     losses, betas = [s[0] for s in settings], [s[1] for s in settings]
     goals = [goal_of(problem, loss, beta) for loss, beta in settings]
     short = gpo.train_many(
@@ -46,7 +46,7 @@ def run(config: Config, seed: int, rate: float) -> list[dict[str, Any]]:
             "early_ten": float(np.abs(logits[10] - logits[0]).mean() / (10 * rate)),
             "floor": float(np.sqrt(np.mean(late[-20:] ** 2))), "start_distance": float(far[0]),
         }  # fmt: skip
-        if loss != "hinge":
+        if gpo.get_loss(loss).curvature_ratio > 0:
             hessian = logit_hessian(problem, loss, beta, goal - np.log(problem.reference))
             row |= _adam_rate(far, adam_second_moments(np.asarray(first.gradients)), hessian, rate)
             moment = last.state.moments[1] / (1.0 - 0.999**last.state.step)

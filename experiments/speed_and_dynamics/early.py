@@ -19,7 +19,7 @@ def run(config: Config, seed: int) -> list[dict[str, Any]]:
     problem = problem_of(config, seed)
     unit = logit_hessian(problem, "squared", 1.0) / 2.0
     rows = []
-    for loss in gpo.PAPER_LOSSES:
+    for loss in config.losses:
         for beta in config.betas:
             start, s = early_phase(problem, loss, beta), 0.02 * min(1.0, beta)  # log-ratios go as s/β
             time = s / (beta * start.speed)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 import gpo_analysis as gpo
+from experiments._losses import accepted
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.tabular import PreferenceProblem
 
@@ -38,6 +39,8 @@ class Config:
         Problems.
     seed : int
         Of all of them: they are numbered from 1000 × seed.
+    losses : tuple of str
+        Losses compared: names, or expressions in z. The claims are about the paper's.
     """
 
     responses: int = 8
@@ -49,6 +52,11 @@ class Config:
     halvings: int = 8
     seeds: int = 2
     seed: int = 0
+    losses: tuple[str, ...] = gpo.PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those refused that no flow follows, or that have no strength or known minimum."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, flow=True, known=True))
 
 
 def problem_of(config: Config, seed: int) -> PreferenceProblem:

@@ -1,0 +1,115 @@
+"""A typed loss in every experiment that loops over losses: run, drawn, and no claim of the paper's losses said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+import gpo_analysis as gpo
+from experiments._losses import accepted, one_claim, stated
+from experiments.framework import Check
+from experiments.framework.cells import join
+from experiments.framework.compare import compare
+from experiments.framework.discovery import get_experiments
+from experiments.framework.settings import BadSetting, settings_of, with_settings
+from figures.framework.drawing import caption_of, get_figures
+from fuzz.small import SMALL, made_up_data, table_of
+from gpo_analysis.plotting import figure_style
+from gpo_analysis.records import Record, plain, write_record
+
+TYPED = "log(cosh(1-z))"
+NAMES = (
+    "losses", "taylor", "variants",
+)  # fmt: skip
+LESS: dict[str, dict[str, Any]] = {}
+"""Settings smaller still than those of `fuzz.small`."""
+
+
+def small(name: str, losses: tuple[str, ...]) -> tuple[Any, Any, pd.DataFrame]:
+    """Module, configuration and table of an experiment at its small size, with losses of one's own."""
+    (experiment,) = get_experiments([name])
+    module = experiment.load()
+    config = with_settings(module.Config(), {**SMALL[name], **LESS.get(name, {}), "losses": losses}, name)
+    with made_up_data():
+        table = join([table_of(experiment.module_name, config, axes) for axes in plain(module.cells(config))])
+    return module, config, table
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_typed_loss_is_run_and_drawn(name: str) -> None:
+    module, config, table = small(name, ("logistic", TYPED))
+    assert {"logistic", TYPED} <= set(table["loss"].dropna())
+    assert set(table["loss"].dropna()) <= {"logistic", TYPED, *getattr(module, "BESIDE", ("",))}
+    checks = module.check(config, table)
+    assert checks and all(check.verdict != "not run" or check.note for check in checks)
+    for check in checks:  # a claim without a value would be called contradicted, and is none
+        assert check.verdict == "not run" or str(check.computed) != "nan", check.claim
+        for part, one in check.parts:
+            assert one.verdict == "not run" or str(one.computed) != "nan", (check.claim, part)
+    assert module.summary(config, table)
+    record = Record(name, plain(config), table, {"checks": [check.to_json() for check in checks]})
+    (figure,) = get_figures([module.FIGURE])
+    with figure_style():
+        drawn = figure.load().draw({name: record})
+        shown = {text.get_text() for legend in drawn.legends for text in legend.get_texts()}
+        shown |= {text.get_text() for ax in drawn.axes for text in ax.texts + [ax.title]}
+        shown |= {label.get_text() for ax in drawn.axes for label in ax.get_xticklabels() + ax.get_legend_handles_labels()[1]}
+        drawn.canvas.draw()
+    plt.close(drawn)
+    assert caption_of(figure.load(), {name: record})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_field_is_described_and_names_are_those_of_the_catalogue(name: str) -> None:
+    (experiment,) = get_experiments([name])
+    (field,) = [one for one in settings_of(experiment) if one.name == "losses"]
+    assert field.meaning
+    assert with_settings(experiment.config("quick"), {"losses": ["dpo", TYPED]}).losses == ("logistic", TYPED)
+    with pytest.raises(BadSetting, match="twice"):
+        with_settings(experiment.config("quick"), {"losses": ["dpo", "logistic"]}, name)
+    with pytest.raises(BadSetting, match="two log-ratios|of a margin"):
+        with_settings(experiment.config("quick"), {"losses": ["log(1+exp(-a)) + b**2"]}, name)
+
+
+def test_what_an_experiment_cannot_take_is_refused_with_the_reason() -> None:
+    for text, options, why in (
+        ("z**2", {}, "f′\\(0\\) = 0"),
+        ("lrml", {}, "f′\\(0\\)"),
+        ("log(1+exp(-z))-z**2", {"strength": True}, "κ = .* < 0"),
+        ("max(0, 2-z)", {"flow": True}, "jumps"),
+        ("1/(1+exp(z))", {"known": True}, "not known to be convex"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            accepted(["logistic", text], **options)
+    assert accepted(gpo.PAPER_LOSSES, strength=True, flow=True, known=True) == gpo.PAPER_LOSSES
+
+
+def test_parts_of_a_claim_are_told_apart_by_typed_names() -> None:
+    checks = [Check.equal(f"{name}, 5 pairs: f(0)", 1.0, 1.0, 0.0) for name in ("c*exp(-z) with c=1, d=2", "hinge")]
+    (one,) = one_claim(checks, ("c*exp(-z) with c=1, d=2",))
+    assert [part for part, _ in one.parts] == ["c*exp(-z) with c=1, d=2, 5 pairs", "hinge, 5 pairs"]
+
+
+def test_a_claim_of_absent_losses_is_not_run() -> None:
+    def never(claim: str) -> Check:
+        raise AssertionError(claim)
+
+    for options in ({"of": ["squared"]}, {"some": ["squared", "hinge"]}, {"some": ["logistic", "hinge"], "least": 2}):
+        check = stated(["logistic", TYPED], "c", never, **options)
+        assert check.verdict == "not run" and "among the losses of this run" in check.note
+
+
+def test_a_record_without_the_field_counts_as_one_of_the_default(tmp_path: Any) -> None:
+    (experiment,) = get_experiments(["losses"])
+    config = experiment.config("quick")
+    older = {key: value for key, value in plain(config).items() if key != "losses"}
+    table = pd.DataFrame({"x": [1.0, 2.0]})
+    for folder, values in (("old", older), ("new", plain(config)), ("typed", {**older, "losses": ["logistic", TYPED]})):
+        write_record(Record("losses", values, table, {"code_hash": folder}), tmp_path / folder)
+    (same,), (other,) = (compare(tmp_path / "old", tmp_path / b, common=True) for b in ("new", "typed"))
+    assert same.same and not other.same
+    assert dataclasses.replace(config) == type(config)(**{k: tuple(v) if isinstance(v, list) else v for k, v in older.items()})
