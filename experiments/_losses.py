@@ -68,14 +68,16 @@ def accepted(
             continue
         first = float(f.derivative(0.0))
         if slope and not -np.inf < first < 0:
-            raise ValueError(f"losses: {text} has f′(0) = {first:g}; accepted are losses with f′(0) < 0, whose margins grow")
+            raise ValueError(
+                f"losses: {text} has f′(0) = {first:g}; accepted are losses with f′(0) < 0, whose margins grow"
+            )
         if strength:
             try:
                 f.beta_of(1.0)
             except ValueError as error:
                 raise ValueError(f"losses: {error}; accepted are losses with κ ≥ 0, which are set by βκ") from None
         if flow and has_jump(f):
-            raise ValueError(f"losses: f′ of {text} jumps; accepted are losses that a gradient flow can follow, and hinge")
+            raise ValueError(f"losses: f′ of {text} jumps; accepted are losses that a flow can follow, and hinge")
         if known and not convexity(f).is_convex:
             raise ValueError(f"losses: {text} is not known to be convex; accepted are convex losses and savage")
     return tuple(found)
@@ -105,7 +107,7 @@ def rows_of(table: pd.DataFrame, named: Collection[str] = PAPER_LOSSES) -> pd.Da
 def stated(
     losses: Collection[str],
     claim: str,
-    made: Callable[[str], Check],
+    made: Callable[[str], Check] | None = None,
     *,
     of: Iterable[str] = (),
     some: Iterable[str] = (),
@@ -118,8 +120,8 @@ def stated(
     losses : collection of str
         Those of the configuration.
     claim : str
-    made : callable
-        The check of the claim.
+    made : callable or None
+        The check of the claim; None where it is known that they are not there.
     of : iterable of str
         Losses of which all are needed.
     some : iterable of str
@@ -138,6 +140,7 @@ def stated(
     if some and len(those(losses, some)) < least:
         many = "fewer than two" if least == 2 else "none"
         return Check.not_run(claim, "as in the preset", f"{many} of {', '.join(some)} among the losses of this run")
+    assert made is not None, claim
     return made(claim)
 
 
@@ -145,7 +148,8 @@ def only_those_of_the_paper(losses: Collection[str], claim: str) -> list[Check]:
     """Where none of the paper's losses is there, what an experiment claims as not run; else nothing."""
     if those(losses, PAPER_LOSSES):
         return []
-    return [Check.not_run(claim, "as in the preset", "its claims are about the paper's losses, of which this run has none")]
+    why = "its claims are about the paper's losses, of which this run has none"
+    return [Check.not_run(claim, "as in the preset", why)]
 
 
 def each_of(claim: str, parts: dict[str, Check], *, note: str = "") -> Check:
@@ -163,8 +167,8 @@ def of_the_preset(summary: Callable[[Any, pd.DataFrame], str]) -> Callable[[Any,
         usual = type(config)().losses
         if missing := [name for name in usual if name not in config.losses]:
             return (
-                f"Losses of this run: {', '.join(config.losses)}. What is summed up of the losses of the preset is left "
-                f"out, as {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among them."
+                f"Losses of this run: {', '.join(config.losses)}. What is summed up of the losses of the preset is "
+                f"left out, as {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among them."
             )
         return summary(config, table if config.losses == usual else rows_of(table, usual))
 

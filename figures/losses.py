@@ -71,8 +71,9 @@ def _table(ax: Axes, table: pd.DataFrame) -> None:
     """The losses as rows: f, slope, curvature, κ."""
     ax.set_axis_off()
     first = table.groupby("loss", sort=False)[["slope", "curvature"]].first()
+    formulas = {str(name): FORMULAS.get(str(name)) or _typed(str(name)) for name in first.index}
     cells = [
-        [loss_label(str(name)), FORMULAS.get(str(name), _typed(str(name))), *(f"{value:g}".replace("-", "−") for value in
+        [loss_label(str(name)), formulas[str(name)], *(f"{value:g}".replace("-", "−") for value in
          (row["slope"], row["curvature"], row["curvature"] / abs(row["slope"])))]
         for name, row in first.iterrows()
     ]  # fmt: skip

@@ -49,6 +49,8 @@ def caption(records: Mapping[str, Record]) -> str:
 def _given_up(table: pd.DataFrame) -> str:
     """What Savage's curve is made of at strong cycles, in a sentence."""
     rows = find(table, part="structures", structure="cycle", loss="savage")
+    if rows.empty:
+        return ""
     means = rows.groupby("level")["distance"].mean()
     level, last = means.idxmax(), rows["level"].max()
     top, known = find(rows, level=level), find(rows, level=last)["known"].astype(bool).mean()
@@ -67,7 +69,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     first, second, third, fourth, fifth, empty = axes.flat
     empty.set_axis_off()
     for k, structure in enumerate(LABELS):
-        own = find(rows, structure=structure, loss="logistic")
+        own = find(rows, structure=structure, loss=rows["loss"].iloc[0])
         mean = own.groupby("level")["cyclic_share"].mean()
         first.plot(mean.index / mean.index.max(), mean, **cycle_style(k).points(label=LABELS[structure]))
         _changed(second, find(rows, structure=structure), k)
@@ -96,6 +98,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
 
 def _mark_savage(ax: Axes, rows: pd.DataFrame) -> None:
     """Say at the top of Savage's curve what share of the problems makes it."""
+    if rows.empty:
+        return
     means = rows.groupby("level")["distance"].mean()
     level = means.idxmax()
     far = (find(rows, level=level)["distance"] > FAR).mean()
@@ -109,6 +113,9 @@ def _mark_savage(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _annotators(ax: Axes, rows: pd.DataFrame) -> None:
+    if rows.empty:
+        ax.text(0.5, 0.5, "squared is not among the losses", transform=ax.transAxes, ha="center")
+        return
     style = loss_style("squared")
     for level, group in rows.groupby("level"):
         value, half = _mean(group["distance"])
@@ -121,7 +128,9 @@ def _annotators(ax: Axes, rows: pd.DataFrame) -> None:
 
 def _changed(ax: Axes, rows: pd.DataFrame, k: int) -> None:
     wide = rows[rows["loss"] != "hinge"].pivot(index=["level", "number"], columns="loss", values="winner")
-    apart = wide.ne(wide["logistic"], axis=0).any(axis=1)
+    if wide.empty:
+        return
+    apart = wide.ne(wide["logistic" if "logistic" in wide else wide.columns[0]], axis=0).any(axis=1)
     levels = apart.index.get_level_values("level").unique()
     ends = []
     for level in levels:

@@ -42,7 +42,9 @@ def caption(records: Mapping[str, Record]) -> str:
 
 def _again(table: pd.DataFrame) -> str:
     """A sentence where the world shown is one whose reward rises again at last; else nothing."""
-    rows = find(table, kind="policy", loss="logistic", world=WORLD)
+    rows = find(table, kind="policy", world=WORLD)
+    names = list(rows["loss"].drop_duplicates())
+    rows = find(rows, loss="logistic" if "logistic" in names else names[0])
     rows = find(rows, pairs=rows["pairs"].min(), step=rows["step"].max()).sort_values("kl")
     gold = rows["gold"].to_numpy()
     peak = int(np.flatnonzero(np.diff(gold) < 0)[0]) if (np.diff(gold) < 0).any() else len(gold) - 1
@@ -110,7 +112,13 @@ def _training(ax: Axes, table: pd.DataFrame, shown: float) -> None:
 
 
 def _best(ax: Axes, table: pd.DataFrame) -> None:
-    rows = find(table, kind="fitted")
+    rows = find(table, kind="fitted") if "fitted" in set(table["kind"]) else table.iloc[:0]
+    if rows.empty:
+        ax.text(0.5, 0.5, "neither logistic nor squared", transform=ax.transAxes, ha="center")
+        return
+    colors = "; ".join(
+        {"logistic": "blue: logistic", "squared": "orange: squared"}[name] for name in rows["loss"].unique()
+    )
     for k, name in enumerate(rows["loss"].unique()):
         own, style = find(rows, loss=name), loss_style(name)
         sound = np.isfinite(own["beyond_score"]) & (own["shift"].abs() < LARGEST)
@@ -127,7 +135,7 @@ def _best(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_ylabel("n log β*(n)/β*(∞)")
     for mark, label in (("k-", "predicted"), ("k:", "variance alone"), ("ko", "measured")):
         ax.plot([], [], mark, label=label)
-    ax.legend(loc="lower left", title="blue: logistic; orange: squared", title_fontsize=7.5)
+    ax.legend(loc="lower left", title=colors, title_fontsize=7.5)
 
 
 def _mean(values: pd.Series) -> tuple[float, float]:

@@ -102,6 +102,7 @@ def _stability(ax: Axes, table: pd.DataFrame) -> None:
         edges = adam.loc[adam["loss"] == loss, "edge"]
         ax.plot([position + 0.22] * len(edges), edges, "_", color=COLORS["grey"], markersize=6)
     ax.axhline(1.0, color=COLORS["grey"], linewidth=0.9, zorder=0)
-    ax.set_xticks(range(len(losses)), [SHORT.get(str(loss), str(loss)[:14]) for loss in losses], rotation=60, fontsize=7)
+    short = [SHORT.get(str(loss), str(loss)[:14]) for loss in losses]
+    ax.set_xticks(range(len(losses)), short, rotation=60, fontsize=7)
     ax.set_ylim(0.4, 1.6)
     ax.set_ylabel("found / predicted")

@@ -54,7 +54,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     a.set_xlabel("β")
     for ax in (b, d, e):
         ax.set_xlabel("βκ  (hinge: β)")
-    over = f"KL / {loss_label(_base(table))}'s, at βκ = 1" if _base(table) != "logistic" else "KL / logistic's, at βκ = 1"
+    base = _base(table)
+    over = f"KL / {base if base == 'logistic' else loss_label(base)}'s, at βκ = 1"
     c.set(xlabel="half range of rewards", ylabel=over, ylim=(0.4, 1.15))
     if "hinge" in set(table["loss"]):
         least = _ratio(bradley, "scale", "hinge").min()

@@ -31,6 +31,7 @@ import pandas as pd
 
 import gpo_analysis as gpo
 from experiments._debates import side_axes
+from experiments._losses import CURVED, accepted, of_the_preset, only_those_of_the_paper, stated, those
 from experiments.framework import Check, NotRun
 from experiments.framework.sweeps import grid
 from experiments.not_bradley_terry import votes
@@ -72,6 +73,8 @@ class Config:
         Share of each side's pairs that is not fitted.
     seed : int
         Of all of it.
+    losses : tuple of str
+        Losses compared: names, or expressions in z. The claims are about the paper's.
     """
 
     responses: int = 6
@@ -86,6 +89,11 @@ class Config:
     sides: int = 32
     held_out: float = 0.2
     seed: int = 0
+    losses: tuple[str, ...] = PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that have no strength or no known minimum refused."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
 
 
 PRESETS = {
@@ -166,7 +174,7 @@ def _outcomes(config: Config, number: int, preference: FloatArray, reference: Fl
         "nash_md_distance": _distance(nash_md, nash.policy), "ipo_md_distance": _distance(ipo_md, nash.policy),
     }  # fmt: skip
     rows = []
-    for name in PAPER_LOSSES:
+    for name in config.losses:
         loss = gpo.get_loss(name)
         solution = problem.solve(loss, loss.beta_of(config.strength))
         h = solution.log_ratio if solution.converged else solution.representative
@@ -206,7 +214,7 @@ def _distance(p: FloatArray, q: FloatArray) -> float:
 
 def changed(table: pd.DataFrame) -> pd.DataFrame:
     """Of each problem: whether a loss with κ > 0 has another winner than logistic, and whether any has none."""
-    rows = table[(table["part"] == "structures") & (table["loss"] != "hinge")]
+    rows = find(table, part="structures", loss=CURVED)
     keys = ["structure", "level", "number"]
     wide = rows.pivot(index=keys, columns="loss", values="winner")
     facts = find(rows, loss="logistic").set_index(keys)
@@ -217,22 +225,17 @@ def changed(table: pd.DataFrame) -> pd.DataFrame:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Borda, transitivity, the Hodge share, the Nash policy, and the votes."""
-    rows = find(table, part="structures")
-    problems = changed(table)
+    if none := only_those_of_the_paper(config.losses, CLAIM):
+        return none
+    here, rows = config.losses, find(table, part="structures")
     squared = find(rows, loss="squared")
-    transitive = problems[problems["strongly_transitive"].astype(bool)]
-    cycle = find(rows, structure="cycle", loss="logistic")
+    cycle = find(rows, structure="cycle", loss="logistic" if "logistic" in here else here[0])  # of no f: of P
     cyclic_share = cycle.groupby("level")["cyclic_share"].mean()
     checks = [
-        Check.at_most("squared's winner is not the Borda winner of μ: problems", 0.0,
-                      float((squared["winner"] != squared["borda"]).sum()), note=f"of {len(squared)}"),
-        Check.at_most("strongly transitive preferences: problems on which f (κ > 0) changes the winner", 0.0,
-                      float(transitive["changed"].sum()),
-                      note=f"of {len(transitive)}; proved for convex f, expected for Savage"),
-        Check.at_most("noise over Bradley–Terry: problems on which f (κ > 0) changes the winner", 0.0,
-                      float(find(problems, structure="noise")["changed"].sum())),
-        Check.above("others: share of a problem's levels on which f (κ > 0) changes the winner", 0.01, others(problems),
-                    "problems"),
+        stated(here, "squared's winner is not the Borda winner of μ: problems", lambda claim: Check.at_most(
+                      claim, 0.0, float((squared["winner"] != squared["borda"]).sum()), note=f"of {len(squared)}"),
+               of=("squared",)),
+        *_check_winner(config, table),
         Check.at_least("the cyclic (Hodge) share rises with the strength of the cycle: least rise between levels", 0.0,
                        float(cyclic_share.diff().min()), note=f"from {cyclic_share.iloc[0]:.3g} to "
                        f"{cyclic_share.iloc[-1]:.3g}"),
@@ -244,8 +247,36 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     checks = [replace(item, nature="theorem" if item.claim.startswith(THEOREMS) else "measurement") for item in checks]
     away = find(rows, structure="cycle", loss="squared").pivot(index="number", columns="level", values="distance")
     claim = "cycle: squared's distance to the Nash policy grows from the lowest to the highest level"
-    checks.append(Check.above(claim, 0.0, mean_interval(away.iloc[:, -1] - away.iloc[:, 0]), "problems"))
-    return [*checks, *_check_annotators(rows), *votes.check(table)]
+
+    def grows(claim: str) -> Check:
+        return Check.above(claim, 0.0, mean_interval(away.iloc[:, -1] - away.iloc[:, 0]), "problems")
+
+    checks.append(stated(here, claim, grows, of=("squared",)))
+    of_squared = "annotators: squared's distance to the Nash policy falls as 1/m, with the factor of the second order"
+    nearer = _check_annotators(rows) if "squared" in here else [stated(here, of_squared, of=("squared",))]
+    return [*checks, *nearer, *votes.check(table)]
+
+
+def _check_winner(config: Config, table: pd.DataFrame) -> list[Check]:
+    """Whether f changes the winner, over the paper's losses with κ > 0 that are there."""
+    changes = "problems on which f (κ > 0) changes the winner"
+    rest = "others: share of a problem's levels on which f (κ > 0) changes the winner"
+    if "logistic" not in config.losses or len(those(config.losses, CURVED)) < 2:
+        first = f"strongly transitive preferences: {changes}"
+        return [
+            stated(config.losses, claim, of=("logistic",), some=CURVED, least=2)
+            for claim in (first, f"noise over Bradley–Terry: {changes}", rest)
+        ]
+    problems = changed(table)
+    transitive = problems[problems["strongly_transitive"].astype(bool)]
+    return [
+        Check.at_most(f"strongly transitive preferences: {changes}", 0.0,
+                      float(transitive["changed"].sum()),
+                      note=f"of {len(transitive)}; proved for convex f, expected for Savage"),
+        Check.at_most(f"noise over Bradley–Terry: {changes}", 0.0,
+                      float(find(problems, structure="noise")["changed"].sum())),
+        Check.above(rest, 0.01, others(problems), "problems"),
+    ]  # fmt: skip
 
 
 THEOREMS = ("squared's winner", "strongly transitive", "noise over", "the cyclic", "IPO-MD")
@@ -299,6 +330,7 @@ def _check_annotators(rows: pd.DataFrame) -> list[Check]:
     ]  # fmt: skip
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Where f changes the winner, who is nearest to the Nash policy, and the votes."""
     problems, rows = changed(table), find(table, part="structures")

@@ -35,7 +35,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments._losses import one_claim
+from experiments._losses import of_the_preset, one_claim, only_those_of_the_paper
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from experiments.over_optimisation import best, curves
@@ -79,6 +79,8 @@ SET_BY_POWER = (
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The frontiers hold, rise and fall; the best β."""
+    if none := only_those_of_the_paper(config.losses, CLAIM):
+        return none
     found = [*curves.check(config, find(table, part="curves")), *best.check(config, find(table, part="best"))]
     exact = ("no policy is above", "best-of-n: KL")
     found = [
@@ -89,9 +91,10 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         )
         for item in found
     ]
-    return one_claim(found)
+    return one_claim(found, config.losses)
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Rise, fall, and the best β by theory and by measurement."""
     return (

@@ -23,10 +23,11 @@ from scipy.optimize import brentq
 from scipy.special import expit, roots_genlaguerre, roots_hermitenorm
 
 import gpo_analysis as gpo
-from experiments._losses import CURVED
+from experiments._losses import CURVED, curved, stated, those
 from experiments.framework import Check
 from experiments.over_optimisation.setting import Config, first_peak, world_of
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.statistics import mean_interval
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
@@ -120,7 +121,7 @@ def run(config: Config, world: int) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for responses in (config.responses, config.wide):
         features, gold, _ = world_of(config, world, responses)
-        for name in CURVED:
+        for name in CURVED if config.losses == PAPER_LOSSES else curved(config.losses):
             v = projected(features, gold, name)
             about = {"loss": name, "responses": responses, "kind": "projected"}
             rows.append({**about, "size": -1, "repeat": -1, "best": _kappa(name) * first_peak(features @ v, gold)})
@@ -194,19 +195,23 @@ def _derivatives(features: FloatArray, gold: FloatArray, v: FloatArray) -> tuple
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """The level of the best βκ, its order over f, and the 1/n law."""
     limits = {name: attenuated(name, config.slope, config.curvature, config.features) for name in CURVED}
-    checks = []
-    for name in CURVED:
+    checks, here = [], config.losses
+    for name in those(here, CURVED):
         level = mean_interval(_projected(table, name, config.wide))
         claim = f"{name}: best βκ of the projected gold reward, {config.wide} responses, against κbλ integrated"
         checks.append(Check.within(claim, limits[name], level, 0.05, "worlds"))
     narrow, wide = (_projected(table, "logistic", size) for size in (config.responses, config.wide))
     claim = f"logistic: projected best βκ with {config.wide} responses less that with {config.responses}"
-    checks.append(Check.above(claim, 0.0, mean_interval((wide - narrow).dropna()), "worlds"))
-    for name in CURVED[1:]:
+
+    def above(claim: str) -> Check:
+        return Check.above(claim, 0.0, mean_interval((wide - narrow).dropna()), "worlds")
+
+    checks.append(stated(here, claim, above, of=("logistic",)))
+    for name in those(here, CURVED[1:]) if "logistic" in here else ():
         ratio = mean_interval(np.log2(_projected(table, name, config.wide) / wide))
         claim = f"{name}: projected best βκ over logistic's, log₂, {config.wide} responses"
         checks.append(Check.within(claim, float(np.log2(limits[name] / limits["logistic"])), ratio, 0.05, "worlds"))
-    for name in FITTED:
+    for name in those(here, FITTED):
         rows = fitted(table, name)
         theory = rows.groupby("world")[["shift", "trace"]].first()
         for size in config.labels:

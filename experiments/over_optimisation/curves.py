@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 import gpo_analysis as gpo
-from experiments._losses import CURVED
+from experiments._losses import CURVED, stated, those
 from experiments._seeds import median_interval
 from experiments.framework import Check
 from experiments.over_optimisation.best import projected
@@ -40,7 +40,7 @@ def run(config: Config, *, pairs: int, world: int) -> pd.DataFrame:
     seed = int(np.random.default_rng([config.seed, world, pairs]).integers(2**31))
     sample = PreferenceProblem.from_comparisons(problem.sample(pairs, seed=seed), reference)
     found, labels, peaks = [], [], []
-    for name in PAPER_LOSSES:
+    for name in config.losses:
         loss = gpo.get_loss(name)
         at, policies = _path(config, sample, loss, features)
         h = np.log(policies) - np.log(reference)
@@ -79,7 +79,7 @@ def _peaks(features: FloatArray, gold: FloatArray, name: str, score: FloatArray,
     """One row: the first peak of what was trained at β = 1, and of the projection where labels are many."""
     kappa = float(gpo.get_loss(name).curvature_ratio) or 1.0
     row = _labels("best", 1, loss=name).assign(best=kappa * first_peak(score, gold), best_projected=np.nan)
-    if most and name in CURVED:
+    if most and gpo.get_loss(name).curvature_ratio > 0:
         row["best_projected"] = kappa * first_peak(features @ projected(features, gold, name), gold)
     return row
 
@@ -193,28 +193,33 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         for told_of, name in (("mean gold reward", "gold"), ("win rate", "win_rate"))
     ]  # fmt: skip
     over.append(Check.at_most("best-of-n: KL over log n − (n−1)/n", 0.0, float(most["kl"]), 1e-9))
-    for name in PAPER_LOSSES:
+    for name in those(config.losses, PAPER_LOSSES):
         for pairs in (few, max(config.pairs)):
             rows = find(found, loss=name, pairs=pairs)
             claim = f"{name}, {pairs:,} pairs: gold reward falls from its peak to the smallest β"
             over.append(Check.above(claim, 0.0, mean_interval(rows["fall"]), "worlds"))
     heights = found.pivot(index=["loss", "world"], columns="pairs", values="peak")
-    for name in PAPER_LOSSES:
+    for name in those(config.losses, PAPER_LOSSES):
         gain = mean_interval(heights.loc[name][many] - heights.loc[name][few])
         over.append(
             Check.above(f"{name}: the peak is higher with {many:,} pairs than with {few:,}", 0.0, gain, "worlds")
         )
-    alpha, gamma, share = gao_fit(table, many)
-    over.append(Check.at_least(
-        f"logistic, {many:,} pairs: R² of d(α − γd), d = √KL, over all β", 0.9, share,
-        note=f"α = {alpha:.3g}, γ = {gamma:.3g}; Gaussian πref: √2‖a‖ = {np.sqrt(2) * config.slope:.3g} and "
-        f"b = {config.curvature:.3g}; the tail of {config.responses} responses ends, a Gaussian's does not",
-    ))  # fmt: skip
-    for name in CURVED:
+    claim = f"logistic, {many:,} pairs: R² of d(α − γd), d = √KL, over all β"
+    over.append(stated(config.losses, claim, lambda claim: _gao_check(config, table, claim), of=("logistic",)))
+    for name in those(config.losses, CURVED):
         ratio = trained_over_projected(table, name)
         claim = f"{name}, {many:,} pairs: log of the trained best β over that of the projected gold reward"
         over.append(Check.within(claim, 0.0, median_interval(ratio), 0.02, "worlds (of the median)"))
     return over
+
+
+def _gao_check(config: Config, table: pd.DataFrame, claim: str) -> Check:
+    alpha, gamma, share = gao_fit(table, max(config.pairs))
+    return Check.at_least(
+        claim, 0.9, share,
+        note=f"α = {alpha:.3g}, γ = {gamma:.3g}; Gaussian πref: √2‖a‖ = {np.sqrt(2) * config.slope:.3g} and "
+        f"b = {config.curvature:.3g}; the tail of {config.responses} responses ends, a Gaussian's does not",
+    )  # fmt: skip
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

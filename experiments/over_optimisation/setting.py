@@ -8,7 +8,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
+from experiments._losses import accepted
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import PAPER_LOSSES
 
 TILTS = np.geomspace(1e-3, 1e3, 121)
 """Strengths t of a tilt πref e^{ts}/Z between which the sign of the gold reward's slope is looked up."""
@@ -44,6 +46,8 @@ class Config:
         How many of them.
     seed : int
         Of all of them.
+    losses : tuple of str
+        Losses compared: names, or expressions in z. The claims are about the paper's.
     """
 
     responses: int = 150
@@ -62,6 +66,11 @@ class Config:
     repeats: int = 2
     wide_worlds: int = 8
     seed: int = 0
+    losses: tuple[str, ...] = PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that have no strength or no known minimum refused."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
 
 
 def world_of(config: Config, world: int, responses: int | None = None) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -20,7 +20,8 @@ def run(config: Config, seed: int) -> list[dict[str, Any]]:
         goal, slope = goal_of(problem, loss, beta), abs(float(gpo.get_loss(loss).derivative(0.0, 1)))
         same = 0.5 / (beta**2 * slope)
         steps = {"same clock": same, "adam": 0.03}
-        steps["best step"] = local_rates(problem, loss, beta).best_step if gpo.get_loss(loss).curvature_ratio > 0 else same
+        bends = gpo.get_loss(loss).curvature_ratio > 0
+        steps["best step"] = local_rates(problem, loss, beta).best_step if bends else same
         for name, rate in steps.items():
             found = gpo.train(
                 problem, loss, beta, optimizer="adam" if name == "adam" else "gd", learning_rate=rate, steps=600,
