@@ -165,12 +165,13 @@ def of_the_preset(summary: Callable[[Any, pd.DataFrame], str]) -> Callable[[Any,
     @functools.wraps(summary)
     def over(config: Any, table: pd.DataFrame) -> str:
         usual = type(config)().losses
+        typed = [name for name in config.losses if name not in usual]
         if missing := [name for name in usual if name not in config.losses]:
             return (
                 f"Losses of this run: {', '.join(config.losses)}. What is summed up of the losses of the preset is "
                 f"left out, as {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among them."
             )
-        return summary(config, table if config.losses == usual else rows_of(table, usual))
+        return summary(config, table if config.losses == usual else table[~table["loss"].isin(typed)])
 
     return over
 

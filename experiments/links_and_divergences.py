@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 import gpo_analysis as gpo
+from experiments._losses import accepted, of_the_preset, only_those_of_the_paper, rows_of
 from experiments._seeds import share_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
@@ -64,6 +65,8 @@ class Config:
         Problems.
     seed : int
         Of all of them.
+    losses : tuple of str
+        Losses compared: names, or expressions in z. The claims are about the paper's.
     """
 
     responses: int = 8
@@ -73,6 +76,11 @@ class Config:
     duration: float = 300.0
     seeds: int = 6
     seed: int = 0
+    losses: tuple[str, ...] = PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those refused that no flow follows, or that have no strength or known minimum."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, flow=True, known=True))
 
 
 PRESETS = {
@@ -83,7 +91,7 @@ PRESETS = {
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a problem and loss."""
-    return grid(number=range(config.seeds), loss=PAPER_LOSSES)
+    return grid(number=range(config.seeds), loss=config.losses)
 
 
 def problems_of(config: Config, number: int) -> tuple[PreferenceProblem, PreferenceProblem, FloatArray]:
@@ -157,7 +165,13 @@ def _flow(config: Config, name: str, f: MarginLoss, problem: PreferenceProblem, 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Same fit, equal strength near πref, tails far off, and the motion of logits off the support."""
+    if none := only_those_of_the_paper(config.losses, CLAIM):
+        return none
+    table = rows_of(table)
     optimum = table[(table["part"] == "optimum") & table["converged"].fillna(False).astype(bool)]
+    if optimum.empty:
+        why = "none of its losses has a unique optimum"
+        return [Check.not_run(CLAIM, "as in the preset", why)]
     flow = find(table, part="off support")
     weak, strong = min(config.strengths), max(config.strengths)
     checks = [
@@ -207,6 +221,7 @@ def _apart(optimum: pd.DataFrame, link: str, strength: float) -> float:
     return float((rows["kl"] / rows["kl_of_log"]).median())
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """KL against the logarithm at equal strength, near and far; mass off the support by link."""
     optimum = table[(table["part"] == "optimum") & table["converged"].fillna(False).astype(bool)]

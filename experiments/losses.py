@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import sympy
 
 import gpo_analysis as gpo
 from experiments._losses import accepted, each_of, of_the_preset, rows_of
@@ -66,6 +67,7 @@ def run(config: Config, *, loss: str) -> pd.DataFrame:
     rho = np.linspace(config.low, config.high, config.points)
     value = f(rho)
     at_zero = float(f(0.0))
+    shown = {} if loss in gpo.PAPER_LOSSES else {"formula": latex(f)}
     return pd.DataFrame(
         {
             "loss": loss,
@@ -75,8 +77,14 @@ def run(config: Config, *, loss: str) -> pd.DataFrame:
             "at_zero": at_zero,
             "slope": float(f.derivative(0.0)),
             "curvature": float(f.derivative(0.0, 2)),
+            **shown,
         }
     )
+
+
+def latex(f: gpo.MarginLoss) -> str:
+    """F of the margin ρ, for the figure's table; of the paper's losses the figure has it as the paper writes it."""
+    return str(sympy.latex(f.expression.subs(f.symbol, sympy.Symbol("ρ"))))
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:

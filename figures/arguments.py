@@ -22,14 +22,18 @@ EXPERIMENTS = ("arguments",)
 def caption(records: Mapping[str, Record]) -> str:
     """Say what is drawn, with the numbers of problems."""
     table = records["arguments"].table
-    one = find(table, loss="logistic", strength=1.0)
+    names = list(table["loss"].drop_duplicates())
+    base = "logistic" if "logistic" in names else names[0]
+    one = find(table, loss=base, strength=1.0)
+    count = "Six" if len(names) == 6 else len(names)
+    first = "Logistic" if base == "logistic" else base
     lost = int(one["kl"].isna().sum())
     cycles, triples = int(one["cycles"].sum()), int(one["triples"].sum())
-    return f"""Six losses fitted to votes on pairs of arguments (Habernal and Gurevych 2016), {len(one)} sides of
+    return f"""{count} losses fitted to votes on pairs of arguments (Habernal and Gurevych 2016), {len(one)} sides of
     debates with {int(one["items"].median())} arguments each (median); {cycles:,} of {triples:,} decided triples are
     cycles. (a) Share of held-out pairs on which the argument of higher score has more votes, equal scores counted half,
     on the problems where every loss has an answer; bars are 95 % bootstrap intervals over problems. (b) KL(π‖πref) at
-    equal βκ (hinge: at β, in grey), median over the same problems; πref uniform. Logistic has a
+    equal βκ (hinge: at β, in grey), median over the same problems; πref uniform. {first} has a
     finite optimum on {len(one) - lost} of {len(one)} problems."""
 
 

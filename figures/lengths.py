@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gpo_analysis.plotting import cycle_style, new_figure, panel_label
+from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("lengths",)
+LOSSES = ("logistic", "exponential", "squared")
+"""Those of the presets, of which the figure shows the first."""
 LABELS = {"sum": "sums", "mean": "token means", "mean_without_reference": "SimPO"}
 
 
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config = records["lengths"].config
+    base = _drawn(records["lengths"].table)[0]
     rewards = ", ".join(f"{reward:g}" for reward in config["rewards"])
     return f"""Exact optima over the words of up to {config["depth"]} letters of {config["letters"]}, each ended by an
-    end token (probability {config["stop"]:g} under πref) or cut off at the largest depth; logistic loss, μ = πref.
+    end token (probability {config["stop"]:g} under πref) or cut off at the largest depth; {base} loss, μ = πref.
     (a) Reward of the first letter alone ({rewards}), independent of length under πref: expected length against β. Sums
     keep πref's; token means lengthen, for large β by ½ Var(g)/β² (E T³ − (E T²)²/E T) (dashed), for β → 0 to a limit
     (dotted). (b) A reward for each word, N(0, 1), {config["draws"]} draws, at a KL of {config["kl"]:g} nats a sequence
@@ -30,12 +34,20 @@ def caption(records: Mapping[str, Record]) -> str:
     Settings ours."""
 
 
+def _drawn(table: pd.DataFrame) -> list[str]:
+    """The losses that are drawn: logistic, or the first, and those that are not the presets'."""
+    names = [str(name) for name in find(table, part="drawn")["loss"].drop_duplicates()]
+    base = "logistic" if "logistic" in names else names[0]
+    return [base, *(name for name in names if name != base and name not in LOSSES)]
+
+
 def draw(records: Mapping[str, Record]) -> Figure:
     """Length against β, and what is cut off against length."""
     table = records["lengths"].table
     figure, (left, right) = new_figure(1, 2, height=3.1)
-    letter = find(table, part="first letter", loss="logistic")
-    random = find(table, part="drawn", loss="logistic", at="kl")
+    base, *typed = _drawn(table)
+    letter = find(table, part="first letter", loss=base)
+    random = find(table, part="drawn", loss=base, at="kl")
     for k, (reduction, label) in enumerate(LABELS.items()):
         style = cycle_style(k)
         rows = find(letter, reduction=reduction).sort_values("beta")
@@ -51,6 +63,12 @@ def draw(records: Mapping[str, Record]) -> Figure:
             left.annotate("second order in 1/β", (curved["beta"], curved["second_order"]), (4, 0), **beside)
         points = find(random, reduction=reduction)
         right.plot(points["length"], points["cut_off"], **{**style.points(label=label), "linestyle": "none"})
+    for name in typed:
+        label = f"token means, {loss_label(name)}"
+        rows = find(table, part="first letter", loss=name, reduction="mean").sort_values("beta")
+        left.plot(rows["beta"], rows["length"], **loss_style(name).line(label=label))
+        points = find(table, part="drawn", loss=name, at="kl", reduction="mean")
+        right.plot(points["length"], points["cut_off"], **{**loss_style(name).points(label=label), "linestyle": "none"})
     first = random.iloc[0]
     right.plot([first["reference_length"]], [first["reference_cut_off"]], "x", color="#000000", label="πref")
     left.set_xscale("log")

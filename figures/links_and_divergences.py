@@ -12,6 +12,7 @@ from gpo_analysis.plotting import cycle_style, loss_label, new_figure, panel_lab
 from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -25,10 +26,10 @@ LABELS = {"reverse_kl": "log t (DPO)", "forward_kl": "forward KL", "jensen_shann
 
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
-    config = records[NAME].config
+    config, base = records[NAME].config, _base(records[NAME].table)
     return f"""The margin β[g(t_i) − g(t_j)], t = π/πref, with other links g; Bradley–Terry problems of
     {config["responses"]} responses, means over {config["seeds"]}; settings ours. (a) KL at the optimum over the
-    logarithm's at βg′(1), logistic, with 95 % intervals over problems: 1 where βg′(1) alone sets the strength. (b)
+    logarithm's at βg′(1), {base}, with 95 % intervals over problems: 1 where βg′(1) alone sets the strength. (b)
     Mass on responses that μ leaves out
     ({config["unseen"]} of them) after gradient flow on softmax logits at βκ = {config["flow_strength"]:g}, over πref's
     mass there, for every f and link, with the half width of the 95 % interval over problems."""
@@ -38,7 +39,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     """Two panels."""
     table = records[NAME].table
     figure, (first, second) = new_figure(1, 2, height=3.7)
-    rows = find(table, part="optimum", loss="logistic")
+    base = _base(table)
+    rows = find(table, part="optimum", loss=base)
     for k, link in enumerate(LABELS):
         own = find(rows, link=link)
         ratio = (own["kl"] / own["kl_of_log"]).groupby(own["strength"])
@@ -49,13 +51,19 @@ def draw(records: Mapping[str, Record]) -> Figure:
     first.set_ylabel("KL / KL of the logarithm at βg′(1)")
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), columnspacing=1.4)
-    panel_label(first, "a", "equal strength, logistic")
+    panel_label(first, "a", f"equal strength, {base if base == 'logistic' else loss_label(base)}")
     flow = find(table, part="off support")
     cells = (flow["off_mass"] / flow["off_reference"]).groupby([flow["loss"], flow["link"]], sort=False)
     grid, half = cells.mean().unstack()[list(LABELS)], _half(cells).unstack()[list(LABELS)]
     _grid(second, grid.to_numpy(), half.to_numpy(), [loss_label(name) for name in grid.index])
     panel_label(second, "b", "mass off the support, over πref's")
     return figure
+
+
+def _base(table: pd.DataFrame) -> str:
+    """The loss of panel a: logistic, or the first where that is not there."""
+    names = list(table["loss"].drop_duplicates())
+    return "logistic" if "logistic" in names else str(names[0])
 
 
 def _half(groups: Any) -> Any:

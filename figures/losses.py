@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import sympy
-
-from gpo_analysis.losses import get_loss
 from gpo_analysis.plotting import loss_label, loss_style, new_figure, panel_label, plot_curve, plot_zero_one
 
 if TYPE_CHECKING:
@@ -61,17 +58,13 @@ def draw(records: Mapping[str, Record]) -> Figure:
     return figure
 
 
-def _typed(name: str) -> str:
-    """f of a loss that is not the paper's, where it is short enough for the table."""
-    text = sympy.latex(get_loss(name).expression.subs(get_loss(name).symbol, sympy.Symbol("ρ")))
-    return f"${text}$" if len(text) <= 60 and "\\begin" not in text else ""
-
-
 def _table(ax: Axes, table: pd.DataFrame) -> None:
     """The losses as rows: f, slope, curvature, κ."""
     ax.set_axis_off()
     first = table.groupby("loss", sort=False)[["slope", "curvature"]].first()
-    formulas = {str(name): FORMULAS.get(str(name)) or _typed(str(name)) for name in first.index}
+    typed = table.groupby("loss")["formula"].first().dropna() if "formula" in table else {}
+    formulas = {str(name): FORMULAS.get(str(name), "") for name in first.index}
+    formulas |= {name: f"${text}$" for name, text in dict(typed).items() if len(text) <= 60 and "\\begin" not in text}
     cells = [
         [loss_label(str(name)), formulas[str(name)], *(f"{value:g}".replace("-", "−") for value in
          (row["slope"], row["curvature"], row["curvature"] / abs(row["slope"])))]

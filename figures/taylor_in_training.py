@@ -26,14 +26,15 @@ def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings and findings."""
     config, table = records["taylor-in-training"].config, records["taylor-in-training"].table
     rule = find(table, part="rule")
-    wrong = [_wrong(rule, name).mean() for name in ("both", "fading", "fading_optimum")]
+    wrong = [np.nan if rule.empty else _wrong(rule, name).mean() for name in ("both", "fading", "fading_optimum")]
+    base = _base(find(table, part="path"))
     return f"""Gradients of the expansions of order 1, 2 and 3 beside the true one, in training a softmax policy over
     {config["responses"]} responses (Bradley–Terry, {config["seeds"]} problems; settings ours). (a) Relative error of
-    each order for logistic over the largest |βρ| of the policy, one line a problem; dotted, the radius π. It rises as a
-    power at first and without end as training comes to rest. (b) Error of order 2 over the norm of the first gradient,
-    one problem, all losses: zero for squared, and for truncated quadratic up to |βρ| = 1. (c) Cosine of order 2 with
-    the true gradient over the clock β²|f′(0)|t. (d) Quantiles of |βρ| over the radius of convergence on the same
-    path, logistic. (e) Share of the pairs beyond the radius over β: at the population optimum (lines) and after 3,000
+    each order for {base} over the largest |βρ| of the policy, one line a problem; dotted, the radius π of logistic.
+    It rises as a power at first and without end as training comes to rest. (b) Error of order 2 over the norm of the
+    first gradient, one problem, all losses: zero for squared, and for truncated quadratic up to |βρ| = 1. (c) Cosine
+    of order 2 with the true gradient over the clock β²|f′(0)|t. (d) Quantiles of |βρ| over the radius of convergence on the same
+    path, {base}. (e) Share of the pairs beyond the radius over β: at the population optimum (lines) and after 3,000
     steps of one learning rate (markers), means over problems (hinge's margins come to rest at its kink, and descent
     rattles across it). (f) Error rates of rules that say beforehand whether |βρ| ever reaches the radius, with Wilson
     intervals over {len(rule)} random problems: pairs move at the speed of the slope until they rest where their own
@@ -49,8 +50,10 @@ def draw(records: Mapping[str, Record]) -> Figure:
     figure, axes = new_figure(2, 3, height=2.7)
     path, shares, rule = (find(table, part=part) for part in ("path", "share", "rule"))
     whole = path[(path["seed"] == path["seed"].min()) & ~path["fine"].astype(bool)]
-    _orders(axes.flat[0], find(path, loss="logistic"))
-    panel_label(axes.flat[0], "a", "logistic, orders 1–3")
+    base = _base(path)
+    shown = base if base == "logistic" else loss_label(base)
+    _orders(axes.flat[0], find(path, loss=base))
+    panel_label(axes.flat[0], "a", f"{shown}, orders 1–3")
     for letter, ax, (x, y) in zip(
         "bc", axes.flat[1:3], (("largest", "scaled_error_2"), ("clock", "cosine_2")), strict=True
     ):
@@ -64,8 +67,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
         yscale="log", xlabel="largest |βρ|", ylabel="error / first gradient", ylim=(1e-6, 10), xlim=(0.05, 20)
     )
     axes.flat[2].set(xlabel="β²|f′(0)|t", ylabel="cosine", ylim=(-1.05, 1.05))
-    _quantiles(axes.flat[3], find(whole, loss="logistic"))
-    panel_label(axes.flat[3], "d", "margins, logistic")
+    _quantiles(axes.flat[3], find(whole, loss=base))
+    panel_label(axes.flat[3], "d", f"margins, {shown}")
     _shares(axes.flat[4], shares)
     panel_label(axes.flat[4], "e", "pairs beyond the radius")
     _rules(axes.flat[5], rule)
@@ -78,28 +81,46 @@ def draw(records: Mapping[str, Record]) -> Figure:
     return figure
 
 
+def _base(path: pd.DataFrame) -> str:
+    """The loss of panels a and d: logistic, or the first where that is not there."""
+    names = list(path["loss"].drop_duplicates())
+    return "logistic" if "logistic" in names else str(names[0])
+
+
+def _unbounded(ax: Axes, rows: pd.DataFrame) -> bool:
+    """Whether there is nothing to draw, which is then said."""
+    if rows.empty:
+        ax.text(0.5, 0.5, "no loss with a finite radius", transform=ax.transAxes, ha="center")
+    return bool(rows.empty)
+
+
 def _orders(ax: Axes, rows: pd.DataFrame) -> None:
     for k, order in enumerate((1, 2, 3)):
         for n, (_, run) in enumerate(rows.groupby("seed")):
             run = run[run["largest"] > 0].sort_values("clock")
             style = cycle_style(k).line(label=f"order {order}" if n == 0 else None)
             ax.plot(run["largest"], run[f"relative_error_{order}"], **{**style, "linewidth": 0.9})
-    ax.axvline(np.pi, color=COLORS["grey"], linestyle=":", linewidth=1.0)
-    ax.text(2.8, 0.03, "radius π", transform=ax.get_xaxis_transform(), fontsize=7, ha="right", va="bottom")
+    if set(rows["loss"]) == {"logistic"}:
+        ax.axvline(np.pi, color=COLORS["grey"], linestyle=":", linewidth=1.0)
+        ax.text(2.8, 0.03, "radius π", transform=ax.get_xaxis_transform(), fontsize=7, ha="right", va="bottom")
     ax.set(xscale="log", yscale="log", xlabel="largest |βρ|", ylabel="relative error", ylim=(1e-7, 1e4))
     ax.legend(loc="upper left", handlelength=2.0)
 
 
 def _quantiles(ax: Axes, rows: pd.DataFrame) -> None:
+    usual = set(rows["loss"]) == {"logistic"}
     for k, (column, label) in enumerate((("largest", "largest"), ("q90", "90 %"), ("median", "median"))):
-        ax.plot(rows["clock"], rows[column] / np.pi, **cycle_style(k).line(label=label))
-    ax.axhline(1.0, color=COLORS["grey"], linestyle=":", linewidth=1.0)
-    ax.text(0.97, 1.02, "radius", transform=ax.get_yaxis_transform(), fontsize=7, ha="right", va="bottom")
-    ax.set(xscale="log", xlabel="β²|f′(0)|t", ylabel="|βρ| / π")
+        ax.plot(rows["clock"], rows[column] / (np.pi if usual else 1.0), **cycle_style(k).line(label=label))
+    if usual:
+        ax.axhline(1.0, color=COLORS["grey"], linestyle=":", linewidth=1.0)
+        ax.text(0.97, 1.02, "radius", transform=ax.get_yaxis_transform(), fontsize=7, ha="right", va="bottom")
+    ax.set(xscale="log", xlabel="β²|f′(0)|t", ylabel="|βρ| / π" if usual else "|βρ|")
     ax.legend(loc="upper left", handlelength=2.0)
 
 
 def _shares(ax: Axes, rows: pd.DataFrame) -> None:
+    if _unbounded(ax, rows):
+        return
     for loss, run in rows.groupby("loss", sort=False):
         style, means = loss_style(str(loss)), run.groupby("beta")[["optimum", "trained_3000"]].mean()
         ax.plot(means.index, means["optimum"], **style.line())
@@ -115,6 +136,8 @@ def _wrong(rows: pd.DataFrame, name: str) -> pd.Series[bool]:
 
 
 def _rules(ax: Axes, rows: pd.DataFrame) -> None:
+    if _unbounded(ax, rows):
+        return
     names = {
         "both": "link,\nslope", "optimum": "optimum,\nslope", "fading": "link,\nown eq.",
         "fading_optimum": "optimum,\nown eq.", "own": "own\nlabels", "link": "link\nalone",

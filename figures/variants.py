@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -17,13 +16,14 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("variants",)
+SIX = ("logistic", "hinge", "squared", "exponential", "truncated_quadratic", "savage")
 
 
 def caption(records: Mapping[str, Record]) -> str:
     """Say what is drawn, with the settings."""
     config = records["variants"].config
     losses = list(records["variants"].table["loss"].drop_duplicates())
-    usual = set(losses) == set(PAPER_LOSSES)
+    usual = set(losses) == set(SIX)
     who = "six losses" if usual else f"{len(losses)} losses ({', '.join(loss_label(name) for name in losses)})"
     return f"""KL(π‖πref) of the exact optimum for {who}, settings ours; πref and μ uniform. (a) Eight responses
     with Bradley-Terry preferences, rewards in [−{config["shown"]:g}, {config["shown"]:g}], at equal β. (b) The same at

@@ -26,11 +26,11 @@ import pandas as pd
 import sympy
 
 import gpo_analysis as gpo
-from experiments._losses import one_claim
+from experiments._losses import accepted, of_the_preset, one_claim, only_those_of_the_paper, rows_of, those
 from experiments.framework import Check, explained
 from experiments.framework.sweeps import grid
 from experiments.taylor_in_training import rule
-from experiments.taylor_in_training.rule import BOUNDED, KINDS
+from experiments.taylor_in_training.rule import KINDS
 from gpo_analysis.statistics import mean_interval
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
@@ -66,6 +66,9 @@ class Config:
         Responses of the rule's problems.
     seed : int
         Of all of them: the paths' problems are numbered from 1000 × seed.
+    losses : tuple of str
+        Losses trained: names, or expressions in z; shares and rule are of those whose series has a finite radius. The
+        claims are about the paper's.
     """
 
     responses: int = 8
@@ -77,6 +80,12 @@ class Config:
     problems: int = 24
     sizes: tuple[int, ...] = (6,)
     seed: int = 0
+    losses: tuple[str, ...] = gpo.PAPER_LOSSES
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those refused that have no strength, known minimum or radius."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
+        rule.bounded(self.losses)
 
     @property
     def numbers(self) -> range:
@@ -90,9 +99,9 @@ PRESETS = {"quick": Config(), "paper": Config(seeds=12, steps=3000, problems=80,
 def cells(config: Config) -> list[dict[str, Any]]:
     """A cell a loss for paths and shares, a loss, size and kind for the rule."""
     return [
-        *grid(part="path", loss=gpo.PAPER_LOSSES),
-        *grid(part="share", loss=list(BOUNDED)),
-        *grid(part="rule", loss=list(BOUNDED), responses=config.sizes, kind=KINDS),
+        *grid(part="path", loss=config.losses),
+        *grid(part="share", loss=rule.bounded(config.losses)),
+        *grid(part="rule", loss=rule.bounded(config.losses), responses=config.sizes, kind=KINDS),
     ]
 
 
@@ -163,7 +172,9 @@ def power_of(loss: str, order: int) -> int:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Exactness, powers, the end of training, the shares and the rule."""
-    path, shares, ruled = _parts(table)
+    if none := only_those_of_the_paper(config.losses, CLAIM):
+        return none
+    path, shares, ruled = _parts(rows_of(table))
     exact = ("exact", "it is not", "power of", "at the optimum", "β²·lr held")
     found = [
         replace(item, nature="theorem" if any(words in item.claim for words in exact) else "measurement")
@@ -181,7 +192,9 @@ def _parts(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFram
 
 def _path_checks(path: pd.DataFrame) -> list[Check]:
     checks = []
-    for loss, (order, reach) in EXACT.items():
+    here = set(path["loss"])
+    for loss in those(here, EXACT):
+        order, reach = EXACT[loss]
         rows = find(path, loss=loss)
         inside, outside = rows[rows["largest"] < reach], rows[rows["largest"] > 1.05 * reach]
         columns = [f"scaled_error_{k}" for k in ORDERS if k >= order]
@@ -203,7 +216,7 @@ def _path_checks(path: pd.DataFrame) -> list[Check]:
                     note=f"{len(outside)} policies",
                 )
             )
-    for loss in ("logistic", "exponential", "savage"):
+    for loss in those(here, ("logistic", "exponential", "savage")):
         rows = path[(path["loss"] == loss) & path["fine"] & (path["largest"] > 0.01) & (path["largest"] < 0.2)]
         for order in ORDERS:
             slopes = [_power(group, order) for _, group in rows.groupby("seed")]
@@ -268,6 +281,7 @@ def _share_checks(shares: pd.DataFrame) -> list[Check]:
     return checks
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found, with intervals."""
     path, shares, ruled = _parts(table)
