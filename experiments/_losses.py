@@ -83,6 +83,22 @@ def accepted(
     return tuple(found)
 
 
+def accepted_beside(base: str, losses: Iterable[str], why: str, **needs: bool) -> tuple[str, ...]:
+    """`accepted` losses among which there must be one that the others are set against.
+
+    Examples
+    --------
+    >>> accepted_beside("logistic", ["exp(-z)"], "ranks are set against its ranks")
+    Traceback (most recent call last):
+        ...
+    ValueError: losses: logistic is not among exp(-z); accepted are losses with it, as ranks are set against its ranks
+    """
+    found = accepted(losses, **needs)
+    if base not in found:
+        raise ValueError(f"losses: {base} is not among {', '.join(found)}; accepted are losses with it, as {why}")
+    return found
+
+
 def curved(losses: Iterable[str]) -> tuple[str, ...]:
     """Those with κ > 0.
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from experiments._losses import accepted_beside
 from experiments._seeds import share_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
@@ -37,6 +38,7 @@ REWARDS = (1.6, 1.1, 0.7, 0.3, 0.0, -0.4, -0.9, -1.5)
 REFERENCE = (0.08, 0.10, 0.15, 0.20, 0.17, 0.14, 0.10, 0.06)
 COLLAPSED, UNDERFIT = 0.95, 0.10
 SMALL = "a response that wins or loses all its comparisons leaves DPO without a finite optimum, whatever β"
+OTHER = "population, another loss"
 BEST_OF = (1, 2, 3, 4, 6, 8, 12, 16, 32)
 
 
@@ -54,6 +56,9 @@ class Config:
         Number of samples of each size.
     seed : int
         Seed of the first sample; the others follow it.
+    losses : tuple of str
+        Losses whose population optimum is swept beside DPO's: names, or expressions in z, logistic among them. The
+        claims, the samples and the verdicts are about logistic, DPO's loss.
     """
 
     low: float = 0.02
@@ -62,6 +67,12 @@ class Config:
     comparisons: tuple[int, ...] = (60, 1000)
     samples: int = 8
     seed: int = 0
+    losses: tuple[str, ...] = ("logistic",)
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those without a known minimum refused; logistic is needed."""
+        found = accepted_beside("logistic", self.losses, "the sweep is DPO's and others stand beside it", known=True)
+        object.__setattr__(self, "losses", found)
 
 
 PRESETS = {"quick": Config(), "paper": Config(points=69, comparisons=(60, 250, 1000, 10000), samples=40)}
@@ -73,12 +84,16 @@ def cells(config: Config) -> list[dict[str, Any]]:
     return [
         {"source": "population"},
         {"source": "best of n"},
+        *({"source": OTHER, "loss": name} for name in config.losses if name != "logistic"),
         *grid(source="sample", comparisons=config.comparisons, seed=seeds),
     ]
 
 
-def run(config: Config, *, source: str, comparisons: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Solve DPO at every β, on the population (0 comparisons) or on one sample; or take the best of n draws."""
+def run(config: Config, *, source: str, comparisons: int = 0, seed: int = 0, loss: str = "logistic") -> pd.DataFrame:
+    """Solve DPO at every β, on the population (0 comparisons) or on one sample; or take the best of n draws.
+
+    Another loss is solved on the population, and then all rows name their loss.
+    """
     if source == "best of n":
         return pd.DataFrame([_best_of(draws) for draws in BEST_OF])
     reference = np.array(REFERENCE)
@@ -90,7 +105,7 @@ def run(config: Config, *, source: str, comparisons: int = 0, seed: int = 0) -> 
         solved = PreferenceProblem.from_comparisons(sample, reference=reference)
     rows = []
     for beta in np.geomspace(config.low, config.high, config.points):
-        solution = solved.solve("logistic", float(beta))
+        solution = solved.solve(loss, float(beta))
         scaled = float(beta) * np.asarray(solution.log_ratio)
         rows.append(
             {
@@ -108,7 +123,8 @@ def run(config: Config, *, source: str, comparisons: int = 0, seed: int = 0) -> 
                 "status": solution.status.value,
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if config.losses == ("logistic",) else table.assign(loss=loss)
 
 
 def outcome(policy: FloatArray, reference: FloatArray, preference: FloatArray) -> dict[str, float | str]:
@@ -163,6 +179,7 @@ def _gain_of_tilt(log_beta: float) -> float:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Closed form, both ends of KL, where the verdicts change, what small samples do."""
+    table = table[table["source"] != OTHER]
     population = find(table, source="population").sort_values("beta")
     first, last = population.iloc[0], population.iloc[-1]
     step = (config.high / config.low) ** (1 / (config.points - 1))
@@ -228,6 +245,7 @@ def _solved(table: pd.DataFrame) -> Any:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """Where DPO collapses, where it stays, and what samples change."""
+    table = table[table["source"] != OTHER]
     population = find(table, source="population").sort_values("beta")
     balanced = find(population, verdict="balanced")
     shown = []

@@ -21,6 +21,7 @@ import sympy
 from scipy import stats
 
 import gpo_analysis as gpo
+from experiments._losses import accepted
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.losses import MarginLoss
@@ -58,6 +59,8 @@ class Config:
         Number of seeds, 0, 1, …
     record_every : int
         Spacing of the records, in steps.
+    losses : tuple of str
+        Methods: dpo, ipo, and names or expressions in z, trained at β = τ beside them. The claims are about the two.
     """
 
     taus: tuple[float, ...] = (0.1, 0.5, 1.0, 5.0)
@@ -66,6 +69,15 @@ class Config:
     batch_size: int = 9
     seeds: int = 10
     record_every: int = 300
+    losses: tuple[str, ...] = ("dpo", "ipo")
+
+    def __post_init__(self) -> None:
+        """Methods by their names; those of the paper are needed."""
+        found = accepted(self.losses, known=True)
+        if not {"logistic", "squared"} <= set(found):
+            raise ValueError(f"losses: {', '.join(found)}; accepted are lists with dpo and ipo, which the toys compare")
+        short = {"logistic": "dpo", "squared": "ipo"}
+        object.__setattr__(self, "losses", tuple(short.get(name, name) for name in found))
 
 
 PRESETS = {"quick": Config(), "paper": Config(taus=(0.1, 0.25, 0.5, 1.0, 2.0, 5.0), record_every=60)}
@@ -73,7 +85,7 @@ PRESETS = {"quick": Config(), "paper": Config(taus=(0.1, 0.25, 0.5, 1.0, 2.0, 5.
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """One cell a data set and method; its runs over τ and seeds are stacked."""
-    return grid(dataset=list(DATASETS), method=("dpo", "ipo"))
+    return grid(dataset=list(DATASETS), method=config.losses)
 
 
 def problem_of(dataset: str) -> PreferenceProblem:
@@ -84,8 +96,8 @@ def problem_of(dataset: str) -> PreferenceProblem:
 
 def objective_of(method: str, tau: float) -> tuple[MarginLoss, float]:
     """The loss and β of a method at τ."""
-    if method == "dpo":
-        return gpo.get_loss("dpo"), tau
+    if method != "ipo":
+        return gpo.get_loss(method), tau
     scale = 4 * sympy.Rational(repr(tau)) ** 2
     return MarginLoss(f"ipo at tau {tau:g}", gpo.get_loss("ipo").expression / scale), 2 * tau
 

@@ -57,7 +57,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
 
 def _changes(left: Axes, right: Axes, scores: pd.DataFrame) -> None:
     wide = scores.pivot_table(index="item", columns="loss", values="score")
-    changes = {name: wide[name] - wide["logistic"] for name in CHANGED if name in wide}
+    typed = [str(name) for name in wide if name not in SHOWN]
+    changes = {name: wide[name] - wide["logistic"] for name in (*CHANGED, *typed) if name in wide}
     for name, change in changes.items():
         style = loss_style(name)
         left.plot(wide["logistic"], change, linestyle="none", marker=style.marker, color=style.color, markersize=3.0,
@@ -67,7 +68,7 @@ def _changes(left: Axes, right: Axes, scores: pd.DataFrame) -> None:
     left.set_ylabel("change of score  [nats]")
     left.legend(loc="best")
     panel_label(left, "a", "what f changes")
-    if len(changes) == len(CHANGED):
+    if set(CHANGED) <= set(changes):
         x, y = changes["exponential"], changes["savage"]
         right.plot(x, y, linestyle="none", marker="o", color=COLORS["black"], markersize=3.0)
         ends = np.array([x.min(), x.max()])
@@ -100,7 +101,9 @@ def _cycles(ax: Axes, table: pd.DataFrame) -> None:
 
 def _rules(ax: Axes, random: pd.DataFrame) -> None:
     for k, rule in enumerate(RULES):
-        for index, name in enumerate(SHOWN):
+        there = set(random["loss"])
+        names = [*(name for name in SHOWN if name in there), *sorted(there - set(SHOWN))]
+        for index, name in enumerate(names):
             values = find(random, loss=name)[f"tau_{rule}"].dropna()
             mean = float(values.mean())
             half = float(t.ppf(0.975, len(values) - 1)) * float(values.sem())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpo_analysis.plotting import COLORS, cycle_style, new_figure, panel_label
+from gpo_analysis.plotting import COLORS, cycle_style, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def draw(records: Mapping[str, Record]) -> Figure:
             _three(axes, sample, cycle_style(index).line(linewidth=0.8, alpha=0.8), label)
             label = None
     _three(axes, population, cycle_style(0).line(linewidth=2.2), "population")
+    others = _of(records, "population, another loss")
+    for name, rows in others.groupby("loss", sort=False) if len(others) else ():
+        _three(axes, rows, loss_style(str(name)).line(linewidth=1.6), loss_label(str(name)))
     best = _of(records, "best of n")
     right.plot(
         best["kl"], best["win_rate"], linestyle="none", marker="o", color=COLORS["black"], label="best of n draws"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from gpo_analysis.plotting import cycle_style, new_figure, panel_label
+from gpo_analysis.plotting import cycle_style, loss_label, new_figure, panel_label
 from gpo_analysis.tables import find
 
 if TYPE_CHECKING:
@@ -37,19 +38,20 @@ SMALLEST = 1e-4
 def draw(records: Mapping[str, Record]) -> Figure:
     """Two rows, DPO and IPO, and a column a data set."""
     table = records["ipo-toys"].table
-    figure, axes = new_figure(2, 3, height=2.6, sharex=True)
-    for row, method in zip(axes, ("dpo", "ipo"), strict=True):
+    methods = [str(name) for name in table["method"].drop_duplicates()]
+    figure, axes = new_figure(len(methods), 3, height=2.6, sharex=True)
+    for row, method in zip(axes, methods, strict=True):
         for ax, (dataset, action, title) in zip(row, PANELS, strict=True):
             part = find(table, dataset=dataset, method=method)
             _curves(ax, part, action)
-            letter = "abcdef"[list(axes.flat).index(ax)]
-            panel_label(ax, letter, f"{method.upper()}, {title}")
+            letter = ascii_lowercase[list(axes.flat).index(ax)]
+            panel_label(ax, letter, f"{method.upper() if method in ('dpo', 'ipo') else loss_label(method)}, {title}")
             if dataset == "D3":
                 ax.set_yscale("log")
                 ax.set_ylim(SMALLEST, 1.0)
             else:
                 ax.set_ylim(-0.03, 1.03)
-    for ax in axes[1]:
+    for ax in axes[-1]:
         ax.set_xlabel("steps  [thousands]")
     for row in axes:
         row[0].set_ylabel("probability")

@@ -62,16 +62,17 @@ def scores_of_rules(preference: FloatArray) -> dict[str, FloatArray]:
     }
 
 
-def against_rules(n: int, matrices: int, spread: float, seed: int) -> pd.DataFrame:
+def against_rules(
+    n: int, matrices: int, spread: float, seed: int, losses: tuple[str, ...] = PAPER_LOSSES
+) -> pd.DataFrame:
     """A row a matrix and f: τ with each rule, whether the order is Borda's, and squared's largest margin."""
     preferences = random_preferences(n, matrices, spread, seed)
-    fits = iter(gpo.fit([gpo.PreferenceProblem(p) for p in preferences], PAPER_LOSSES))
+    fits = iter(gpo.fit([gpo.PreferenceProblem(p) for p in preferences], losses))
     rows = []
     for index, preference in enumerate(preferences):
         rules = scores_of_rules(preference)
-        fitted = {name: next(fits) for name in PAPER_LOSSES}
-        squared = fitted["squared"].reward
-        margin = float(np.ptp(squared))
+        fitted = {name: next(fits) for name in losses}
+        margin = float(np.ptp(fitted["squared"].reward)) if "squared" in fitted else np.nan
         for name, fit in fitted.items():
             g = fit.minimiser
             taus = {f"tau_{rule}": np.nan if g is None else kendall(g, scores) for rule, scores in rules.items()}

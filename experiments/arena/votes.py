@@ -77,13 +77,19 @@ def generated(items: int, votes: int, seed: int) -> ComparisonProblem:
 
 
 def under_every_loss(
-    problem: ComparisonProblem, *, resamples: int, simulations: int, seed: int, scores: bool
+    problem: ComparisonProblem,
+    *,
+    resamples: int,
+    simulations: int,
+    seed: int,
+    scores: bool,
+    losses: tuple[str, ...] = PAPER_LOSSES,
 ) -> pd.DataFrame:
     """Rows of parts ``fit`` (a loss or a way with ties), ``noise`` (a test) and, if asked for, ``score`` (an item)."""
-    fits = {name: rank(problem, name) for name in PAPER_LOSSES}
+    fits = {name: rank(problem, name) for name in losses}
     prior = 0.0
     if not all(_usable(fit) for fit in fits.values()):
-        prior, fits = PRIOR, {name: rank(problem, name, prior=PRIOR) for name in PAPER_LOSSES}
+        prior, fits = PRIOR, {name: rank(problem, name, prior=PRIOR) for name in losses}
     shared = {"items": problem.n, "pairs": len(problem.rows.first), "votes": problem.total, "prior": prior}
     again = dict(zip(fits, _resampled(fits, resamples, seed), strict=True))
     frames = [pd.DataFrame([shared | one for one in _fit_rows(problem, fits, again)]).assign(part="fit")]
@@ -126,7 +132,8 @@ def _fit_rows(
             beyond = (fit.ranks.worst < base.ranks.best) | (fit.ranks.best > base.ranks.worst)
             row |= {"apart": float(beyond.sum()), "width": float(fit.ranks.width.mean())}
         rows.append(row)
-    rows[list(fits).index("savage")] |= _response(problem, fits, again)
+    if "savage" in fits:
+        rows[list(fits).index("savage")] |= _response(problem, fits, again)
     return rows
 
 
@@ -145,6 +152,8 @@ def _response(
 ) -> dict[str, float]:
     """Changes of Savage's scores (2κg less logistic's) on exponential's: slope and correlation, with intervals."""
     names = ("logistic", "exponential", "savage")
+    if not set(names) <= set(fits):
+        return {}
     draws = [again[name] for name in names]
     if not all(fits[name].converged for name in names) or any(one is None for one in draws):
         return {}

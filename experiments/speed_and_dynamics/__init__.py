@@ -67,8 +67,9 @@ PRESETS = {
 def cells(config: Config) -> list[dict[str, Any]]:
     """A cell a seed and loss for descent, a seed and learning rate for Adam, a seed for the early phase and hinge."""
     seeds = range(1000 * config.seed, 1000 * config.seed + config.seeds)
+    bent = CURVED if config.losses == PAPER_LOSSES else curved(config.losses)
     return [
-        *grid(part="descent", seed=seeds, loss=CURVED if config.losses == PAPER_LOSSES else curved(config.losses)),
+        *(grid(part="descent", seed=seeds, loss=bent) if bent else []),
         *grid(part="adam", seed=seeds, rate=config.adam_rates),
         *grid(part=("early", "hinge") if "hinge" in config.losses else ("early",), seed=seeds),
         {"part": "progress", "seed": seeds[0]},

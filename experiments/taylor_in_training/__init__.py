@@ -26,7 +26,7 @@ import pandas as pd
 import sympy
 
 import gpo_analysis as gpo
-from experiments._losses import accepted, of_the_preset, one_claim, only_those_of_the_paper, rows_of, those
+from experiments._losses import accepted, of_the_preset, one_claim, only_those_of_the_paper, rows_of, stated, those
 from experiments.framework import Check, explained
 from experiments.framework.sweeps import grid
 from experiments.taylor_in_training import rule
@@ -98,10 +98,13 @@ PRESETS = {"quick": Config(), "paper": Config(seeds=12, steps=3000, problems=80,
 
 def cells(config: Config) -> list[dict[str, Any]]:
     """A cell a loss for paths and shares, a loss, size and kind for the rule."""
+    found, near = grid(part="path", loss=config.losses), rule.bounded(config.losses)
+    if not near:
+        return found
     return [
-        *grid(part="path", loss=config.losses),
-        *grid(part="share", loss=rule.bounded(config.losses)),
-        *grid(part="rule", loss=rule.bounded(config.losses), responses=config.sizes, kind=KINDS),
+        *found,
+        *grid(part="share", loss=near),
+        *grid(part="rule", loss=near, responses=config.sizes, kind=KINDS),
     ]
 
 
@@ -180,8 +183,12 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         replace(item, nature="theorem" if any(words in item.claim for words in exact) else "measurement")
         for item in _path_checks(path) + _share_checks(shares)
     ]
+    if ruled.empty:
+        said = "shares beyond the radius, and the rule that foresees them"
+        found.append(stated(config.losses, said, some=tuple(rule.BOUNDED)))
     return explained(
-        one_claim(found + rule.check(ruled)), {"error rate of link and slope": lambda: rule.of_link_and_slope(ruled)}
+        one_claim(found + rule.check(ruled), config.losses),
+        {"error rate of link and slope": lambda: rule.of_link_and_slope(ruled)},
     )
 
 
