@@ -73,7 +73,6 @@ def test_the_field_is_described_and_names_are_those_of_the_catalogue(name: str) 
     (field,) = [one for one in settings_of(experiment) if one.name == "losses"]
     assert field.meaning
     if name != "ipo-toys":
-        if name != "ipo-toys":
         assert with_settings(experiment.config("quick"), {"losses": ["dpo", TYPED]}).losses == ("logistic", TYPED)
     with pytest.raises(BadSetting, match="twice"):
         with_settings(experiment.config("quick"), {"losses": ["dpo", "logistic"]}, name)
