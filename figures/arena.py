@@ -73,6 +73,8 @@ def _changes(left: Axes, right: Axes, scores: pd.DataFrame) -> None:
         right.plot(x, y, linestyle="none", marker="o", color=COLORS["black"], markersize=3.0)
         ends = np.array([x.min(), x.max()])
         right.plot(ends, -2 * ends, color=COLORS["grey"], linewidth=1.0, zorder=0)
+    else:
+        right.text(0.5, 0.5, "exponential and Savage\nare not among the losses", transform=right.transAxes, ha="center")
     right.locator_params(axis="x", nbins=5)
     right.set_xlabel("change, exponential  [nats]")
     right.set_ylabel("change, Savage  [nats]")

@@ -45,7 +45,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
             part = find(table, dataset=dataset, method=method)
             _curves(ax, part, action)
             letter = ascii_lowercase[list(axes.flat).index(ax)]
-            panel_label(ax, letter, f"{method.upper() if method in ('dpo', 'ipo') else loss_label(method)}, {title}")
+            short = f"{loss_label(method)}, {dataset}: $p({action})$"
+            panel_label(ax, letter, f"{method.upper()}, {title}" if method in ("dpo", "ipo") else short)
             if dataset == "D3":
                 ax.set_yscale("log")
                 ax.set_ylim(SMALLEST, 1.0)
