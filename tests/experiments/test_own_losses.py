@@ -27,7 +27,10 @@ NAMES = (
     "over-optimisation", "not-bradley-terry", "taylor-in-training",
     "links-and-divergences", "lengths", "journals", "arguments", "arena", "beta-sweep", "ipo-toys",
 )  # fmt: skip
-LESS: dict[str, dict[str, Any]] = {}
+LESS: dict[str, dict[str, Any]] = {
+    "ipo-toys": {"taus": (0.5,), "steps": 600, "record_every": 200},
+    "taylor": {"points": 10, "orders": (0, 1, 2, 8, 16)},
+}
 """Settings smaller still than those of `fuzz.small`."""
 
 
