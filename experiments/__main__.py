@@ -97,6 +97,11 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     for plan in plans:
         print(_in_words(plan))
+    made = [plan.name for plan in plans if plan.status == "complete"]
+    if made and not options.quiet:
+        name = made[0] if len(made) == 1 else "NAME"
+        print(f"records in {options.out}; each claim: python -m figures report --records {options.out}")
+        print(f"figure: python -m figures draw {name} --records {options.out}")
     failed = [plan.name for plan in plans if plan.status == "failed"]
     if failed:
         where = options.out / ".status"

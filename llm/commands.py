@@ -54,7 +54,9 @@ def ended(work: Callable[[], object], traceback: bool) -> int:
 
 
 def missing(error: ModuleNotFoundError) -> str:
-    """The line for what an extra brings."""
+    """The line for what an extra brings; where somebody has said more of it than Python does, that."""
+    if not str(error).startswith(("No module named", "import of")):
+        return one_line(f"error: {error}")
     return f"error: {error.name} is not installed; it comes with an extra: pip install '{EXTRA}'"
 
 

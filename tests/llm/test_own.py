@@ -300,3 +300,10 @@ def test_a_model_that_nobody_has_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(AutoConfig, "from_pretrained", away)
     with pytest.raises(FileNotFoundError, match=r"no model 'nosuch': there is no such folder here.*couldn't connect"):
         _tokenizer_of("nosuch")
+
+
+def test_words_on_a_missing_package_are_kept_where_somebody_chose_them() -> None:
+    from llm.commands import missing
+
+    assert "--report-to none" in missing(ModuleNotFoundError("x is not installed; or --report-to none", name="x"))
+    assert "gpo-analysis[llm]" in missing(ModuleNotFoundError("No module named 'peft'", name="peft"))
