@@ -52,7 +52,7 @@ class Diagnosis(Shown):
     chosen_falling : Interval
         Share of pairs whose chosen response has become less likely than under πref.
     length_correlation : Interval or None
-        Spearman's, of ρ and the difference of lengths; None without lengths.
+        Spearman's, of ρ and the difference of lengths; None without lengths, or where all differ by the same.
     length_slope : Interval or None
         Least-squares slope of ρ on the difference of lengths, nats a token.
     steps : tuple of dict
@@ -333,7 +333,8 @@ class _Resampler:
 def _length_difference(log: TrainingLog) -> FloatArray | None:
     if log.chosen_length is None or log.rejected_length is None:
         return None
-    return log.chosen_length - log.rejected_length
+    longer = log.chosen_length - log.rejected_length
+    return longer if np.ptp(longer) > 0 else None  # a correlation with what does not vary is none
 
 
 def _slope(y: FloatArray, x: FloatArray) -> float:

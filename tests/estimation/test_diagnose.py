@@ -181,3 +181,11 @@ def test_a_drift_of_lengths_is_said_where_its_interval_leaves_zero(slope: float,
         assert "responses: Spearman" not in said
     else:
         assert f"towards {words} responses" in said
+
+
+def test_lengths_that_all_differ_by_the_same_are_no_drift() -> None:
+    rng = np.random.default_rng(6)
+    change, lengths = rng.normal(size=(2, 50)), np.full((2, 50), 7.0)
+    found = gpo.diagnose(gpo.TrainingLog(*(change - 2 * lengths), *(-2 * lengths), *lengths), resamples=20)
+    assert found.length_correlation is None
+    assert "nan" not in str(found)
