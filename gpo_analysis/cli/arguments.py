@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gpo_analysis.reading.visible import visible
 
@@ -15,7 +15,15 @@ LONGEST = 600
 
 
 class Parser(argparse.ArgumentParser):
-    """As argparse's; an error is one line on standard error, the exit code 2."""
+    """As argparse's; an error is one line on standard error, the exit code 2.
+
+    What begins with one minus sign and is no option is a value: ``--loss "-log(sigmoid(z))"``.
+    """
+
+    def _parse_optional(self, arg_string: str) -> Any:
+        if arg_string[:1] == "-" and arg_string[:2] != "--" and arg_string not in self._option_string_actions:
+            return None
+        return super()._parse_optional(arg_string)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and end.
