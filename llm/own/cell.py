@@ -21,7 +21,7 @@ from gpo_analysis.integrations.preference_sets import REFERENCE, some_rows
 from gpo_analysis.integrations.trl import GPOTrainer
 from gpo_analysis.integrations.trl_config import GPOConfig
 from llm.devices import Rank, on_first
-from llm.own.checkpoints import SealCheckpoints, newest_checkpoint
+from llm.own.checkpoints import SaveWhenStopped, SealCheckpoints, newest_checkpoint
 from llm.own.config import TuningCell, TuningConfig
 from llm.own.inputs import Inputs
 from llm.own.measures import kl_measures, pair_measures
@@ -75,12 +75,17 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
         stopper = _StopAtNan()
         trainer.add_callback(stopper)
         trainer.add_callback(SealCheckpoints(key))
+        interrupted = SaveWhenStopped()
+        if setting.where.world == 1:
+            trainer.add_callback(interrupted)
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         if setting.progress:
             trainer.add_callback(_Bar(cell.folder))
         found = on_first(setting.where, lambda: newest_checkpoint(folder / CHECKPOINTS, key))
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
+        if interrupted.asked:
+            raise KeyboardInterrupt
         steps = trainer.state.global_step
         here = stopper.step is None and all(bool(_own(p).isfinite().all()) for p in trainer.model.parameters())
         sound = all(gather_object([here]))

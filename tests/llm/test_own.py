@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,38 @@ def test_a_killed_run_ends_where_a_whole_one_does(tmp_path: Path, model: Path, p
         torch.testing.assert_close(second[name], value, rtol=0, atol=1e-6)
     assert [row["step"] for row in log_of(out)] == [row["step"] for row in log_of(tmp_path / "whole")]
     assert not (out / "checkpoints").exists()
+
+
+def test_ctrl_c_saves_the_step_and_the_same_command_goes_on_from_there(
+    tmp_path: Path, model: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No checkpoint was due: what is kept is what Ctrl-C kept."""
+    from safetensors.torch import load_file
+
+    from llm.own.cell import _StopAtNan
+
+    def stop(self: Any, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    more = ("--steps", "8", "--save-steps", "1000", "--record-steps", "2")
+    train(model, pairs, tmp_path / "whole", *more)
+    out, before = tmp_path / "stopped", signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(_StopAtNan, "on_step_end", stop, raising=False)
+            train(model, pairs, out, *more, code=130)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert [path.name for path in (out / "checkpoints").glob("checkpoint-*")] == ["checkpoint-3"]
+    train(model, pairs, out, *more)
+    first, second = (load_file(str(tmp_path / name / "policy" / "model.safetensors")) for name in ("whole", "stopped"))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=1e-6)
+    steps = [row["step"] for row in log_of(out) if row["step"] != 3]  # where it stopped has rows of its own
+    assert steps == [row["step"] for row in log_of(tmp_path / "whole")]
 
 
 def test_a_model_that_nobody_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
