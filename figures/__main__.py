@@ -71,6 +71,9 @@ def _list(as_json: bool) -> int:
 
 def _draw_all(options: argparse.Namespace) -> int:
     """Draw every figure, and those there are committed results for once more, below ``committed``."""
+    if not find_records(options.records):
+        print(_no_records(options.records), file=sys.stderr)
+        return 1
     every = find_figures()
     kept = [
         (figure, options.results, options.out / COMMITTED, True)

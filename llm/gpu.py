@@ -92,8 +92,6 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
 
     def work() -> None:
-        if not given.budget_seconds > 0:
-            raise ValueError(f"--budget-seconds is {given.budget_seconds}; accepted is a number above 0")
         run_all(
             Path(given.out), studies(given.preset), given.budget_seconds, progress=given.progress,
             say=lambda line: print(line, flush=True),

@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -48,14 +50,15 @@ class TrlLosses:
 
     def __init__(self) -> None:
         with _quietly():
-            self._folder = tempfile.TemporaryDirectory(prefix="gpo-conventions-")
+            self._folder = tempfile.mkdtemp(prefix="gpo-conventions-")
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             self._trainer = self._make()
 
     def _make(self, **settings: Any) -> Any:
         from datasets import Dataset  # type: ignore[import-untyped]
 
         args = DPOConfig(
-            output_dir=self._folder.name, use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=False,
+            output_dir=self._folder, use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=False,
             disable_tqdm=True, **settings,
         )  # fmt: skip
         data = Dataset.from_list([{"prompt": "a", "chosen": " b", "rejected": " c"}])

@@ -93,7 +93,7 @@ def test_a_file_is_replaced_whole_or_left_as_it_was(tmp_path: Path, monkeypatch:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gpo_analysis.files.write_through", full)
+    monkeypatch.setattr("gpo_analysis.files.os.fsync", full)
     with pytest.raises(OSError, match="nothing half-written"):
         save_table(table, path)
     assert path.read_text() == "before"

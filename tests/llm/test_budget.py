@@ -323,5 +323,6 @@ def test_one_command_runs_all_studies_within_one_budget(tmp_path: Path, capsys: 
     assert said == [f"{name}: no time is left; the same command goes on from here" for name in some]
     from llm.__main__ import main
 
-    assert main(["gpu", "--budget-seconds", "0"]) == 1
-    assert "accepted is a number above 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["gpu", "--budget-seconds", "0"])
+    assert "'0' is no finite number that is accepted (above 0)" in capsys.readouterr().err

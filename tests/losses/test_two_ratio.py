@@ -177,7 +177,6 @@ def test_a_verb_for_margins_says_what_it_was_given() -> None:
         lambda: gpo.optimal_margin(gpo.get_loss("nca"), 0.7),
         lambda: gpo.taylor("apo_zero"),
         lambda: gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]).fit("sppo"),
-        lambda: gpo.fit_comparisons(gpo.load_journals(), "bco"),
     ):
         with pytest.raises(ValueError, match="of two log-ratios, no function of their difference"):
             verb()

@@ -156,7 +156,7 @@ GAMES = "winner,loser,count\na,b,3\nb,a,1\nb,c,2\nc,b,1\nc,a,1\na,c,2\n"
         (("recommend-beta", "FILE", "--kl", "1", "--seed", "9" * 5000), "is not a valid integer; accepted are digits"),
         (("recommend-beta", "FILE", "--kl", "1", "--smoothing", "1e-320"), "must be 0, or lie from 1e-12 to below 0.5"),
         (("solve", "FILE", "--held-out", "2", "--smoothing", "1e-20"), "must be 0, or lie from 1e-12 to below 0.5"),
-        (("solve", "FILE", "--figure", "/none/x.png"), "gpo: /none/x.png: No such file"),
+        (("solve", "FILE", "--figure", "/none/x.png"), "gpo: /none: no such folder"),
         (("diagnose", "FILE", "--beta", "1e308"), "--beta must lie between 1e-100 and 1e+100"),
         (("diagnose", "FILE", "--beta", "1", "--try-beta", "1e308"), "--try-beta must lie between"),
         (("gaussians", "--modes", ",".join(["1"] * 300)), "--modes takes at most 12 numbers, got 300"),
