@@ -38,7 +38,7 @@ class SealCheckpoints(TrainerCallback):
 
 
 class SaveWhenStopped(TrainerCallback):
-    """Ctrl-C ends the step under way and saves it, so that the same command goes on from there; a second one ends at once.
+    """Ctrl-C ends the step under way and saves it: the same command goes on from there; a second one ends at once.
 
     For a run of one process: several would have to agree on the step.
 
