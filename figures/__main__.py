@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from gpo_analysis.cli.arguments import Parser, whole
@@ -27,11 +23,11 @@ with needs_extra("experiments", "figures"):
     import markdown_it  # noqa: F401 - of the report, which is not to fail at its end
     import pyarrow  # noqa: F401 - of the records
 
-    from figures.framework.drawing import FigureModule, UnknownFigure, draw_figure, find_figures, get_figures
+    from figures.framework.drawing import UnknownFigure, find_figures, get_figures
     from figures.framework.front import NATURES, counted
     from figures.framework.report import COMMITTED, write_report
-    from gpo_analysis.records import RecordError, find_records
-    from gpo_analysis.runs import read_status
+    from figures.framework.side_by_side import draw_all
+    from gpo_analysis.records import find_records
 
 RECORDS, FIGURES, REPORT, RESULTS = Path("out/records"), Path("out/figures"), Path("out"), Path("results")
 
@@ -48,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _draw_all(options)
         source = options.results if options.committed else options.records
         chosen = get_figures(options.names)
-        return _draw([(figure, source, options.out, options.committed) for figure in chosen])
+        return draw_all([(figure, source, options.out, options.committed) for figure in chosen])
     except UnknownFigure as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
@@ -80,52 +76,7 @@ def _draw_all(options: argparse.Namespace) -> int:
         for figure in every
         if all(find_records(options.results, name) for name in figure.load().EXPERIMENTS)
     ]
-    return _draw([*((figure, options.records, options.out, False) for figure in every), *kept], options.jobs)
-
-
-Drawing = tuple[FigureModule, Path, Path, bool]
-"""A figure, where its records are, where it goes, and whether these are committed results."""
-
-
-def _draw(drawings: Sequence[Drawing], jobs: int = 1) -> int:
-    """Draw figures, side by side where more than one process is asked; lines stand in the order of the figures."""
-    if jobs == 1:
-        return max(map(_said, map(_drawn, drawings)), default=0)
-    with ProcessPoolExecutor(min(jobs, len(drawings)), mp_context=get_context("spawn"), initializer=_deaf) as pool:
-        return max(map(_said, pool.map(_drawn, drawings)), default=0)
-
-
-def _deaf() -> None:
-    """Ctrl-C is for the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _said(drawn: tuple[int, str]) -> int:
-    code, line = drawn
-    print(line, file=sys.stderr if code else sys.stdout, flush=True)
-    return code
-
-
-def _drawn(drawing: Drawing) -> tuple[int, str]:
-    """Exit code and what there is to say."""
-    figure, records, out, committed = drawing
-    try:
-        paths = draw_figure(figure, records, out, committed=committed)
-    except RecordError as error:
-        if _cannot_run(figure, records):  # said by the runner and in the report; no fault of this command
-            return 0, f"{figure.name:<24} skipped: {error}"
-        return 1, f"figures: {figure.name}: {error}"
-    except OSError:
-        raise
-    except Exception as error:  # one broken figure must not hide the others
-        return 1, f"figures: {figure.name}: {type(error).__name__}: {error}"
-    return 0, f"{figure.name:<24} {', '.join(map(str, paths))}"
-
-
-def _cannot_run(figure: FigureModule, records: Path) -> bool:
-    """Whether an experiment of the figure could not run here (no data, no GPU)."""
-    states = [read_status(records, name) for name in figure.load().EXPERIMENTS]
-    return any(state is not None and state.status == "not run" for state in states)
+    return draw_all([*((figure, options.records, options.out, False) for figure in every), *kept], options.jobs)
 
 
 def _no_records(folder: Path) -> str:
