@@ -5,6 +5,7 @@ Not in ``figures.__main__``: what a package's ``__main__`` defines cannot be fou
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,6 @@ from pathlib import Path
 from figures.framework.drawing import FigureModule, draw_figure
 from gpo_analysis.records import RecordError
 from gpo_analysis.runs import read_status
-from gpo_analysis.signals import sigint_blocked
 
 Drawing = tuple[FigureModule, Path, Path, bool]
 """A figure, where its records are, where it goes, and whether these are committed results."""
@@ -36,10 +36,13 @@ def draw_all(drawings: Sequence[Drawing], jobs: int = 1) -> int:
     """
     if jobs == 1:
         return max(map(_said, map(_drawn, drawings)), default=0)
-    with ProcessPoolExecutor(min(jobs, len(drawings)), mp_context=get_context("spawn")) as pool:
-        with sigint_blocked():
-            drawn = pool.map(_drawn, drawings)
-        return max(map(_said, drawn), default=0)
+    with ProcessPoolExecutor(min(jobs, len(drawings)), mp_context=get_context("spawn"), initializer=_deaf) as pool:
+        return max(map(_said, pool.map(_drawn, drawings)), default=0)
+
+
+def _deaf() -> None:
+    """Ctrl-C is for the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _said(drawn: tuple[int, str]) -> int:
