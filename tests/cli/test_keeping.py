@@ -42,6 +42,8 @@ def run(*arguments: object) -> int | str | None:
 
 @pytest.mark.parametrize("ending", TABLES)
 def test_a_table_by_its_ending(ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow")
     path = tmp_path / f"found{ending.upper()}"
     assert run("beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo", "--out", path) == 0
     told = capsys.readouterr()

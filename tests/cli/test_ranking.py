@@ -104,6 +104,8 @@ def test_elo_is_a_linear_scale_of_logistic_scores(gpo: Gpo, file: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".md"])
 def test_tables_and_matrices_are_written(gpo: Gpo, file: Path, tmp_path: Path, ending: str) -> None:
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow")  # of an extra: a wheel alone has none
     out, chances = tmp_path / f"table{ending}", tmp_path / f"matrix{ending}"
     code, _, err = gpo("solve", file, *PLAIN, "--out", out, "--matrix", chances)
     assert (code, f"wrote {out}" in err) == (0, True)
