@@ -130,12 +130,16 @@ def _best(ax: Axes, table: pd.DataFrame) -> None:
             value, half = _mean(size * group.groupby("world")["beyond_score"].mean())
             ax.errorbar(size * (1 + 0.08 * k), value, half, fmt=style.marker, color=style.color, elinewidth=1.0)
     ax.set_xscale("log")
+    sizes = sorted(rows["size"].unique())
+    ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    ax.minorticks_off()
+    ax.set_xlim(sizes[0] / 2, sizes[-1] * 2)
     ax.set_ylim(bottom=0.0)
     ax.set_xlabel("labelled pairs n")
     ax.set_ylabel("n log β*(n)/β*(∞)")
     for mark, label in (("k-", "predicted"), ("k:", "variance alone"), ("ko", "measured")):
         ax.plot([], [], mark, label=label)
-    ax.legend(loc="lower left", title=colors, title_fontsize=7.5)
+    ax.legend(loc="lower center", title=colors, title_fontsize=7.5)
 
 
 def _mean(values: pd.Series) -> tuple[float, float]:
