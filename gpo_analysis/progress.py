@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 Progress = Callable[[float, str], None]
 T = TypeVar("T")
-_WIDTH, _NAME = 30, 20
+_PARTS, _NAME = 1000, 20  # of a whole; characters of a name
 
 
 @contextlib.contextmanager
@@ -30,15 +30,14 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
         yield None
         return
 
-    def show(done: float, name: str) -> None:
-        filled = round(_WIDTH * done)
-        bar = f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {100 * done:3.0f} % {name[:_NAME]:<{_NAME}}"
-        print(f"\r{what} {bar}", end="", file=stream, flush=True)
+    import click
 
-    try:
-        yield show
-    finally:
-        print("\r" + " " * (len(what) + _WIDTH + _NAME + 12) + "\r", end="", file=stream, flush=True)
+    with click.progressbar(length=_PARTS, label=what, file=stream, item_show_func=_shortened) as bar:
+        yield lambda done, name: bar.update(round(_PARTS * done) - bar.pos, name)
+
+
+def _shortened(name: str | None) -> str:
+    return (name or "")[:_NAME]
 
 
 @contextlib.contextmanager

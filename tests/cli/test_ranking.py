@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from gpo_analysis.preferences import Comparisons
-from gpo_analysis.progress import progress_bar
 from gpo_analysis.ranking import ComparisonProblem, rank
 from tests.cli.inside import Gpo
 
@@ -190,23 +189,6 @@ def test_a_log_in_place_of_labels(gpo: Gpo, tmp_path: Path) -> None:
     ):
         code, _, err = gpo("recommend-beta", *arguments)
         assert (code, words in err) == (2, True), err
-
-
-def test_a_bar_on_a_terminal_and_none_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Screen(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
-    with progress_bar("losses") as show:
-        assert show is not None
-        show(0.5, "savage")
-    assert "losses [###############...............]  50 % savage" in screen.getvalue()
-    assert screen.getvalue().endswith("\r")
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with progress_bar("losses") as show:
-        assert show is None
 
 
 def test_home_takes_positions(gpo: Gpo, tmp_path: Path) -> None:
