@@ -7,25 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gpo_analysis.showing import Shown
-from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.charts import Panel
 from gpo_analysis.showing.draw import draw
 from gpo_analysis.showing.shown import axes_for
-from gpo_analysis.showing.style import cycle_style, loss_label, loss_style
+from gpo_analysis.showing.style import cycle_style
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
-_UNITS = {
-    "kl": "KL(π‖πref)  [nats]",
-    "mu_squared_loss": "½E_μ[ρ²]  [nats²]",
-    "population_loss": "E f(βρ)",
-    "max_margin": "largest |βρ|",
-}
-_ABOVE = ("kl", "mu_squared_loss")  # drawn on a logarithmic axis
 
-
-def plot_result(result: Any, ax: Axes | None = None, *, y: str = "kl") -> Axes:
+def plot_result(result: Any, ax: Axes | None = None, *, y: str | None = None) -> Axes:
     """Draw what a function of the library returned: what its own ``plot`` draws, and beyond it lists and tables.
 
     Parameters
@@ -35,8 +26,8 @@ def plot_result(result: Any, ax: Axes | None = None, *, y: str = "kl") -> Axes:
         a table with a column ``beta``, as `solve_grid` makes it.
     ax : Axes, optional
         Where to draw; a new figure by default.
-    y : str
-        Of a table: the column that is drawn over β.
+    y : str, optional
+        Of a table over β: the column that is drawn, KL by default.
 
     Raises
     ------
@@ -52,12 +43,15 @@ def plot_result(result: Any, ax: Axes | None = None, *, y: str = "kl") -> Axes:
     >>> plot_result(gpo.solve_grid(problem, ["dpo", "ipo"], [0.1, 1.0, 10.0])).get_xscale()
     'log'
     """
-    if isinstance(result, Shown):
+    is_table = hasattr(result, "columns") and hasattr(result, "groupby")
+    if isinstance(result, Shown) and not (is_table and y is not None):
         return result.plot(ax)
     if isinstance(result, Sequence) and result and all(isinstance(one, Shown) for one in result):
         panel = _together(result)
-    elif hasattr(result, "columns") and hasattr(result, "groupby"):
-        panel = _over_beta(result, y)
+    elif is_table:
+        from gpo_analysis.showing.tables import over_beta
+
+        panel = over_beta(result, y)
     else:
         raise ValueError(
             f"a {type(result).__name__} cannot be drawn; accepted are results of this library, lists of them, and "
@@ -78,21 +72,3 @@ def _together(results: Sequence[Shown]) -> Panel:
         for j, curve in enumerate(panel.curves)
     ]
     return replace(first, title=f"{len(panels)} results", curves=styled, marks=(), bands=())
-
-
-def _over_beta(table: pd.DataFrame, y: str) -> Panel:
-    missing = [name for name in ("beta", y) if name not in table.columns]
-    if missing:
-        raise ValueError(f"no column {missing[0]!r}; the table has {', '.join(map(str, table.columns))}")
-    several = "problem" in table.columns and table["problem"].nunique() > 1
-    if several:
-        table = table[table["problem"] == table["problem"].iloc[0]]
-    groups = table.groupby("loss", sort=False) if "loss" in table.columns else [("", table)]
-    curves = []
-    for name, rows in groups:
-        ordered, label = rows.sort_values("beta"), str(name)
-        at, values = (ordered[column].to_numpy(dtype=float) for column in ("beta", y))
-        curves.append(Curve(at, values, loss_label(label), loss_style(label), points=len(at) == 1))
-    note = "of the first problem" if several else ""
-    log = "xy" if y in _ABOVE else "x"
-    return Panel("at the optimum, over β", "β", _UNITS.get(y, y.replace("_", " ")), curves, log=log, note=note)

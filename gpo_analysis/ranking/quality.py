@@ -20,7 +20,7 @@ from gpo_analysis.showing.style import cycle_style
 from gpo_analysis.statistics import Interval, share_interval
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from gpo_analysis.showing.tables import ModelComparison
 
 #: Predicted probabilities are kept within [0.005, 0.995], since links such as squared's reach 0 and 1.
 FLOOR = 0.005
@@ -284,7 +284,7 @@ def _slope(share: FloatArray, won: FloatArray, total: FloatArray) -> Interval:
 def compare_models(
     problem: ComparisonProblem, models: Mapping[str, Mapping[str, float | str]] | Sequence[str] | None = None, *,
     folds: int = 5, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+) -> ModelComparison:  # fmt: skip
     """Held-out log-likelihood a vote of several models on the same votes, with intervals and distances from the best.
 
     Parameters
@@ -297,10 +297,11 @@ def compare_models(
 
     Returns
     -------
-    DataFrame
-        A row a model: ``log_likelihood, low, high`` a vote; ``behind, behind_low, behind_high`` the distance from the
-        best over the same votes; ``folds_without_fit``. Where every model gives ties a probability all three outcomes
-        are scored; else a tie scores as half a win and half a loss, and decided votes by their odds.
+    ModelComparison
+        A DataFrame that shows itself. A row a model: ``log_likelihood, low, high`` a vote; ``behind, behind_low,
+        behind_high`` the distance from the best over the same votes; ``folds_without_fit``. Where every model gives
+        ties a probability all three outcomes are scored; else a tie scores as half a win and half a loss, and decided
+        votes by their odds.
 
     Examples
     --------
@@ -309,7 +310,7 @@ def compare_models(
     >>> table["behind"].idxmin()
     'logistic'
     """
-    import pandas as pd
+    from gpo_analysis.showing.tables import ModelComparison
 
     named = _models(problem, models)
     votes = {
@@ -333,7 +334,7 @@ def compare_models(
              "behind": behind.value, "behind_low": behind.low, "behind_high": behind.high,
              "folds_without_fit": without[name]}
         )  # fmt: skip
-    return pd.DataFrame(rows, index=list(named))
+    return ModelComparison(rows, index=list(named))
 
 
 def _models(

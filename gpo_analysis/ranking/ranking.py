@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from gpo_analysis.showing.tables import ScoreDifferences
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking(Shown):
@@ -143,8 +145,8 @@ class Ranking(Shown):
         n = self.problem.n
         return rank_sets(self.scores, self.covariance[:n, :n], self.problem.parts, confidence=self.confidence)
 
-    def differences(self, first: ArrayLike, second: ArrayLike, *, simultaneous: bool = True) -> pd.DataFrame:
-        """Differences of scores with their intervals, a row a pair.
+    def differences(self, first: ArrayLike, second: ArrayLike, *, simultaneous: bool = True) -> ScoreDifferences:
+        """Differences of scores with their intervals, a row a pair: a DataFrame that shows itself.
 
         Parameters
         ----------
@@ -158,7 +160,7 @@ class Ranking(Shown):
         ValueError
             For an unknown item, or where there is no covariance (saying why).
         """
-        import pandas as pd
+        from gpo_analysis.showing.tables import ScoreDifferences
 
         if self.covariance is None or self.ranks is None:
             raise ValueError(f"no intervals of differences: {self.why}")
@@ -168,7 +170,7 @@ class Ranking(Shown):
         c = self.ranks.critical if simultaneous else float(norm.ppf(0.5 + self.confidence / 2))
         d = np.where(self.problem.parts[i] == self.problem.parts[j], self.scores[i] - self.scores[j], np.nan)
         names = np.array(self.items, dtype=object)
-        return pd.DataFrame(
+        return ScoreDifferences(
             {"first": names[i], "second": names[j], "difference": d, "standard_error": error,
              "low": d - c * error, "high": d + c * error, "p": 2 * norm.sf(np.abs(d) / np.where(error > 0, error, 1))}
         )  # fmt: skip

@@ -38,6 +38,8 @@ class Curve:
         Bars from 0 up to y.
     low, high : array, shape (k,), or None
         Ends of intervals: of x where the panel has rows, of y elsewhere; infinite ones are drawn to the edge.
+    aside : float
+        What x is multiplied by where intervals of y are drawn, so that those of several curves stand side by side.
     """
 
     x: FloatArray
@@ -49,6 +51,7 @@ class Curve:
     bars: bool = False
     low: FloatArray | None = None
     high: FloatArray | None = None
+    aside: float = 1.0
 
 
 @dataclass(frozen=True)

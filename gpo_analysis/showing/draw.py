@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def draw(panel: Panel, ax: Axes) -> Axes:
         plot_heatmap(cells.values, cells.columns, cells.rows, ax, x=panel.x, y=panel.y, value=cells.value)
         _words(panel, ax, [])
         return ax
+    panel = _without_far_x(panel)
     scale = _Scale.of(panel)
     for k, curve in enumerate(panel.curves):
         _curve(panel, ax, curve, scale, k)
@@ -122,6 +123,24 @@ class _Scale:
         return lines
 
 
+def _without_far_x(panel: Panel) -> Panel:
+    """Where x is logarithmic (β) without limits: without what is twelve decades from the middle, which is counted."""
+    if "x" not in panel.log or panel.xlim or panel.rows or not panel.curves:
+        return panel
+    every = np.concatenate([np.asarray(curve.x, dtype=np.float64) for curve in panel.curves])
+    low, high = _range(every, every, True)
+    far = int((np.isfinite(every) & ((every > high) | ((every < low) & (every > 0)))).sum())
+    if not far:
+        return panel
+    curves = []
+    for curve in panel.curves:
+        near = (curve.x >= low) & (curve.x <= high)
+        ends = {name: None if end is None else end[near] for name, end in (("low", curve.low), ("high", curve.high))}
+        curves.append(replace(curve, x=curve.x[near], y=curve.y[near], **ends))
+    note = f"{far} point{'s' * (far > 1)} with {panel.x} beyond the axis"
+    return replace(panel, curves=curves, xlim=(low, high), note="; ".join(filter(None, (panel.note, note))))
+
+
 def _values(curve: Curve, along_x: bool) -> FloatArray:
     return np.asarray(curve.x if along_x else curve.y, dtype=np.float64)
 
@@ -177,7 +196,7 @@ def _curve(panel: Panel, ax: Axes, curve: Curve, scale: _Scale, index: int) -> N
 def _ends(ax: Axes, curve: Curve, scale: _Scale) -> None:
     if curve.low is None or curve.high is None:
         return
-    other = curve.y if scale.along_x else curve.x
+    other = curve.y if scale.along_x else curve.x * curve.aside
     ends = [np.asarray(end, dtype=np.float64) for end in (curve.low, curve.high)]
     known = ~np.isnan(ends[0]) & ~np.isnan(ends[1])
     low, high = (np.clip(end, scale.low, scale.high)[known] for end in ends)

@@ -148,11 +148,7 @@ class Shown:
         return any(_is_column(column) and len(column) != 1 for column in self._columns().values())
 
     def _table_text(self, most: int) -> list[str]:
-        if not self._has_table():
-            return []
-        table = self.to_frame()
-        text = [str(line) for line in _printable(table.head(most)).splitlines()]
-        return [*text, *([f"… {len(table) - most} more rows"] if len(table) > most else [])]
+        return table_text(self.to_frame(), most) if self._has_table() else []
 
     def _table_html(self) -> str:
         if not self._has_table():
@@ -248,6 +244,19 @@ def without_noise(table: pd.DataFrame) -> pd.DataFrame:
             values[np.abs(values) <= 1e-13 * np.abs(finite).max()] = 0.0
             known[name] = values
     return known
+
+
+def table_text(table: pd.DataFrame, most: int) -> list[str]:
+    """The first rows as lines of text, and how many more there are.
+
+    Parameters
+    ----------
+    table : DataFrame
+    most : int
+        Rows.
+    """
+    text = [str(line) for line in _printable(table.head(most)).splitlines()]
+    return [*text, *([f"… {len(table) - most} more rows"] if len(table) > most else [])]
 
 
 def _printable(table: pd.DataFrame) -> str:

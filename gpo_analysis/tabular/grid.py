@@ -17,7 +17,7 @@ from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.solution import Solution
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from gpo_analysis.showing.tables import SolutionGrid
 
 
 def fit(
@@ -64,7 +64,7 @@ def solve_grid(
     *,
     link: str | GeneratorDerivative = "reverse_kl",
     progress: bool | Progress = False,
-) -> pd.DataFrame:
+) -> SolutionGrid:
     """Population optima over a grid.
 
     ``g = βh`` does not depend on β (see :mod:`gpo_analysis.solvers.optimum`), so each problem and margin loss is solved
@@ -84,8 +84,9 @@ def solve_grid(
 
     Returns
     -------
-    DataFrame
-        A row a cell, in the order problem, loss, β: ``problem`` (number or name), ``loss, beta, link,
+    SolutionGrid
+        A DataFrame that shows itself: ``summary()``, and ``plot(ax=, y=)`` of KL or another column over β. A row a
+        cell, in the order problem, loss, β: ``problem`` (number or name), ``loss, beta, link,
         population_loss, kl, mu_squared_loss, max_margin, converged, status, reason, iterations, error``, as in
         :class:`~gpo_analysis.tabular.solution.Solution`.
 
@@ -119,9 +120,11 @@ def solve_grid(
     return _table(blocks, len(scales))
 
 
-def _table(blocks: list[dict[str, object]], rows: int) -> pd.DataFrame:
+def _table(blocks: list[dict[str, object]], rows: int) -> SolutionGrid:
     """Blocks of so many rows one below another; what is no list or array is the same in all rows of its block."""
     import pandas as pd
+
+    from gpo_analysis.showing.tables import SolutionGrid
 
     columns = {}
     for name in blocks[0]:
@@ -131,7 +134,7 @@ def _table(blocks: list[dict[str, object]], rows: int) -> pd.DataFrame:
             columns[name] = pd.Series(np.concatenate([np.asarray(one) for one in full]))
         else:
             columns[name] = pd.Series(values).repeat(rows).reset_index(drop=True)
-    return pd.DataFrame(columns)
+    return SolutionGrid(columns)
 
 
 def _solved_at_each(solutions: list[Solution]) -> dict[str, object]:

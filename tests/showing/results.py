@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import gpo_analysis as gpo
 from gpo_analysis import estimation, ranking, tabular, training
@@ -19,6 +20,7 @@ from gpo_analysis.analysis import certainty
 from gpo_analysis.datasets import load_journals
 from gpo_analysis.gaussian import kl_estimate
 from gpo_analysis.preferences import pair_shares
+from gpo_analysis.showing import tables
 from gpo_analysis.statistics import anova
 
 PACKAGES = (
@@ -49,7 +51,10 @@ def returned() -> dict[type, str]:
         annotation = str(inspect.signature(function).return_annotation)
         for word in re.findall(r"\w+", annotation):
             kind = getattr(sys.modules[function.__module__], word, None)
-            if inspect.isclass(kind) and kind.__module__.startswith("gpo_analysis") and dataclasses.is_dataclass(kind):
+            kind = getattr(tables, word, kind)  # named in annotations only, since its module imports pandas
+            if not inspect.isclass(kind) or not kind.__module__.startswith("gpo_analysis"):
+                continue
+            if dataclasses.is_dataclass(kind) or issubclass(kind, pd.DataFrame):
                 found.setdefault(kind, name)
     return found
 
@@ -210,6 +215,9 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "ranking.ScoreIntervals": lambda: ranked().intervals,
     "ranking.BootstrapScores": lambda: ranking.bootstrap([ranked()], resamples=40)[0],
     "statistics.Effect": _anova,
+    "showing.SolutionGrid": lambda: gpo.solve_grid([problem()] * 2, ["dpo", "ipo", "exp(-z)"], [0.1, 1.0, 10.0]),
+    "showing.ScoreDifferences": lambda: ranked().differences([0, 1], [1, 2]),
+    "showing.ModelComparison": lambda: ranking.compare_models(ranked().problem, ["logistic", "squared"]),
 }
 
 

@@ -52,6 +52,14 @@ def test_a_logarithmic_axis_says_what_it_lacks() -> None:
     assert note_of(ax) == "2 not above 0, which a logarithmic axis lacks"
 
 
+def test_on_a_logarithmic_axis_a_far_x_is_left_out_and_counted() -> None:
+    ax = drawn(lines("t", "β", "nats", [0.1, 1.0, 10.0, 1e300], {"a": [1.0, 0.1, 0.01, 0.0]}, log="xy"))
+    assert ax.get_xlim()[1] < 20.0
+    assert note_of(ax) == "1 point with β beyond the axis"
+    ax = drawn(lines("t", "β", "nats", [1e-3, 1.0, 1e3], {"a": [1.0, 0.1, 0.01]}, log="xy"))
+    assert note_of(ax) == ""
+
+
 @pytest.mark.parametrize("values", [[], [np.nan], [np.nan, np.nan]])
 def test_nothing_to_draw_is_said(values: list[float]) -> None:
     ax = drawn(lines("t", "step", "nats", np.arange(len(values)), {"a": values}))

