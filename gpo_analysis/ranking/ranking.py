@@ -151,7 +151,6 @@ class Ranking(Shown):
         Parameters
         ----------
         first, second : str or int, or several
-            Items.
         simultaneous : bool
             Whether the intervals of all differences hold together, or each by itself.
 

@@ -264,9 +264,11 @@ def intervals(
     for k in range(n) if by_loss else ():
         part = slice(k, k + 1)
         both = [None if end is None else end[part] for end in ends]
-        curves.append(Curve(at[part], np.array([float(k)]), "", loss_style(names[k]), True, False, False, *both))
+        style, row = loss_style(names[k]), np.array([float(k)])
+        curves.append(Curve(at[part], row, "", style, points=True, low=both[0], high=both[1]))
     if not by_loss:
-        curves = [Curve(at, np.arange(n, dtype=np.float64), "", cycle_style(0), True, False, False, *ends)]
+        where = np.arange(n, dtype=np.float64)
+        curves = [Curve(at, where, "", cycle_style(0), points=True, low=ends[0], high=ends[1])]
     rows = [loss_label(name) if by_loss else name for name in names[:n]]
     note = f"the first {n} of {len(names)}" if n < len(names) else ""
     marks = () if level is None else ((level, GREY.color),)

@@ -135,8 +135,8 @@ def _without_far_x(panel: Panel) -> Panel:
     curves = []
     for curve in panel.curves:
         near = (curve.x >= low) & (curve.x <= high)
-        ends = {name: None if end is None else end[near] for name, end in (("low", curve.low), ("high", curve.high))}
-        curves.append(replace(curve, x=curve.x[near], y=curve.y[near], **ends))
+        low_end, high_end = (None if end is None else end[near] for end in (curve.low, curve.high))
+        curves.append(replace(curve, x=curve.x[near], y=curve.y[near], low=low_end, high=high_end))
     note = f"{far} point{'s' * (far > 1)} with {panel.x} beyond the axis"
     return replace(panel, curves=curves, xlim=(low, high), note="; ".join(filter(None, (panel.note, note))))
 

@@ -86,13 +86,13 @@ class ResultTable(pd.DataFrame, Shown):
 
     def __init_subclass__(cls, **more: Any) -> None:
         super().__init_subclass__(**more)
-        cls.__repr__ = pd.DataFrame.__repr__  # type: ignore[method-assign]
+        cls.__repr__ = pd.DataFrame.__repr__  # type: ignore[assignment,method-assign]
 
     __repr__ = pd.DataFrame.__repr__
     __str__ = pd.DataFrame.__repr__
 
     @property
-    def _constructor(self) -> Callable[..., pd.DataFrame]:  # type: ignore[override]
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
         kind = type(self)
 
         def made(*args: Any, **options: Any) -> pd.DataFrame:
@@ -102,7 +102,7 @@ class ResultTable(pd.DataFrame, Shown):
         return made
 
     @property
-    def plot(self) -> ResultPlot:  # type: ignore[override]
+    def plot(self) -> ResultPlot:
         """Draw it: see `ResultPlot`."""
         return ResultPlot(self)
 
@@ -251,7 +251,7 @@ def over_beta(table: pd.DataFrame, y: str | None = None) -> Panel:
         label = ", ".join(filter(None, (loss_label(loss) if loss else "", *link)))
         style = cycle_style(k) if link else loss_style(loss)
         ends = (low, high) if count > 1 else (None, None)
-        curves.append(Curve(at, values, label, style, len(at) == 1, False, False, *ends))
+        curves.append(Curve(at, values, label, style, len(at) == 1, low=ends[0], high=ends[1]))
         most = max(most, count)
     if most > 1:  # side by side, so that one range does not hide another
         curves = [
