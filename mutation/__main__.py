@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = campaign.Campaign(given.out.resolve())
     if given.command in ("trace", "all"):
         work.snapshot(fresh=getattr(given, "fresh", False))
-        work.trace(given.most)
+        work.trace(given.most, given.workers)
     if given.command == "tests":
         work.take_tests()
-        work.trace(given.most)
+        work.trace(given.most, given.workers)
     if given.command in ("plan", "all"):
         work.plan(given.size, given.seed)
     if given.command in ("run", "all"):
@@ -65,6 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tracing(one: argparse.ArgumentParser) -> None:
     one.add_argument("--most", type=float, default=math.inf, metavar="S", help="begin no test of a file after so long")
+    _working(one)
+
+
+def _working(one: argparse.ArgumentParser) -> None:
+    if "--workers" not in one._option_string_actions:
+        one.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
 
 
 def _drawing(one: argparse.ArgumentParser) -> None:
@@ -73,7 +79,7 @@ def _drawing(one: argparse.ArgumentParser) -> None:
 
 
 def _running(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    _working(one)
     one.add_argument("--first", type=int, default=None, metavar="N", help="only the first so many of every package")
     one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
     one.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fcntl
 import json
 import math
 import os
@@ -11,7 +12,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -66,23 +69,33 @@ class Campaign:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(ROOT / name, target)
 
-    def trace(self, most: float = math.inf) -> None:
-        """Run every test file of which there is no record."""
-        from mutation.server import forked, preload
+    def trace(self, most: float = math.inf, workers: int = 1) -> None:
+        """Run every test file of which there is no record, some at a time."""
+        from mutation.server import preload
 
         preload()
         (self.folder / "contexts").mkdir(exist_ok=True)
         todo = [unit for unit in pool(self.tree) if traced.known(unit, self.tree, self.folder) is None]
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        bar = tqdm(todo, desc="trace", file=sys.stderr)
+        _apart(max(1, min(workers, len(todo))), lambda number: self._trace_all(todo, most, number))
+
+    def _trace_all(self, todo: list[str], most: float, number: int) -> int:
+        from mutation.server import forked
+
+        log = self.folder / "contexts" / f"log{number}"
+        bar = tqdm(todo, desc="trace", file=sys.stderr, disable=number > 0)
         for unit in bar:
-            bar.set_postfix_str(unit)
-            ended = forked(lambda unit=unit: self._trace(unit, most), self.folder / "contexts" / "log", 900.0, 300.0)
+            with taken(traced.kept(unit, self.folder).with_suffix(".lock")) as mine:
+                if not mine or traced.known(unit, self.tree, self.folder) is not None:
+                    continue
+                bar.set_postfix_str(unit)
+                ended = forked(lambda unit=unit: self._trace(unit, most), log, 900.0, 300.0)
             record = traced.known(unit, self.tree, self.folder)
             if record is not None and not record["whole"]:
                 bar.write(f"{unit}: not all of its tests, for they take longer than {most:g} s")
             if record is None:
-                bar.write(f"{unit}: {ended.how} {ended.code}, see {self.folder / 'contexts' / 'log'}")
+                bar.write(f"{unit}: {ended.how} {ended.code}, see {log}")
+        return 0
 
     def _trace(self, unit: str, most: float) -> int:
         os.chdir(self.tree)
@@ -158,30 +171,24 @@ class Campaign:
     ) -> int:
         """Try what has not been tried, each verdict written down at once; 1 where a control failed."""
         from mutation.server import preload
-        from mutation.trials import Bench
 
         todo = self.todo(first, only, again)
         known = Contexts(self.tree, self.folder)
         if known.missing:
             print(f"{len(known.missing)} test files are not traced; faults only they notice survive", file=sys.stderr)
         preload()
-        children = []
-        for number in range(max(1, min(workers, len(todo)))):
-            child = os.fork()
-            if child == 0:
-                code = 1
-                try:
-                    bench = Bench(self.tree, known, seconds, start)
-                    try:
-                        code = self._try(bench, todo[number::workers], number == 0)
-                    finally:
-                        bench.close()
-                except KeyboardInterrupt:
-                    pass
-                finally:
-                    os._exit(code)
-            children.append(child)
-        return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+        return _apart(
+            max(1, min(workers, len(todo))), lambda number: self._bench(known, seconds, start, todo, number, workers)
+        )
+
+    def _bench(self, known: Contexts, seconds: float, start: float, todo: list[Mutant], number: int, of: int) -> int:
+        from mutation.trials import Bench
+
+        bench = Bench(self.tree, known, seconds, start)
+        try:
+            return self._try(bench, todo[number::of], number == 0)
+        finally:
+            bench.close()
 
     def _try(self, bench: Any, todo: list[Mutant], shows: bool) -> int:
         code = 0
@@ -210,6 +217,37 @@ class Campaign:
             for line in difflib.unified_diff(before, after, mutant.file, mutant.file, lineterm="", n=0)
             if not line.startswith(("---", "+++"))
         )
+
+
+def _apart(workers: int, work: Callable[[int], int]) -> int:
+    """Do the work in forked processes, which are numbered; the greatest of their exit statuses."""
+    children = []
+    for number in range(workers):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = work(number)
+            except KeyboardInterrupt:
+                pass
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        children.append(child)
+    return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+
+
+@contextmanager
+def taken(path: Path) -> Iterator[bool]:
+    """Whether this process has the lock of the path, which no other then gets; let go at the end, also by a death."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def mutant_of(one: dict[str, Any]) -> Mutant:
