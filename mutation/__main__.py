@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = campaign.Campaign(given.out.resolve())
     if given.command in ("trace", "all"):
         work.snapshot(fresh=getattr(given, "fresh", False))
-        work.trace(given.most, given.workers)
+        work.trace(given.most, given.workers, tuple(given.files or ()))
     if given.command == "tests":
         work.take_tests()
-        work.trace(given.most, given.workers)
+        work.trace(given.most, given.workers, tuple(given.files or ()))
     if given.command in ("plan", "all"):
         work.plan(given.size, given.seed)
     if given.command in ("run", "all"):
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tracing(one: argparse.ArgumentParser) -> None:
     one.add_argument("--most", type=float, default=math.inf, metavar="S", help="begin no test of a file after so long")
+    one.add_argument("--files", action="append", metavar="START", help="only test files that begin so; repeatable")
     _working(one)
 
 

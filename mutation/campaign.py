@@ -69,13 +69,14 @@ class Campaign:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(ROOT / name, target)
 
-    def trace(self, most: float = math.inf, workers: int = 1) -> None:
-        """Run every test file of which there is no record, some at a time."""
+    def trace(self, most: float = math.inf, workers: int = 1, starts: tuple[str, ...] = ()) -> None:
+        """Run every test file of which there is no record, some at a time; where starts are named only such files."""
         from mutation.server import preload
 
         preload()
         (self.folder / "contexts").mkdir(exist_ok=True)
-        todo = [unit for unit in pool(self.tree) if traced.known(unit, self.tree, self.folder) is None]
+        units = [unit for unit in pool(self.tree) if unit.startswith(starts or "")]
+        todo = [unit for unit in units if traced.known(unit, self.tree, self.folder) is None]
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         _apart(max(1, min(workers, len(todo))), lambda number: self._trace_all(todo, most, number))
 

@@ -15,6 +15,7 @@ import os
 import resource
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ class Recorder:
         self.outcome: dict[str, str] = {}
         self.fixtures: dict[str, list[str]] = {}
         self.now = ""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Where time is limited: one case of every test function before any second one."""
+        if math.isfinite(self.most):
+            cases: Counter[str] = Counter()
+            turn = {}
+            for item in items:
+                turn[item.nodeid] = cases[_function(item.nodeid)]
+                cases[_function(item.nodeid)] += 1
+            items.sort(key=lambda item: turn[item.nodeid])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
