@@ -14,6 +14,7 @@ import math
 import os
 import resource
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -74,9 +75,13 @@ class Recorder:
         self.fixtures[item.nodeid] = list(getattr(item, "fixturenames", ()))
         self.measured.switch_context(self.now)
         start = seconds_used()
+        if math.isfinite(self.most):  # a skip, because hypothesis looks for a smaller example of whatever else it meets
+            signal.signal(signal.SIGVTALRM, _too_dear)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 2 * self.most)
         try:
             return (yield)
         finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             self.seconds[item.nodeid] = seconds_used() - start
             self.measured.switch_context("between")
 
@@ -99,6 +104,10 @@ class Recorder:
                 self.outcome[report.nodeid] = "failed"
 
 
+def _too_dear(*_: object) -> None:
+    pytest.skip("too dear")
+
+
 def lines_of(data: coverage.CoverageData, root: Path) -> dict[str, dict[str, list[int]]]:
     """Executed lines, by context and file."""
     found: dict[str, dict[str, list[int]]] = {}
@@ -113,7 +122,8 @@ def lines_of(data: coverage.CoverageData, root: Path) -> dict[str, dict[str, lis
 def trace_file(test: str, root: Path, most: float = math.inf, old: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run one test file in this process; what its tests executed, cost and came to.
 
-    After `most` seconds no further test of the file is begun; those are then no part of the pool. Where a record of an
+    After `most` seconds no further test of the file is begun, and one that takes twice as long is skipped; those are
+    then no part of the pool. Where a record of an
     older state of the file is given, test functions whose own text is what it was are not run again.
     """
     functions = functions_of(root / test)
