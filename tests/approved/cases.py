@@ -338,8 +338,8 @@ def of_page() -> str:
 
 
 SAID = (
-    "label", "name", "value", "options", "placeholder", "start", "end", "step", "object", "filename", "accept", "visible",
-    "width", "sizing_mode",
+    "label", "name", "value", "options", "placeholder", "start", "end", "step", "object", "filename", "accept",
+    "visible", "width", "sizing_mode",
 )  # fmt: skip
 
 
