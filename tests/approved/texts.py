@@ -65,7 +65,7 @@ def dumped(value: Any, depth: int = 6) -> Iterator[str]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type) and depth:
         yield f"{pad}{type(value).__name__}"
         for field in dataclasses.fields(value):
-            if not field.name.startswith("_"):
+            if not field.name.startswith("_") and not _is_default(field, getattr(value, field.name)):
                 yield from _named(f"{pad} {field.name}", getattr(value, field.name), depth)
     elif isinstance(value, Mapping) and depth:
         for key, one in value.items():
@@ -76,6 +76,17 @@ def dumped(value: Any, depth: int = 6) -> Iterator[str]:
         yield f"{pad} ({len(value)})"
     else:
         yield f"{pad}{_line(value)}"
+
+
+def _is_default(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field is left as it is by itself, so that a field more changes no text."""
+    plain = value is None or isinstance(value, bool | int | float | str | tuple)
+    return (
+        plain
+        and field.default is not dataclasses.MISSING
+        and type(value) is type(field.default)
+        and value == field.default
+    )
 
 
 def _named(name: str, value: Any, depth: int) -> Iterator[str]:
