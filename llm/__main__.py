@@ -106,12 +106,15 @@ def _command_of(name: str) -> Callable[[list[str]], int] | None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; an error is one line."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # threads that wait for the next small operation sleep: where they spin, as is the default, a tiny model on a busy
+    # machine takes twice the processor time (read when PyTorch is loaded)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|torch")
     words = sys.argv[1:] if arguments is None else arguments
     try:
         command = _command_of(words[0]) if words else None
     except ModuleNotFoundError as error:
-        print(missing(error), file=sys.stderr)
+        print(f"llm {words[0]}: {missing(error)}", file=sys.stderr)
         return 1
     if command is not None:
         return command(words[1:])
@@ -121,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         from llm.study.estimate import plan_study
         from llm.study.pipeline import configure, run_study
     except ModuleNotFoundError as error:
-        print(missing(error), file=sys.stderr)
+        print(f"llm {words[0]}: {missing(error)}", file=sys.stderr)
         return 1
 
     def work() -> None:
@@ -140,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
             budget_seconds=given.budget_seconds, say=lambda line: print(line, flush=True),
         )  # fmt: skip
 
-    return ended(work, given.traceback)
+    return ended(work, given.traceback, f"llm {given.command}")
 
 
 if __name__ == "__main__":

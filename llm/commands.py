@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,8 @@ TIME = number(0.0, above=True)
 """What a budget is, in seconds."""
 
 
-def ended(work: Callable[[], object], traceback: bool) -> int:
-    """Do the work and return the command's exit status; an error is one line on standard error.
+def ended(work: Callable[[], object], traceback: bool, name: str = "llm") -> int:
+    """Do the work and return the command's exit status; an error is one line on standard error, as ``gpo`` says it.
 
     Parameters
     ----------
@@ -26,6 +27,8 @@ def ended(work: Callable[[], object], traceback: bool) -> int:
         Takes no argument.
     traceback : bool
         Whether to show where an error came from.
+    name : str
+        Of the command, before the line.
 
     Returns
     -------
@@ -48,21 +51,59 @@ def ended(work: Callable[[], object], traceback: bool) -> int:
         if traceback:
             print_exc()
             return 1
-        print(missing(error) if isinstance(error, ModuleNotFoundError) else in_a_line(error), file=sys.stderr)
+        print(one_line(f"{name}: {said_of(error)}"), file=sys.stderr)
         return 1
     return 0
 
 
+def said_of(error: Exception) -> str:
+    """What an error's line says: what is wrong, and of what nobody foresaw which kind it is and how to see where.
+
+    Examples
+    --------
+    >>> said_of(ValueError("beta is -1; accepted is a finite number above 0"))
+    'beta is -1; accepted is a finite number above 0'
+    >>> said_of(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero (--traceback shows where)'
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return missing(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    ours = type(error).__module__.partition(".")[0] in ("gpo_analysis", "llm")
+    if isinstance(error, ValueError | OSError) or ours:
+        return str(error)
+    return f"{type(error).__name__}: {error} (--traceback shows where)"
+
+
 def missing(error: ModuleNotFoundError) -> str:
-    """The line for what an extra brings; where somebody has said more of it than Python does, that."""
+    """What is said of a package that an extra brings; where somebody has said more of it than Python does, that."""
     if not str(error).startswith(("No module named", "import of")):
-        return one_line(f"error: {error}")
-    return f"error: {error.name} is not installed; it comes with an extra: pip install '{EXTRA}'"
+        return str(error)
+    return f"{error.name} is not installed; it comes with: pip install '{EXTRA}'"
 
 
-def in_a_line(error: Exception) -> str:
-    """The line for any other error."""
-    return one_line(f"error: {type(error).__name__}: {error}")
+def absent(packages: Mapping[str, str]) -> dict[str, str]:
+    """Those of some packages that are not installed; none is loaded.
+
+    Parameters
+    ----------
+    packages : mapping of str to str
+        Modules, each with what needs it.
+
+    Examples
+    --------
+    >>> absent({"json": "everything", "no_such_module": "--never"})
+    {'no_such_module': '--never'}
+    """
+    return {module: what for module, what in packages.items() if not _is_there(module)}
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a package above it is missing, or it was barred
+        return False
 
 
 def study_command(
@@ -123,4 +164,4 @@ def study_command(
             say=lambda line: print(line, flush=True), **{option: getattr(given, option) for option in paths or {}},
         )  # fmt: skip
 
-    return ended(work, given.traceback)
+    return ended(work, given.traceback, f"llm {name}")

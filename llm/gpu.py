@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
             say=lambda line: print(line, flush=True),
         )  # fmt: skip
 
-    return ended(work, given.traceback)
+    return ended(work, given.traceback, "llm gpu")
 
 
 def studies(name: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from gpo_analysis.estimation.logs import NEEDED, TrainingLog
 from gpo_analysis.estimation.loss_log import rounding
 from gpo_analysis.losses import MarginLoss
 
+STILL = 0.02
+"""Largest |βρ| below which every f is still its tangent at 0, to a few per cent."""
 _IDLE = 0.05  # of |f′(0)|: a pair whose slope is smaller no longer trains
 
 

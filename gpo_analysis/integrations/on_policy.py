@@ -21,6 +21,7 @@ from gpo_analysis.integrations.sampling import (
     sample_responses,
 )
 from gpo_analysis.integrations.sequences import sequence_kl
+from gpo_analysis.progress import Progress, followed
 
 
 class KlEstimate(NamedTuple):
@@ -48,9 +49,12 @@ class OnPolicyKl:
         Of which ``kl_prompts`` and ``kl_max_new_tokens`` say how much is sampled.
     tokenizer : tokenizer
         Whose pad and end tokens are used.
+    progress : bool or function
+        A bar where standard error is a terminal, or a function of the share done and what is next.
     """
 
-    def __init__(self, trainer: Any, tokenizer: Any) -> None:
+    def __init__(self, trainer: Any, tokenizer: Any, progress: bool | Progress = False) -> None:
+        self.progress = progress if trainer.accelerator.process_index == 0 else False
         self.trainer, self.accelerator = trainer, trainer.accelerator
         self.inner = self.accelerator.unwrap_model(trainer.model)
         self.ends = end_tokens(self.inner, tokenizer)
@@ -113,7 +117,7 @@ class OnPolicyKl:
         rounds = math.ceil(most / size)
         found: list[tuple[int, tuple[float, bool]]] = []
         with self._evaluating() as policy:
-            for number in range(rounds):
+            for number in followed(range(rounds), self.progress, "KL by own samples", named=False):
                 part = mine[number * size : (number + 1) * size]
                 rows = part or [0]  # a process that has no more goes along
                 measured = self._batch(policy, [prompts[i] for i in rows], self._numbers(rows))

@@ -44,6 +44,7 @@ from gpo_analysis.integrations.preference_sets import (
 from gpo_analysis.integrations.sampling import has_learned_positions, position_limit
 from gpo_analysis.integrations.trl_config import GPOConfig, Settings, settings_of
 from gpo_analysis.losses import BatchLoss
+from gpo_analysis.progress import Progress
 
 _Base: Any = DPOTrainer  # TRL is typed in part only
 
@@ -330,7 +331,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
                     output.metrics[f"{self._prefix}_{name}"] = value
         return output
 
-    def measure_kl(self, dataset: Any) -> tuple[float, float, float]:
+    def measure_kl(self, dataset: Any, *, progress: bool | Progress = False) -> tuple[float, float, float]:
         """KL(πθ‖πref) on-policy, its standard error, and the share of sampled responses that ended by themselves.
 
         One response a prompt is sampled at temperature 1, from the model's own softmax: nothing of its generation
@@ -343,17 +344,19 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         dataset : Dataset
             A prepared data set (with ``prompt_ids``), such as ``trainer.eval_dataset``; of a stream the first
             ``kl_prompts`` rows are taken.
+        progress : bool or function
+            A bar where standard error is a terminal, or a function of the share done and what is next.
 
         Raises
         ------
         ValueError
             Where no prompt can be used.
         """
-        found = self._measured(dataset)
+        found = self._measured(dataset, progress)
         return found.kl, found.stderr, found.finished
 
-    def _measured(self, dataset: Any) -> KlEstimate:
-        return OnPolicyKl(self, self._tokenizer)(dataset)
+    def _measured(self, dataset: Any, progress: bool | Progress = False) -> KlEstimate:
+        return OnPolicyKl(self, self._tokenizer, progress)(dataset)
 
     def reference_call(self, policy: Any) -> Any:
         """πref as something to call: a model of its own, or the policy without its adapter."""

@@ -20,6 +20,7 @@ from gpo_analysis.cli.arguments import Parser
 from gpo_analysis.cli.streams import guarded
 from llm.commands import ended
 from llm.own.config import TuningConfig, read_config, typed
+from llm.own.needed import refuse_missing, refuse_missing_files
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,17 +64,24 @@ def main(arguments: list[str]) -> int:
     progress, traceback = given.pop("progress"), given.pop("traceback")
     shown = sys.stderr.isatty() if progress is None else progress
 
+    def say(line: str) -> None:
+        print(line, flush=True)
+
     def work() -> None:
         config = configured({name: value for name, value in given.items() if value is not None})
+        refuse_missing(config)
+        refuse_missing_files(config)
+        if shown and os.environ.get("RANK", "0") == "0":
+            say("loading PyTorch, transformers and TRL")
         logging.getLogger("transformers").setLevel(logging.ERROR)
         from transformers.utils import logging as theirs
 
         from llm.own.run import tune
 
         theirs.disable_progress_bar()
-        tune(config, progress=shown, say=lambda line: print(line, flush=True))
+        tune(config, progress=shown, say=say)
 
-    return ended(work, traceback)
+    return ended(work, traceback, "llm train")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from llm.own.checkpoints import SaveWhenStopped, SealCheckpoints, newest_checkpo
 from llm.own.config import TuningCell, TuningConfig
 from llm.own.inputs import Inputs
 from llm.own.measures import kl_measures, pair_measures
+from llm.own.needed import trackers
 from llm.policy.models import count_parameters, save_model
 from llm.storage.checkpoints import CheckpointError, load_tensors, save_tensors
 
@@ -45,6 +46,8 @@ class Setting:
     where : Rank
         Which process this is, and its device.
     progress : bool
+    say : callable
+        Called with a line for each stage that may take long.
     """
 
     config: TuningConfig
@@ -53,6 +56,7 @@ class Setting:
     reference: Path
     where: Rank
     progress: bool = False
+    say: Callable[[str], None] = print
 
 
 def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> dict[str, Any]:
@@ -111,7 +115,10 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
                 name: pair_measures(trainer.pair_logps(part), *radius_of) for name, part in rows.items()
             }
             if config.kl_prompts:
-                result["measures"]["kl"] = kl_measures(trainer, trainer.eval_dataset or trainer.train_dataset)
+                asked = trainer.eval_dataset or trainer.train_dataset
+                count, most = min(config.kl_prompts, len(asked)), config.kl_max_new_tokens
+                setting.say(f"sampling responses of up to {most} tokens to {count} prompts, for the KL")
+                result["measures"]["kl"] = kl_measures(trainer, asked, progress=setting.progress)
     if trainer.is_world_process_zero():
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     used = {
@@ -128,7 +135,6 @@ def _own(parameter: torch.Tensor) -> torch.Tensor:
 
 def _trainer(setting: Setting, cell: TuningCell, folder: Path) -> Any:
     from datasets import Dataset, disable_progress_bars
-    from peft import LoraConfig
     from transformers import AutoModelForCausalLM
 
     disable_progress_bars()
@@ -142,6 +148,8 @@ def _trainer(setting: Setting, cell: TuningCell, folder: Path) -> Any:
 
     adapter = None
     if config.lora:
+        from peft import LoraConfig
+
         alpha = config.lora_alpha or 2.0 * config.lora
         adapter = LoraConfig(
             r=config.lora, lora_alpha=alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
@@ -200,7 +208,7 @@ def _arguments(setting: Setting, cell: TuningCell, folder: Path, count: int) -> 
         logging_nan_inf_filter=False, save_strategy="steps", save_steps=config.save_steps or max(10, total // 10),
         save_total_limit=2, eval_strategy="no",
         dataloader_pin_memory=setting.where.device.type == "cuda",
-        report_to=[] if config.report_to == ("none",) else list(config.report_to),
+        report_to=trackers(config),
     )  # fmt: skip
 
 

@@ -13,13 +13,16 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.integrations.objective import DIVERGENCES
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.losses.lookup import get_margin_loss
 from llm.own.tokens import FORMATS
+from llm.training.cells import DIVERGENCES
 
 DTYPES = ("float32", "bfloat16")
 REQUIRED = ("model", "pairs", "out")
+AUTO = "auto"
+USUAL_SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
+"""Those that are known without loading transformers, which takes seconds."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -63,7 +66,9 @@ class TuningConfig:
     kl_prompts: int = _option(64, "prompts the KL is measured on at the end; 0 for none, which saves πref's memory")
     kl_max_new_tokens: int = _option(256, "where responses sampled for the KL are cut")
     save_steps: int = _option(0, "steps between checkpoints (default: a tenth of the run, at least 10)")
-    report_to: tuple[str, ...] = _option(("tensorboard",), "trackers by transformers' names, or none")
+    report_to: tuple[str, ...] = _option(
+        (AUTO,), "trackers by transformers' names, or none (default: tensorboard where it is installed)"
+    )
     dtype: str = _option("float32", "float32, or bfloat16 by autocast")
     device: str = _option("", "cpu or cuda (default: a GPU where there is one)")
     gradient_checkpointing: bool = _option(False, "saves memory, takes a third more time")
@@ -99,7 +104,8 @@ class TuningConfig:
         if self.held_out >= 1 or any(seed < 0 for seed in self.seed):
             raise ValueError(f"held_out {self.held_out}, seed {self.seed}; accepted are below 1, and 0 or more")
         accepted = {"reduction": ("sum", "mean"), "link": DIVERGENCES, "format": FORMATS, "dtype": DTYPES}
-        for name, names in {**accepted, "device": ("", "cpu", "cuda"), "schedule": _schedules()}.items():
+        schedules = USUAL_SCHEDULES if self.schedule in USUAL_SCHEDULES else _schedules()
+        for name, names in {**accepted, "device": ("", "cpu", "cuda"), "schedule": schedules}.items():
             if getattr(self, name) not in names:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; accepted are {', '.join(filter(None, names))}")
         if len({cell.folder for cell in self.cells}) < len(self.cells):

@@ -12,6 +12,7 @@ from gpo_analysis.integrations.sampling import end_tokens, position_limit
 from gpo_analysis.reading import LeftOut, ReadReport
 from llm.data.preferences import PreferencePair, read_preferences, split_by_prompt
 from llm.own.config import TuningConfig
+from llm.own.needed import source_of
 from llm.own.tokens import PairTokenizer, TokenRow, within
 from llm.storage.checksums import checksum_texts
 
@@ -59,7 +60,7 @@ def read_inputs(config: TuningConfig) -> Inputs:
         For whatever is wrong with them, naming file and line, and for a folder that holds no model.
     """
     pairs, report = read_preferences(config.pairs)
-    source = _source(config.model)
+    source = source_of(config.model)
     tokenizer, ends = _tokenizer_of(source)
     made = PairTokenizer(tokenizer, end_tokens(ends, tokenizer), config.format)
     rows = made.rows(pairs, config.pairs)
@@ -81,20 +82,6 @@ def read_inputs(config: TuningConfig) -> Inputs:
     )
     train, held_out = ([rows[numbers[id(pair)]] for pair in part] for part in sets)
     return Inputs(source, tokenizer, train, held_out, report)
-
-
-def _source(model: str) -> str:
-    folder = Path(model).expanduser()
-    if (folder / "adapter_config.json").is_file():
-        raise ValueError(
-            f"{model} holds an adapter; accepted is a whole model: AutoPeftModelForCausalLM.from_pretrained(…)"
-            ".merge_and_unload().save_pretrained(DIR) makes one of it"
-        )
-    if folder.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"{model} is no folder with a model: it has no config.json")
-        return str(folder.resolve())
-    return model
 
 
 def _tokenizer_of(source: str) -> tuple[Any, _Ends]:

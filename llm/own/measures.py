@@ -29,7 +29,7 @@ def pair_measures(rows: Sequence[Sequence[float]], loss: MarginLoss, beta: float
     dict
         ``pairs``; ``mean_rho``, ``accuracy`` (share with ρ > 0, a tie as half), ``mu_squared_loss`` ½ mean ρ²,
         ``chosen_change`` and ``rejected_change`` (mean log π/πref), each with ``_low`` and ``_high``;
-        ``beyond_taylor``, the share of \\|βρ\\| beyond the radius of the series of f.
+        ``beyond_taylor``, the share of \\|βρ\\| beyond the radius of the series of f; ``largest_margin``, of \\|βρ\\|.
     """
     values = np.array(rows, dtype=np.float64)
     ratios = values[:, :2] - values[:, 2:4]
@@ -46,13 +46,14 @@ def pair_measures(rows: Sequence[Sequence[float]], loss: MarginLoss, beta: float
         found[f"{name}_high"] = None if interval is None else interval.high
     trained = ratios / values[:, 4:] if reduction == "mean" else ratios
     margin = beta * (trained[:, 0] - trained[:, 1])
-    return {**found, "beyond_taylor": float(np.mean(np.abs(margin) > float(taylor_radius(loss))))}
+    size = np.abs(margin)
+    return {**found, "beyond_taylor": float(np.mean(size > float(taylor_radius(loss)))), "largest_margin": float(size.max())}
 
 
-def kl_measures(trainer: Any, dataset: Any) -> dict[str, Any]:
-    """KL(πθ‖πref) of sampled responses; where it cannot be measured, why."""
+def kl_measures(trainer: Any, dataset: Any, *, progress: bool = False) -> dict[str, Any]:
+    """KL(πθ‖πref) of sampled responses; where it cannot be measured, why. With `progress` a bar is shown."""
     try:
-        kl, stderr, finished = trainer.measure_kl(dataset)
+        kl, stderr, finished = trainer.measure_kl(dataset, progress=progress)
     except Exception as error:
         warnings.warn(f"the KL divergence was not measured: {error}", stacklevel=2)
         return {"value": None, "why": f"{type(error).__name__}: {error}"}

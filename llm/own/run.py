@@ -23,7 +23,8 @@ from llm.devices import on_first, this_rank
 from llm.own.cell import LOG, POLICY, Setting, planned_steps, train_cell
 from llm.own.config import TuningCell, TuningConfig, described
 from llm.own.inputs import Inputs, read_inputs
-from llm.own.table import as_csv, as_text
+from llm.own.needed import refuse_missing
+from llm.own.table import as_csv, as_text, if_still
 from llm.storage.checksums import checksum_texts
 from llm.storage.reports import finished_report, mark_done, read_document, stage_key, write_document
 
@@ -48,7 +49,7 @@ def tune(config: TuningConfig, *, progress: bool = False, say: Callable[[str], N
     gpo_analysis.locks.FolderBusy
         Where another process is at work in the folder.
     """
-    _check_trackers(config)
+    refuse_missing(config)
     inputs = read_inputs(config)
     out = Path(config.out)
     where = this_rank(config.device or None)
@@ -69,12 +70,14 @@ def tune(config: TuningConfig, *, progress: bool = False, say: Callable[[str], N
         data = stage_key(
             {"dtype": config.dtype, "sft": [config.sft_steps, config.sft_lr]}, model=model, data=inputs.checksum
         )
-        setting = Setting(config, inputs, source, out / f"reference-{data[:16]}.safetensors", where, progress)
+        setting = Setting(config, inputs, source, out / f"reference-{data[:16]}.safetensors", where, progress, say)
         results = []
         for cell in config.cells:
             folder = out if len(config.cells) == 1 else out / cell.folder
             results.append(_cell(setting, cell, folder, {"model": model, "data": inputs.checksum}))
             say(as_text(results[-1:]) if len(config.cells) > 1 else as_text(results))
+            if still := if_still(results[-1], config.rate):
+                say(still)
         if len(results) > 1 and not where.rank:
             write_document(out / RESULT, {"cells": results, "config": asdict(config)})
             write_whole(out / "table.csv", as_csv(results).encode(), out)
@@ -175,16 +178,6 @@ def _fine_tuned(config: TuningConfig, inputs: Inputs, out: Path, progress: bool,
     course = f"{losses[0]:.3f} → {losses[-1]:.3f} nats a token"
     say(f"fine-tuning on {len(rows)} responses: {course}; πref is {result.folder}")
     return str(result.folder.resolve())
-
-
-def _check_trackers(config: TuningConfig) -> None:
-    if "tensorboard" in config.report_to:
-        try:
-            import tensorboard  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "tensorboard is not installed; install gpo-analysis[llm], or give --report-to none", name="tensorboard"
-            ) from error
 
 
 def _next_words(results: list[dict[str, Any]], out: Path) -> str:

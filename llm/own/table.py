@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpo_analysis.estimation.findings import STILL
+
+_WANTED = 0.3  # of |βρ|: where the losses have begun to differ
 _KEPT = (
     "pairs", "mean_rho", "accuracy", "mu_squared_loss", "chosen_change", "rejected_change", "beyond_taylor",
 )  # fmt: skip
@@ -66,6 +69,34 @@ def as_csv(results: Sequence[dict[str, Any]]) -> str:
             row = {**common, "seconds": round(result["seconds"], 3), "set": name}
             writer.writerow({**row, **{what: found.get(what) for what in _KEPT}})
     return stream.getvalue()
+
+
+def if_still(result: Mapping[str, Any], rate: float) -> str:
+    """A line for a policy that hardly moved, with what to change; "" for another.
+
+    Parameters
+    ----------
+    result : mapping
+        Of a cell.
+    rate : float
+        Its learning rate.
+
+    Examples
+    --------
+    >>> if_still({"measures": {"train": {"largest_margin": 0.4}}}, 1e-6)
+    ''
+    >>> print(if_still({"measures": {"train": {"largest_margin": 3e-4}}}, 1e-6))
+    the policy hardly moved: the largest |βρ| is 0.0003, where every f is its tangent at 0; raise --lr, which was 1e-06 \
+    (by proportion 0.001 for a |βρ| of 0.3), or --steps
+    """
+    largest = result.get("measures", {}).get("train", {}).get("largest_margin")
+    if largest is None or not largest < STILL:
+        return ""
+    by = f" (by proportion {rate * _WANTED / largest:.1g} for a |βρ| of {_WANTED:g})" if largest > 0 else ""
+    return (
+        f"the policy hardly moved: the largest |βρ| is {largest:.2g}, where every f is its tangent at 0; raise --lr, "
+        f"which was {rate:g}{by}, or --steps"
+    )
 
 
 def _short(text: str) -> str:

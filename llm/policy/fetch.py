@@ -122,4 +122,4 @@ def main(arguments: list[str]) -> int:
         with gguf_file(given.source) as file:
             print(f"{given.out}: {convert(file, given.out):,} parameters")
 
-    return ended(work, given.traceback)
+    return ended(work, given.traceback, "llm fetch")

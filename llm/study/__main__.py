@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         folder = export_cell(given.study, given.cell, given.out, step=given.step)
         print(f"written to {folder}: load it by from_pretrained")
 
-    return ended(work, given.traceback)
+    return ended(work, given.traceback, "llm export")
 
 
 if __name__ == "__main__":

@@ -248,7 +248,7 @@ def test_without_an_extra_one_line_names_it(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1
-        said = f"error: {missing} is not installed; it comes with an extra: pip install 'gpo-analysis[llm]'"
+        said = f"llm run: {missing} is not installed; it comes with: pip install 'gpo-analysis[llm]'"
         assert done.stderr.strip() == said
 
 
