@@ -47,7 +47,8 @@ def pair_measures(rows: Sequence[Sequence[float]], loss: MarginLoss, beta: float
     trained = ratios / values[:, 4:] if reduction == "mean" else ratios
     margin = beta * (trained[:, 0] - trained[:, 1])
     size = np.abs(margin)
-    return {**found, "beyond_taylor": float(np.mean(size > float(taylor_radius(loss)))), "largest_margin": float(size.max())}
+    beyond = float(np.mean(size > float(taylor_radius(loss))))
+    return {**found, "beyond_taylor": beyond, "largest_margin": float(size.max())}
 
 
 def kl_measures(trainer: Any, dataset: Any, *, progress: bool = False) -> dict[str, Any]:
