@@ -14,9 +14,12 @@ AUDIT_HELP = """\b
 Examples:
   gpo audit-log log.jsonl
   gpo audit-log trainer_state.json --json
+  gpo audit-log out/own --try-loss "log(cosh(1-z))" --try-loss "exp(-c*z) with c=2"
 
 \b
-FILE is CSV or JSON, plain or .gz, with a column loss and one of
+FILE is CSV or JSON, plain or .gz, an export of W&B or TensorBoard, a folder of
+TensorBoard's event files or of a run (llm train's with its log.jsonl, TRL's with its
+trainer_state.json); it has a column loss and one of
 - policy_chosen, policy_rejected, reference_chosen, reference_rejected of each pair, and
   chosen_length, rejected_length where token means are to be told from sums;
 - chosen_logratio and rejected_logratio (log π/πref), or chosen_reward and
@@ -30,14 +33,15 @@ Where all rows of a step share their loss, it is taken as the mean of that step'
 
 @click.command("audit-log", epilog=AUDIT_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--try-loss", "losses", multiple=True, help="A loss of one's own to try, too (again for more).")
 @json_option
 @out_option
-def audit_log(file: Path, as_json: bool, out: Path | None) -> None:
+def audit_log(file: Path, losses: tuple[str, ...], as_json: bool, out: Path | None) -> None:
     """Name the loss, β, reduction and label smoothing that a run trained, from its log, or say why it is undecided."""
-    check_at_once(file)
+    check_at_once(file, losses)
     from gpo_analysis.estimation.audit import audit_log as audit
 
-    found = audit(file, progress=True)
+    found = audit(file, losses=losses or None, progress=True)
     keep(found, out)
     if as_json:
         print_json(found.to_dict())

@@ -14,7 +14,7 @@ more scatter than rounding explains leaves a log of margins undecided.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from gpo_analysis.estimation.audit_fits import Fitted, mean_fits, pair_fits
 from gpo_analysis.estimation.audit_two_ratio import two_ratio_fits
 from gpo_analysis.estimation.audit_two_ratio_means import two_ratio_mean_fits
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
+from gpo_analysis.losses import MarginLoss, get_margin_losses
 from gpo_analysis.progress import Progress
 from gpo_analysis.showing import Shown
 
@@ -36,6 +37,7 @@ CLOSE = 0.05
 """Relative error of β beyond which it is not named."""
 SCATTER = 4.0
 """Residuals, in units of the noise that rounding explains, beyond which a log of margins alone names nothing."""
+_OFFER = "; one of your own is tried where it is given (--try-loss, in Python losses=)"
 _SPECIAL = {"kto": "apo_zero", "cal_dpo": "sppo_hard", "rpo": "sft"}
 """Losses that hold another as a case or limit; where that fits as well, it is the answer."""
 _APART = (
@@ -123,13 +125,20 @@ class LossAudit(Shown):
         return {name: [v] for name, v in {**flat, **self.parameters}.items()}
 
 
-def audit_log(log: str | Path | LossLog, *, progress: bool | Progress = False) -> LossAudit:
+def audit_log(
+    log: str | Path | LossLog,
+    *,
+    losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
+    progress: bool | Progress = False,
+) -> LossAudit:
     """Name the loss that a run trained, from its log.
 
     Parameters
     ----------
     log : str, Path or LossLog
         A file as :func:`gpo_analysis.estimation.loss_log.read_loss_log` reads it, or what it returned.
+    losses : MarginLoss or str, or several, optional
+        Losses of one's own that are tried beside the known ones.
     progress : bool or function
         A bar where standard error is a terminal, or a function of the share done and what is next.
 
@@ -140,7 +149,7 @@ def audit_log(log: str | Path | LossLog, *, progress: bool | Progress = False) -
     Raises
     ------
     ValueError
-        For a file that cannot be read so.
+        For a file that cannot be read so; for an unknown loss, or one of two log-ratios, which are tried anyway.
 
     Examples
     --------
@@ -149,16 +158,17 @@ def audit_log(log: str | Path | LossLog, *, progress: bool | Progress = False) -
     >>> print(audit_log(loss_log({"margin": margin, "loss": np.maximum(0, 1 - margin)})))
     hinge at β = 1 of the logged margins, no label smoothing; the logged loss is 1 times f (confidence 1.000)
     """
+    offered = [] if losses is None else get_margin_losses(losses)
     log = log if isinstance(log, LossLog) else read_loss_log(log)
     if not log.means and np.ptp(log.pairs.chosen) == np.ptp(log.pairs.rejected) == 0:
         why = "what was logged beside the loss is the same in all rows, and every loss has some value there"
         return LossAudit(why, None, None, None, None, None, None, 0.0, (), log.of)
     with np.errstate(all="ignore"):  # losses that grow like exp(−z) overflow at a β that is tried and is not theirs
         if log.means:
-            return _decide(log, [*mean_fits(log, progress), *two_ratio_mean_fits(log, progress)])
-        fitted = [*pair_fits(log, False, progress), *two_ratio_fits(log, False, progress)]
+            return _decide(log, [*mean_fits(log, progress, offered), *two_ratio_mean_fits(log, progress)])
+        fitted = [*pair_fits(log, False, progress, offered), *two_ratio_fits(log, False, progress)]
         if not _explains(log, _best(fitted)):
-            fitted += [*pair_fits(log, True, progress), *two_ratio_fits(log, True, progress)]
+            fitted += [*pair_fits(log, True, progress, offered), *two_ratio_fits(log, True, progress)]
         return _decide(log, fitted)
 
 
@@ -222,7 +232,7 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     best = _best(fitted)
     count = len(best.residuals)
     if not _explains(log, best):
-        why = f"no known loss explains the logged values (the nearest is {best.loss} at β = {best.beta:.4g})"
+        why = f"no known loss explains the logged values (the nearest is {best.loss} at β = {best.beta:.4g}){_OFFER}"
         if log.apart is None:
             why = f"{why}; {_APART}"
         return LossAudit(why, None, None, None, None, None, None, 0.0, (best.loss,), log.of)

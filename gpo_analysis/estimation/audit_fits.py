@@ -6,7 +6,7 @@ What is evaluated at one β serves every scale and label smoothing of a family (
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from scipy.special import expit, ndtr
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.identify import Family, families
 from gpo_analysis.estimation.loss_log import LossLog
+from gpo_analysis.losses import MarginLoss
 from gpo_analysis.progress import Progress, followed
 
 _IPO = ("squared", "truncated_quadratic")
@@ -65,7 +66,9 @@ class Fitted:
     likelihood: str = ""
 
 
-def pair_fits(log: LossLog, free: bool, progress: bool | Progress = False) -> Iterator[Fitted]:
+def pair_fits(
+    log: LossLog, free: bool, progress: bool | Progress = False, offered: Sequence[MarginLoss] = ()
+) -> Iterator[Fitted]:
     """Every candidate for a log of pairs.
 
     Parameters
@@ -74,6 +77,8 @@ def pair_fits(log: LossLog, free: bool, progress: bool | Progress = False) -> It
     free : bool
         Whether the scale of the loss is fitted, too, and not one of those that libraries use.
     progress : bool or function
+    offered : sequence of MarginLoss
+        Losses that are tried beside the known ones.
     """
     for reduction in log.pairs.reductions:
         rho = log.pairs.rho(reduction)
@@ -82,7 +87,7 @@ def pair_fits(log: LossLog, free: bool, progress: bool | Progress = False) -> It
             assert log.pairs.chosen_length is not None
             assert log.pairs.rejected_length is not None
             noise = noise / np.minimum(log.pairs.chosen_length, log.pairs.rejected_length)
-        for family in followed(families(), progress, f"losses, token {reduction}"):
+        for family in followed(families(offered), progress, f"losses, token {reduction}"):
             fit = _PairFit(log, family, rho, noise)
             for scale in ("free",) if free else ("one", "ipo", "quarter") if family.name in _IPO else ("one",):
                 for smoothed in (True,) if family.name == "exo" else (False, True):
@@ -108,11 +113,19 @@ class _PairFit:
             beta, step = math.exp(log_beta), 1e-4
             z = beta * self.rho
             with np.errstate(all="ignore"):
-                at = self.family.columns(z)
-                slope = (self.family.columns(z + step) - self.family.columns(z - step)) / (2 * step) * beta
+                at = self._functions(z)
+                slope = (self._functions(z + step) - self._functions(z - step)) / (2 * step) * beta
             mean = np.stack([np.bincount(self.log.group, c) for c in at.T], -1) / self.counts[:, None]
             self.kept[log_beta] = mean, slope
         return self.kept[log_beta]
+
+    def _functions(self, z: FloatArray) -> FloatArray:
+        """The family's functions, (k, c); of pairs with soft labels p those of z by p, and of −z by 1 − p."""
+        p = self.log.label
+        if p is None:
+            return self.family.columns(z)
+        won, lost = (np.where(w[:, None] > 0, w[:, None] * self.family.columns(x), 0) for w, x in ((p, z), (1 - p, -z)))
+        return won + lost
 
     def at(self, log_beta: float, scale: str, smoothed: bool) -> tuple[float, float, FloatArray, FloatArray] | None:
         """χ², Σ log noise, residuals in units of noise, coefficients, at one β."""
@@ -231,7 +244,7 @@ def _read(name: str, coefficients: FloatArray) -> tuple[float, str | None, float
     return (scale, "smoothed", share) if share > 0 else (scale, "robust", share / (2 * share - 1))
 
 
-def mean_fits(log: LossLog, progress: bool | Progress = False) -> Iterator[Fitted]:
+def mean_fits(log: LossLog, progress: bool | Progress = False, offered: Sequence[MarginLoss] = ()) -> Iterator[Fitted]:
     """Means over batches: the pairs' margins taken as normal about their mean, of variance c₀ + c₁ mean².
 
     The shares of positive margins say how wide, where they were logged. β is that of the logged margins: 1, or 2 for
@@ -242,9 +255,11 @@ def mean_fits(log: LossLog, progress: bool | Progress = False) -> Iterator[Fitte
     log : LossLog
         Of means.
     progress : bool or function
+    offered : sequence of MarginLoss
+        Losses that are tried beside the known ones.
     """
     m = log.pairs.chosen
-    for family in followed(families(), progress, "losses"):
+    for family in followed(families(offered), progress, "losses"):
         ways = [(1.0, False, False)]
         if family.name == "exo":
             continue

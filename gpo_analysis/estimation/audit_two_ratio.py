@@ -168,7 +168,10 @@ class _TwoFit:
     def parts(self, x: FloatArray, moved: tuple[float, float] = (0.0, 0.0)) -> FloatArray:
         beta = math.exp(x[0])
         p = self.parameter(x) if self.family.parameter else 0.0
-        columns = self.family.parts(beta * self.h[0] + moved[0], beta * self.h[1] + moved[1], p)
+        a, b = beta * self.h[0] + moved[0], beta * self.h[1] + moved[1]
+        columns = self.family.parts(a, b, p)
+        if (label := self.log.label) is not None:  # p F(a, b) + (1 − p) F(b, a)
+            columns = label[:, None] * columns + (1 - label[:, None]) * self.family.parts(b, a, p)
         return columns[:, :1] if self.column is not None else columns
 
     def parameter(self, x: FloatArray) -> float:

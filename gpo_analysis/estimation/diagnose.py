@@ -14,7 +14,7 @@ from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.courses import course_of
 from gpo_analysis.estimation.findings import alternative, told
-from gpo_analysis.estimation.histories import History, history_of, one_row_a_step, read_history
+from gpo_analysis.estimation.histories import History, history_of, one_row_a_step
 from gpo_analysis.estimation.logs import BatchMeans, TrainingLog, read_training_log
 from gpo_analysis.estimation.mean_diagnosis import MeanDiagnosis, of_history, of_rows
 from gpo_analysis.estimation.others import other_runs, others_shown
@@ -300,8 +300,6 @@ def diagnose(
 
 def _read(path: str | Path) -> TrainingLog | History:
     """A log of pairs, or else a record of batch means."""
-    if Path(path).is_dir() or "tfevents" in Path(path).name:
-        return read_history(path)
     try:
         return read_training_log(path)
     except BatchMeans as error:

@@ -7,10 +7,8 @@ files where tensorboard is installed), and tables with the columns of TRL, torch
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,110 +16,17 @@ from typing import Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.reading import (
-    LeftOut,
-    OneDocument,
-    ReadReport,
-    Row,
-    Table,
-    json_decoder,
-    number_in,
-    read_table,
-    shown,
-    text_of,
-)
+from gpo_analysis.estimation.log_tables import METRICS, log_table, metric_of, scalars_of, tells_means
+from gpo_analysis.reading import LeftOut, ReadReport, Table, number_in, shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, lines
 
-METRICS = ("rewards/margins", "rewards/chosen", "rewards/rejected", "mean_rho")
-_METRIC = re.compile(
-    r"(?:(?P<part>train|eval|valid|validation|test)[/_])?(?P<kind>rewards|logps|log_probs)"
-    r"(?:_(?P<of>train|eval))?[/_](?P<what>chosen|rejected|margins|accuracies)"
-)
-_OTHER = re.compile(r"(?:(?P<part>train|eval|valid|validation|test)[/_])?(?P<what>loss|mean_rho|mu_squared_loss)")
-_LOSS_OF = re.compile(r"loss/(?P<part>train|eval)")
 _STEP = ("train/global_step", "global_step", "step", "_step", "trainer/global_step")
 _RANGE = ("__min", "__max")
-_CLOCK = re.compile(r".*tag[-_](?P<tag>.+?)(?: \(\d+\))?\.csv(?:\.gz)?", re.IGNORECASE)
 ACCEPTED = (
     "rewards/margins, or rewards/chosen and rewards/rejected (means over batches, as TRL logs them; train/ or a run's "
     "name before them are understood), with rewards/accuracies, logps/chosen, loss and step where there are any"
 )
-
-
-def metric_of(column: str) -> tuple[str, str, str] | None:
-    """The metric, the part ("train" or "eval") and the run that a column's name means.
-
-    Examples
-    --------
-    >>> metric_of("dpo-run - train/rewards/margins"), metric_of("eval_loss"), metric_of("grad_norm")
-    (('rewards/margins', 'train', 'dpo-run'), ('loss', 'eval', ''), None)
-    """
-    run, _, name = column.rpartition(" - ")
-    found = _METRIC.fullmatch(name)
-    if found:
-        part = found["part"] or found["of"] or "train"
-        kind = "logps" if found["kind"] == "log_probs" else found["kind"]
-        return f"{kind}/{found['what']}", "train" if part == "train" else "eval", run
-    found = _LOSS_OF.fullmatch(name)
-    if found:
-        return "loss", found["part"], run
-    found = _OTHER.fullmatch(name)
-    if found:
-        return found["what"], "train" if found["part"] in (None, "train") else "eval", run
-    return None
-
-
-def tells_means(columns: Iterable[str]) -> bool:
-    """Whether these are columns of batch means from which margins or rewards can be told."""
-    return any((metric_of(name) or ("",))[0] in METRICS for name in columns)
-
-
-def trainer_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
-    """What `read_table` reads, or the ``log_history`` of a trainer's state, each entry with its line.
-
-    Parameters
-    ----------
-    path : str or Path
-    fits : function of the columns to bool
-    accepted : str
-        As :func:`gpo_analysis.reading.read_table` takes them.
-
-    Raises
-    ------
-    ValueError
-        As there, and where log_history is no list of objects.
-    OSError
-        Where the file cannot be opened.
-    """
-    try:
-        table = read_table(path, fits, accepted)
-    except OneDocument as error:
-        if "log_history" not in error.keys:
-            raise
-    else:
-        if "log_history" not in table.columns or len(table.rows) != 1:
-            return table
-    text = text_of(path)
-    history = json_decoder().decode(text.strip())["log_history"]
-    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
-        raise ValueError(f"{path}: log_history is no list of objects; accepted are {accepted}")
-    rows, columns = [], dict[str, int]()
-    for line, entry in zip(_lines_of(text, len(history)), history, strict=True):
-        rows.append(Row(line, {str(key).strip().lower(): value for key, value in entry.items()}))
-        for key in rows[-1].values:
-            columns.setdefault(key, line)
-    return Table(str(path), "a trainer's log_history", tuple(rows), columns)
-
-
-def _lines_of(text: str, count: int) -> list[int]:
-    """The line on which each entry of log_history begins."""
-    lines, at, decoder = [], text.index("[", text.rindex('"log_history"')) + 1, json.JSONDecoder()
-    for _ in range(count):
-        at = text.index("{", at)
-        lines.append(1 + text.count("\n", 0, at))
-        _, at = decoder.raw_decode(text, at)
-    return lines
 
 
 _DRAWN = ("rewards/margins", "rewards/chosen", "rewards/rejected")  # in the chart
@@ -185,7 +90,7 @@ def read_history(path: str | Path) -> History:
     OSError
         Where the file cannot be opened.
     """
-    return history_of(scalars_of(_events(path) or trainer_table(path, tells_means, ACCEPTED)))
+    return history_of(scalars_of(log_table(path, tells_means, ACCEPTED)))
 
 
 def history_of(table: Table) -> History:
@@ -291,62 +196,6 @@ def _check(history: History) -> None:
                 f"{history.where(k)}: rewards/margins is {margin[k]:g}, but rewards/chosen less rewards/rejected is "
                 f"{chosen[k] - rejected[k]:g}; these contradict each other beyond rounding"
             )
-
-
-def scalars_of(table: Table) -> Table:
-    """TensorBoard's exports as a table with a column a metric: one scalar a file, or a row a tag and step."""
-    if not {"step", "value"} <= set(table.columns):
-        return table
-    if "tag" not in table.columns:
-        found = _CLOCK.fullmatch(Path(table.path).name)
-        metric = metric_of(found["tag"].lower()) if found else None
-        if metric is None:
-            raise ValueError(
-                f"{table.path} is one scalar of TensorBoard, and its name does not say of what; accepted is the name "
-                "it was downloaded under (run-…-tag-train_rewards_margins.csv), or its folder of event files"
-            )
-        tag = f"{metric[1]}/{metric[0]}"
-        rows = tuple(Row(r.line, {"step": r.values["step"], tag: r.values["value"]}) for r in table.rows)
-        return Table(table.path, f"TensorBoard's {tag}, {table.format}", rows, {"step": 1, tag: 1}, table.blank)
-    runs = {str(row.values.get("run", "")) for row in table.rows}
-    if len(runs) > 1:
-        raise ValueError(f"{table.path} holds several runs, {' and '.join(sorted(map(shown, runs)))}; accepted is one")
-    at: dict[Any, Row] = {}
-    for row in table.rows:
-        at.setdefault(str(row.values["step"]), Row(row.line, {"step": row.values["step"]}))
-        at[str(row.values["step"])].values[str(row.values["tag"]).lower()] = row.values["value"]
-    columns = {key: row.line for row in reversed(at.values()) for key in row.values}
-    return Table(table.path, f"TensorBoard's scalars, {table.format}", tuple(at.values()), columns)
-
-
-def _events(path: str | Path) -> Table | None:
-    """A folder of TensorBoard's event files, or one of them; None for anything else."""
-    place = Path(path)
-    if not place.is_dir() and "tfevents" not in place.name:
-        return None
-    files = [place] if place.is_file() else sorted(place.rglob("*tfevents*"))
-    if len({file.parent for file in files}) != 1:
-        if not files and place.exists():
-            raise ValueError(f"{path} is a folder without event files of TensorBoard; accepted are {ACCEPTED}")
-        folders = ", ".join(sorted({str(file.parent) for file in files}))
-        raise ValueError(f"{path} holds event files in {folders}; accepted is the folder of one run")
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
-            EventAccumulator,
-        )
-    except ImportError:
-        raise ValueError(
-            f"{path}: reading event files needs tensorboard (pip install tensorboard); or download its scalars as CSV"
-        ) from None
-    loaded = EventAccumulator(str(place)).Reload()
-    values: dict[int, dict[str, float]] = {}
-    for tag in loaded.Tags()["scalars"]:
-        for event in loaded.Scalars(tag):
-            values.setdefault(event.step, {"step": float(event.step)})[tag.lower()] = float(event.value)
-    rows = tuple(Row(k, values[step]) for k, step in enumerate(sorted(values), start=1))
-    return Table(
-        str(path), "TensorBoard's events", rows, {key: row.line for row in reversed(rows) for key in row.values}
-    )
 
 
 def one_row_a_step(step: FloatArray | None) -> bool:

@@ -8,7 +8,7 @@ parameter is searched. EXO's loss, −H(σ(z)) − σ(z) log(1−ε) − σ(−z
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +18,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import get_margin_loss, list_losses
+from gpo_analysis.losses import MarginLoss, get_margin_loss, list_losses
 
 _OF_LOGISTIC = ("smoothed_logistic", "robust_logistic")  # members of the catalogue that are logistic with an ε
 GRID = np.logspace(-4, 4, 97)
@@ -106,8 +106,7 @@ class Family:
     columns: Callable[[FloatArray], FloatArray]
 
 
-def _two_sided(name: str) -> Callable[[FloatArray], FloatArray]:
-    loss = get_margin_loss(name)
+def _two_sided(loss: MarginLoss) -> Callable[[FloatArray], FloatArray]:
     return lambda z: np.stack([loss(z), loss(-z)], axis=-1)
 
 
@@ -118,10 +117,42 @@ def _exo(z: FloatArray) -> FloatArray:
 
 
 @lru_cache(maxsize=1)
-def families() -> tuple[Family, ...]:
-    """Every f that is tried: the catalogue's, and EXO's."""
+def _known() -> tuple[Family, ...]:
     names = [name for name in list_losses() if name not in _OF_LOGISTIC]
-    return (*(Family(name, _two_sided(name)) for name in names), Family("exo", _exo))
+    return (*(Family(name, _two_sided(get_margin_loss(name))) for name in names), Family("exo", _exo))
+
+
+def families(offered: Sequence[MarginLoss] = ()) -> tuple[Family, ...]:
+    """Every f that is tried: the catalogue's, EXO's, and others that are offered.
+
+    One that is offered under another name is tried under the catalogue's; where f(z) is the catalogue's g(sz), it takes
+    the place of g, since no log could tell the two apart.
+
+    Parameters
+    ----------
+    offered : sequence of MarginLoss
+    """
+    found = {family.name: family for family in _known()}
+    for loss in offered:
+        twin, factor = next(((g, s) for g in list_losses() if (s := _rescaled(loss, get_margin_loss(g)))), ("", 0.0))
+        if loss.name in (*found, *_OF_LOGISTIC) or (twin and abs(factor - 1) < 1e-9):
+            continue
+        found.pop(twin, None)
+        found[loss.name] = Family(loss.name, _two_sided(loss))
+    return tuple(found.values())
+
+
+def _rescaled(f: MarginLoss, g: MarginLoss) -> float:
+    """The s for which f(z) = g(sz); 0 where there is none."""
+    z = np.linspace(-3.0, 3.0, 25)
+    with np.errstate(all="ignore"):
+        slopes = [float(h.derivative(-0.5)) for h in (f, g)]
+        first, second = ([float(h.derivative(0.0, order)) for h in (f, g)] for order in (1, 2))
+        guesses = [1.0, *(a / b for a, b in (first, second, slopes) if b)]
+        for s in guesses:
+            if s > 0 and np.allclose(f(z), g(s * z), rtol=1e-9, atol=1e-12):
+                return s
+    return 0.0
 
 
 def unmix(coefficients: FloatArray, exo: bool = False) -> tuple[float, str | None, float] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray
-from gpo_analysis.estimation.histories import scalars_of, tells_means, trainer_table
+from gpo_analysis.estimation.log_tables import EVENTS, log_table, scalars_of, tells_means
 from gpo_analysis.reading import LeftOut, ReadReport, Table, in_words, number_in, shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Curve, Panel
@@ -240,12 +240,14 @@ def read_training_log(path: str | Path) -> TrainingLog:
     >>> log.policy_chosen, log.step
     (array([-12.5]), array([100.]))
     """
-    table = trainer_table(path, lambda columns: {_ALIASES.get(name, name) for name in columns} >= set(NEEDED), ACCEPTED)
+    table = log_table(path, lambda columns: {_ALIASES.get(name, name) for name in columns} >= set(NEEDED), ACCEPTED)
     meant = {_ALIASES.get(name, name) for name in table.columns}
-    if not meant >= set(NEEDED) and tells_means((scalars := scalars_of(table)).columns):
-        raise BatchMeans(scalars)
+    if not meant >= set(NEEDED):
+        scalars = scalars_of(table)
+        if table.format == EVENTS or tells_means(scalars.columns):
+            raise BatchMeans(scalars)
     if not table.rows:
-        raise ValueError(f"{path} holds no rows; accepted are {ACCEPTED}, one pair a line")
+        raise ValueError(f"{table.path} holds no rows; accepted are {ACCEPTED}, one pair a line")
     line = next(iter(table.columns.values()))
     named = _named(table.columns, table.where(line))
     _refuse_what_counts(table, named)
@@ -257,7 +259,7 @@ def read_training_log(path: str | Path) -> TrainingLog:
         row = table.rows[error.index]
         raise ValueError(f"{table.where(row.line)}: {error.name} is {error.value:g}; {error.why}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{table.path}: {error}") from None
     used = {column for names in named.values() for column in names}
     left = (LeftOut(table.blank, "nothing but separators"),) if table.blank else ()
     rows, unused = len(table.rows), tuple(name for name in table.columns if name not in used)

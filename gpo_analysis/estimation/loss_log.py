@@ -6,15 +6,18 @@ logging step with means over batches (TRL's ``loss``, ``rewards/margins``, ``rew
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.estimation.histories import metric_of, trainer_table
 from gpo_analysis.estimation.identify import Pairs
+from gpo_analysis.estimation.log_tables import log_table, metric_of, scalars_of
 from gpo_analysis.estimation.logs import _ALIASES, NEEDED
 from gpo_analysis.reading import Row, Table, number_in
 
@@ -30,6 +33,7 @@ _MEANS_APART = (
     ("rewards/chosen", "rewards/rejected"), ("train/rewards/chosen", "train/rewards/rejected"),
     ("rewards_train/chosen", "rewards_train/rejected"),
 )  # fmt: skip
+_LABEL = "soft_label"
 _ACCURACY = ("rewards/accuracies", "train/rewards/accuracies", "rewards_train/accuracies")
 ACCEPTED = (
     "a column loss, and either policy_chosen, policy_rejected, reference_chosen, reference_rejected (with "
@@ -88,6 +92,8 @@ class LossLog:
         Shares of pairs with positive margin, in a log of means.
     apart : Apart or None
         The two log-ratios, where they were logged.
+    label : array, shape (k,), or None
+        p of each pair, where labels were soft: its loss is p f(z) + (1 − p) f(−z).
     """
 
     pairs: Pairs
@@ -100,6 +106,7 @@ class LossLog:
     means: bool = False
     accuracy: FloatArray | None = None
     apart: Apart | None = None
+    label: FloatArray | None = None
 
 
 def rounding(values: FloatArray) -> tuple[FloatArray, bool]:
@@ -162,7 +169,7 @@ def loss_log(columns: Mapping[str, FloatArray]) -> LossLog:
             sizes[0],
         )
         noise = np.sqrt(sum(size**2 for size in sizes))
-        return _grouped(pairs, noise, loss, step, "log-ratios", apart)
+        return _grouped(pairs, noise, loss, step, "log-ratios", apart, _labels(named))
     accuracy = _first(named, _ACCURACY)
     means = _first(named, _MEAN_MARGIN)
     single = accuracy is not None and bool(np.isin(accuracy, (0.0, 1.0)).all())
@@ -217,8 +224,23 @@ def _first(named: Mapping[str, FloatArray], names: tuple[str, ...]) -> FloatArra
     return next((named[name] for name in names if name in named), None)
 
 
+def _labels(named: Mapping[str, FloatArray]) -> FloatArray | None:
+    label = named.get(_LABEL)
+    if label is None or (label == 1).all():
+        return None
+    if not ((label >= 0) & (label <= 1)).all():
+        raise ValueError(f"{_LABEL} is {label[(label < 0) | (label > 1)][0]:g}; accepted are numbers from 0 to 1")
+    return label
+
+
 def _grouped(
-    pairs: Pairs, noise: FloatArray, loss: FloatArray, step: FloatArray | None, of: str, apart: Apart | None = None
+    pairs: Pairs,
+    noise: FloatArray,
+    loss: FloatArray,
+    step: FloatArray | None,
+    of: str,
+    apart: Apart | None = None,
+    label: FloatArray | None = None,
 ) -> LossLog:
     """One loss a row, unless the rows of every step share theirs: then it is the mean of that step's pairs."""
     group = np.arange(len(loss))
@@ -227,7 +249,7 @@ def _grouped(
         if counts.max() > 1 and np.all(loss == loss[first][of_step]) and counts.min() > 1:
             group, loss = of_step.reshape(-1), loss[first]
     sizes, coarse = rounding(loss)
-    return LossLog(pairs, noise, group.astype(np.int64), loss, sizes, coarse, of, apart=apart)
+    return LossLog(pairs, noise, group.astype(np.int64), loss, sizes, coarse, of, apart=apart, label=label)
 
 
 def read_loss_log(path: str | Path) -> LossLog:
@@ -247,11 +269,11 @@ def read_loss_log(path: str | Path) -> LossLog:
     OSError
         Where the file cannot be opened.
     """
-    table = trainer_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED)
+    table = scalars_of(log_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED))
     rows = [(row.line, row.values) for row in _of_training(table)]
     used = (
         *_LOSS, *_MARGIN, *_MEAN_MARGIN, *_ACCURACY, "chosen_length", "rejected_length", "step", *NEEDED,
-        *(name for names in (*_APART, *_MEANS_APART) for name in names),
+        _LABEL, *(name for names in (*_APART, *_MEANS_APART) for name in names),
     )  # fmt: skip
     known = {key for _, row in rows for key in row if _ALIASES.get(key, key) in used}
     loss = next((name for name in _LOSS if name in known), None)
@@ -262,19 +284,54 @@ def read_loss_log(path: str | Path) -> LossLog:
     if not wanted:
         wanted = [name for names in (*_APART, *_MEANS_APART) if set(names) <= known for name in names]
     if loss is None or not wanted:
-        raise ValueError(f"{path}: no {'loss' if loss is None else 'margins'} in it; accepted are {ACCEPTED}")
-    whole = [(line, row) for line, row in rows if all(row.get(key) not in (None, "") for key in (loss, *wanted))]
+        raise ValueError(f"{table.path}: no {_lacking(loss, known)} in it; accepted are {ACCEPTED}")
+    if _LABEL in known:  # rows without one have a hard label
+        rows = [(line, {_LABEL: 1.0, **row}) for line, row in rows]
+    whole = _with_numbers(table.path, rows, (loss, *wanted))
     if not whole:
-        raise ValueError(f"{path}: no row has both {loss} and {', '.join(wanted)}; accepted are {ACCEPTED}")
+        raise ValueError(f"{table.path}: no row has both {loss} and {', '.join(wanted)}; accepted are {ACCEPTED}")
     keys = [key for key in known if all(row.get(key) not in (None, "") for _, row in whole)]
-    columns = {key: np.array([number_in(row[key], key, f"{path}, line {line}") for line, row in whole]) for key in keys}
+    columns = {
+        key: np.array([number_in(row[key], key, f"{table.path}, line {line}") for line, row in whole]) for key in keys
+    }
     for key, least in (("chosen_length", 1.0), ("rejected_length", 1.0)):
         for name, values in columns.items():
             if _ALIASES.get(name, name) == key and values.min() < least:
-                raise ValueError(f"{path}: {name} is {values.min():g}; accepted are numbers of at least 1")
+                raise ValueError(f"{table.path}: {name} is {values.min():g}; accepted are numbers of at least 1")
     if len(whole) < 8:
-        raise ValueError(f"{path} has {len(whole)} rows with a loss and margins; an audit needs at least 8")
+        raise ValueError(f"{table.path} has {len(whole)} rows with a loss and margins; an audit needs at least 8")
     return loss_log(columns)
+
+
+def _lacking(loss: str | None, known: set[str]) -> str:
+    """What a log without a loss, or without margins, lacks, and where the loss of such a run usually is."""
+    if loss is not None:
+        return "margins"
+    if {_ALIASES.get(key, key) for key in known} >= set(NEEDED):
+        return "loss of the pairs (the trainer's state, trainer_state.json, or its folder of events has means of them)"
+    return "loss"
+
+
+def _with_numbers(
+    path: str, rows: list[tuple[int, dict[str, Any]]], keys: Sequence[str]
+) -> list[tuple[int, dict[str, Any]]]:
+    """Rows that have all of these; those where one is infinite or no number, as after a divergence, are counted."""
+    whole = [(line, row) for line, row in rows if all(row.get(key) not in (None, "") for key in keys)]
+    finite = [(line, row) for line, row in whole if not any(_is_no_number(row[key]) for key in keys)]
+    if len(finite) < len(whole):
+        lines = {line for line, _ in finite}
+        first = next(line for line, _ in whole if line not in lines)
+        left = (
+            f"{len(whole) - len(finite)} of {len(whole)} rows have an infinite loss or margin, or none that is a number"
+        )
+        warnings.warn(f"{path}, line {first}: {left}; left out", stacklevel=3)
+    return finite
+
+
+def _is_no_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity")
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _of_training(table: Table) -> list[Row]:

@@ -1,6 +1,7 @@
 """A log of pairs in training: log-probabilities under policy and reference, a row a pair and recorded step.
 
-``gpo diagnose`` and :func:`gpo_analysis.estimation.read_training_log` read it.
+``gpo diagnose`` and :func:`gpo_analysis.estimation.read_training_log` read it; with the loss of each pair beside them,
+by the objective that is trained, ``gpo audit-log`` does too.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from accelerate.utils import gather_object  # type: ignore[import-untyped]
 from transformers import TrainerCallback
 
 from gpo_analysis.files import write_whole
-from gpo_analysis.integrations.preference_sets import IDS, REFERENCE
+from gpo_analysis.integrations.objective import PairSums, pair_losses
+from gpo_analysis.integrations.preference_sets import IDS, LABEL, REFERENCE
+from gpo_analysis.losses import BatchLoss
 
 COLUMNS = (
     "step", "policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected", "chosen_length",
     "rejected_length",
 )  # fmt: skip
+LOSS, SOFT = "loss", "soft_label"
+"""Keys that a row may have beside `COLUMNS`: the pair's loss, where that is its own; its label, where that is soft."""
 
 
 class PairLog(TrainerCallback):
@@ -39,7 +44,8 @@ class PairLog(TrainerCallback):
     trainer : GPOTrainer
         Whose policy is recorded.
     path : path
-        JSON lines, with the keys `COLUMNS`: sums of token log-probabilities in nats, lengths in tokens.
+        JSON lines, with the keys `COLUMNS`: sums of token log-probabilities in nats, lengths in tokens; `LOSS`, and
+        `SOFT` for a soft label.
     rows : sequence of dict
         Prepared rows (`gpo_analysis.integrations.preference_sets`).
     every : int
@@ -79,7 +85,7 @@ class PairLog(TrainerCallback):
         columns = self.trainer.pair_logps(self.rows)
         if not self.trainer.is_world_process_zero():
             return
-        made = [dict(zip(COLUMNS, (step, *values), strict=True)) for values in columns]
+        made: list[dict[str, Any]] = [dict(zip(COLUMNS, (step, *values), strict=True)) for values in columns]
         sound = [row for row in made if all(math.isfinite(value) for value in row.values())]
         if len(sound) < len(made):
             warnings.warn(
@@ -87,6 +93,11 @@ class PairLog(TrainerCallback):
                 "finite; they are not logged",
                 stacklevel=2,
             )
+        labels = [float(row.get(LABEL, 1.0)) for row in self.rows]
+        losses = losses_of(self.trainer, columns, labels)
+        for row, loss, p in zip(made, losses, labels, strict=True):  # an infinite loss is no number of JSON
+            row |= {LOSS: loss} if math.isfinite(loss) else {}
+            row |= {SOFT: p} if p != 1 else {}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(row) + "\n" for row in sound)
 
@@ -112,6 +123,31 @@ def logps_of(trainer: Any, rows: Sequence[dict[str, Any]]) -> list[tuple[float, 
         trainer.model.train(was_training)
     by_row = dict(gather_object(found))
     return [(*by_row[i][:4], *map(int, by_row[i][4:])) for i in range(len(plain))]
+
+
+@torch.no_grad()
+def losses_of(trainer: Any, columns: Sequence[tuple[float, ...]], labels: Sequence[float]) -> list[float]:
+    """The loss of each pair by the objective that is trained; NaN where it is none of a pair's log-probabilities alone.
+
+    That is so of losses of a batch (AOT), and of weights that are of tokens (LD-DPO, WPO).
+
+    Parameters
+    ----------
+    trainer : GPOTrainer
+        Of which objective, β, reduction and link are used.
+    columns : sequence of k tuples of 6 numbers
+        As `logps_of` returns them.
+    labels : sequence of k floats
+        p of each pair.
+    """
+    if isinstance(trainer.objective, BatchLoss) or trainer.ld_alpha is not None or trainer.use_weighting:
+        return [math.nan] * len(columns)
+    policy, reference, lengths = torch.tensor(columns, dtype=torch.float64).split(2, 1)
+    each = pair_losses(
+        trainer.objective, trainer.beta, PairSums(policy, reference, lengths), reduction=trainer.reduction,
+        link=trainer.link, p=torch.tensor(labels, dtype=torch.float64),
+    )  # fmt: skip
+    return [float(value) for value in each]
 
 
 @torch.no_grad()
@@ -157,7 +193,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if isinstance(row, dict) and set(row) == set(COLUMNS):
+        if isinstance(row, dict) and set(row) - {LOSS, SOFT} == set(COLUMNS):
             found.append(row)
     return found
 

@@ -325,9 +325,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
                 warnings.warn(f"the KL divergence was not measured: {type(error).__name__}: {error}", stacklevel=2)
                 found = None
             if found is not None:
-                for name, value in zip(
-                    ("kl", "kl_stderr", "kl_finished"), (found.kl, found.stderr, found.finished), strict=True
-                ):
+                for name, value in zip(("kl", "kl_stderr", "kl_finished"), found, strict=True):
                     output.metrics[f"{self._prefix}_{name}"] = value
         return output
 

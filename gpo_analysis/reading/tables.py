@@ -68,7 +68,9 @@ class Table:
         return f"{self.path}, line {line}"
 
 
-def read_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
+def read_table(
+    path: str | Path, fits: Callable[[Sequence[str]], bool], accepted: str, text: str | None = None
+) -> Table:
     """Read a CSV or JSON file.
 
     Parameters
@@ -80,6 +82,8 @@ def read_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted
         Whether a header has what is needed. Commas separate, unless the header fits only with semicolons, tabs or bars.
     accepted : str
         The columns, for messages.
+    text : str, optional
+        What the file holds, where it has been read.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def read_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted
     OSError
         Where the file cannot be opened.
     """
-    text = text_of(path)
+    text = text_of(path) if text is None else text
     return json_table(path, text) if holds_json(path, text) else _csv_table(path, text, fits, accepted)
 
 

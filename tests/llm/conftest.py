@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,3 +46,19 @@ def word_tokenizer() -> Any:
 def tiny_model(word_tokenizer: Any) -> Any:
     """A Llama of a few thousand parameters, fresh for each test."""
     return small_llama(LlamaSize(hidden=16, layers=2, heads=2, positions=128), word_tokenizer, seed=0)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model for ``python -m llm train``."""
+    from tests.llm.own_runs import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of pairs for it."""
+    from tests.llm.own_runs import some_pairs
+
+    return some_pairs(tmp_path_factory.mktemp("pairs") / "pairs.jsonl")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,69 +16,14 @@ pytest.importorskip("trl")
 import gpo_analysis as gpo
 from gpo_analysis.locks import run_lock
 from llm.__main__ import main
-from llm.commands import ended
-from llm.own.needed import trackers
-from llm.own.table import if_still
-from llm.policy.models import LlamaSize, save_model, small_llama
-from llm.policy.tokenizers import train_tokenizer
 from tests.llm.killable import command, kill_when, started
+from tests.llm.own_runs import SHORT, train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-ROOT = Path(__file__).parents[2]
-TEMPLATE = (
-    "{% for m in messages %}{{ '[' + m['role'] + '] ' + m['content'] }}{% if m['role'] == 'assistant' %}"
-    "{{ eos_token + ' done' }}{% endif %}{{ ' ' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '[assistant] ' }}{% endif %}"
-)
-SHORT = (
-    "--steps",
-    "4",
-    "--batch",
-    "4",
-    "--lr",
-    "0.01",
-    "--kl-prompts",
-    "4",
-    "--kl-max-new-tokens",
-    "5",
-    "--no-progress",
-)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    words = "why how when yes no maybe never always done [user] [assistant] [system] red blue"
-    tokenizer = train_tokenizer([words])
-    tokenizer.chat_template = TEMPLATE
-    folder = tmp_path_factory.mktemp("model")
-    save_model(small_llama(LlamaSize(hidden=16, layers=2, heads=2, positions=64), tokenizer, seed=0), tokenizer, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
-    words = ["yes", "no", "maybe", "never", "always", "red blue"]
-    rows = [
-        {
-            "prompt": ["why", "how", "when"][i % 3],
-            "chosen": words[i % 6],
-            "rejected": words[(i + 1 + i // 6) % 6],
-            "p": 0.9,
-        }
-        for i in range(18)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["chosen"] != row["rejected"]))
-    return path
-
-
-def train(model: Path, pairs: Path, out: Path, *more: str, code: int = 0) -> None:
-    arguments = ["train", "--model", str(model), "--pairs", str(pairs), "--out", str(out), *SHORT, *more]
-    assert main(arguments) == code
 
 
 def result_of(folder: Path) -> dict[str, Any]:
@@ -135,7 +78,10 @@ def test_what_is_written_is_what_was_trained(
     assert np.abs(rho).max() > 1e-3
     assert {row["step"] for row in log_of(out)} == {0, 1, 2, 3, 4}
     columns = {f"{model}_{side}" for model in ("policy", "reference") for side in ("chosen", "rejected")}
-    assert all(set(row) == {"step", "chosen_length", "rejected_length", *columns} for row in log_of(out))
+    beside = {"loss", "soft_label"}
+    assert all(set(row) == {"step", "chosen_length", "rejected_length", *columns, *beside} for row in log_of(out))
+    z = 0.2 * np.array(logged)
+    np.testing.assert_allclose([r["loss"] for r in last], 0.9 * (1 - z) ** 2 + 0.1 * (1 + z) ** 2, rtol=1e-12)
     result = result_of(out)
     assert result["status"] == "finished"
     assert result["measures"]["train"]["mean_rho"] == pytest.approx(rho.mean(), abs=1e-4)
@@ -346,84 +292,3 @@ def test_words_on_a_missing_package_are_kept_where_somebody_chose_them() -> None
 
     assert "--report-to none" in missing(ModuleNotFoundError("x is not installed; or --report-to none", name="x"))
     assert "gpo-analysis[llm]" in missing(ModuleNotFoundError("No module named 'peft'", name="peft"))
-
-
-WITHOUT = """
-import os, sys
-for name in sys.argv.pop(1).split(","):
-    sys.modules[name] = None
-from llm.__main__ import main
-code = main(sys.argv[1:])
-loaded = [name for name in ("torch", "transformers", "trl") if sys.modules.get(name)]
-print("loaded:", *loaded, os.environ["OMP_WAIT_POLICY"])
-sys.exit(code)
-"""
-
-
-def test_all_that_is_missing_for_these_options_is_said_at_once(model: Path, pairs: Path, tmp_path: Path) -> None:
-    arguments = ["train", "--model", str(model), "--pairs", str(pairs), "--out", str(tmp_path / "run"), "--lora", "3"]
-    barred = "peft,tensorboard,trl,wandb"
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, barred, *arguments, "--report-to", "wandb", "tensorboard"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stdout.split() == ["loaded:", "PASSIVE"]
-    (line,) = done.stderr.splitlines()
-    assert line == (
-        "llm train: not installed: trl, peft (for --lora 3), wandb (for --report-to wandb), tensorboard (for "
-        "--report-to tensorboard); pip install 'gpo-analysis[llm]' brings trl, peft, tensorboard; pip install wandb; "
-        "or leave --report-to out (no tracker is needed)"
-    )
-
-
-def test_what_these_options_do_not_need_is_not_asked_for(
-    model: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("peft", "tensorboard", "wandb"):
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("llm.own.cell.trackers", lambda config: _checked(trackers(config), []))
-    train(model, pairs, tmp_path / "run", "--lr", "1e-9")
-    assert not (tmp_path / "run" / "tensorboard").exists()
-    shown = capsys.readouterr().out
-    assert "sampling responses of up to 5 tokens to 4 prompts" in shown
-    assert "the policy hardly moved: the largest |βρ| is" in shown
-    assert "raise --lr, which was 1e-09" in shown
-
-
-def _checked(found: list[str], expected: list[str]) -> list[str]:
-    assert found == expected
-    return found
-
-
-@pytest.mark.parametrize(
-    ("largest", "rate", "words"),
-    [(0.3, 1e-6, ""), (0.02, 1e-6, ""), (3e-3, 1e-6, "proportion 0.0001 for"), (0.0, 1e-6, "1e-06, or"), (None, 1, "")],
-)
-def test_a_policy_that_hardly_moved_is_said(largest: float | None, rate: float, words: str) -> None:
-    line = if_still({"measures": {} if largest is None else {"train": {"largest_margin": largest}}}, rate)
-    assert words in line
-    assert bool(line) == bool(words)
-
-
-def test_errors_are_said_as_gpo_says_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--model", str(tmp_path), "--pairs", "nowhere", "--out", str(tmp_path / "run")]) == 1
-    assert capsys.readouterr().err.startswith("llm train: pairs: nowhere is no file; accepted is a file of preference")
-    found = [ended(lambda error=error: _raise(error), False, "llm train") for error in ERRORS]
-    assert found == [1, 1, 1, 130]
-    assert capsys.readouterr().err.splitlines() == [
-        "llm train: beta is -1",
-        "llm train: x.csv: No such file or directory",
-        "llm train: RuntimeError: out of memory (--traceback shows where)",
-        "stopped; the same command goes on from here",
-    ]
-
-
-ERRORS = (
-    ValueError("beta is -1"), FileNotFoundError(2, "No such file or directory", "x.csv"), RuntimeError("out of memory"),
-    KeyboardInterrupt(),
-)  # fmt: skip
-
-
-def _raise(error: BaseException) -> None:
-    raise error
