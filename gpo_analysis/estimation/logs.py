@@ -20,6 +20,7 @@ from gpo_analysis.showing.style import cycle_style
 
 NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
 OPTIONAL = ("chosen_length", "rejected_length", "step")
+OF_AUDIT = ("loss", "soft_label")  #: What an audit reads beside them (`loss_log`).
 LEAST = -1e100  #: Of a log-probability, so that its square stays within a float.
 ACCEPTED = (
     f"{', '.join(NEEDED)} (sums of token log-probabilities in nats; names with _logps, and ref_ for reference_, are "
@@ -260,7 +261,7 @@ def read_training_log(path: str | Path) -> TrainingLog:
         raise ValueError(f"{table.where(row.line)}: {error.name} is {error.value:g}; {error.why}") from None
     except ValueError as error:
         raise ValueError(f"{table.path}: {error}") from None
-    used = {column for names in named.values() for column in names}
+    used = {*OF_AUDIT, *(column for names in named.values() for column in names)}
     left = (LeftOut(table.blank, "nothing but separators"),) if table.blank else ()
     rows, unused = len(table.rows), tuple(name for name in table.columns if name not in used)
     object.__setattr__(

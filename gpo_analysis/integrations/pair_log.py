@@ -142,7 +142,7 @@ def losses_of(trainer: Any, columns: Sequence[tuple[float, ...]], labels: Sequen
     """
     if isinstance(trainer.objective, BatchLoss) or trainer.ld_alpha is not None or trainer.use_weighting:
         return [math.nan] * len(columns)
-    policy, reference, lengths = torch.tensor(columns, dtype=torch.float64).split(2, 1)
+    policy, reference, lengths = torch.tensor(columns, dtype=torch.float64).reshape(-1, 3, 2).unbind(1)
     each = pair_losses(
         trainer.objective, trainer.beta, PairSums(policy, reference, lengths), reduction=trainer.reduction,
         link=trainer.link, p=torch.tensor(labels, dtype=torch.float64),

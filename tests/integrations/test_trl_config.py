@@ -112,7 +112,7 @@ def test_the_log_is_what_the_models_say_and_diagnose_reads_it(tmp_path: Path) ->
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["step"] for row in rows] == [0] * 5 + [2] * 5 + [3] * 5
     names = {"step", "policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected", "chosen_length"}
-    assert set(rows[0]) == {*names, "rejected_length"}
+    assert set(rows[0]) == {*names, "rejected_length", "loss"}
 
     def of(step: int) -> np.ndarray:
         kept = [row for row in rows if row["step"] == step]
@@ -120,6 +120,8 @@ def test_the_log_is_what_the_models_say_and_diagnose_reads_it(tmp_path: Path) ->
 
     np.testing.assert_allclose(of(0), reference, atol=1e-5)
     np.testing.assert_allclose(of(3), ratios(trainer), atol=1e-5)
+    z = -0.3 * np.diff(np.concatenate([of(step) for step in (0, 2, 3)]))[:, 0]
+    np.testing.assert_allclose([row["loss"] for row in rows], (1 - z) ** 2, rtol=1e-12)
     assert np.abs(of(3) - of(0)).max() > 0.1
     assert [row["rejected_length"] for row in rows[:5]] == [len(r["rejected_ids"]) for r in trainer.train_dataset]
     found = gpo.advice.diagnose(path, "squared", 0.3)
