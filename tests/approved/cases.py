@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import itertools
 import json
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import click
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from click.testing import CliRunner
 from matplotlib.axes import Axes
 
 import gpo_analysis as gpo
@@ -152,6 +155,22 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "diagnose means": ("diagnose", "trainer_state.json", "--beta", "0.1"),
     "audit": ("audit-log", "audit.csv"),
     "audit json": ("audit-log", "audit.csv", "--json"),
+    "solve kept": ("solve", "games.csv", "--loss", "dpo", "--loss", "ipo", "--out", "t.csv", *BARE),
+    "solve matrix": ("solve", "games.csv", "--loss", "dpo", "--matrix", "m.csv", *BARE),
+    "solve drawn": ("solve", "games.csv", "--loss", "ipo", "--figure", "f.svg", *BARE),
+    "analyze drawn": ("analyze", "hinge", "--figure", "f.svg"),
+    "losses drawn": ("losses", "--figure", "f.svg"),
+    "diagnose drawn": ("diagnose", "log.csv", "--beta", "0.1", "--resamples", "3", "--figure", "f.svg", "--out",
+                      "d.json"),
+    "recommend drawn": ("recommend-beta", "games.csv", "--kl", "0.1", "--loss", "dpo", "--resamples", "5", "--figure",
+                        "f.svg", "--out", "r.csv"),
+    "gaussians drawn": ("gaussians", "--figure", "f.svg", "--out", "g.csv"),
+    "beta kept": ("beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo", "--tokens", "50", "--eta", "0.3", "--out",
+                  "b.json"),
+    "beta wrong": ("beta", "0.1", "--from", "trl:nothing"),
+    "no number": ("beta", "x"),
+    "no verb": ("solv", "games.csv"),
+    "two sources": ("solve", "games.csv", "--example", "journals"),
     "wrong option": ("solve", "games.csv", "-loss", "dpo"),
     "wrong separator": ("solve", "games.csv", "--separator", "::"),
     "no folder": ("solve", "games.csv", "--out", "none/t.csv"),
@@ -161,21 +180,54 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 def of_command(arguments: tuple[str, ...]) -> str:
-    """What the command prints in a folder with small files, and its exit status."""
-    from gpo_analysis.cli.main import gpo as command
+    """What the command prints and writes in a folder with small files, and its exit status."""
+    from gpo_analysis.cli import main
 
-    before = Path.cwd()
+    before, said = Path.cwd(), io.StringIO()
     with TemporaryDirectory() as folder:
         for name, text in FILES.items():
             Path(folder, name).write_text(text, encoding="utf-8")
         os.chdir(folder)
         try:
-            done = CliRunner().invoke(command, list(arguments))
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), plt.rc_context(PLAIN_SVG):
+                main(list(arguments))
+        except SystemExit as left:
+            code = left.code
         finally:
             os.chdir(before)
-    error = done.exception
-    said = "" if error is None or isinstance(error, SystemExit) else f"\n{type(error).__name__}: {error}"
-    return f"exit {done.exit_code}\n{done.output}{said}".replace(folder, "FOLDER")
+        written = [path for path in sorted(Path(folder).rglob("*")) if path.name not in FILES and path.is_file()]
+        lines = [line for path in written for line in (f"# {path.name}", *_written(path))]
+    text = "\n".join([f"exit {code}", said.getvalue(), *lines])
+    return text.replace(folder, "FOLDER").replace(gpo.__version__, "VERSION")
+
+
+PLAIN_SVG = {"svg.fonttype": "none", "svg.hashsalt": "approved"}
+
+
+def _written(path: Path) -> list[str]:
+    """Lines of a file; of a picture its texts, and how many lines and marks it has of each colour."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".svg":
+        return text.splitlines()[:60]
+    words = re.findall(r"<text[^>]*>([^<]*)</text>|<tspan[^>]*>([^<]*)</tspan>", text)
+    colours = Counter(re.findall(r"(?:stroke|fill): (#[0-9a-f]{6})", text))
+    return [*(a or b for a, b in words), *(f"{colour} {count}" for colour, count in sorted(colours.items()))]
+
+
+def of_options() -> str:
+    """What every verb of the command takes."""
+    from gpo_analysis.cli.main import gpo as command
+
+    lines = []
+    for verb in command.list_commands(click.Context(command)):
+        found = command.get_command(click.Context(command), verb)
+        assert found is not None
+        for one in found.params:
+            kinds = [key for key in ("is_flag", "multiple", "required", "hidden") if getattr(one, key, False)]
+            asked = getattr(one.type, "choices", None) or one.type.name
+            lines.append(f"{verb} {one.name} {[*one.opts, *one.secondary_opts]} {asked} {kinds} {one.metavar}")
+            lines.append(f"  default {one.default if isinstance(one.default, str | int | float | tuple) else ''}")
+    return "\n".join(lines)
 
 
 # -- charts ----------------------------------------------------------------------------------------------------------
@@ -379,7 +431,7 @@ def _bokeh(row: Any) -> list[str]:
 
 
 CASES: Cases = {f"result {name}": partial(of_result, name) for name in EXAMPLES}
-CASES |= {"losses": of_losses, "defaults": of_defaults}
+CASES |= {"losses": of_losses, "options": of_options, "defaults": of_defaults}
 CASES |= {f"analysis {name}": partial(of_analysis, name) for name in ("logistic", "squared", "hinge", "dpop")}
 CASES |= {f"command {name}": partial(of_command, arguments) for name, arguments in COMMANDS.items()}
 CASES |= {f"chart {name}": partial(of_chart, made) for name, made in CHARTS.items()}
