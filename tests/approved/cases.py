@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import gpo_analysis as gpo
-from gpo_analysis import plotting
+from gpo_analysis import analysis, plotting
 from gpo_analysis.losses import get_loss, list_losses, two_ratio_losses
 from tests.approved.texts import dumped, table_of
 from tests.showing.results import EXAMPLES, _functions, example
@@ -59,9 +59,7 @@ def of_losses() -> str:
     for name in (*list_losses(), *two_ratio_losses()):
         loss: Any = get_loss(name)
         lines += [f"## {name}", str(loss), f"{type(loss).__name__} {loss.name}"]
-        lines += [
-            f"{key}: {value}" for key, value in sorted(vars(loss).items()) if isinstance(value, str | tuple | bool)
-        ]
+        lines += dumped(loss)
         if name in list_losses():
             lines += [f"order {k}: {' '.join(f'{x:.9g}' for x in loss.derivative(POINTS, k))}" for k in range(3)]
         else:
@@ -70,10 +68,45 @@ def of_losses() -> str:
     return "\n".join(lines)
 
 
+TYPED = (
+    "abs(z-1)+abs(z)", "max(0,1-z)**3", "log(1+exp(-z))+z**2/10", "sqrt(1+z**2)-z", "z**4-z", "exp(-z)+exp(-2*z)",
+    "1/(1+exp(z))**3", "cosh(z)-z", "max(0,1-z,-2*z)", "log(cosh(1-z))", "atan(-z)", "erfc(z)", "max(0,1-z)+z**2/10",
+    "1/(1+z**2)", "-tanh(z)", "max(0,1-z)**1.5", "min(1,max(0,1-z))", "z**2", "-z", "log(1+z**2)-z/2",
+    "a**2 + (1-b)**2", "max(0,1-a)+max(0,1+b)",
+)  # fmt: skip
+CLOSED = ("logistic", "hinge", "squared", "exponential", "truncated_quadratic", "savage", "kliep", "abs(z-1)+abs(z)",
+          "max(0,1-z,-2*z)", "cosh(z)-z")  # fmt: skip
+SHARES = np.array([0.03, 0.2, 0.37, 0.5, 0.71, 0.95])
+
+
 def of_analysis(name: str) -> str:
     """The document of an analysis and what it says."""
     found = gpo.analyze(name)
     return "\n".join([*dumped(found.to_dict()), found.summary(), found._repr_html_()])
+
+
+def of_closed_forms(name: str) -> str:
+    """Margins, least risks, conjugates and expansions of a loss, as formulas and as numbers."""
+    loss = gpo.get_loss(name)
+    made: dict[str, Callable[[], Any]] = {
+        "margins": lambda: gpo.optimal_margin(name, SHARES),
+        "risks": lambda: analysis.bayes_risk(loss, SHARES),
+        "conjugate": lambda: analysis.conjugate(loss, -2 * SHARES),
+        "closed margin": lambda: analysis.closed_link(loss),
+        "closed risk": lambda: analysis.closed_bayes_risk(loss),
+        "closed conjugate": lambda: analysis.closed_conjugate(loss),
+        "calibration": lambda: analysis.calibration(loss),
+        "taylor": lambda: gpo.taylor(name, order=5),
+        "remainder": lambda: gpo.taylor_remainder_bound(name, 3, 0.5),
+        "expansion": lambda: gpo.population_expansion(name).summary(),
+    }
+    lines = []
+    for what, make in made.items():
+        try:
+            lines += [f"# {what}", *dumped(make())]
+        except ValueError as error:
+            lines.append(f"refused: {error}")
+    return "\n".join(lines)
 
 
 # -- defaults --------------------------------------------------------------------------------------------------------
@@ -132,8 +165,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "beta smoothed": ("beta", "0.1", "--from", "trl:robust", "--to", "gpo:logistic", "--label-smoothing", "0.2"),
     "conventions": ("conventions",),
     "conventions json": ("conventions", "--json"),
-    "gaussians": ("gaussians",),
-    "gaussians json": ("gaussians", "--modes", "-1,2", "--scale", "0.7", "--json"),
+    "gaussians": ("gaussians", "--modes", "-1,2", "--scale", "0.7"),
     "solve": ("solve", "games.csv", *BARE),
     "solve json": ("solve", "games.csv", "--loss", "dpo", "--loss", "nca_pair", "--beta", "0.5", "--json", *BARE),
     "solve noise": ("solve", "games.csv", "--loss", "ipo", "--noise", "19"),
@@ -430,9 +462,11 @@ def _bokeh(row: Any) -> list[str]:
     return lines
 
 
-CASES: Cases = {f"result {name}": partial(of_result, name) for name in EXAMPLES}
+SLOW = ("tabular.SelfConsistentKTO",)
+CASES: Cases = {f"result {name}": partial(of_result, name) for name in EXAMPLES if name not in SLOW}
 CASES |= {"losses": of_losses, "options": of_options, "defaults": of_defaults}
-CASES |= {f"analysis {name}": partial(of_analysis, name) for name in ("logistic", "squared", "hinge", "dpop")}
+CASES |= {f"analysis {name}": partial(of_analysis, name) for name in (*list_losses(), *two_ratio_losses(), *TYPED)}
+CASES |= {f"closed forms {name}": partial(of_closed_forms, name) for name in CLOSED}
 CASES |= {f"command {name}": partial(of_command, arguments) for name, arguments in COMMANDS.items()}
 CASES |= {f"chart {name}": partial(of_chart, made) for name, made in CHARTS.items()}
 CASES |= {f"explore {name}": partial(of_state, given) for name, given in STATES.items()}
