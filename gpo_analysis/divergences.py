@@ -21,6 +21,8 @@ from scipy.special import kl_div, logsumexp, wrightomega
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive
+from gpo_analysis.showing import Panel, Shown
+from gpo_analysis.showing.charts import lines
 
 _Divergence = Callable[..., float]
 _Registered = TypeVar("_Registered", bound=_Divergence)
@@ -184,7 +186,7 @@ def _fitting(a: FloatArray, b: FloatArray, first: str, second: str) -> tuple[Flo
 
 
 @dataclass(frozen=True)
-class GeneratorDerivative:
+class GeneratorDerivative(Shown):
     """The derivative ``g = φ′`` of an f-divergence's generator, increasing in ``t = π/πref > 0``.
 
     Called with t, shape (...), it gives g(t) in the same shape.
@@ -213,6 +215,15 @@ class GeneratorDerivative:
     _log_inverse: Callable[[FloatArray], FloatArray]
     _derivative: Callable[[FloatArray], FloatArray]
     alpha: float | None = None
+    _hidden = frozenset({"_of_log", "_log_inverse", "_derivative"})
+
+    def _columns(self) -> dict[str, FloatArray]:
+        t = np.geomspace(0.01, 100.0, 9)
+        return {"t": t, "g(t)": self(t), "g′(t)": self.derivative(t)}
+
+    def _panel(self) -> Panel:
+        t = np.geomspace(0.01, 100.0, 201)
+        return lines(f"link {self.name}: g(t) = {self.formula}", "t = π/πref", "g(t)", t, {self.name: self(t)}, log="x")
 
     def __call__(self, t: ArrayLike) -> FloatArray:
         """g(t), for density ratios t above 0."""
@@ -289,12 +300,7 @@ reverse_kl = GeneratorDerivative(
     "reverse_kl", "log t", "DPO, arXiv 2305.18290", lambda s: s, lambda u: u, lambda t: 1 / t
 )
 forward_kl = GeneratorDerivative(
-    "forward_kl",
-    "−1/t",
-    _FDPO,
-    lambda s: -np.exp(-s),
-    lambda u: -np.log(-u),
-    lambda t: t**-2.0,
+    "forward_kl", "−1/t", _FDPO, lambda s: -np.exp(-s), lambda u: -np.log(-u), lambda t: t**-2.0
 )
 jensen_shannon = GeneratorDerivative(
     "jensen_shannon",
@@ -305,13 +311,10 @@ jensen_shannon = GeneratorDerivative(
     lambda t: 1 / (t * (1 + t)),
 )
 chi_po = GeneratorDerivative(
-    "chi_po",
-    "t + log t",
-    "χPO, Huang et al. 2024, arXiv 2407.13399",
+    "chi_po", "t + log t", "χPO, Huang et al. 2024, arXiv 2407.13399",
     lambda s: np.exp(s) + s,
-    lambda u: u - wrightomega(u),
-    lambda t: 1 + 1 / t,
-)
+    lambda u: u - wrightomega(u), lambda t: 1 + 1 / t,
+)  # fmt: skip
 
 
 def alpha_link(alpha: float) -> GeneratorDerivative:

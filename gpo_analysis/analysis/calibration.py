@@ -37,6 +37,7 @@ from gpo_analysis.calculus.written import constant
 from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import convexity, kinks, pieces, tails, unproved
+from gpo_analysis.showing import Shown
 
 _ETA = np.concatenate([0.5 + np.geomspace(1e-4, 0.4, 40), 1 - np.geomspace(0.1, 1e-6, 40)[1:], [1.0]])
 _CLEAR = 1e-9  # relative: a gap that rounding does not make
@@ -44,7 +45,7 @@ _EQUAL = 1e-13
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Shown):
     """Whether a loss is classification-calibrated, and why.
 
     Attributes
@@ -66,8 +67,8 @@ def calibration(loss: MarginLoss) -> Calibration:
     Examples
     --------
     >>> from gpo_analysis.losses import get_loss
-    >>> calibration(get_loss("logistic"))
-    Calibration(is_calibrated=True, proof='convex, differentiable at 0 with slope -1/2 < 0 (Bartlett et al. 2006)')
+    >>> calibration(get_loss("logistic")).proof
+    'convex, differentiable at 0 with slope -1/2 < 0 (Bartlett et al. 2006)'
     >>> calibration(get_loss("savage")).is_calibrated
     True
     """

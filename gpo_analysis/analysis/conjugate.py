@@ -29,12 +29,13 @@ from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.calculus.tails import tails_of
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import convexity, pieces, tails, unproved
+from gpo_analysis.showing import Shown
 
 _CANCELS = 1e3  # times the difference, above which s z and f(z) are subtracted in 45 digits
 
 
 @dataclass(frozen=True)
-class Conjugate:
+class Conjugate(Shown):
     """f*, its domain and, where it was found, its closed form.
 
     Attributes
@@ -49,6 +50,7 @@ class Conjugate:
     expression: sympy.Expr | None
     domain: sympy.Set | None
     loss: MarginLoss = field(repr=False)
+    _no_plot = "it is a formula; called with slopes it gives numbers"
 
     def __call__(self, s: ArrayLike) -> FloatArray:
         return conjugate(self.loss, s)

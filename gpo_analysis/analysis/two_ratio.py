@@ -47,14 +47,13 @@ from gpo_analysis.calculus.zeros import vanishes
 from gpo_analysis.losses import CHOSEN, REJECTED, MarginLoss, TwoRatioLoss
 from gpo_analysis.losses.margin_loss import MARGIN
 from gpo_analysis.losses.shape import tails
-from gpo_analysis.showing import Shown
-from gpo_analysis.showing.charts import Panel, lines
+from gpo_analysis.showing import Panel, Shown
 
 _CLEAR = 1e-9
 
 
 @dataclass(frozen=True)
-class OneSided:
+class OneSided(Shown):
     """What a pair that is always won (P = 1) drives the log-ratios to.
 
     Attributes
@@ -164,12 +163,7 @@ class TwoRatioAnalysis(Shown):
         return {"what": [what for what, _ in told], "value": [value for _, value in told]}
 
     def _panel(self) -> Panel:
-        t = np.linspace(-4.0, 4.0, 401)
-        parts = {
-            "along the margin: a = t/2, b = −t/2": self.loss(t / 2, -t / 2),
-            "a common shift: a = b = t": self.loss(t, t),
-        }
-        return lines(f"F of {self.name}", "t", "F(a, b)", t, parts)
+        return self.loss._panel()
 
 
 @lru_cache(maxsize=256)

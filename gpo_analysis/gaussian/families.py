@@ -6,15 +6,16 @@ from ``c`` to a :class:`GaussianMixture` can be used in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.gaussian.mixture import GaussianMixture
+from gpo_analysis.showing import Panel, Shown
 
 # Sixth-order central differences of a mixture's parameters, not of an integral: the step's error is below rounding for
 # parameters that vary on the scale of max(1, |c|).
@@ -103,7 +104,7 @@ class Family(Protocol):
 
 
 @dataclass(frozen=True)
-class LocationFamily:
+class LocationFamily(Shown):
     """``π_c(y) = π(y - c)``: one mixture moved about.
 
     ``c`` is a number for a mixture over numbers and has shape ``(d,)`` for one over vectors.
@@ -116,6 +117,15 @@ class LocationFamily:
     """
 
     base: GaussianMixture
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [("parameters", self.n_parameters), ("at c = 0", self.base.formula())]
+
+    def _columns(self) -> Mapping[str, Any]:
+        return self.base._columns()
+
+    def _panel(self) -> Panel:
+        return replace(self.base._panel(), title="the mixture that is moved by c, at c = 0")
 
     @property
     def n_parameters(self) -> int:
@@ -141,7 +151,7 @@ class LocationFamily:
 
 
 @dataclass(frozen=True)
-class ParametricFamily:
+class ParametricFamily(Shown):
     """Any smooth function from ``c`` to a mixture.
 
     Parameters
@@ -163,6 +173,7 @@ class ParametricFamily:
 
     function: Callable[..., GaussianMixture]
     n_parameters: int = 1
+    _no_plot = "it is a function of c; the landscape of its values draws what follows from it"
 
     def __post_init__(self) -> None:
         if self.n_parameters < 1:

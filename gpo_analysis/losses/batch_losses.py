@@ -16,10 +16,11 @@ from numpy.typing import ArrayLike
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses.catalogue import margin_loss_named
 from gpo_analysis.losses.margin_loss import MarginLoss
+from gpo_analysis.showing import Panel, Shown
 
 
 @dataclass(frozen=True)
-class BatchLoss:
+class BatchLoss(Shown):
     """A loss of a batch of pairs: mean f(β [A₍ₖ₎ − B₍ₖ₎]) over sorted columns A and B.
 
     Attributes
@@ -44,6 +45,20 @@ class BatchLoss:
     name: str
     loss: MarginLoss
     reference: str = "Melnyk et al. 2024 (AOT), arXiv 2406.05882"
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        of = (
+            "log π(y_w) − log π(y_l) over πref's"
+            if self.name == "aot"
+            else "the chosen's log π/πref over the rejected's"
+        )
+        return [("name", self.name), ("sorted", of), ("f", str(self.loss)), ("source", self.reference)]
+
+    def _columns(self) -> dict[str, Any]:
+        return self.loss._columns()
+
+    def _panel(self) -> Panel:
+        return self.loss._panel()
 
     def columns(self, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any) -> tuple[Any, Any]:
         """A and B, not yet sorted, of log-probabilities of shape (k,) under policy and reference."""

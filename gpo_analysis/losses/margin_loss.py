@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import curvature_ratio, derivative_at_zero
 from gpo_analysis.losses import compile as backend
+from gpo_analysis.showing import Panel, Shown
+from gpo_analysis.showing.charts import lines
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +46,7 @@ class Claims:
 
 
 @dataclass(frozen=True)
-class MarginLoss:
+class MarginLoss(Shown):
     """A margin loss f(z), z = βρ (Tang et al. 2024, arXiv 2402.05749, eq. 5).
 
     Arrays: any shape in, the same shape out, unreduced. numpy floats keep their dtype (integers become float64) and
@@ -280,6 +282,31 @@ class MarginLoss:
     def __str__(self) -> str:
         return f"{self.name}: f(z) = {self.expression}"
 
+    def _facts(self) -> list[tuple[str, Any]]:
+        try:
+            ratio = _short(self.curvature_ratio)
+        except ValueError as why:
+            ratio = f"none: {why}"
+        at_zero = [(f"f{mark}(0)", float(self.derivative(0.0, order))) for order, mark in enumerate(("", "′", "″"))]
+        facts: list[tuple[str, Any]] = [("name", self.name), ("f(z)", str(self.expression)), *at_zero, ("κ", ratio)]
+        facts += [("also called", ", ".join(self.aliases))] if self.aliases else []
+        return facts + ([("source", self.reference)] if self.reference else [])
+
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        z = np.linspace(-4.0, 4.0, 9)
+        return {"z": z, **{f"f{mark}(z)": self.derivative(z, order) for order, mark in enumerate(("", "′", "″"))}}
+
+    def _panel(self) -> Panel:
+        z = np.linspace(-4.0, 4.0, 401)
+        f = np.asarray(self(z), dtype=np.float64)
+        panel = lines(f"{self.name}: f(z)", "margin z = βρ", "loss f(z)", z, {self.name: f}, by_loss=True)
+        near = 30.0 * float(np.abs([f[200], self.derivative(0.0)]).max())
+        seen = f[np.abs(f) <= near]  # of steep losses what lies around 0
+        return replace(panel, ylim=(float(seen.min()), float(seen.max()))) if 0 < len(seen) < len(f) else panel
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._repr_latex_()}</p>{super()._repr_html_()}"
+
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle f_{{\\text{{{self.name.replace('_', ' ')}}}}}(z) = {sympy.latex(self.expression)}$"
 
@@ -292,6 +319,12 @@ def exact_number(value: float, what: str, accepted: sympy.Interval) -> sympy.Rat
     if exact not in accepted:
         raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")
     return exact
+
+
+def _short(value: sympy.Expr) -> str:
+    """An exact number, or a decimal of one that is long."""
+    text = str(value)
+    return text if len(text) <= 24 else f"{float(value):.6g}"
 
 
 def shown_number(value: float | sympy.Expr) -> str:

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses import compile_two
 from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss, exact_number, shown_number
+from gpo_analysis.showing import Panel, Shown
+from gpo_analysis.showing.charts import lines
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +47,7 @@ class RatioParts:
 
 
 @dataclass(frozen=True)
-class TwoRatioLoss:
+class TwoRatioLoss(Shown):
     """A loss F(a, b) of the two log-ratios of a pair, a = βh_w, b = βh_l, h = log π/πref.
 
     A margin loss is the case F = f(a − b). Any other F changes with a common shift of both log-ratios, so that
@@ -252,6 +254,32 @@ class TwoRatioLoss:
 
     def __str__(self) -> str:
         return f"{self.name}: F(a, b) = {self.expression}"
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        slopes = [float(slope) for slope in self.gradient(0.0, 0.0)]
+        facts: list[tuple[str, Any]] = [("name", self.name), ("F(a, b)", str(self.expression))]
+        facts += [("F(0, 0)", float(self(0.0, 0.0))), ("∂F/∂a at 0", slopes[0]), ("∂F/∂b at 0", slopes[1])]
+        facts += [("also called", ", ".join(self.aliases))] if self.aliases else []
+        return facts + ([("source", self.reference)] if self.reference else [])
+
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        a, b = (part.ravel() for part in np.meshgrid(*[np.linspace(-2.0, 2.0, 3)] * 2, indexing="ij"))
+        slopes = dict(zip(("∂F/∂a", "∂F/∂b"), self.gradient(a, b), strict=True))
+        return {"a": a, "b": b, "F(a, b)": self(a, b), **slopes}
+
+    def _notes(self) -> list[str]:
+        return [self.caution] if self.caution else []
+
+    def _panel(self) -> Panel:
+        t = np.linspace(-4.0, 4.0, 401)
+        along = {
+            "along the margin: a = t/2, b = −t/2": self(t / 2, -t / 2),
+            "a common shift: a = b = t": self(t, t),
+        }
+        return lines(f"F of {self.name}", "t", "F(a, b)", t, along)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._repr_latex_()}</p>{super()._repr_html_()}"
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle F_{{\\text{{{self.name.replace('_', ' ')}}}}}(a, b) = {sympy.latex(self.expression)}$"

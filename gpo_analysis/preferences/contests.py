@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,7 +60,7 @@ class PairCounts(Shown):
 
 
 @dataclass(frozen=True, eq=False)
-class Contests:
+class Contests(Shown):
     """Contests, a row each, of k rows between n items.
 
     Parameters
@@ -247,6 +248,18 @@ class Contests:
         winner = np.where(turned, self.second[row], self.first[row])
         loser = np.where(turned, self.first[row], self.second[row])
         return winner, loser, self.count[row] * np.where(tie[row], 0.5, 1.0)
+
+    _no_plot = "its Comparisons draw who wins how often"
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        more: list[tuple[str, Any]] = [("covariates", ", ".join(self.covariate_names))] if self.covariate_names else []
+        more += [("clusters", len(np.unique(self.cluster)))] if self.cluster is not None else []
+        total: tuple[str, Any] = ("total count", float(self.count.sum()))
+        return [("items", self.n), ("rows", len(self)), total, ("ties", self.ties), *more]
+
+    def _columns(self) -> dict[str, Any]:
+        outcome = [OUTCOMES[k] for k in self.outcome]
+        return {"first": self.first, "second": self.second, "outcome": outcome, "count": self.count}
 
     def __repr__(self) -> str:
         return f"Contests({self.n} items, {len(self)} rows, total count {self.count.sum():g}, {self.ties:g} ties)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +13,8 @@ from numpy.typing import ArrayLike
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.contests import FIRST, SECOND
+from gpo_analysis.showing import Panel, Shown
+from gpo_analysis.showing.charts import intervals
 from gpo_analysis.solvers.faces import components
 
 #: The rows of every table of outcomes, in this order.
@@ -50,7 +53,7 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class ComparisonProblem:
+class ComparisonProblem(Shown):
     """Rows of outcomes between two items.
 
     Parameters
@@ -253,6 +256,29 @@ class ComparisonProblem:
             feature_names=self.feature_names[:d] if d else None, position=self.features[keep, d] if position else None,
             cluster=None if self.cluster is None else self.cluster[keep],
         )  # fmt: skip
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        decided, tied = float(self.counts[:2].sum()), float(self.counts[2].sum())
+        facts: list[tuple[str, Any]] = [("items", self.n), ("rows", len(self.first)), ("decided", decided)]
+        facts.append(("ties", tied))
+        facts += [("covariates", ", ".join(self.feature_names))] if self.feature_names else []
+        facts += [("clusters", len(np.unique(self.cluster)))] if self.cluster is not None else []
+        return [*facts, ("parts that nothing connects", int(self.parts.max()) + 1)]
+
+    def _columns(self) -> dict[str, Any]:
+        names, merged = np.array(self.items, dtype=object), self.rows
+        counts = dict(zip(("wins", "losses", "ties"), merged.counts, strict=True))
+        covariates = dict(zip(self.feature_names, merged.features.T, strict=True))
+        return {"first": names[merged.first], "second": names[merged.second], **counts, **covariates}
+
+    def _panel(self) -> Panel:
+        won, lost, tied = self.counts
+        scored = np.bincount(self.first, won + tied / 2, self.n) + np.bincount(self.second, lost + tied / 2, self.n)
+        total = sum(np.bincount(end, self.counts.sum(axis=0), self.n) for end in (self.first, self.second))
+        share = np.divide(scored, total, out=np.full(self.n, np.nan), where=total > 0)
+        order = np.argsort(-np.nan_to_num(share, nan=-1.0), kind="stable")
+        names = [self.items[k] for k in order]
+        return intervals("who wins how often", "share of its votes won, a tie as half", names, share[order], level=0.5)
 
     def __repr__(self) -> str:
         more = f", covariates {', '.join(self.feature_names)}" if self.feature_names else ""

@@ -6,7 +6,7 @@ Results say what their chart is without importing what draws it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -65,12 +65,21 @@ class Cells:
         Numbers or names; the first row is drawn at the bottom.
     value : str
         What the numbers are.
+    limits : tuple of two floats, or None
+        Values of the two ends of the colours.
+    from_top : bool
+        Whether the first row is at the top.
+    beside : mapping of str to array, shape (r,)
+        A number for each row, drawn as bars to the right, by the bars' labels.
     """
 
     values: FloatArray
     columns: ArrayLike
     rows: ArrayLike
     value: str
+    limits: tuple[float, float] | None = None
+    from_top: bool = False
+    beside: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

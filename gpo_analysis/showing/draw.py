@@ -10,9 +10,9 @@ import numpy as np
 
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.reading import shown
-from gpo_analysis.showing.charts import Curve, Panel
+from gpo_analysis.showing.charts import Cells, Curve, Panel
 from gpo_analysis.showing.heatmaps import plot_heatmap
-from gpo_analysis.showing.style import COLORS, figure_style, new_figure
+from gpo_analysis.showing.style import COLORS, cycle_style, figure_style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ _FAR = 25.0  # quartile distances from the median beyond which a value has run a
 _DECADES = 12.0  # the same of a logarithmic axis
 _TITLE = 80  # characters of a title's line
 _NAME = 28  # characters of an item's name
+_NUMBERS = 12  # columns of a heat map beyond which no numbers are written
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "++", "oo")
 
 
@@ -34,9 +35,7 @@ def draw(panel: Panel, ax: Axes) -> Axes:
     ax : Axes
     """
     if panel.cells is not None:
-        cells = panel.cells
-        plot_heatmap(cells.values, cells.columns, cells.rows, ax, x=panel.x, y=panel.y, value=cells.value)
-        _words(panel, ax, [])
+        _cells(panel, panel.cells, ax)
         return ax
     panel = _without_far_x(panel)
     scale = _Scale.of(panel)
@@ -51,6 +50,33 @@ def draw(panel: Panel, ax: Axes) -> Axes:
     _axes(panel, ax, scale)
     _words(panel, ax, scale.said())
     return ax
+
+
+def _cells(panel: Panel, cells: Cells, ax: Axes) -> None:
+    """A heat map, its numbers written where they fit, and bars for its rows beside it."""
+    many = np.shape(cells.values)[1] > _NUMBERS
+    columns, rows = ([_name(str(one)) for one in np.asarray(names)] for names in (cells.columns, cells.rows))
+    look: Any = {"x": panel.x, "y": panel.y, "value": cells.value, "limits": cells.limits, "from_top": cells.from_top}
+    if many:
+        look["format"] = ""
+    side = ax.inset_axes((1.02, 0.0, 0.22, 1.0), sharey=ax) if cells.beside else None
+    plot_heatmap(cells.values, columns, rows, ax, **look)
+    if max(map(len, columns), default=0) * len(columns) > 50:
+        ax.tick_params(axis="x", labelrotation=90, labelsize=6.0 if many else "small")
+    if many:
+        ax.tick_params(axis="y", labelsize=6.0)
+    _words(panel, ax, [])
+    if side is None:
+        return
+    height = 0.8 / len(cells.beside)
+    for k, (label, share) in enumerate(cells.beside.items()):
+        at = np.arange(len(share)) - 0.4 + height * (k + 0.5)
+        color = cycle_style(k).color
+        side.barh(at, np.clip(np.nan_to_num(share, posinf=1.0, neginf=0.0), 0.0, 1.0), height, color=color, label=label)
+    side.tick_params(axis="y", left=False, labelleft=False)
+    side.grid(False, axis="y")
+    side.set_xlabel("probability")
+    side.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize="x-small", borderaxespad=0.1)
 
 
 def figure_of(panel: Panel) -> Figure:

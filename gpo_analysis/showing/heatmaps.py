@@ -23,6 +23,8 @@ def plot_heatmap(
     y: str = "",
     value: str = "",
     format: str = "{:.2f}",
+    limits: tuple[float, float] | None = None,
+    from_top: bool = False,
 ) -> Axes:
     """Draw a table of numbers as cells, each with its number written in it, so that it reads without colour.
 
@@ -37,7 +39,11 @@ def plot_heatmap(
     x, y, value : str
         What the axes and the colours mean.
     format : str
-        How a number is written.
+        How a number is written; "" for none.
+    limits : tuple of float, optional
+        Values of the two ends of the colours; the least and the largest by default.
+    from_top : bool
+        Whether the first row is at the top.
 
     Raises
     ------
@@ -55,8 +61,11 @@ def plot_heatmap(
     if cells.shape != (len(up), len(across)):
         raise ValueError(f"values have shape {cells.shape}; accepted is {(len(up), len(across))}, rows by columns")
     ax = axes_or_new(ax)
-    image = ax.imshow(cells, origin="lower", aspect="auto", cmap="cividis")
-    for (row, column), number in np.ndenumerate(cells):
+    low, high = (None, None) if limits is None else limits
+    image = ax.imshow(
+        cells, origin="upper" if from_top else "lower", aspect="auto", cmap="cividis", vmin=low, vmax=high
+    )
+    for (row, column), number in np.ndenumerate(cells) if format else ():
         red, green, blue, _ = image.cmap(image.norm(number))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 and np.isfinite(number)
         text = (format if abs(number) < 1e6 else "{:.3g}").format(number) if np.isfinite(number) else "–"

@@ -240,7 +240,7 @@ def without_noise(table: pd.DataFrame) -> pd.DataFrame:
             continue
         values = known[name].to_numpy(copy=True)
         finite = values[np.isfinite(values)]
-        if len(finite) and finite.min() < 0:
+        if len(finite) and finite.min() < 0 < finite.max():
             values[np.abs(values) <= 1e-13 * np.abs(finite).max()] = 0.0
             known[name] = values
     return known

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +18,8 @@ from scipy.sparse import csr_array
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.preferences.validation import check_distribution
+from gpo_analysis.showing import Panel, Shown
+from gpo_analysis.showing.charts import bars
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 _MOST = 100_000
@@ -29,7 +32,7 @@ _KINDS: dict[str, Callable[[str], str | int]] = {
 
 
 @dataclass(frozen=True, eq=False)
-class PrefixTree:
+class PrefixTree(Shown):
     """All words of one letter to `depth` letters, and a reference policy at each node.
 
     Parameters
@@ -75,6 +78,22 @@ class PrefixTree:
             raise ValueError(f"letters={self.letters}, depth={self.depth} make more than {_MOST} responses")
         if self.letter_weights is not None:
             check_distribution(self.letter_weights, "letter_weights", (self.letters,), positive=True)
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return [
+            ("letters", self.letters), ("depth", self.depth), ("stop", self.stop), ("responses", self.n),
+            ("mean length under πref", self.expected_length(self.reference)),
+            ("cut off under πref", self.cut_off(self.reference)),
+        ]  # fmt: skip
+
+    def _columns(self) -> dict[str, Any]:
+        return {"item": list(self.responses), "length": self.lengths, "cut": self.cut, "reference": self.reference}
+
+    def _panel(self) -> Panel:
+        lengths = np.unique(self.lengths)
+        mass = np.bincount(self.lengths, self.reference)[lengths]
+        return bars("how long responses are under πref", "scored tokens", "probability", [str(t) for t in lengths],
+                    {"πref": mass})  # fmt: skip
 
     @cached_property
     def responses(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,13 +20,15 @@ from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
+from gpo_analysis.showing import Panel, Shown
+from gpo_analysis.tabular import problem_view
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.solution import Solution
 from gpo_analysis.tabular.two_ratio import solve_two_ratio
 
 
 @dataclass(frozen=True, eq=False)
-class PreferenceProblem:
+class PreferenceProblem(Shown):
     """Preferences among n responses, the behaviour policy μ that draws the pairs, and the reference policy πref.
 
     Parameters
@@ -372,6 +375,15 @@ class PreferenceProblem:
         drawn = rng.multinomial(int(size), pairs.weight / pairs.weight.sum())
         seen = drawn > 0
         return Comparisons(pairs.winner[seen], pairs.loser[seen], drawn[seen], items=self.items)
+
+    def _facts(self) -> list[tuple[str, Any]]:
+        return problem_view.facts(self)
+
+    def _columns(self) -> dict[str, Any]:
+        return problem_view.columns(self)
+
+    def _panel(self) -> Panel:
+        return problem_view.panel(self)
 
     def __repr__(self) -> str:
         if self.comparisons is not None:

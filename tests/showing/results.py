@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 import gpo_analysis as gpo
-from gpo_analysis import estimation, ranking, tabular, training
-from gpo_analysis.analysis import certainty
+from gpo_analysis import analysis, estimation, gaussian, losses, ranking, tabular, training
+from gpo_analysis.analysis import calibration, certainty
 from gpo_analysis.datasets import load_journals
 from gpo_analysis.gaussian import kl_estimate
 from gpo_analysis.preferences import pair_shares
@@ -28,20 +28,28 @@ PACKAGES = (
     "losses", "datasets", "solvers",
 )  # fmt: skip
 
-#: Public functions return these, too; why they need not show themselves.
+#: Public classes that need not show themselves, and why.
 NO_RESULTS = {
-    "MarginLoss": "an input: a formula; analyze says the rest, plotting.plot_loss draws it",
-    "TwoRatioLoss": "an input, as MarginLoss",
-    "BatchLoss": "an input, as MarginLoss",
-    "GeneratorDerivative": "an input: a link",
-    "PreferenceProblem": "an input; plotting.plot_preference draws its matrix",
-    "ComparisonProblem": "an input of rank; what was read shows itself as Comparisons",
-    "Contests": "the rows behind Comparisons",
     "Interval": "a number with its ends, written as one",
     "Regularizers": "functions of c; the landscape has their values",
+    "Values": "arrays of one evaluation inside a landscape, which has them",
     "MixtureStack": "a stack of mixtures inside a family",
     "Tangent": "a derivative inside a family",
+    "TrainState": "an optimizer's memory, to go on from; the trajectory has what is to be seen",
+    "Claims": "data of the catalogue that tests try to refute; analyze says what is so",
 }
+
+
+def kinds() -> dict[type, str]:
+    """Public classes with a value: those that packages export and those that public functions return."""
+    found = {
+        public: f"{package}.{name}"
+        for package in PACKAGES
+        for name, public in vars(importlib.import_module(f"gpo_analysis.{package}")).items()
+        if inspect.isclass(public) and not name.startswith("_")
+        and public.__module__.startswith(f"gpo_analysis.{package}") and dataclasses.is_dataclass(public)
+    }  # fmt: skip
+    return found | returned()
 
 
 def returned() -> dict[type, str]:
@@ -64,6 +72,8 @@ def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
         module = importlib.import_module(f"gpo_analysis.{package}")
         for name in getattr(module, "__all__", None) or vars(module):
             public = getattr(module, name)
+            if getattr(public, "__module__", "").startswith("gpo_analysis.showing"):
+                continue  # a helper that a module without __all__ imports
             if inspect.isfunction(public) and not name.startswith("_"):
                 yield name, public
             elif inspect.isclass(public) and public.__module__.startswith("gpo_analysis"):
@@ -149,6 +159,19 @@ def _anova() -> Any:
 
 #: By class and module, since two classes share a name: how users come by one.
 EXAMPLES: dict[str, Callable[[], Any]] = {
+    "losses.MarginLoss": lambda: gpo.get_loss("dpo"),
+    "losses.TwoRatioLoss": lambda: gpo.get_loss("bco_pair"),
+    "losses.BatchLoss": lambda: losses.get_batch_loss("aot"),
+    "divergences.GeneratorDerivative": lambda: gpo.get_link("chi"),
+    "analysis.Calibration": lambda: calibration(gpo.get_loss("dpo")),
+    "analysis.Conjugate": lambda: analysis.closed_conjugate(gpo.get_loss("dpo")),
+    "analysis.OneSided": lambda: gpo.analyze("bco_pair").at_certainty,
+    "tabular.PreferenceProblem": problem,
+    "tabular.PrefixTree": lambda: tabular.PrefixTree(letters=2, depth=3, stop=0.5),
+    "ranking.ComparisonProblem": lambda: ranked().problem,
+    "preferences.Contests": lambda: many_comparisons().contests,
+    "gaussian.LocationFamily": lambda: gaussian.LocationFamily(gpo.counterexample().policy),
+    "gaussian.ParametricFamily": lambda: gaussian.ParametricFamily(lambda c: gpo.counterexample().policy.shifted(c)),
     "analysis.LossAnalysis": lambda: gpo.analyze("savage"),
     "analysis.TwoRatioAnalysis": lambda: gpo.analyze("bco_pair"),
     "analysis.PopulationExpansion": lambda: gpo.population_expansion("dpo"),
