@@ -25,6 +25,8 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export MPLBACKEND := Agg
+# compiled modules are kept, also where the environment says otherwise: the tests start hundreds of processes
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help reproduce study study-optimum study-predicted paper test test-lowest test-newest test-wheel audit explore-test coverage lint notebooks docs docs-links clean

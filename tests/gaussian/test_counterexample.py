@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from gpo_analysis.gaussian import GaussianMixture, counterexample, counterexample_family, descend_from
-from gpo_analysis.gaussian.counterexample import _kl_reached
+from gpo_analysis.gaussian.counterexample import FamilyMap, _kl_reached
 
-MAP = counterexample_family([0.2, 0.5, 3.0], [0.0, 1.5], points=401)
+
+@pytest.fixture(scope="module")
+def family() -> FamilyMap:
+    return counterexample_family([0.2, 0.5, 3.0], [0.0, 1.5], points=401)
 
 
 def test_the_setting() -> None:
@@ -52,25 +55,25 @@ def test_the_summary_is_json() -> None:
     assert told["behavior"] == {"weights": [1.0], "means": [0.0], "scales": [0.5]}
 
 
-def test_it_shows_itself() -> None:
+def test_it_shows_itself(family: FamilyMap) -> None:
     assert "μ    = 1 N(0, 0.5²)" in repr(counterexample())
     assert r"\pi_{\mathrm{ref}}" in counterexample()._repr_html_()
-    assert "3 widths by 2 means, 120 starts" in repr(MAP)
-    assert "<table" in MAP._repr_html_()
+    assert "3 widths by 2 means, 120 starts" in repr(family)
+    assert "<table" in family._repr_html_()
 
 
-def test_the_map_agrees_with_single_landscapes() -> None:
-    for i, width in enumerate(MAP.widths):
-        for j, mean in enumerate(MAP.means):
+def test_the_map_agrees_with_single_landscapes(family: FamilyMap) -> None:
+    for i, width in enumerate(family.widths):
+        for j, mean in enumerate(family.means):
             found = counterexample(width=width, mean=mean).landscape(points=801)
-            assert MAP.minima[i, j] == len(found.mu_squared_loss_minima)
-            ends = found.reached_from("mu_squared_loss", MAP.starts)
+            assert family.minima[i, j] == len(found.mu_squared_loss_minima)
+            ends = found.reached_from("mu_squared_loss", family.starts)
             kl_end = found.objectives("kl", ends).value
-            kl_start = found.objectives("kl", MAP.starts).value
-            assert MAP.share_raised[i, j] == pytest.approx(np.mean(kl_end > kl_start + 1e-7), abs=1e-12)
-            assert MAP.mean_kl_reached[i, j] == pytest.approx(kl_end.mean(), abs=1e-6)
-            assert MAP.max_kl_reached[i, j] == pytest.approx(kl_end.max(), abs=1e-6)
-            assert MAP.share_astray[i, j] == pytest.approx(np.mean(kl_end > 0.01))
+            kl_start = found.objectives("kl", family.starts).value
+            assert family.share_raised[i, j] == pytest.approx(np.mean(kl_end > kl_start + 1e-7), abs=1e-12)
+            assert family.mean_kl_reached[i, j] == pytest.approx(kl_end.mean(), abs=1e-6)
+            assert family.max_kl_reached[i, j] == pytest.approx(kl_end.max(), abs=1e-6)
+            assert family.share_astray[i, j] == pytest.approx(np.mean(kl_end > 0.01))
 
 
 def test_the_map_agrees_with_descents_that_take_steps() -> None:
@@ -81,19 +84,19 @@ def test_the_map_agrees_with_descents_that_take_steps() -> None:
     assert family.share_raised[0, 0] == pytest.approx(raised)
 
 
-def test_a_wide_mu_never_raises_the_kl_and_a_narrow_one_does() -> None:
-    assert MAP.share_raised[0].min() > 0.1
-    assert MAP.share_raised[2].max() == 0.0
-    assert MAP.minima[2].tolist() == [1, 1]
-    assert MAP.max_kl_reached[2].max() < 1e-12
+def test_a_wide_mu_never_raises_the_kl_and_a_narrow_one_does(family: FamilyMap) -> None:
+    assert family.share_raised[0].min() > 0.1
+    assert family.share_raised[2].max() == 0.0
+    assert family.minima[2].tolist() == [1, 1]
+    assert family.max_kl_reached[2].max() < 1e-12
 
 
-def test_the_maps_table() -> None:
-    table = MAP.table
+def test_the_maps_table(family: FamilyMap) -> None:
+    table = family.table
     assert len(table) == 6
     assert table["width"].tolist() == [0.2, 0.2, 0.5, 0.5, 3.0, 3.0]
     assert table.loc[2, "minima"] == 3
-    assert MAP.resolution == pytest.approx(14.0 / 400)
+    assert family.resolution == pytest.approx(14.0 / 400)
 
 
 def test_flows_that_leave_the_grid_are_followed_on_a_wider_one() -> None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpo_analysis.gaussian import GaussianMixture, LocationFamily, counterexample, descend, descend_from
+from gpo_analysis.gaussian import GaussianMixture, Landscape, LocationFamily, counterexample, descend, descend_from
 
 CE = counterexample()
-FOUND = CE.landscape(points=401)
+
+
+@pytest.fixture(scope="module")
+def found_landscape() -> Landscape:
+    return CE.landscape(points=401)
+
+
 STARTS = np.linspace(-4.0, 4.0, 9)
 
 
 @pytest.mark.parametrize("objective", ["kl", "mu_squared_loss"])
-def test_descents_end_where_the_landscape_says(objective: str) -> None:
-    ends = FOUND.reached_from(objective, STARTS)
+def test_descents_end_where_the_landscape_says(objective: str, found_landscape: Landscape) -> None:
+    ends = found_landscape.reached_from(objective, STARTS)
     paths = descend_from(CE.objectives, STARTS, objective=objective)
     for path, end in zip(paths, ends, strict=True):
         assert path.status == "converged"

@@ -10,42 +10,48 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from gpo_analysis.gaussian import GaussianMixture, Regularizers, counterexample, landscape
+from gpo_analysis.gaussian import GaussianMixture, Landscape, Regularizers, counterexample, landscape
 from gpo_analysis.gaussian.minima import _sign_changes, minima_from_starts
 
 CE = counterexample()
-FOUND = CE.landscape(points=801)
 
 
-def test_the_counterexample_has_its_three_minima_and_the_kl_one() -> None:
-    assert [round(m.c, 6) + 0.0 for m in FOUND.mu_squared_loss_minima] == [-2.993551, 0.0, 2.993551]
-    assert [round(m.c, 9) + 0.0 for m in FOUND.kl_minima] == [0.0]
-    for m in FOUND.mu_squared_loss_minima:
+@pytest.fixture(scope="module")
+def found_landscape() -> Landscape:
+    return CE.landscape(points=801)
+
+
+def test_the_counterexample_has_its_three_minima_and_the_kl_one(found_landscape: Landscape) -> None:
+    assert [round(m.c, 6) + 0.0 for m in found_landscape.mu_squared_loss_minima] == [-2.993551, 0.0, 2.993551]
+    assert [round(m.c, 9) + 0.0 for m in found_landscape.kl_minima] == [0.0]
+    for m in found_landscape.mu_squared_loss_minima:
         assert m.objective == "mu_squared_loss"
         assert m.value == m.mu_squared_loss < 0.01
         assert m.uncertainty < 1e-8
         assert m.curvature > 1.0
-    assert FOUND.mu_squared_loss_minima[0].kl > 5.9
-    assert FOUND.leaves("kl") == FOUND.leaves("mu_squared_loss") == (False, False)
+    assert found_landscape.mu_squared_loss_minima[0].kl > 5.9
+    assert found_landscape.leaves("kl") == found_landscape.leaves("mu_squared_loss") == (False, False)
 
 
-def test_minima_agree_with_scipys_bounded_search() -> None:
+def test_minima_agree_with_scipys_bounded_search(found_landscape: Landscape) -> None:
     def loss(c: float) -> float:
         return CE.reference.shifted(c).mu_squared_loss_to(CE.reference, CE.behavior)
 
     best = optimize.minimize_scalar(loss, bounds=(2.5, 3.5), method="bounded", options={"xatol": 1e-9})
-    assert FOUND.mu_squared_loss_minima[2].c == pytest.approx(best.x, abs=1e-6)
-    assert FOUND.mu_squared_loss_minima[2].value <= best.fun + 1e-12
+    assert found_landscape.mu_squared_loss_minima[2].c == pytest.approx(best.x, abs=1e-6)
+    assert found_landscape.mu_squared_loss_minima[2].value <= best.fun + 1e-12
 
 
-def test_values_and_derivatives_on_the_grid() -> None:
+def test_values_and_derivatives_on_the_grid(found_landscape: Landscape) -> None:
     i = 623
-    policy = CE.reference.shifted(FOUND.c[i])
-    assert FOUND.kl[i] == pytest.approx(policy.kl_divergence_to(CE.reference), rel=1e-10)
-    assert FOUND.mu_squared_loss[i] == pytest.approx(policy.mu_squared_loss_to(CE.reference, CE.behavior), rel=1e-9)
-    slope = np.gradient(FOUND.mu_squared_loss, FOUND.c)
-    np.testing.assert_allclose(FOUND.mu_squared_loss_gradient[5:-5], slope[5:-5], atol=0.05)
-    assert FOUND.kl_error.max() < 1e-9
+    policy = CE.reference.shifted(found_landscape.c[i])
+    assert found_landscape.kl[i] == pytest.approx(policy.kl_divergence_to(CE.reference), rel=1e-10)
+    assert found_landscape.mu_squared_loss[i] == pytest.approx(
+        policy.mu_squared_loss_to(CE.reference, CE.behavior), rel=1e-9
+    )
+    slope = np.gradient(found_landscape.mu_squared_loss, found_landscape.c)
+    np.testing.assert_allclose(found_landscape.mu_squared_loss_gradient[5:-5], slope[5:-5], atol=0.05)
+    assert found_landscape.kl_error.max() < 1e-9
 
 
 MIXTURE = st.builds(
@@ -94,13 +100,13 @@ def test_a_close_pair_shows_on_a_grid_fine_enough() -> None:
     assert len(coarse.mu_squared_loss_minima) < len(inner)
 
 
-def test_flow_runs_to_the_next_minimum_downhill() -> None:
+def test_flow_runs_to_the_next_minimum_downhill(found_landscape: Landscape) -> None:
     starts = np.array([-6.0, -1.6, -1.4, 0.0, 1.4, 1.6, 2.9, 3.1])
-    ends = FOUND.reached_from("mu_squared_loss", starts)
+    ends = found_landscape.reached_from("mu_squared_loss", starts)
     np.testing.assert_allclose(ends, np.array([-2.993551] * 2 + [0.0] * 3 + [2.993551] * 3), atol=1e-5)
-    np.testing.assert_allclose(FOUND.reached_from("kl", starts), 0.0, atol=1e-8)
+    np.testing.assert_allclose(found_landscape.reached_from("kl", starts), 0.0, atol=1e-8)
     with pytest.raises(ValueError, match="within the grid, from -7 to 7"):
-        FOUND.reached_from("kl", [8.0])
+        found_landscape.reached_from("kl", [8.0])
 
 
 def test_a_start_at_a_minimum_stays_whatever_rounding_says() -> None:
@@ -139,18 +145,18 @@ def test_a_plateaus_middle_and_length() -> None:
     assert 0.8 < minimum.uncertainty < 1.2
 
 
-def test_tables_and_words() -> None:
-    table = FOUND.table
+def test_tables_and_words(found_landscape: Landscape) -> None:
+    table = found_landscape.table
     assert list(table.columns) == ["c", "kl", "mu_squared_loss", "kl_error", "mu_squared_loss_error"]
     assert len(table) == 801
-    minima = FOUND.minima_table
+    minima = found_landscape.minima_table
     assert minima["objective"].tolist() == ["kl"] + ["mu_squared_loss"] * 3
     assert minima["c"].tolist()[1] == pytest.approx(-2.993551, abs=1e-6)
-    assert "mu_squared_loss: 3 local minima" in repr(FOUND)
-    assert "kl: 1 local minimum" in repr(FOUND)
-    assert "c = 0: kl = 0" in repr(FOUND)
-    assert "<table" in FOUND._repr_html_()
-    told = json.loads(json.dumps(FOUND.to_dict()))
+    assert "mu_squared_loss: 3 local minima" in repr(found_landscape)
+    assert "kl: 1 local minimum" in repr(found_landscape)
+    assert "c = 0: kl = 0" in repr(found_landscape)
+    assert "<table" in found_landscape._repr_html_()
+    told = json.loads(json.dumps(found_landscape.to_dict()))
     assert told["grid"]["points"] == 801
     assert [round(m["c"], 3) for m in told["mu_squared_loss"]][2] == 2.994
 
@@ -169,32 +175,36 @@ def test_a_family_that_is_not_a_shift_needs_a_grid() -> None:
 
 PLANE = GaussianMixture([0.5, 0.5], [[0.0, 0.0], [3.0, 1.0]], [0.5, 0.5])
 PLANE_MU = GaussianMixture([1.0], [[0.0, 0.0]], [0.5])
-PLANE_FOUND = landscape(PLANE, PLANE, PLANE_MU, starts=8, seed=2)
 
 
-def test_two_parameters_minima_lie_where_a_mode_replaces_another() -> None:
-    places = sorted(tuple(round(x, 2) + 0.0 for x in m.c) for m in PLANE_FOUND.mu_squared_loss_minima)
+@pytest.fixture(scope="module")
+def plane_found() -> Landscape:
+    return landscape(PLANE, PLANE, PLANE_MU, starts=8, seed=2)
+
+
+def test_two_parameters_minima_lie_where_a_mode_replaces_another(plane_found: Landscape) -> None:
+    places = sorted(tuple(round(x, 2) + 0.0 for x in m.c) for m in plane_found.mu_squared_loss_minima)
     assert places == [(-3.0, -1.0), (0.0, 0.0)]
-    assert PLANE_FOUND.resolution is None
-    assert PLANE_FOUND.mu_squared_loss_minima[0].c == pytest.approx((0.0, 0.0), abs=1e-8)
-    remote = PLANE_FOUND.mu_squared_loss_minima[1]
+    assert plane_found.resolution is None
+    assert plane_found.mu_squared_loss_minima[0].c == pytest.approx((0.0, 0.0), abs=1e-8)
+    remote = plane_found.mu_squared_loss_minima[1]
     assert remote.kl > 3.0
     assert remote.uncertainty < 1e-8
-    gradient = PLANE_FOUND.objectives("mu_squared_loss", remote.c).gradient
+    gradient = plane_found.objectives("mu_squared_loss", remote.c).gradient
     assert np.abs(gradient).max() < 1e-7
-    assert [tuple(np.round(m.c, 6) + 0.0) for m in PLANE_FOUND.kl_minima] == [(0.0, 0.0)]
+    assert [tuple(np.round(m.c, 6) + 0.0) for m in plane_found.kl_minima] == [(0.0, 0.0)]
 
 
-def test_two_parameters_tables_words_and_refusals() -> None:
-    assert list(PLANE_FOUND.table.columns)[:2] == ["c_0", "c_1"]
-    assert len(PLANE_FOUND.table) == 8
-    assert list(PLANE_FOUND.minima_table.columns)[1:3] == ["c_0", "c_1"]
-    assert "c = (0, 0)" in repr(PLANE_FOUND)
-    assert PLANE_FOUND.to_dict()["grid"] is None
+def test_two_parameters_tables_words_and_refusals(plane_found: Landscape) -> None:
+    assert list(plane_found.table.columns)[:2] == ["c_0", "c_1"]
+    assert len(plane_found.table) == 8
+    assert list(plane_found.minima_table.columns)[1:3] == ["c_0", "c_1"]
+    assert "c = (0, 0)" in repr(plane_found)
+    assert plane_found.to_dict()["grid"] is None
     with pytest.raises(ValueError, match="one parameter"):
-        PLANE_FOUND.leaves("kl")
+        plane_found.leaves("kl")
     with pytest.raises(ValueError, match="one parameter"):
-        PLANE_FOUND.reached_from("kl", [0.0])
+        plane_found.reached_from("kl", [0.0])
 
 
 def test_a_grid_of_several_parameters_is_evaluated_and_spans_the_starts() -> None:
@@ -245,8 +255,8 @@ def test_bad_grids_are_refused(options: dict[str, object], words: str) -> None:
         landscape(CE.reference, CE.reference, CE.behavior, **options)  # type: ignore[arg-type]
 
 
-def test_bad_starts_are_refused() -> None:
+def test_bad_starts_are_refused(found_landscape: Landscape) -> None:
     with pytest.raises(ValueError, match="starts must be 1 or more"):
         landscape(PLANE, PLANE, PLANE_MU, starts=0)
     with pytest.raises(ValueError, match="kl or mu_squared_loss"):
-        FOUND.minima("js")  # type: ignore[arg-type]
+        found_landscape.minima("js")  # type: ignore[arg-type]
