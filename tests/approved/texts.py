@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+import gpo_analysis
+
 FOLDER = Path(__file__).with_name("texts")
 #: How an answer was reached, not what it is: this may change where the answer does not.
 OF_THE_WAY = re.compile(r'\s*"?(iterations|evaluations|uncertainty|gradient_norm)\b')
@@ -105,8 +107,8 @@ def _flat(value: Any) -> bool:
 def _line(value: Any) -> str:
     if isinstance(value, Enum):
         return f"{type(value).__name__}.{value.name} {value.value}"
-    if isinstance(value, bool | np.bool_ | int | str) or value is None:
-        return str(value)
+    if isinstance(value, bool | np.bool_ | int | str | Path) or value is None:
+        return str(value).replace(str(Path(gpo_analysis.__file__).parent), "LIBRARY")
     if isinstance(value, float | np.floating | np.integer):
         return _number(float(value))
     if isinstance(value, np.ndarray):
