@@ -16,6 +16,7 @@ Counted are the faults of `fuzz.faults` and *lines*: a refusal of no line, or wi
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +55,15 @@ class Trials:
 
     def __init__(self, name: str, root: Path) -> None:
         self.name, self.stage, self.root = name, STAGES[name], root
+        self.stage.smaller()
         whole = self.laid("whole")
         with restored(whole, root / "whole.out", root / "whole.errors"):  # here, so that no child need import it
             code = become(self.stage.words[0], list(self.stage.words[1:]))
         self.expected = self.stage.observe(whole)
         if code or not self.expected:
             raise RuntimeError(f"{name} does not run undisturbed: code {code}, {self.errors(whole)}")
+        gc.collect()
+        gc.freeze()  # a child neither looks through nor copies what was loaded here
         counted = self.laid("counted")
         self.operations = events_of(lambda: self.work(counted), counted)
 
@@ -112,14 +117,15 @@ class Trials:
         if how in ("killed", "full disk", "no permission", "clock"):
             found += self._interrupted(how, folder, chance)
         elif how == "damaged":
-            self._checked(self.run(folder), found)
+            shutil.copytree(self.root / "whole", folder, dirs_exist_ok=True)
             how = self._damaged(folder, self._written(folder), chance)
         elif how == "input":
             if chance.random() < 0.5:
                 killed_at(lambda: self.work(folder), folder, chance.randrange(1, self.operations + 1))
             files = sorted(path for path in folder.glob(self.stage.inputs) if path.is_file())
             if self.name == "llm train":
-                expected, may_refuse = self._other_pairs(folder, files[0]), True
+                files[0].write_text(_other(files[0]))
+                expected, may_refuse = self.of_other_pairs, True
             else:
                 how, may_refuse = self._damaged(folder, files, chance), True
         elif how == "worker lost":
@@ -164,18 +170,16 @@ class Trials:
         alike = [file for file in files if file.suffix == path.suffix and file != path]
         return f"{path.relative_to(folder)} {damaged(path, chance.choice(alike or files), chance)}"
 
-    def _other_pairs(self, folder: Path, pairs: Path) -> dict[str, Any]:
-        """Exchange the pairs; return what a run of the new ones alone makes."""
-        lines = pairs.read_text().splitlines()
-        pairs.write_text("\n".join(lines[::-1][:-1]) + "\n")
-        other = self.root / f"{folder.name}-other"
-        other.mkdir()
-        self.stage.prepare(other)
-        shutil.copy(pairs, other / pairs.name)
-        self.run(other)
-        observed = self.stage.observe(other)
-        shutil.rmtree(other)
-        return observed
+    @cached_property
+    def of_other_pairs(self) -> dict[str, Any]:
+        """What a run of the exchanged pairs alone makes."""
+        folder = self.laid("other")
+        (pairs,) = folder.glob(self.stage.inputs)
+        pairs.write_text(_other(pairs))
+        code, errors = self.run(folder)
+        if code:
+            raise RuntimeError(f"{self.name} does not run with other pairs: code {code}, {errors}")
+        return self.stage.observe(folder)
 
     def _together(self, folder: Path, number: int, found: Counter[str]) -> None:
         children = [self.begun(folder) for _ in range(number)]
@@ -257,9 +261,6 @@ class Trials:
             print(f"{what}: left {', '.join(str(path.relative_to(folder)) for path in left[:4])}", file=sys.stderr)
         found["litter"] += bool(left)
 
-    def _checked(self, end: tuple[int, list[str]], found: Counter[str]) -> None:
-        found["dead end"] += end[0] != 0
-
     def halves(self, folder: Path) -> list[str]:
         """Files for people, or for other programs, that are there and cannot be read as what they are."""
         found = []
@@ -272,6 +273,11 @@ class Trials:
                 found.append(path.name)
                 print(f"{self.name}: {path.name} is half: {error}", file=sys.stderr)
         return found
+
+
+def _other(pairs: Path) -> str:
+    """The pairs backwards and without the last one."""
+    return "\n".join(pairs.read_text().splitlines()[::-1][:-1]) + "\n"
 
 
 def _untold(errors: list[str]) -> bool:
@@ -353,7 +359,7 @@ def run_stage(
             for how in chosen:
                 if time.monotonic() > end:
                     return counted
-                if how == "worker lost" and number % 10:
+                if how == "worker lost" and number % 4:  # which starts Python in several processes
                     continue
                 place = f"{how.replace(' ', '-')}-{number}"
                 counted[how] += trying.trial(how, place, random.Random(f"{seed}/{name}/{how}/{number}"))

@@ -52,6 +52,7 @@ from fuzz.damage import damaged  # noqa: E402
 from fuzz.disturbed import DISTURBANCES, run_stage  # noqa: E402
 from fuzz.disturbed import FAULTS as OF_STAGES  # noqa: E402
 from fuzz.dying import events_of, killed_at, on_full_disk, without_space  # noqa: E402
+from fuzz.kept import Keeper, Tried, add_keep  # noqa: E402
 from fuzz.stages import STAGES  # noqa: E402
 from gpo_analysis.cli.arguments import Parser, number, whole  # noqa: E402
 from gpo_analysis.records import Record, RecordError, read_record, write_record  # noqa: E402
@@ -349,11 +350,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--disk", type=Path, metavar="DIR", help="a small file system, filled up for full disks")
     parser.add_argument("--json", action="store_true", help="the counts as JSON")
+    add_keep(parser)
     options = parser.parse_args(arguments)
+    keeper = Keeper(options.keep, "fuzz.faults", "Commands that write, and what happened to them.")
     if options.stage:
-        return _stages(options)
+        return _stages(options, keeper)
     DISK[:] = [options.disk] if options.disk is not None else []
     counted = run_trials(options.trials, options.seed, tuple(options.kind or TRIALS))
+    rows = [Tried.of(kind, "in the library", total, FAULTS) for kind, total in counted.items()]
+    keeper.keep("library", rows, {"trials": options.trials, "seed": options.seed})
     failed = any(total[fault] for total in counted.values() for fault in FAULTS)
     if options.json:
         print(json.dumps(counted, indent=1))
@@ -366,12 +371,14 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def _stages(options: argparse.Namespace) -> int:
+def _stages(options: argparse.Namespace, keeper: Keeper) -> int:
     """Trials of commands that write, a table a command."""
     names = [name for name in STAGES if name in options.stage or "all" in options.stage]
     found, hows = {}, tuple(options.disturbance or DISTURBANCES)
     for name in names:
         found[name] = run_stage(name, options.trials, options.seed, hows, options.seconds)
+        rows = [Tried.of(name, how, total, OF_STAGES) for how, total in found[name].items()]
+        keeper.keep(name, rows, {"stage": name, "trials": options.trials, "seed": options.seed})
         if options.json:
             continue
         print(f"{name:<16}{'trials':>8}" + "".join(f"{fault:>11}" for fault in OF_STAGES))

@@ -7,12 +7,14 @@ to a relative 1e-6, everything else to the byte, but for what the clock says.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import importlib
 import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -49,6 +51,8 @@ class Stage:
         Pattern of input files that are sealed, or may be exchanged; empty where there is none.
     resumes : bool
         Whether what it wrote is read back by the next run, so that damage to it matters.
+    smaller : callable
+        Makes the preset that the command names smaller than its own, in this process and those forked from it.
     """
 
     words: tuple[str, ...]
@@ -57,6 +61,7 @@ class Stage:
     observe: Callable[[Path], dict[str, Any]]
     inputs: str = ""
     resumes: bool = True
+    smaller: Callable[[], None] = lambda: None
 
 
 # -- what is compared --------------------------------------------------------------------------------------------------
@@ -197,13 +202,26 @@ def make_study(folder: Path) -> None:
     run(folder / "study")
 
 
+def smaller(module: str, preset: str, reference: Mapping[str, Any] | None = None, **sizes: Any) -> Callable[[], None]:
+    """Sizes of a preset for which a run takes a fraction of a second."""
+
+    def change() -> None:
+        presets = importlib.import_module(module).PRESETS
+        more = dict(sizes)
+        if reference is not None:
+            more["reference"] = dataclasses.replace(presets[preset].reference, **reference)
+        presets[preset] = dataclasses.replace(presets[preset], **more)
+
+    return change
+
+
 def _tables(*names: str) -> Callable[[Path], dict[str, Any]]:
     return of_files(*(f"out/{name}.parquet" for name in names))
 
 
 _TRAIN = (
     "llm", "train", "--model", "model", "--pairs", "pairs.jsonl", "--loss", "logistic", "squared", "--beta", "0.3",
-    "--steps", "4", "--batch", "4", "--lr", "0.01", "--save-steps", "1", "--kl-prompts", "2",
+    "--steps", "2", "--batch", "4", "--lr", "0.01", "--save-steps", "1", "--kl-prompts", "2",
     "--kl-max-new-tokens", "3", "--report-to", "none", "--device", "cpu", "--no-progress", "--out", "out",
 )  # fmt: skip
 _TRAINED = (
@@ -214,6 +232,8 @@ _TRAINED = (
     "out/*/policy/model.safetensors",
 )
 _LOSSES = [word for name, value in SMALL["losses"].items() for word in ("--set", f"{name}={value}")]
+
+_REFERENCE = {"pool": 16, "steps": 3, "warmup": 1}
 
 STAGES: dict[str, Stage] = {
     "experiments": Stage(
@@ -241,25 +261,34 @@ STAGES: dict[str, Stage] = {
     "llm optimum": Stage(
         ("llm", "optimum", "--preset", "tiny", "--seeds", "0", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("policies", "prompts"),
+        smaller=smaller("llm.optimum.config", "tiny", _REFERENCE, prompts=2, samples=4, held_samples=4, steps=10,
+                        losses=("logistic", "squared"), strengths=(0.4,), stack=1),
     ),
     "llm predicted": Stage(
         ("llm", "predicted", "--preset", "tiny", "--seeds", "0", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("steps", "prompts"),
+        smaller=smaller("llm.predicted.config", "tiny", _REFERENCE, trained_prompts=2, unseen_prompts=1, pairs=8,
+                        steps=3, record=(1, 3), losses=("logistic",), varied=(), coin_losses=(), samples=4),
     ),
     "llm tuned": Stage(
         ("llm", "tuned", "--preset", "tiny", "--seeds", "0", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("policies", "prompts"),
+        smaller=smaller("llm.tuned.config", "tiny", _REFERENCE, trained=(2, 4), unseen=2, steps=4,
+                        losses=("logistic", "squared"), strengths=(0.03,), stack=1),
     ),
     "llm real": Stage(
         ("llm", "real", "--preset", "titles-tiny", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("steps", "prompts", "best"),
+        smaller=smaller("llm.real.config", "titles-tiny", trained_prompts=2, unseen_prompts=1, steps=2, record=(1, 2),
+                        losses=("logistic",), fixed_strengths=(), max_new_tokens=4, stack=4),
     ),
     "gpo solve": Stage(
         ("gpo", "solve", "votes.csv", "--loss", "dpo", "--out", "a.parquet", "--matrix", "m.csv", "--figure", "f.png"),
         make_votes, ("a.parquet", "m.csv", "f.png"), of_files("a.parquet", "m.csv", "f.png"), resumes=False,
     ),
     "gpo gaussians": Stage(
-        ("gpo", "gaussians", "--figure", "f.png"), nothing, ("f.png",), of_files("f.png"), resumes=False
+        ("gpo", "gaussians", "--modes", "0,2", "--scale", "1", "--figure", "f.png"), nothing, ("f.png",),
+        of_files("f.png"), resumes=False,
     ),
 }  # fmt: skip
 """Name -> stage."""
