@@ -159,6 +159,38 @@ def doubtful_ranges(expression: sympy.Expr, symbol: sympy.Symbol, order: int) ->
     return tuple((a, b) for (a, b), doubt in zip(pairwise(ends), doubted, strict=True) if doubt)
 
 
+@lru_cache(maxsize=1024)
+def overflow_ranges(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> tuple[tuple[float, float], ...]:
+    """Intervals, less than one wide as a rule, in which a part is infinite and the value is not: e^710/2."""
+
+    def printed_is_infinite(z: float) -> bool:
+        with np.errstate(all="ignore"):
+            return bool(np.isinf(numpy_function(expression, symbol, order)(np.array([z]))).all())
+
+    def is_infinite(z: float) -> bool:
+        return math.isinf(evaluate_precisely(expression, symbol, order, z))
+
+    ranges = []
+    infinite = [printed_is_infinite(z) for z in PROBES]
+    for (a, b), (at_a, at_b) in zip(pairwise(PROBES), pairwise(infinite), strict=True):
+        if at_a != at_b:
+            inside, outside = (b, a) if at_a else (a, b)
+            begin = _edge(printed_is_infinite, inside, outside)
+            if not is_infinite(begin):
+                end = _edge(is_infinite, begin, outside)
+                ranges.append((min(begin, end), max(begin, end)))
+    return tuple(ranges)
+
+
+def _edge(beyond: Callable[[float], bool], inside: float, outside: float) -> float:
+    """The first number on the way from ``inside`` to ``outside`` that is ``beyond``, by halving."""
+    while True:
+        middle = inside + (outside - inside) / 2
+        if middle in (inside, outside):
+            return outside
+        inside, outside = (inside, middle) if beyond(middle) else (middle, outside)
+
+
 def _is_wrong(value: float, exact: list[float], index: int) -> bool:
     truth = exact[index]
     if math.isnan(truth):
@@ -176,7 +208,10 @@ def evaluate(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: NDArra
         raw = numpy_function(expression, symbol, order)(z)
     result = np.array(np.broadcast_to(raw, z.shape), dtype=np.float64)
     slow = np.isnan(result) & ~np.isnan(z)  # 0·∞ or ∞ − ∞ between the probes
-    for low, high in doubtful_ranges(expression, symbol, order):
+    doubtful = doubtful_ranges(expression, symbol, order)
+    if np.isinf(result).any():
+        doubtful += overflow_ranges(expression, symbol, order)
+    for low, high in doubtful:
         slow |= (z >= low) & (z <= high)
     if slow.any():
         points, inverse = np.unique(z[slow], return_inverse=True)
