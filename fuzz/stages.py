@@ -215,6 +215,19 @@ def smaller(module: str, preset: str, reference: Mapping[str, Any] | None = None
     return change
 
 
+def plain_figure() -> None:
+    """One curve in place of the figure of ``losses``: what is looked at is how it is written."""
+    import figures.losses
+    from gpo_analysis.plotting import new_figure
+
+    def draw(records: Mapping[str, Record]) -> Any:
+        figure, ax = new_figure()
+        ax.plot(records["losses"].table["value"])
+        return figure
+
+    figures.losses.draw = draw
+
+
 def _tables(*names: str) -> Callable[[Path], dict[str, Any]]:
     return of_files(*(f"out/{name}.parquet" for name in names))
 
@@ -245,12 +258,12 @@ STAGES: dict[str, Stage] = {
     ),
     "figures": Stage(
         ("figures", "draw", "losses", "--records", "records", "--out", "out"), copied("records", make_records),
-        ("out",), of_files("out/*.png", "out/*.json"), "records/losses/*/*", resumes=False,
+        ("out",), of_files("out/*.png", "out/*.json"), "records/losses/*/*", resumes=False, smaller=plain_figure,
     ),
     "report": Stage(
         ("figures", "report", "--records", "records", "--out", "out"), copied("drawn", make_drawn),
         ("out/report*",), of_files("out/report.json", "out/report.html", "out/report.md", "out/report_pictures/*"),
-        "records/losses/*/*", resumes=False,
+        "records/losses/*/*", resumes=False, smaller=plain_figure,
     ),
     "llm study": Stage(("fuzz.stage_of_study",), nothing, ("out",), _tables("sweep", "samples", "trace")),
     "llm train": Stage(_TRAIN, copied("tuning", make_tuning), ("out",), of_files(*_TRAINED), "pairs.jsonl"),

@@ -51,11 +51,12 @@ KEPT = ("*/stage.json", "*/model/*", "base/*", "*/pairs.jsonl", "reference/*", "
 _TINY = preset("tiny")
 CONFIG = dataclasses.replace(
     _TINY,
-    counts=Counts(fine_tuning=60, pairs=24, held_out=8, evaluation=8),
-    sft=dataclasses.replace(_TINY.sft, steps=6, checkpoint_every=2),
+    counts=Counts(fine_tuning=40, pairs=16, held_out=4, evaluation=4),
+    sft=dataclasses.replace(_TINY.sft, steps=4, warmup=1, checkpoint_every=2),
     pairs=dataclasses.replace(_TINY.pairs, chunk=8),
+    evaluation=dataclasses.replace(_TINY.evaluation, second_samples=4, gradient_pairs=4),
     grid=GridConfig(losses=("logistic", "squared"), strengths=(0.3,)),
-    training=TrainConfig(4, batch_size=4, evaluate_at=(2, 4), checkpoint_every=1),
+    training=TrainConfig(2, batch_size=4, evaluate_at=(1, 2), checkpoint_every=1),
     stack=1,
 )
 
