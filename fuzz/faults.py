@@ -373,7 +373,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _stages(options: argparse.Namespace, keeper: Keeper) -> int:
     """Trials of commands that write, a table a command."""
-    names = [name for name in STAGES if name in options.stage or "all" in options.stage]
+    names = list(STAGES) if "all" in options.stage else list(dict.fromkeys(options.stage))
     found, hows = {}, tuple(options.disturbance or DISTURBANCES)
     for name in names:
         found[name] = run_stage(name, options.trials, options.seed, hows, options.seconds)

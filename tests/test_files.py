@@ -145,9 +145,10 @@ def test_a_writer_killed_at_random_moments_leaves_whole_records_only(tmp_path: P
     script = """
         import itertools, sys, pandas as pd
         from gpo_analysis.records import Record, write_record
-        print("ready", flush=True)
         for i in itertools.count():
             write_record(Record("demo", {"i": i, "run": sys.argv[2]}, pd.DataFrame({"i": [i] * 1000})), sys.argv[1])
+            if not i:
+                print("ready", flush=True)
     """
     chance = random.Random(0)
     for run in range(4):

@@ -30,7 +30,7 @@ FORK = """
         child = os.fork()
         if not child:
             os.write(write, b"1")
-            time.sleep(60)
+            time.sleep(600)
             os._exit(0)
         os.read(read, 1)  # it runs
         print(child, flush=True)

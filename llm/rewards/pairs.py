@@ -161,7 +161,7 @@ def _sampled(
     # another key's parts are of another configuration
     parts = root / "parts" / key
     for start in tqdm(range(0, len(examples), config.chunk), desc="sampling pairs", disable=not progress):
-        part = parts / f"{start:08d}.json"
+        part = parts / f"{start:08d}.sealed"
         rows = _read_part(part, f"samples {key} from {start}")
         if rows is None:
             rows = _draw(model, tokenizer, examples, range(start, min(start + config.chunk, len(examples))), config)
