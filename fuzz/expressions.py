@@ -23,6 +23,7 @@ from typing import Any
 
 import sympy
 
+from fuzz.kept import Keeper, Tried, add_keep
 from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.losses import Loss
 from gpo_analysis.losses.parse import parse_loss
@@ -201,7 +202,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--count", type=whole(1), default=20_000, help="distinct texts")
     parser.add_argument("--seed", type=whole(0), default=0)
+    add_keep(parser)
     options = parser.parse_args(arguments)
+    keeper = Keeper(options.keep, "fuzz.expressions", "Texts of losses, given to the parser.")
     found, current = Findings(), [""]
 
     def ended(*_: Any) -> None:
@@ -215,6 +218,10 @@ def main(arguments: list[str] | None = None) -> int:
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + ENDED, hard))
         attack(found, text)
     refused = sum(found.refused.values())
+    faults = {"raised": len(found.raised), "slow": len(found.slow), "changed": len(found.changed)}
+    ends = {"read": found.read, "refused": refused}
+    row = Tried("parser of losses", "texts", options.count, faults, ends)
+    keeper.keep("", [row], {"count": options.count, "seed": options.seed, "slowest": round(found.slowest, 2)})
     print(f"{options.count} texts: {found.read} read, {refused} refused; the slowest took {found.slowest:.2f} s")
     print(f"{len(found.raised)} raised something other than ValueError, {len(found.slow)} took over {ALLOWED:g} s")
     print(

@@ -42,6 +42,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 from fuzz.commands import become, leave, preloaded, redirected  # noqa: E402
 from fuzz.damage import damaged  # noqa: E402
+from fuzz.kept import Keeper, Tried, add_keep  # noqa: E402
 from fuzz.parsers import Option, Verb, verbs  # noqa: E402
 from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.reading.visible import BEYOND_ASCII  # noqa: E402
@@ -325,7 +326,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--program", choices=PROGRAMS, action="append", help="only this one; may be repeated")
     parser.add_argument("--say", type=whole(0), metavar="N", help="make this trial alone and print it whole")
     parser.add_argument("--json", action="store_true", help="the counts as JSON")
+    add_keep(parser)
     given = parser.parse_args(arguments)
+    keeper = Keeper(given.keep, "fuzz.options", "Command lines made of the parsers, a program a row.")
     programs = tuple(given.program or PROGRAMS)
     if given.say is not None:
         call, end, found = trial(programs, given.seed, given.say)
@@ -347,6 +350,8 @@ def main(arguments: list[str] | None = None) -> int:
                 file=sys.stderr,
                 flush=True,
             )
+    rows = [Tried.of(program, "calls", total, FAULTS, "calls") for program, total in counts.items() if total]
+    keeper.keep("", rows, {"count": given.count, "seed": given.seed, "programs": programs})
     if given.json:
         print(json.dumps(counts))
     else:

@@ -33,6 +33,7 @@ from typing import Any
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+from fuzz.kept import Keeper, Tried, add_keep  # noqa: E402
 from gpo_analysis.cli import main as gpo  # noqa: E402
 from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.estimation import TrainingLog, read_training_log  # noqa: E402
@@ -321,14 +322,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=whole(0), default=0)
     parser.add_argument("--reader", action="append", choices=[*READERS], help="only this one (again for more)")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    add_keep(parser)
     options = parser.parse_args(arguments)
-    told = {}
+    keeper = Keeper(options.keep, "fuzz.readers", "Files mutated one to four times, a reader a row.")
+    told, rows = {}, []
     for name in options.reader or READERS:
         counts, faults = fuzz(name, options.count, options.seed)
         told[name] = dict(counts)
+        rows.append(Tried.of(name, "files", Counter(counts, files=options.count), FAULTS, "files"))
         if not options.json:
             print(f"{name:<12} " + "  ".join(f"{kind} {number}" for kind, number in counts.items()), flush=True)
         print("\n".join(faults[:10]), file=sys.stderr, end="\n" if faults else "")
+    keeper.keep("", rows, {"count": options.count, "seed": options.seed})
     if options.json:
         print(json.dumps(told))
     return int(any(counts[kind] for counts in told.values() for kind in FAULTS))

@@ -35,6 +35,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 from experiments.framework.compare import MACHINES, Comparison, compare  # noqa: E402
 from experiments.framework.discovery import get_experiments  # noqa: E402
 from experiments.framework.runner import run_experiments  # noqa: E402
+from fuzz.kept import Keeper, Tried, add_keep  # noqa: E402
 from fuzz.small import NAMES, SMALL, made_up_data  # noqa: E402
 from gpo_analysis.cli.arguments import Parser  # noqa: E402
 
@@ -153,13 +154,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME", help="experiments")
     parser.add_argument("--machines", action="store_true", help="between kernels of other processors")
     parser.add_argument("--write", action="store_true", help="keep what --machines finds for experiments compare")
+    parser.add_argument("--way", choices=tuple(WAYS), action="append", help="only this one; may be repeated")
+    add_keep(parser)
     parser.add_argument("--as", dest="how", choices=("one", "two", "reversed", "killed"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.how:
         return _part(options)
     started = time.perf_counter()
-    ways = {way: ("one", more) for way, more in OLDER.items()} if options.machines else WAYS
+    ways = (
+        {way: ("one", more) for way, more in OLDER.items()}
+        if options.machines
+        else {way: WAYS[way] for way in options.way or WAYS}
+    )
+    keeper = Keeper(
+        None if options.machines else options.keep, "fuzz.same_bits", "Every experiment, run in other ways."
+    )
     with tempfile.TemporaryDirectory(prefix="same-bits-") as folder:
         result = compared(options.only, Path(folder), ways)
     for line in result["failed"]:
@@ -173,6 +183,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.machines and options.write:
         written(result["found"])
     print(f"{len(options.only)} experiments, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    for way, found in result["found"].items():
+        rows = [Tried(one.name, way, 1, {"differs": int(not one.identical)}, {}) for one in found]
+        keeper.keep(way, rows, {"way": way, "experiments": options.only, "failed": result["failed"]})
     differs = any(not one.identical for found in result["found"].values() for one in found)
     return int(bool(result["failed"]) or (differs and not options.machines))
 

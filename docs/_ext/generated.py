@@ -1,4 +1,4 @@
-"""Pages made from the code at build time: figure gallery, claims, β dictionary, commands, speed, the API reference.
+"""Pages made from the code at build time: figure gallery, claims, β dictionary, commands, speed, faults, reference.
 
 They lie in ``docs/_generated`` (not committed), so that no page can say something else than the code does.
 """
@@ -305,6 +305,28 @@ def _speed(out: Path) -> None:
     _write(out / "speed.md", "\n\n".join(parts) + "\n")
 
 
+def _faults(out: Path) -> None:
+    from fuzz.kept import cells, origins, programs
+
+    parts = [
+        "# Faults put in",
+        "What was tried on purpose, how often, and what was found: from the records in `results/fuzz`, which the "
+        "programs of `fuzz/` write with `--keep` (`python -m fuzz.kept` prints them). Nothing may be lost, nothing "
+        "wrong accepted, and an error is one line; a *fault* is anything else. What a fault is of each program, and how to "
+        "run it for longer, stands in `python -m fuzz.NAME --help` and at the head of its file; what was found before "
+        "and mended is kept as tests.",
+    ]
+    for program, records in programs().items():
+        head, rows = cells(records)
+        parts += [
+            f"## {program.removeprefix('fuzz.').replace('_', ' ')}",
+            str(records[0].meta["about"]),
+            _table(head, [list(row) for row in rows]),
+            "\n".join(f"- {line}" for line in origins(records)),
+        ]
+    _write(out / "faults.md", "\n\n".join(parts) + "\n")
+
+
 def _dependencies(out: Path) -> None:
     head = ["distribution", "range", "here", "licence", "asked for by"]
     lines = [
@@ -379,6 +401,7 @@ def _generate(app: Sphinx) -> None:
     _losses(out)
     _commands(out)
     _speed(out)
+    _faults(out)
     _dependencies(out)
     _of_the_readme(out)
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.files import file_digest
+from gpo_analysis.files import file_digest, remove_stale
 from llm.policy.models import LoraSettings, add_lora, load_model, save_model
 from llm.storage.reports import FILE, read_document
 from llm.sweep.export import load_cell
@@ -105,6 +105,7 @@ def export_cell(
     if not taken:
         save_model(model, tokenizer, folder)
         return folder
+    remove_stale(folder.parent)  # what a run left that was killed when the policy was in its place already
     with tempfile.TemporaryDirectory() as temporary:
         save_model(model, tokenizer, Path(temporary, "policy"))
         if _digests(folder) != _digests(Path(temporary, "policy")):

@@ -142,6 +142,20 @@ def test_the_page_of_speed_is_made_from_the_records(tmp_path: Path) -> None:
             assert f"| {benchmark.name}/{row.task} | {row.size} | {row.side} |" in page
 
 
+def test_the_page_of_faults_is_made_from_the_records(tmp_path: Path) -> None:
+    from fuzz.kept import programs
+
+    _extension("generated")._faults(tmp_path)
+    page = (tmp_path / "faults.md").read_text(encoding="utf-8")
+    found = [record for records in programs().values() for record in records]
+    assert found
+    for record in found:
+        assert record.meta["git"]["dirty"] is False
+        assert record.meta["command"] in page
+        for row in record.table.to_dict("records"):
+            assert f"| {row['what']} |" in page
+
+
 def test_every_declared_dependency_has_its_row_and_its_licence() -> None:
     """Against pip's own reading of requirements, and the licence that an installed distribution names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

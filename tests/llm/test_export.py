@@ -40,7 +40,9 @@ def test_every_policy_is_loaded_and_exported(tmp_path: Path, lora: bool, capsys:
         arguments = ["export", str(tmp_path / "study"), file.cell.name, "--step", str(file.step), "--out", str(out)]
         assert main(arguments) == 0
         written = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+        (left := tmp_path / ".tmp" / "left").mkdir()  # killed when the policy was in its place already
         assert main(arguments) == 0  # done already: left as it is
+        assert not left.exists()
         assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == written
         model = (AutoPeftModelForCausalLM if lora else AutoModelForCausalLM).from_pretrained(out).eval()
         expected, _ = load_study_policy(tmp_path / "study", file.cell.name, step=file.step)
