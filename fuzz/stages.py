@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib
 import io
 import json
 import shutil
@@ -202,17 +201,42 @@ def make_study(folder: Path) -> None:
     run(folder / "study")
 
 
-def smaller(module: str, preset: str, reference: Mapping[str, Any] | None = None, **sizes: Any) -> Callable[[], None]:
+def smaller(
+    presets: Callable[[], dict[str, Any]], preset: str, reference: Mapping[str, Any] | None = None, **sizes: Any
+) -> Callable[[], None]:
     """Sizes of a preset for which a run takes a fraction of a second."""
 
     def change() -> None:
-        presets = importlib.import_module(module).PRESETS
-        more = dict(sizes)
+        of, more = presets(), dict(sizes)
         if reference is not None:
-            more["reference"] = dataclasses.replace(presets[preset].reference, **reference)
-        presets[preset] = dataclasses.replace(presets[preset], **more)
+            more["reference"] = dataclasses.replace(of[preset].reference, **reference)
+        of[preset] = dataclasses.replace(of[preset], **more)
 
     return change
+
+
+def _of_optimum() -> dict[str, Any]:
+    from llm.optimum.config import PRESETS
+
+    return PRESETS
+
+
+def _of_predicted() -> dict[str, Any]:
+    from llm.predicted.config import PRESETS
+
+    return PRESETS
+
+
+def _of_tuned() -> dict[str, Any]:
+    from llm.tuned.config import PRESETS
+
+    return PRESETS
+
+
+def _of_real() -> dict[str, Any]:
+    from llm.real.config import PRESETS
+
+    return PRESETS
 
 
 def plain_figure() -> None:
@@ -274,25 +298,25 @@ STAGES: dict[str, Stage] = {
     "llm optimum": Stage(
         ("llm", "optimum", "--preset", "tiny", "--seeds", "0", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("policies", "prompts"),
-        smaller=smaller("llm.optimum.config", "tiny", _REFERENCE, prompts=2, samples=4, held_samples=4, steps=10,
+        smaller=smaller(_of_optimum, "tiny", _REFERENCE, prompts=2, samples=4, held_samples=4, steps=10,
                         losses=("logistic", "squared"), strengths=(0.4,), stack=1),
     ),
     "llm predicted": Stage(
         ("llm", "predicted", "--preset", "tiny", "--seeds", "0", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("steps", "prompts"),
-        smaller=smaller("llm.predicted.config", "tiny", _REFERENCE, trained_prompts=2, unseen_prompts=1, pairs=8,
+        smaller=smaller(_of_predicted, "tiny", _REFERENCE, trained_prompts=2, unseen_prompts=1, pairs=8,
                         steps=3, record=(1, 3), losses=("logistic",), varied=(), coin_losses=(), samples=4),
     ),
     "llm tuned": Stage(
         ("llm", "tuned", "--preset", "tiny", "--seeds", "0", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("policies", "prompts"),
-        smaller=smaller("llm.tuned.config", "tiny", _REFERENCE, trained=(2, 4), unseen=2, steps=4,
+        smaller=smaller(_of_tuned, "tiny", _REFERENCE, trained=(2, 4), unseen=2, steps=4,
                         losses=("logistic", "squared"), strengths=(0.03,), stack=1),
     ),
     "llm real": Stage(
         ("llm", "real", "--preset", "titles-tiny", "--commit", "x", "--out", "out"), nothing, ("out",),
         _tables("steps", "prompts", "best"),
-        smaller=smaller("llm.real.config", "titles-tiny", trained_prompts=2, unseen_prompts=1, steps=2, record=(1, 2),
+        smaller=smaller(_of_real, "titles-tiny", trained_prompts=2, unseen_prompts=1, steps=2, record=(1, 2),
                         losses=("logistic",), fixed_strengths=(), max_new_tokens=4, stack=4),
     ),
     "gpo solve": Stage(
