@@ -312,9 +312,9 @@ def _faults(out: Path) -> None:
         "# Faults put in",
         "What was tried on purpose, how often, and what was found: from the records in `results/fuzz`, which the "
         "programs of `fuzz/` write with `--keep` (`python -m fuzz.kept` prints them). Nothing may be lost, nothing "
-        "wrong accepted, and an error is one line; a *fault* is anything else. What a fault is of each program, and how "
-        "to run it for longer, stands at the head of its file and in `python -m fuzz.NAME --help`; what was found "
-        "before and mended is kept as tests.",
+        "wrong accepted, and an error is one line; a *fault* is anything else. What a fault is of each program, and "
+        "how to run it for longer, stands at the head of its file and in `python -m fuzz.NAME --help`; what was "
+        "found before and mended is kept as tests.",
     ]
     for program, records in programs().items():
         head, rows = cells(records)
