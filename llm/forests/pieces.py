@@ -194,7 +194,8 @@ def run_pieces(
     with contextlib.ExitStack() as held:
         for seed in asked:
             held.enter_context(run_lock(folder / f"seed-{seed}", command))
-        remove_stale(folder)
+        for place in (folder, *(folder / f"seed-{seed}" for seed in asked)):
+            remove_stale(place)
         store = Store(folder, claim(folder, config.to_json(), say), say)
         for seed in asked:
             store.check(seed, [piece.file for piece in plan([seed])])
