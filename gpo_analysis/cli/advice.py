@@ -151,7 +151,8 @@ reference_chosen, reference_rejected (sums of token log-probabilities in nats; n
 with _logps and ref_ are understood), optionally chosen_length, rejected_length, step.
 Or means over batches: TRL's trainer_state.json or its log_history, an export of W&B or
 TensorBoard, or a folder of TensorBoard's event files; these say E[ρ] = rewards/margins
-over β, and not the quantiles.
+over β, and not the quantiles. Or the folder of a run: llm train's with its log.jsonl,
+TRL's with its trainer_state.json.
 
 \b
 --loss takes names and expressions, with GPO's β, and libraries' names (trl:ipo,
@@ -161,7 +162,7 @@ openrlhf:dpo; gpo conventions lists them), with the β that the library was give
 @click.command(epilog=DIAGNOSE_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--loss", default="logistic", show_default=True, help="What the run was trained with (also trl:ipo).")
-@click.option("--beta", required=True, type=NUMBER, help="Its β: GPO's, or with a library's name its own.")
+@click.option("--beta", type=NUMBER, help="Its β: GPO's, or with a library's name its own. Needed.")
 @click.option(
     "--reduction", type=click.Choice(["sum", "mean"]), help="Of ρ over tokens (default: the library's, or sum)."
 )
@@ -176,7 +177,7 @@ openrlhf:dpo; gpo conventions lists them), with the β that the library was give
 def diagnose(
     file: Path,
     loss: str,
-    beta: float,
+    beta: float | None,
     reduction: str | None,
     losses: tuple[str, ...],
     betas: tuple[float, ...],
@@ -189,6 +190,11 @@ def diagnose(
 ) -> None:
     """Read a training log: how far the policy moved, where the expansion fails, what falls, which f differs."""
     check_at_once(file, losses)
+    if beta is None:
+        raise ValueError(
+            "--beta is missing: diagnose needs what the run was trained with, --beta and --loss (logistic, which is "
+            "DPO, unless given), such as --loss ipo --beta 0.1, or a library's: --loss trl:ipo --beta 0.1"
+        )
     check_beta(beta, "--beta")
     from gpo_analysis.estimation import diagnose as diagnosis
     from gpo_analysis.losses.lookup import get_margin_loss

@@ -13,16 +13,16 @@ from scipy.stats import rankdata
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.courses import course_of
-from gpo_analysis.estimation.findings import alternative, told
+from gpo_analysis.estimation.findings import STILL, alternative, told
 from gpo_analysis.estimation.histories import History, history_of, one_row_a_step
 from gpo_analysis.estimation.logs import BatchMeans, TrainingLog, read_training_log
 from gpo_analysis.estimation.mean_diagnosis import MeanDiagnosis, of_history, of_rows
-from gpo_analysis.estimation.others import other_runs, others_shown
+from gpo_analysis.estimation.others import mark, marked, name_width, other_runs, others_shown
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.estimation.trained_with import as_trained, trained_with
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
-from gpo_analysis.reading import ReadReport
+from gpo_analysis.reading import ReadReport, shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Curve, Panel
 from gpo_analysis.showing.style import cycle_style
@@ -58,7 +58,7 @@ class Diagnosis(Shown):
     steps : tuple of dict
         A row a step, where the log has several: means of ρ, chosen and rejected log-ratios, ½E[ρ²], share beyond r.
     alternatives : tuple of dict
-        A row an f and β: what each would have made of these ρ; see `diagnose`.
+        A row an f and β: what each would have made of these ρ; see `diagnose`. `of_run` marks the run's own.
     findings : tuple of str
         In words.
     report : ReadReport or None
@@ -123,14 +123,19 @@ class Diagnosis(Shown):
             lines += ["", "what to do", *(f"- {line}" for line in self.advice)]
         if len(self.steps) > 1:
             lines += ["", *self._course()]
-        head = f"{'loss':<20} {'β':>9} {'βκ':>9} {'mean f':>9} {'mean |f′|':>9} {'beyond r':>9} {'idle':>7} "
+        alike = self.alternatives and all(row["largest_margin"] < STILL for row in self.alternatives)
+        if alike:
+            what = "each f and β would make of these ρ, and where a run of its own with it would be"
+            return "\n".join([*lines, "", f"what {what}: alike, as long as every |βρ| is below {STILL:g}"])
+        width = name_width(self.alternatives)
+        head = f"{'loss':<{width}} {'β':>9} {'βκ':>9} {'mean f':>9} {'mean |f′|':>9} {'beyond r':>9} {'idle':>7} "
         head += f"{'pulled back':>12} {'mean slope':>11} {'cosine':>7}"
         lines += ["", "what each f and β would make of these ρ", head]
         for row in self.alternatives:
             lines.append(
-                f"{row['loss']:<20} {row['beta']:>9.4g} {row['beta_kappa']:>9.4g} {row['mean_loss']:>9.3g} "
-                f"{row['mean_weight']:>9.3g} {row['beyond_taylor']:>9.1%} {row['idle']:>7.1%} "
-                f"{row['pulled_back']:>12.1%} {row['mean_slope']:>11.3g} {row['taylor_cosine']:>7.3f}"
+                f"{shown(row['loss'], width):<{width}} {row['beta']:>9.4g} {row['beta_kappa']:>9.4g} "
+                f"{row['mean_loss']:>9.3g} {row['mean_weight']:>9.3g} {row['beyond_taylor']:>9.1%} {row['idle']:>7.1%} "
+                f"{row['pulled_back']:>12.1%} {row['mean_slope']:>11.3g} {row['taylor_cosine']:>7.3f}{mark(row)}"
             )
         return "\n".join([*lines, "", *others_shown(self.others)])
 
@@ -138,9 +143,9 @@ class Diagnosis(Shown):
 
     def _course(self) -> list[str]:
         """A row a step, at most ten of them, the first and the last among them."""
-        shown = sorted({round(k) for k in np.linspace(0, len(self.steps) - 1, 10)})
+        few = sorted({round(k) for k in np.linspace(0, len(self.steps) - 1, 10)})
         lines = [f"{'step':>9} {'mean ρ':>9} {'chosen':>9} {'rejected':>9} {'½E[ρ²]':>9} {'beyond r':>9}"]
-        for row in (self.steps[k] for k in shown):
+        for row in (self.steps[k] for k in few):
             lines.append(
                 f"{row['step']:>9g} {row['mean_rho']:>9.3g} {row['chosen_change']:>9.3g} "
                 f"{row['rejected_change']:>9.3g} {row['mu_squared_loss']:>9.3g} {row['beyond_taylor']:>9.1%}"
@@ -214,7 +219,8 @@ def diagnose(
     reduction : str, optional
         "sum" or "mean" over tokens, what ρ is of; the library's by default, else "sum".
     losses, betas : optional
-        What to compare it with; the paper's six by default, each at a third, once and three times the run's β.
+        What to compare it with; the paper's six and the run's own by default, each at a third, once and three times
+        the run's β. The run's own loss and β are a row in any case.
     resamples, confidence, seed : int, float, int
         Of the bootstrap over pairs.
 
@@ -224,7 +230,7 @@ def diagnose(
         The second for batch means, and for a log with one row at each of several steps. `alternatives` hold for each f
         and β, at the ρ of the log: ``beta_kappa`` βκ, the strength that compares between losses (0 for hinge);
         ``mean_loss`` of f(βρ); ``mean_weight`` of \\|f′(βρ)\\|, the weight of a pair's gradient;
-        ``beyond_taylor`` share beyond the radius;
+        ``largest_margin`` the largest \\|βρ\\|; ``beyond_taylor`` share beyond the radius;
         ``idle`` share with \\|f′(βρ)\\| < 0.05 \\|f′(0)\\| (nothing left to learn); ``pulled_back`` share with
         f′(βρ) > 0; ``mean_slope`` the mean of −f′(βρ)/\\|f′(0)\\| (1 at the start, 0 where preference and
         regularization balance); ``taylor_cosine`` between f′(βρ) over the pairs and its expansion to second order of f;
@@ -285,12 +291,16 @@ def diagnose(
         "length_slope": None if longer is None else draw.of(lambda i: _slope(rho[i], longer[i])),
     }
     every = [(g, b) for g in others for b in grid]
-    elsewhere = other_runs(f, scale, rho, found["step"], every)
+    if losses is None and f.name not in [g.name for g in others]:
+        every += [(f, b) for b in grid]
+    if (f.name, scale) not in [(g.name, b) for g, b in every]:
+        every.append((f, scale))
+    elsewhere = marked(other_runs(f, scale, rho, found["step"], every), f, scale)
     findings, advice = told(found, f, scale, last, elsewhere)
     return Diagnosis(
         **found,
         steps=_steps(data, scale, radius),
-        alternatives=tuple(alternative(g, b, rho) for g, b in every),
+        alternatives=marked((alternative(g, b, rho) for g, b in every), f, scale),
         findings=(*said, *findings),
         report=data.report,
         others=elsewhere,

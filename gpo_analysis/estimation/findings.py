@@ -42,6 +42,16 @@ def told(
         return (same,), ("log a later step, and the reference from the model before training",)
     said: list[str] = []
     todo: list[str] = []
+    largest = beta * float(np.abs(rho).max())
+    if largest < STILL:
+        said.append(
+            f"the policy hardly moved: the largest |βρ| is {largest:.2g}, where every f is its tangent at 0 and the "
+            "losses do not differ yet"
+        )
+        todo.append(
+            "a higher learning rate or more steps: the margin of the first steps grows in proportion to either"
+            + (f" (a |βρ| of 0.3 is {0.3 / largest:.2g} times this one)" if largest > 0 else "")
+        )
     for part in (_of_chosen(found, f, beta, others), _of_losses(found, f, beta, rho), _of_data(found, log)):
         for fact, advice in part:
             said.append(fact)
@@ -159,6 +169,7 @@ def alternative(f: MarginLoss, beta: float, rho: FloatArray) -> dict[str, Any]:
         "mean_loss": float(np.mean(f(z))),
         "mean_weight": float(np.mean(np.abs(slope))),
         "beyond_taylor": float(np.mean(np.abs(z) > radius)),
+        "largest_margin": float(np.abs(z).max()),
         "idle": float(np.mean(np.abs(slope) < _IDLE * start)),
         "pulled_back": float(np.mean(slope > 0)),
         "mean_slope": float(np.mean(-slope / start)) if start > 0 else float("nan"),

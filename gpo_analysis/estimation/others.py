@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss
+from gpo_analysis.reading import shown
 from gpo_analysis.training import limit_mean, predicted_course
 
 #: aβκm₀ up to which one direction is trusted to some 10 %: in `llm-predicted-training` it was so for every smooth f.
@@ -73,18 +74,34 @@ def other_runs(
     return tuple(rows)
 
 
+def marked(rows: Iterable[dict[str, Any]], f: MarginLoss, beta: float) -> tuple[dict[str, Any], ...]:
+    """The rows, each with ``of_run``: whether it is the run's own f and β."""
+    return tuple({**row, "of_run": row["loss"] == f.name and row["beta"] == beta} for row in rows)
+
+
+def mark(row: dict[str, Any]) -> str:
+    """What stands after a row that is the run's own."""
+    return "  ← the run's" if row["of_run"] else ""
+
+
+def name_width(rows: Sequence[dict[str, Any]]) -> int:
+    """Characters of the column of losses, of which some are long expressions."""
+    return min(40, max([20, *(len(row["loss"]) for row in rows)]))
+
+
 def others_shown(rows: tuple[dict[str, Any], ...]) -> list[str]:
     """The rows as text."""
     if not rows:
         return ["what other runs would have come to: cannot be told from this one (no margin yet, or at rest)"]
+    width = name_width(rows)
     lines = [
         "where a run of its own with each f and β would be, same data, rate and length (from this one's margins, one",
         f"direction, Adam at a constant rate; * reach aβκm₀ above {REACH:g}: too low by more than 10 %, or unknown)",
-        f"{'loss':<20} {'β':>9} {'βκ':>9} {'mean ρ':>9} {'½E[ρ²]':>9} {'reach':>7}",
+        f"{'loss':<{width}} {'β':>9} {'βκ':>9} {'mean ρ':>9} {'½E[ρ²]':>9} {'reach':>7}",
     ]
     lines += [
-        f"{row['loss']:<20} {row['beta']:>9.4g} {row['beta_kappa']:>9.4g} {row['mean_rho']:>9.3g} "
-        f"{row['mu_squared_loss']:>9.3g} {row['reach']:>7.2g}{'' if row['trusted'] else ' *'}"
+        f"{shown(row['loss'], width):<{width}} {row['beta']:>9.4g} {row['beta_kappa']:>9.4g} {row['mean_rho']:>9.3g} "
+        f"{row['mu_squared_loss']:>9.3g} {row['reach']:>7.2g}{'' if row['trusted'] else ' *'}{mark(row)}"
         for row in rows
     ]
     return lines

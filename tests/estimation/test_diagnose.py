@@ -48,7 +48,7 @@ def test_planted_faults_are_told() -> None:
     assert "beyond the radius" not in words or "second-order picture" in words
     still = gpo.TrainingLog(*REFERENCE, *REFERENCE)
     assert "same log-probabilities on every pair" in " ".join(gpo.diagnose(still, resamples=50).findings)
-    noise = gpo.TrainingLog(*(REFERENCE + RNG.normal(0, 1e-3, REFERENCE.shape)), *REFERENCE)
+    noise = gpo.TrainingLog(*(REFERENCE + RNG.normal(0, 0.2, REFERENCE.shape)), *REFERENCE)
     assert gpo.diagnose(noise, resamples=50).findings == ("nothing stands out",)
     swapped = gpo.TrainingLog(*(REFERENCE + CHANGE)[::-1], *REFERENCE[::-1])
     assert "swapped" in " ".join(gpo.diagnose(swapped, resamples=50).findings)
@@ -189,3 +189,38 @@ def test_lengths_that_all_differ_by_the_same_are_no_drift() -> None:
     found = gpo.diagnose(gpo.TrainingLog(*(change - 2 * lengths), *(-2 * lengths), *lengths), resamples=20)
     assert found.length_correlation is None
     assert "nan" not in str(found)
+
+
+def test_the_run_s_own_loss_has_rows_and_is_marked() -> None:
+    log = gpo.TrainingLog(*(REFERENCE + CHANGE), *REFERENCE)
+    own = gpo.parse_loss("log(cosh(1-z))")
+    found = gpo.diagnose(log, own, 0.2, resamples=20)
+    mine = [row for row in found.alternatives if row["loss"] == own.name]
+    assert [row["beta"] for row in mine] == pytest.approx([0.2 / 3, 0.2, 0.6])
+    assert [(row["loss"], row["beta"]) for row in found.alternatives if row["of_run"]] == [(own.name, 0.2)]
+    assert [(row["loss"], row["beta"]) for row in found.others if row["of_run"]] == [(own.name, 0.2)]
+    z = 0.2 * log.rho  # f′ = −tanh(1 − z)
+    assert mine[1]["mean_weight"] == pytest.approx(np.abs(np.tanh(1 - z)).mean(), rel=1e-9)
+    assert mine[1]["largest_margin"] == pytest.approx(np.abs(z).max())
+    marked = [line for line in str(found).splitlines() if line.endswith("← the run's")]
+    assert len(marked) == 2
+    assert all(line.startswith(own.name) for line in marked)
+    for losses, betas, rows in ((["dpo"], [0.1], 2), (None, [0.1], 8), ([own], [0.2], 1), (["dpo"], [0.2], 2)):
+        other = gpo.diagnose(log, own, 0.2, losses=losses, betas=betas, resamples=20)
+        assert len(other.alternatives) == len(other.others) == rows, (losses, betas)
+        assert sum(row["of_run"] for row in other.alternatives) == 1
+
+
+def test_a_policy_that_hardly_moved_is_said_and_no_table_of_equal_rows_printed() -> None:
+    small = gpo.TrainingLog(*(REFERENCE + 1e-3 * CHANGE), *REFERENCE)
+    found = gpo.diagnose(small, "dpo", 0.1, resamples=20)
+    assert found.findings[0].startswith(
+        f"the policy hardly moved: the largest |βρ| is {0.1 * abs(small.rho).max():.2g}"
+    )
+    assert "a higher learning rate or more steps" in found.advice[0]
+    assert "alike, as long as every |βρ| is below 0.02" in str(found)
+    assert len(str(found).splitlines()) < 20
+    assert len(found.alternatives) == 18
+    assert "mean slope" in str(gpo.diagnose(small, "dpo", 0.1, betas=[100.0], resamples=20))
+    even = gpo.TrainingLog(*(REFERENCE + 1.0), *REFERENCE)  # both moved, ρ did not
+    assert "the largest |βρ| is 0," in gpo.diagnose(even, "dpo", 0.1, resamples=20).findings[0]

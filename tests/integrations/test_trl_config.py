@@ -162,7 +162,7 @@ def test_trl_s_own_script_takes_the_loss(tmp_path: Path) -> None:
     trl_script.main(
         [
             *("--model_name_or_path", str(tmp_path / "model"), "--dataset_name", str(tmp_path / "data")),
-            *("--output_dir", str(tmp_path / "out"), "--loss", "log(1+exp(-z))", "--link", "chi_po", "--beta", "0.2"),
+            *("--output_dir", str(tmp_path / "out"), "--loss", "-log(sigmoid(z))", "--link", "chi_po", "--beta", "0.2"),
             *("--max_steps", "2", "--use_cpu", "--bf16", "False", "--report_to", "none", "--dtype", "float32"),
             *("--pair_log", str(tmp_path / "log.jsonl"), "--gradient_checkpointing", "False"),
         ]
