@@ -21,11 +21,11 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.gaussian.families import MixtureStack, Tangent
-from gpo_analysis.gaussian.mixture import _LOG_2PI, _log_sum_exp
+from gpo_analysis.gaussian.mixture import _LOG_2PI
 
 EPSILON = float(np.finfo(np.float64).eps)
-#: Numbers that one call may hold in a temporary array: a few hundred thousand stay in the processor's cache.
-DOUBLES_PER_CALL = 300_000
+#: Numbers of all components together at one call: temporaries that stay in the processor's cache.
+DOUBLES_PER_CALL = 90_000
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,16 @@ class _Local:
         return _Local(log_weights, log_norm, (mean[:, None] - means) / scales[..., None], scale[:, None] / scales)
 
     def log_joint(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray]:
-        """``log w_j N_j`` at ``z`` (P, N, d), shape (k, P, N), and the standardised points (k, P, N, d).
+        """``log w_j N_j`` at ``z`` (d, N, P), shape (k, N, P), and the standardised points (k, d, N, P).
 
-        Components come first: numpy sums fast over a leading axis, slowly over a short last one.
+        Tasks come last: numpy works fast along a long last axis, and sums fast over leading ones.
         """
-        delta = np.swapaxes(self.delta[task], 0, 1)[:, :, None, :]
-        points = self.ratio[task].T[:, :, None, None] * z + delta
-        return (self.log_weights + self.log_norm)[task].T[:, :, None] - 0.5 * _squares(points), points
+        points = _columns(self.ratio[task])[:, None, None] * z
+        points += np.ascontiguousarray(np.moveaxis(self.delta[task], 0, -1))[:, :, None]
+        joint = _squares(points)
+        joint *= -0.5
+        joint += _columns((self.log_weights + self.log_norm)[task])[:, None]
+        return joint, points
 
 
 @dataclass(frozen=True)
@@ -94,21 +97,26 @@ class LogRatio:
 
     def __call__(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """``a`` (P, N), the size of its rounding error, ``∂_c log π_c`` (P, N, p) and that of its own."""
-        joint, points = self.policy.log_joint(z, task)
-        log_policy = _log_sum_exp(joint, axis=0)
-        log_reference = _log_sum_exp(self.reference.log_joint(z, task)[0], axis=0)
-        rounding = 4.0 * EPSILON * (np.abs(log_policy) + np.abs(log_reference) + 1.0)
+        across = np.ascontiguousarray(z.T)
+        joint, points = self.policy.log_joint(across, task)
+        log_policy, posterior = _mixed(joint)
+        log_reference = _mixed(self.reference.log_joint(across, task)[0])[0]
+        rounding = np.abs(log_policy)
+        rounding += np.abs(log_reference)
+        rounding += 1.0
+        rounding *= 4.0 * EPSILON
         if self.tangent is None:
-            slope = size = np.empty((*z.shape[:2], 0))
+            slope = size = np.empty((0, *rounding.shape))
         else:
-            slope, size = self._slope(np.exp(joint - log_policy), log_policy, points, task)
-        # terms of both signs may cancel in the slope: its rounding is that of their absolute sum
-        return log_policy - log_reference, rounding, slope, rounding[..., None] * size
+            slope, size = self._slope(posterior, log_policy, points, task)
+            # terms of both signs may cancel in the slope: its rounding is that of their absolute sum
+            size *= rounding
+        return np.subtract(log_policy, log_reference, out=log_policy).T, rounding.T, slope.T, size.T
 
     def _slope(
         self, posterior: FloatArray, log_policy: FloatArray, points: FloatArray, task: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """``Σ_j r_j [w'_j / w_j + (y - m_j)·m'_j / s_j² + (|y - m_j|² / s_j² - d) s'_j / s_j]``, shape (P, N, p).
+        """``Σ_j r_j [w'_j / w_j + (y - m_j)·m'_j / s_j² + (|y - m_j|² / s_j² - d) s'_j / s_j]``, shape (p, N, P).
 
         With it the same sum of absolute values.
         """
@@ -117,28 +125,51 @@ class LogRatio:
         problem = self.owner[task]
         rows = np.zeros_like(problem) if tangent.means.shape[0] == 1 else problem
         scales = self.stack.scales[np.zeros_like(problem) if self.stack.size == 1 else problem]
-        columns, sizes = [], []
-        for q in range(tangent.means.shape[3]):
-            pull = np.swapaxes(tangent.means[rows, :, :, q] / scales[..., None], 0, 1)
-            terms = posterior * (points * pull[:, :, None, :]).sum(axis=-1)
+        p, d = tangent.means.shape[3], points.shape[1]
+        columns, sizes = np.empty((p, *log_policy.shape)), np.empty((p, *log_policy.shape))
+        for q in range(p):
+            pull = np.moveaxis(tangent.means[rows, :, :, q] / scales[..., None], 0, -1)
+            terms = points * np.ascontiguousarray(pull)[:, :, None]
+            terms = terms[:, 0] if d == 1 else terms.sum(axis=1)
+            terms *= posterior
             if tangent.scales is not None:
-                stretch = _squares(points) - points.shape[-1]
-                terms += posterior * stretch * (tangent.scales[rows, :, q] / scales).T[:, :, None]
+                stretch = _squares(points) - d
+                terms += posterior * stretch * _columns(tangent.scales[rows, :, q] / scales)[:, None]
             if tangent.weights is not None:
                 # N_j / π itself, for a component may have weight zero here and not nearby; it may then overflow
-                log_density = self.policy.log_norm[task].T[:, :, None] - 0.5 * _squares(points) - log_policy
+                log_density = _columns(self.policy.log_norm[task])[:, None] - 0.5 * _squares(points) - log_policy
                 density = np.exp(np.minimum(log_density, 700.0))
-                terms += density * tangent.weights[rows, :, q].T[:, :, None]
-            columns.append(terms.sum(axis=0))
-            sizes.append(np.abs(terms).sum(axis=0))
-        return np.stack(columns, axis=-1), np.stack(sizes, axis=-1)
+                terms += density * _columns(tangent.weights[rows, :, q])[:, None]
+            np.sum(terms, axis=0, out=columns[q])
+            np.sum(np.abs(terms, out=terms), axis=0, out=sizes[q])
+        return columns, sizes
+
+
+def _columns(rows: FloatArray) -> FloatArray:
+    """(k, P) in memory of (P, k)."""
+    return np.ascontiguousarray(rows.T)
+
+
+def _mixed(joint: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """``log Σ exp`` over the first axis, and each term's share of the sum, which overwrites `joint`."""
+    top = joint.max(axis=0)
+    if not np.isfinite(top).all():
+        top = np.where(np.isfinite(top), top, 0.0)  # -inf - -inf would be NaN
+    joint -= top
+    share = np.exp(joint, out=joint)
+    total = share.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share /= total
+        found = np.log(total, out=total)
+    found += top
+    return found, share
 
 
 def _squares(points: FloatArray) -> FloatArray:
-    """Squared lengths along the last axis, which is short."""
-    if points.shape[-1] == 1:
-        return np.asarray(points[..., 0] ** 2)
-    return np.asarray(np.einsum("...d,...d->...", points, points))
+    """Squared lengths (k, N, P) of points (k, d, N, P)."""
+    if points.shape[1] == 1:
+        return np.asarray(points[:, 0] ** 2)
+    return np.asarray(np.einsum("kdnp,kdnp->knp", points, points))
 
 
 def log_ratio_under(

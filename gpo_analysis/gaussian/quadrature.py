@@ -91,19 +91,32 @@ def _quadrature(
     offset = _rough_mean(log_ratio, n_problems, d)
 
     def evaluate(z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray]:
-        ratio, rounding, slope, slope_rounding = log_ratio(z, task)
-        ratio = ratio - offset[log_ratio.owner[task]][:, None]
-        square = np.einsum("pnd,pnd->pn", z, z)
-        density = log_ratio.weight[task][:, None] * np.exp(-0.5 * square - 0.5 * d * _LOG_2PI)
-        parts = [ratio[..., None], *([ratio[..., None] ** 2] if second else []), slope, ratio[..., None] * slope]
-        noise_of_ratio = rounding[..., None]
-        noise = [
-            noise_of_ratio,
-            *([(2.0 * np.abs(ratio)[..., None] + noise_of_ratio) * noise_of_ratio] if second else []),
-            slope_rounding,
-            noise_of_ratio * np.abs(slope) + np.abs(ratio)[..., None] * slope_rounding,
-        ]
-        return density[..., None] * np.concatenate(parts, -1), density[..., None] * np.concatenate(noise, -1)
+        ratio, rounding, slope, slope_rounding = (one.T for one in log_ratio(z, task))  # nodes first, boxes last
+        ratio -= offset[log_ratio.owner[task]]
+        density = np.square(z[..., 0].T) if d == 1 else np.einsum("dnp,dnp->np", z.T, z.T)
+        density *= -0.5
+        density -= 0.5 * d * _LOG_2PI
+        np.exp(density, out=density)
+        density *= log_ratio.weight[task]
+        p = len(slope)
+        values = np.empty((1 + second + 2 * p, *ratio.shape))
+        noise = np.empty_like(values)
+        values[0], noise[0] = ratio, rounding
+        size = np.abs(ratio)
+        if second:
+            np.square(ratio, out=values[1])
+            np.multiply(size, 2.0, out=noise[1])
+            noise[1] += rounding
+            noise[1] *= rounding
+        for q in range(p):
+            first, last = 1 + second + q, 1 + second + p + q
+            values[first], noise[first] = slope[q], slope_rounding[q]
+            np.multiply(ratio, slope[q], out=values[last])
+            np.multiply(size, slope_rounding[q], out=noise[last])
+            noise[last] += rounding * np.abs(slope[q])
+        values *= density
+        noise *= density
+        return values.T, noise.T
 
     components = policy.weights.shape[1] + reference.weights.shape[1]
     result = integrate_batch(

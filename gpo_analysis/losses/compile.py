@@ -27,6 +27,8 @@ PROBES: tuple[float, ...] = (
     *(1e-8, 0.3, 1.9, 5.5, 20.5, 37.0, 101.0, 400.5, 745.5, 1000.0),
 )
 _LONGEST = 2**53
+#: Elements worked on at a time: temporaries below 128 kB stay in the cache, and need no fresh pages of memory.
+AT_ONCE = 15_000
 PRECISION = 1e-9  # relative; what falls below 1e-300 or above 1e300 is compared as 0 or inf
 
 
@@ -204,9 +206,26 @@ def _is_wrong(value: float, exact: list[float], index: int) -> bool:
 
 def evaluate(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: NDArray[np.float64]) -> NDArray[np.float64]:
     """The derivative of some order at every element of ``z``, float64, same shape; overflow is a silent inf."""
+    function = numpy_function(expression, symbol, order)
     with np.errstate(all="ignore"):
-        raw = numpy_function(expression, symbol, order)(z)
-    result = np.array(np.broadcast_to(raw, z.shape), dtype=np.float64)
+        if z.size > AT_ONCE:
+            flat, result = np.ascontiguousarray(z).reshape(-1), np.empty(z.shape)
+            values = result.reshape(-1)
+            for first in range(0, z.size, AT_ONCE):
+                values[first : first + AT_ONCE] = function(flat[first : first + AT_ONCE])
+        else:
+            result = np.asarray(function(z), dtype=np.float64)
+            if result.shape != z.shape or np.may_share_memory(result, z):
+                result = np.array(np.broadcast_to(result, z.shape))
+        # a sum is NaN wherever one of its terms is: nearly always one pass says that there is nothing to mend
+        clean = not (math.isnan(result.sum()) or math.isnan(z.sum()) or doubtful_ranges(expression, symbol, order))
+    return result if clean else _mended(result, expression, symbol, order, z)
+
+
+def _mended(
+    result: NDArray[np.float64], expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Values in many digits where floats have none or are doubted; NaN where z is."""
     slow = np.isnan(result) & ~np.isnan(z)  # 0·∞ or ∞ − ∞ between the probes
     doubtful = doubtful_ranges(expression, symbol, order)
     if np.isinf(result).any():

@@ -7,6 +7,8 @@ ground, is held by adding to its diagonal entry, which changes no difference of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
@@ -16,6 +18,7 @@ from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
 from gpo_analysis.solvers.rows import LONGEST
+from gpo_analysis.solvers.starts import PairStart
 
 #: A last step this small, relative to 1 + max|g|, ends the iteration.
 STEP = 1e-11
@@ -33,7 +36,7 @@ def minimise_stack(
     weights: FloatArray,
     loss: Differentiable,
     blocks: IntArray,
-    start: FloatArray | None = None,
+    start: FloatArray | PairStart | None = None,
     *,
     convex: bool = True,
     max_iterations: int = 2000,
@@ -48,8 +51,9 @@ def minimise_stack(
         Once differentiable; for kinks see :mod:`gpo_analysis.solvers.kinks`.
     blocks : array of int, shape (b, n)
         Labels: responses of one block hang together, no weight goes from one block to another.
-    start : array, shape (b, n), optional
-        Zeros by default, which is π = πref.
+    start : array, shape (b, n), or PairStart, optional
+        Zeros by default, which is π = πref. A table of what lone pairs would like best makes a start of its own for
+        each problem, zeros where that is no lower; it is for losses whose minimum is the only one.
     convex : bool
         If not, negative curvature is turned round and left along its eigenvector, so that the end is a minimum.
 
@@ -60,13 +64,41 @@ def minimise_stack(
         iteration ended.
     """
     b, n, _ = weights.shape
-    start = np.zeros((b, n)) if start is None else start
     minima: list[Minimum] = []
     rows = max(1, CHUNK // (n * n))
     for first in range(0, b, rows):
         part = slice(first, first + rows)
-        minima += _Stack(weights[part], loss, blocks[part], convex).run(start[part], max_iterations)
+        stack = _Stack(weights[part], loss, blocks[part], convex)
+        if isinstance(start, PairStart):
+            here = stack.projected(start)
+        else:
+            here = np.zeros((len(blocks[part]), n)) if start is None else start[part]
+        minima += stack.run(here, max_iterations)
     return minima
+
+
+@dataclass(frozen=True, eq=False)
+class _Local:
+    """F at some g, each array with a row a problem.
+
+    Attributes
+    ----------
+    value, noise : array, shape (b,)
+        F, and Σ|W f| as a measure of its rounding.
+    gradient : array, shape (b, n)
+    hessian, flow : array, shape (b, n, n)
+        ``|W f′|`` of each pair is its flow.
+    """
+
+    value: FloatArray
+    gradient: FloatArray
+    hessian: FloatArray
+    noise: FloatArray
+    flow: FloatArray
+
+    def traffic(self) -> FloatArray:
+        """Σ|W f′| over the pairs of each response, shape (b, n)."""
+        return np.asarray(self.flow.sum(axis=2) + self.flow.sum(axis=1))
 
 
 class _Stack:
@@ -75,6 +107,24 @@ class _Stack:
     def __init__(self, weights: FloatArray, loss: Differentiable, blocks: IntArray, convex: bool) -> None:
         self.weights, self.loss, self.blocks, self.convex = weights, loss, blocks, convex
         self.ground = _grounds(weights, blocks)
+
+    def projected(self, start: PairStart) -> FloatArray:
+        """The start that a table of lone pairs gives each problem; zeros where F is no lower there, shape (b, n)."""
+        held, right = start.pull(self.weights)
+        laplacian = -held
+        diagonal = np.arange(held.shape[1])
+        laplacian[:, diagonal, diagonal] = held.sum(axis=2)
+        grounded, scale = _grounded(laplacian, self.ground)
+        try:
+            g = np.linalg.solve(grounded, (right * scale)[..., None])[..., 0] * scale
+        except np.linalg.LinAlgError:
+            return np.zeros_like(right)
+        finite = np.isfinite(g).all(axis=1, keepdims=True)
+        g = _centred(np.where(finite, g, 0.0), self.blocks)
+        with np.errstate(over="ignore"):
+            value = _sum(_times(self.weights, self.loss(g[:, :, None] - g[:, None, :])))
+        lower = value < start.at_zero * self.weights.sum(axis=(1, 2))
+        return np.asarray(np.where(lower[:, None], g, 0.0))
 
     def run(self, g: FloatArray, max_iterations: int) -> list[Minimum]:
         b = len(g)
@@ -85,10 +135,11 @@ class _Stack:
         lowest, shortest = np.full(b, np.inf), np.full(b, np.inf)
         iterations = np.zeros(b, dtype=np.int64)
         for _ in range(max_iterations):
-            w, at = self.weights[active], g[active]
-            value, gradient, hessian, noise = self._derivatives(w, at)
+            w, at = (self.weights, g) if len(active) == b else (self.weights[active], g[active])
+            here = self._derivatives(w, at)
+            value, gradient, noise = here.value, here.gradient, here.noise
             scale = 1 + _largest(at)
-            step = self._direction(hessian, gradient, active)
+            step = self._direction(here.hessian, gradient[..., None], active)[..., 0]
             step = step * np.minimum(1.0, LONGEST * scale / np.maximum(_largest(step), 1e-300))[:, None]
             size = _largest(step)
             slope = np.einsum("bi,bi->b", gradient, step)
@@ -123,40 +174,43 @@ class _Stack:
         found = zip(g, value.tolist(), error.tolist(), good.tolist(), iterations.tolist(), strict=True)
         return [ended(reward, *rest) for reward, *rest in found]
 
-    def _derivatives(self, w: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """F, its gradient and Hessian, and Σ|W f| as a measure of F's rounding."""
+    def _derivatives(self, w: FloatArray, g: FloatArray) -> _Local:
         d = g[:, :, None] - g[:, None, :]
         terms = _times(w, self.loss(d))
+        value = _sum(terms)
+        noise = np.abs(terms, out=terms).sum(axis=(1, 2))
         flow = _times(w, self.loss.derivative(d))
         curvature = _times(w, self.loss.derivative(d, order=2))
-        curvature = curvature + np.swapaxes(curvature, 1, 2)
         gradient = flow.sum(axis=2) - flow.sum(axis=1)
-        hessian = -curvature
+        hessian = np.add(curvature, np.swapaxes(curvature, 1, 2), out=terms)
         diagonal = np.arange(g.shape[1])
-        hessian[:, diagonal, diagonal] = curvature.sum(axis=2)
-        return _sum(terms), gradient, hessian, np.abs(terms).sum(axis=(1, 2))
+        degree = hessian.sum(axis=2)
+        np.negative(hessian, out=hessian)
+        hessian[:, diagonal, diagonal] = degree
+        return _Local(value, gradient, hessian, noise, np.abs(flow, out=flow))
 
     def _direction(
-        self, hessian: FloatArray, gradient: FloatArray, rows: IntArray, *, bounded: bool = True
+        self, hessian: FloatArray, gradients: FloatArray, rows: IntArray, *, bounded: bool = True
     ) -> FloatArray:
-        """Newton's step; along positive curvature only where the Hessian is singular or indefinite.
+        """Newton's steps for gradients (b, n, s); along positive curvature only where the Hessian is not positive.
 
         If not `bounded`, the step of a convex problem is infinite there, as nothing says how far away the minimum is.
         """
         grounded, scale = _grounded(hessian, self.ground[rows])
-        right = -gradient * scale
+        right = -gradients * scale[..., None]
         try:
             if not self.convex:
                 np.linalg.cholesky(grounded)  # of all: one with negative curvature, and each is looked at alone
-            step = np.linalg.solve(grounded, right[..., None])[..., 0]
+            step = np.linalg.solve(grounded, right)
         except np.linalg.LinAlgError:
             step = np.full_like(right, np.nan)
-        descent = np.isfinite(step).all(axis=1) & (np.einsum("bi,bi->b", step, right) >= 0)
-        for k in np.flatnonzero(~descent):
-            matrix, side = grounded[k], right[k]
-            step[k] = _curved_step(matrix, side, self.convex) if bounded else _whole_step(matrix, side)
+        descent = np.isfinite(step).all(axis=1) & (np.einsum("bis,bis->bs", step, right) >= 0)
+        for k, side in np.argwhere(~descent):
+            matrix, one = grounded[k], right[k, :, side]
+            step[k, :, side] = _curved_step(matrix, one, self.convex) if bounded else _whole_step(matrix, one)
         with np.errstate(over="ignore"):  # a curvature of 1e-322 sends it beyond what a float holds
-            return np.clip(step * scale, -1e300, 1e300) if bounded else np.asarray(step * scale)
+            step *= scale[..., None]
+        return np.clip(step, -1e300, 1e300, out=step) if bounded else step
 
     def _search(
         self, w: FloatArray, g: FloatArray, step: FloatArray, value: FloatArray, slope: FloatArray, noise: FloatArray
@@ -187,29 +241,23 @@ class _Stack:
 
     def _error(self, g: FloatArray, blocks: IntArray) -> tuple[FloatArray, FloatArray]:
         """F at the end, and how far rounding in the gradient can have moved g: random signs through the Hessian."""
-        value, gradient, hessian, _ = self._derivatives(self.weights, g)
-        size = 4 * np.finfo(float).eps * self._traffic(g)
+        here = self._derivatives(self.weights, g)
+        size = 4 * np.finfo(float).eps * here.traffic()
         rng = np.random.default_rng(0)
-        error = np.zeros(len(g))
-        sides = [gradient] + [size * rng.choice([-1.0, 1.0], size=size.shape) for _ in range(3)]
-        for side in sides:
-            step = self._direction(hessian, _centred(side, blocks), np.arange(len(g)), bounded=not self.convex)
-            error = np.maximum(error, _far(step, blocks))
-        return value, np.where(np.isfinite(error), error, np.inf)
-
-    def _traffic(self, g: FloatArray) -> FloatArray:
-        """Σ|W f′| over the pairs of each response, shape (b, n)."""
-        flow = np.abs(_times(self.weights, self.loss.derivative(g[:, :, None] - g[:, None, :])))
-        return np.asarray(flow.sum(axis=2) + flow.sum(axis=1))
+        sides = [here.gradient] + [size * rng.choice([-1.0, 1.0], size=size.shape) for _ in range(3)]
+        centred = np.stack([_centred(side, blocks) for side in sides], axis=-1)
+        steps = self._direction(here.hessian, centred, np.arange(len(g)), bounded=not self.convex)
+        error = np.maximum.reduce([_far(steps[..., k], blocks) for k in range(len(sides))])
+        return here.value, np.where(np.isfinite(error), error, np.inf)
 
     def _error_on_straight_pieces(self, k: int, g: FloatArray) -> float:
         """The error of one row within the blocks that curvature holds together, if between them F is level."""
         one = _Stack(self.weights[k : k + 1], self.loss, self.blocks[k : k + 1], True)
-        _, gradient, hessian, _ = one._derivatives(one.weights, g[None])
-        held = np.abs(hessian[0]) > 1e-13 * np.abs(hessian[0]).max()
+        here = one._derivatives(one.weights, g[None])
+        gradient, hessian, traffic = here.gradient[0], here.hessian[0], here.traffic()[0]
+        held = np.abs(hessian) > 1e-13 * np.abs(hessian).max()
         labels = connected_components(csr_array(held), directed=False)[1].astype(np.int64)
-        traffic = one._traffic(g[None])[0]
-        tilt = np.abs(np.bincount(labels, weights=gradient[0]))
+        tilt = np.abs(np.bincount(labels, weights=gradient))
         if labels.max() == self.blocks[k].max() or np.any(tilt > 1e-12 * np.bincount(labels, weights=traffic)):
             return np.inf
         inner = _Stack(self.weights[k : k + 1] * (labels[:, None] == labels), self.loss, labels[None], True)
@@ -218,6 +266,10 @@ class _Stack:
 
 def _times(weights: FloatArray, values: FloatArray) -> FloatArray:
     """Product in which a weight of 0 silences an infinite value."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        product = np.multiply(weights, values)
+        if np.isfinite(product.sum()):
+            return product
     return np.where(weights > 0, weights * np.where(weights > 0, values, 0.0), 0.0)
 
 

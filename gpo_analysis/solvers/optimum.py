@@ -29,6 +29,7 @@ from gpo_analysis.solvers.nonconvex import DENSE_AT_MOST, Ahead, descend, look_a
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.precise import RESPONSES_AT_MOST, minimise_precisely
 from gpo_analysis.solvers.sparse_newton import minimise_sparse
+from gpo_analysis.solvers.starts import PairStart
 from gpo_analysis.solvers.threads import one_thread
 from gpo_analysis.solvers.vertices import minimise_at_vertices
 
@@ -67,7 +68,8 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
         reason = f"of f itself: {open_question.reason}"
         return [Minimum(nowhere(pairs.n), np.nan, Status.UNDECIDED, reason) for pairs in problems]
     f: Differentiable = loss if unit == 1 else Stretched(loss, unit)
-    cases = [_Case(pairs, f, stretched(shape, unit), shape, loss, unit) for pairs in problems]
+    measured, at_zero = stretched(shape, unit), float(loss(np.zeros(())))
+    cases = [_Case(pairs, f, measured, shape, loss, unit, at_zero) for pairs in problems]
     found: dict[int, Minimum] = {}
     stacks: dict[int, list[int]] = {}
     with one_thread():
@@ -118,7 +120,8 @@ def _stacked(cases: list[_Case]) -> list[Minimum]:
             if minimum.converged:
                 return [first.concluded(minimum)]
         weights = np.stack([case.kept.dense() for case in cases])
-        minima = minimise_stack(weights, first.loss, np.stack([case.kept.parts for case in cases]))
+        start = None if first.shape.straight else PairStart.of(first.loss)
+        minima = minimise_stack(weights, first.loss, np.stack([case.kept.parts for case in cases]), start)
         return [case.concluded(minimum) for case, minimum in zip(cases, minima, strict=True)]
     except FAILURES as failure:
         return [first.failed(failure)] if len(cases) == 1 else [_stacked([case])[0] for case in cases]
@@ -126,7 +129,10 @@ def _stacked(cases: list[_Case]) -> list[Minimum]:
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """One problem under one loss, `loss` and `shape` in the solvers' unit of z, `given` and `source` in the user's."""
+    """One problem under one loss, `loss` and `shape` in the solvers' unit of z, `given` and `source` in the user's.
+
+    `at_zero` is f(0).
+    """
 
     pairs: WeightedPairs
     loss: Differentiable
@@ -134,6 +140,7 @@ class _Case:
     given: LossShape
     source: MarginLoss
     unit: float
+    at_zero: float
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -189,7 +196,7 @@ class _Case:
         if away is not None and away.any():
             value += float(self.pairs.weight[away].sum()) * self.verdict.limit
         diagonal = self.pairs.diagonal_mass
-        return value + (diagonal * float(self.loss(np.zeros(()))) if diagonal else 0.0)
+        return value + (diagonal * self.at_zero if diagonal else 0.0)
 
     def concluded(self, found: Minimum) -> Minimum:
         """From the end of a solver to the answer for the whole problem."""

@@ -89,6 +89,8 @@ class Fit(Shown):
     @property
     def value(self) -> float:
         """``E f`` at the minimum, averaged over contexts; the infimum where it is not attained."""
+        if len(self.minima) == 1:
+            return self.minima[0].value
         return average(self.problem.shares(), np.array([one.value for one in self.minima]))
 
     @property
@@ -111,7 +113,7 @@ class Fit(Shown):
         return self._log_ratio(self.reward, check_positive(beta, "beta"), get_link(link))
 
     def _log_ratio(self, reward: FloatArray, beta: float, link: GeneratorDerivative) -> FloatArray:
-        rows = zip(np.atleast_2d(_over(reward, beta)), np.atleast_2d(self.problem.reference), strict=True)
+        rows = zip(np.atleast_2d(over(reward, beta)), np.atleast_2d(self.problem.reference), strict=True)
         return np.stack([_log_ratio(u, reference, link) for u, reference in rows]).reshape(self.problem.shape)
 
     def policy(self, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> FloatArray:
@@ -136,14 +138,12 @@ class Fit(Shown):
                 continue
             if not found.converged:
                 return np.full(betas.shape, np.nan)
-            u = _over(found.reward, betas[..., None])
-            h = _tilted(u, reference)
-            total = total + share * np.sum(reference * np.exp(h) * h, axis=-1)
+            total = total + share * tilted_kl(over(found.reward, betas[..., None]), reference)
         return np.asarray(total)
 
     def half_square(self, beta: float) -> float:
         """½E[ρ²] at one β for the log link, averaged over contexts; NaN where a context has no answer."""
-        h = np.atleast_2d(_over(self.reward, beta))  # the constant that normalises π cancels in ρ
+        h = np.atleast_2d(over(self.reward, beta))  # the constant that normalises π cancels in ρ
         return average(self.problem.shares(), half_square(self.problem, h))
 
     def solution(self, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
@@ -220,12 +220,26 @@ def fitted(problems: Sequence[Setting], losses: Sequence[MarginLoss]) -> list[Fi
     ]
 
 
-def _over(reward: FloatArray, beta: float | FloatArray) -> FloatArray:
+def tilted_kl(u: FloatArray, reference: FloatArray) -> FloatArray:
+    """KL(π‖πref) of ``π ∝ πref e^u`` along the last axis; u is overwritten."""
+    u -= u.max(axis=-1, keepdims=True)
+    mass = np.exp(u)
+    mass *= reference
+    total = mass.sum(axis=-1, keepdims=True)
+    mass /= total
+    u -= np.log(total)
+    mass *= u
+    return np.asarray(mass.sum(axis=-1))
+
+
+def over(reward: FloatArray, beta: float | FloatArray) -> FloatArray:
     """``g/β``; a ValueError where β is so small that a float cannot hold it."""
     with np.errstate(over="ignore"):
-        ratio, double = np.asarray(reward / beta), 2.0 * (reward / beta)  # differences too must be held
-    if np.isinf(double).any() and not np.isinf(reward).any():
-        least = 2.0 * float(np.abs(reward).max()) / np.finfo(np.float64).max
+        ratio = np.asarray(reward / beta)
+        largest = np.fmax.reduce(np.abs(reward), axis=None)
+        too_far = np.isinf(2.0 * largest / np.min(beta))  # differences too must be held
+    if too_far and not np.isinf(reward).any():
+        least = 2.0 * float(largest) / np.finfo(np.float64).max
         raise ValueError(f"beta is {float(np.min(beta)):g}; log-ratios g/β need one above {least:.3g} to fit a float")
     return ratio
 
@@ -250,7 +264,11 @@ def half_square(problem: Setting, h: FloatArray) -> FloatArray:
     if problem.is_sparse:
         pairs = problem.directed_pairs()
         return np.asarray(0.5 * (pairs.margins(h) ** 2 @ pairs.weight))[None]
-    mu = np.atleast_2d(problem.behavior)
+    return spread(np.atleast_2d(problem.behavior), h)
+
+
+def spread(mu: FloatArray, h: FloatArray) -> FloatArray:
+    """Var_μ(h) along the last axis."""
     mean = np.sum(mu * h, axis=-1, keepdims=True)
     with np.errstate(over="ignore"):  # beyond what a float holds it is inf
         return np.asarray(np.sum(mu * (h - mean) ** 2, axis=-1))

@@ -114,11 +114,11 @@ class Descent:
             first, second = self.first, self.second
             new = self.parameters - self.rate * gradient
         # second, too: an infinite second moment would stop Adam without a word
-        sound = np.isfinite(new + second).all(axis=1)
-        if sound.all() and self.alive.all():
+        finite = np.isfinite(new + second)
+        if finite.all() and self.alive.all():
             self.parameters, self.first, self.second = new, first, second
             return
-        self.alive &= sound
+        self.alive &= finite.all(axis=1)
         rows = self.alive[:, None]
         self.parameters = np.where(rows, new, self.parameters)
         self.first, self.second = np.where(rows, first, self.first), np.where(rows, second, self.second)

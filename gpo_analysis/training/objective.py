@@ -17,6 +17,7 @@ import numpy as np
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.tabular.problem import PreferenceProblem
+from gpo_analysis.training.complete import Complete
 
 #: What a trajectory records at a step, beside ``step`` and ``time``.
 METRICS = (
@@ -147,11 +148,8 @@ class Objective:
         return np.asarray((table - log_sum).reshape(logits.shape))
 
     @cached_property
-    def square(self) -> FloatArray | None:
-        """βw as matrices (R, n, n), where the pairs are all of a single context and f′(0) is finite; else None.
-
-        Differences of all responses are then one subtraction, and what pulls on them sums of rows and columns.
-        """
+    def square(self) -> Complete | None:
+        """The same as tables of all pairs, where those are of a single context and f′(0) is finite; else None."""
         n, rows = self.responses, np.arange(self.responses)
         winner, loser = np.nonzero(rows[:, None] != rows)
         complete = self.contexts == 1 and self.winner.shape == (1, len(winner)) and self.groups
@@ -160,19 +158,23 @@ class Objective:
         with np.errstate(all="ignore"):
             if not np.isfinite(self.slopes(np.zeros((len(self.beta), 1)))).all():
                 return None
-        full = np.zeros((len(self.beta), n, n))
-        full[:, winner, loser] = self.weight * self.beta
-        return full
+        weight = np.zeros((n, n, len(self.beta)))
+        weight[winner, loser] = self.weight.T
+        return Complete(weight, self.diagonal_mass, self.log_reference.T, self.beta[:, 0], self._slopes_of_columns)
 
     def gradient(self, logits: FloatArray) -> FloatArray:
         """Gradient of the full loss in the logits, shape (R, m·n)."""
-        u = logits - self.log_reference
         if self.square is not None:
-            z = self.beta[:, :, None] * (u[:, :, None] - u[:, None, :])
-            pull = self.square * self.slopes(z)
-            return np.asarray(pull.sum(axis=2) - pull.sum(axis=1))
+            return self.square.gradient(logits)
+        u = logits - self.log_reference
         z = self.beta * (gather(u, self.winner) - gather(u, self.loser))
         return self._scatter(self.weight * self.beta * self.slopes(z), self.winner, self.loser)
+
+    def _slopes_of_columns(self, z: FloatArray, order: int) -> FloatArray:
+        """:meth:`slopes` at margins whose last axis is that of the runs, shape (…, R)."""
+        if len(self.groups) == 1:
+            return np.asarray(self.groups[0][0].derivative(z, order))
+        return np.concatenate([loss.derivative(z[..., rows], order) for loss, rows in self.groups], axis=-1)
 
     def batch_gradient(self, logits: FloatArray, winner: IntArray, loser: IntArray) -> FloatArray:
         """Mean gradient over a mini-batch of pairs of shape (R, batch) a run."""
@@ -210,6 +212,8 @@ class Objective:
 
     def metrics(self, logits: FloatArray) -> dict[str, FloatArray]:
         """All of :data:`METRICS` but the gradient's norm, each of shape (R,)."""
+        if self.square is not None:
+            return self.square.metrics(logits)
         log_ratio = self.log_policy(logits) - self.log_reference
         z = self.beta * (gather(log_ratio, self.winner) - gather(log_ratio, self.loser))
         value = np.sum(np.where(self.weight > 0, self.weight * self.slopes(z, 0), 0.0), axis=1)
