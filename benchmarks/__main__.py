@@ -26,6 +26,7 @@ from benchmarks.kept import HEAD, RESULTS, as_record, cells, joined, keep, lates
 from benchmarks.landscapes import LANDSCAPES
 from benchmarks.sweep import SWEEP
 from benchmarks.trajectories import TRAJECTORIES
+from gpo_analysis.cli.arguments import Parser, number, whole
 from gpo_analysis.cli.streams import guarded
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in (SWEEP, TRAJECTORIES, LANDSCAPES, GRAPH, COMMANDS)}
@@ -34,17 +35,17 @@ SCRIPTS = ("llm_sweep.py", "llm_optimum_gpu.py", "arena_table.py")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="what can be measured")
     run = commands.add_parser("run", help="measure, print a table, write a record")
     run.add_argument("names", nargs="*", metavar="NAME", help="a benchmark, or one of its tasks as BENCHMARK/TASK")
     run.add_argument("--sizes", nargs="+", metavar="SIZE", help="in place of the tasks' own")
-    run.add_argument("--rounds", type=int, default=6, help="times that each side is measured (default: 6)")
+    run.add_argument("--rounds", type=whole(1), default=6, help="times that each side is measured (default: 6)")
     run.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="of which time ratios are (default: cpu)")
-    run.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="for one measurement")
+    run.add_argument(
+        "--timeout", type=number(0.0, above=True), default=600.0, metavar="SECONDS", help="for one measurement"
+    )
     run.add_argument(
         "--out",
         metavar="DIR",
@@ -71,8 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = {benchmark.name: [benchmark.read(text) for text in given.sizes or ()] for benchmark, _ in chosen}
     except ValueError as error:
         parser.error(str(error))
-    if given.rounds < 1:
-        parser.error(f"--rounds is {given.rounds}; accepted is 1 or more")
     return max(_run(benchmark, tasks, wanted[benchmark.name], given) for benchmark, tasks in chosen)
 
 

@@ -22,6 +22,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 _begun = time.process_time()
 import numpy as np  # noqa: E402
 
+from gpo_analysis.cli.arguments import Parser  # noqa: E402
 from gpo_analysis.losses import PAPER_LOSSES  # noqa: E402
 from gpo_analysis.preferences import read_comparisons  # noqa: E402
 from gpo_analysis.ranking import ComparisonProblem, bootstrap, noise_tests, rank, rank_all  # noqa: E402
@@ -45,7 +46,7 @@ class Stages:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--hinge", type=int, default=None, help="resamples of hinge (as many by default)")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from gpo_analysis.cli.arguments import Parser
 from llm.forests.problem import make_problem, make_references
 from llm.optimum.config import OptimumConfig, preset
 from llm.optimum.study import run_study
@@ -57,7 +58,7 @@ def archive(study: Path, out: Path) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Check, train, pack."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where the archive goes")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()), help="where the study is made")
     parser.add_argument("--preset", default="gpu")

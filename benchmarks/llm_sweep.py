@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 
+from gpo_analysis.cli.arguments import Parser
 from llm.policy.batches import TokenizedPairs
 from llm.policy.logprobs import pair_logprobs, reference_logprobs
 from llm.policy.packing import pack
@@ -285,7 +286,7 @@ def measured(kind: str, size: Size, cells: int, steps: int, device: str) -> dict
 
 def main() -> None:
     """Measure and print the tables; write them where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", action="append", choices=[*SIZES], help="may be repeated; default: tiny and small")
     parser.add_argument("--cells", type=int, nargs="+", default=[1, 2, 5, 10], help="cells a stack (default: 1 2 5 10)")
     parser.add_argument("--steps", type=int, default=12, help="steps of each measurement (default: 12)")

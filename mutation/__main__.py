@@ -18,12 +18,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpo_analysis.cli.arguments import Parser, number, whole
 from mutation import campaign, report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    parser = argparse.ArgumentParser("python -m mutation", description=__doc__.partition("\n")[0])
+    parser = Parser("python -m mutation", description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("out/mutation"), metavar="FOLDER", help="where it is kept")
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("trace", help="which test executes which line")
@@ -71,20 +72,23 @@ def _tracing(one: argparse.ArgumentParser) -> None:
 
 def _working(one: argparse.ArgumentParser) -> None:
     if "--workers" not in one._option_string_actions:
-        one.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+        one.add_argument("--workers", type=whole(1), default=1, metavar="N", help="processes (default: 1)")
 
 
 def _drawing(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--size", type=int, default=100, metavar="N", help="faults a package (default: 100)")
-    one.add_argument("--seed", type=int, default=0, help="of the order in which they are drawn (default: 0)")
+    one.add_argument("--size", type=whole(1), default=100, metavar="N", help="faults a package (default: 100)")
+    one.add_argument("--seed", type=whole(0), default=0, help="of the order in which they are drawn (default: 0)")
 
 
 def _running(one: argparse.ArgumentParser) -> None:
     _working(one)
-    one.add_argument("--first", type=int, default=None, metavar="N", help="only the first so many of every package")
+    one.add_argument("--first", type=whole(1), metavar="N", help="only the first so many of every package")
     one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
-    one.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
-    one.add_argument("--start", type=float, default=6.0, metavar="S", help="beyond four times what its tests take")
+    seconds, start = number(0.0, above=True), number(0.0)
+    one.add_argument(
+        "--seconds", type=seconds, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)"
+    )
+    one.add_argument("--start", type=start, default=6.0, metavar="S", help="beyond four times what its tests take")
     one.add_argument("--again", action="store_true", help="survivors once more: new tests, or more seconds")
 
 

@@ -278,7 +278,8 @@ def test_a_part_of_the_work_counts_for_its_share() -> None:
 def test_sides_of_a_sweep_find_the_same_optima() -> None:
     pytest.importorskip("cvxpy")
     size = Size((5, 3, 2))
-    for side in (sweep.ours(("logistic",)), sweep.by_scipy, sweep.by_cvxpy):
+    circles = (sweep.ours(("logistic",), cyclic=True), sweep.by_scipy(cyclic=True))
+    for side in (sweep.ours(("logistic",)), sweep.by_scipy(), sweep.by_cvxpy, *circles):
         work = side(size)
         assert work.judge(work.do())["error"] < 1e-7, side
     work = sweep.ours(sweep.LOSSES)(size)

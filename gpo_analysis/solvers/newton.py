@@ -209,8 +209,8 @@ class _Stack:
             matrix, one = grounded[k], right[k, :, side]
             step[k, :, side] = _curved_step(matrix, one, self.convex) if bounded else _whole_step(matrix, one)
         with np.errstate(over="ignore"):  # a curvature of 1e-322 sends it beyond what a float holds
-            step *= scale[..., None]
-        return np.clip(step, -1e300, 1e300, out=step) if bounded else step
+            scaled: FloatArray = step * scale[..., None]
+        return np.clip(scaled, -1e300, 1e300) if bounded else scaled
 
     def _search(
         self, w: FloatArray, g: FloatArray, step: FloatArray, value: FloatArray, slope: FloatArray, noise: FloatArray

@@ -77,7 +77,7 @@ class Complete:
 
     def metrics(self, logits: FloatArray) -> dict[str, FloatArray]:
         """As :meth:`.Objective.metrics`, each of shape (R,)."""
-        log_policy = np.ascontiguousarray(logits.T)
+        log_policy = np.array(logits.T, order="C")
         log_policy -= log_policy.max(axis=0)
         log_policy -= np.log(summed(np.exp(log_policy)))
         policy, log_ratio = np.exp(log_policy), log_policy - self.log_reference
@@ -126,4 +126,4 @@ def summed(columns: FloatArray) -> FloatArray:
     """Sum over the first axis of (n, R), shape (R,)."""
     if columns.shape[1] == 1:
         return np.asarray(np.add.accumulate(columns[:, 0])[-1:])
-    return np.asarray(columns.sum(axis=0))
+    return np.asarray(np.ascontiguousarray(columns).sum(axis=0))

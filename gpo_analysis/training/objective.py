@@ -160,7 +160,13 @@ class Objective:
                 return None
         weight = np.zeros((n, n, len(self.beta)))
         weight[winner, loser] = self.weight.T
-        return Complete(weight, self.diagonal_mass, self.log_reference.T, self.beta[:, 0], self._slopes_of_columns)
+        return Complete(
+            weight,
+            self.diagonal_mass,
+            np.ascontiguousarray(self.log_reference.T),
+            self.beta[:, 0],
+            self._slopes_of_columns,
+        )
 
     def gradient(self, logits: FloatArray) -> FloatArray:
         """Gradient of the full loss in the logits, shape (R, m·n)."""

@@ -40,6 +40,43 @@ def test_the_gradient_is_that_of_the_loss(problems: list, losses: list[str], by_
         np.testing.assert_allclose(gradient[:, k], (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_recorded_of_complete_problems_is_that_of_their_policies(count: int) -> None:
+    problems = COMPLETE[:count]
+    objective = Objective.stack(problems, [gpo.get_loss("logistic")] * count, [0.7] * count)
+    logits = np.random.default_rng(3).normal(size=(count, 5))
+    before = logits.copy()
+    found = objective.metrics(logits)
+    np.testing.assert_array_equal(logits, before)
+    for r, problem in enumerate(problems):
+        policy = special.softmax(logits[r])
+        h, pairs = np.log(policy / problem.reference), problem.directed_pairs()
+        rho = h[pairs.winner] - h[pairs.loser]
+        share = pairs.weight / pairs.weight.sum()
+        expected = {
+            "loss": problem.population_loss(policy, "logistic", 0.7),
+            "kl": policy @ h,
+            "mu_squared_loss": 0.5 * pairs.weight @ rho**2,
+            "chosen_logp": share @ np.log(policy)[pairs.winner],
+            "rejected_logp": share @ np.log(policy)[pairs.loser],
+            "entropy": -policy @ np.log(policy),
+            "max_margin": 0.7 * np.abs(rho).max(),
+        }
+        assert {name: values[r] for name, values in found.items()} == pytest.approx(expected, rel=1e-13)
+
+
+def test_large_arrays_have_the_values_of_their_pieces() -> None:
+    z = np.random.default_rng(4).normal(size=(41, 1000)) * 10
+    z[3, 5], z[40, 999] = np.nan, np.inf
+    for name in ("logistic", "hinge", "squared", "z"):
+        for order in (0, 1, 2):
+            loss = gpo.get_loss(name)
+            whole = loss.derivative(z, order)
+            assert not np.may_share_memory(whole, z)
+            np.testing.assert_array_equal(whole, np.stack([loss.derivative(row, order) for row in z]))
+            np.testing.assert_array_equal(loss.derivative(z.T, order), whole.T)
+
+
 @pytest.mark.parametrize("shape", [(), (7,), (3, 0), (2, 3, 4)])
 def test_kernels_are_those_of_scipy_in_every_shape_and_leave_their_argument_alone(shape: tuple[int, ...]) -> None:
     u = np.random.default_rng(2).normal(size=shape) * 50
