@@ -17,9 +17,18 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from gpo_analysis.cli.arguments import Parser, number, whole
 from mutation import campaign, report
+
+
+class Parser(argparse.ArgumentParser):
+    """As argparse's; an error is one line. The library's own may not be imported before the fork that tries a fault."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and end."""
+        print(f"mutation: {message} ({self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,23 +81,20 @@ def _tracing(one: argparse.ArgumentParser) -> None:
 
 def _working(one: argparse.ArgumentParser) -> None:
     if "--workers" not in one._option_string_actions:
-        one.add_argument("--workers", type=whole(1), default=1, metavar="N", help="processes (default: 1)")
+        one.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
 
 
 def _drawing(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--size", type=whole(1), default=100, metavar="N", help="faults a package (default: 100)")
-    one.add_argument("--seed", type=whole(0), default=0, help="of the order in which they are drawn (default: 0)")
+    one.add_argument("--size", type=int, default=100, metavar="N", help="faults a package (default: 100)")
+    one.add_argument("--seed", type=int, default=0, help="of the order in which they are drawn (default: 0)")
 
 
 def _running(one: argparse.ArgumentParser) -> None:
     _working(one)
-    one.add_argument("--first", type=whole(1), metavar="N", help="only the first so many of every package")
+    one.add_argument("--first", type=int, metavar="N", help="only the first so many of every package")
     one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
-    seconds, start = number(0.0, above=True), number(0.0)
-    one.add_argument(
-        "--seconds", type=seconds, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)"
-    )
-    one.add_argument("--start", type=start, default=6.0, metavar="S", help="beyond four times what its tests take")
+    one.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
+    one.add_argument("--start", type=float, default=6.0, metavar="S", help="beyond four times what its tests take")
     one.add_argument("--again", action="store_true", help="survivors once more: new tests, or more seconds")
 
 
