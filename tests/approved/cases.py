@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import io
 import itertools
 import json
 import os
+import pkgutil
 import re
 import warnings
 from collections import Counter
@@ -23,11 +25,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+import gpo_analysis
 import gpo_analysis as gpo
 from gpo_analysis import analysis, plotting
+from gpo_analysis.explore.state import VIEWS
 from gpo_analysis.losses import get_loss, list_losses, two_ratio_losses
 from tests.approved.texts import dumped, table_of
-from tests.showing.results import EXAMPLES, _functions, example
+from tests.showing.results import EXAMPLES, example
 
 Cases = dict[str, Callable[[], str]]
 
@@ -113,15 +117,29 @@ def of_closed_forms(name: str) -> str:
 
 
 def of_defaults() -> str:
-    """Names and defaults of what public functions take."""
-    lines = []
-    ours = ((name, one) for name, one in _functions() if one.__module__.startswith("gpo_analysis"))
-    for name, function in ours:
-        for key, one in inspect.signature(function).parameters.items():
-            if one.default is not inspect.Parameter.empty:
-                shown = repr(one.default)
-                lines.append(f"{function.__module__} {name}({key}={'…' if ' at 0x' in shown else shown})")
-    return "\n".join(sorted(set(lines)))
+    """Names and defaults of what functions and classes take that may be imported by name."""
+    lines: set[str] = set()
+    for found in pkgutil.walk_packages(gpo_analysis.__path__, "gpo_analysis."):
+        if found.name.endswith("__main__") or ".integrations" in found.name or "._" in found.name:
+            continue
+        module = importlib.import_module(found.name)
+        for name, one in vars(module).items():
+            if name.startswith("_") or getattr(one, "__module__", "") != found.name:
+                continue
+            parts = [(name, one)] if callable(one) else []
+            parts += [(f"{name}.{key}", part) for key, part in vars(one).items()] if inspect.isclass(one) else []
+            lines |= {f"{found.name} {key}: {_defaults(part)}" for key, part in parts if "._" not in key}
+    return "\n".join(sorted(line for line in lines if not line.endswith(": ")))
+
+
+def _defaults(one: Any) -> str:
+    try:
+        parameters = inspect.signature(getattr(one, "__func__", one)).parameters.values()
+    except (ValueError, TypeError):  # no function
+        return ""
+    given = [(item.name, item.default) for item in parameters if item.default not in (inspect.Parameter.empty, None)]
+    shown = ((key, "…" if re.search(" at 0x|factory", repr(value)) else repr(value)) for key, value in given)
+    return ", ".join(f"{key}={value}" for key, value in shown)
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -406,18 +424,34 @@ def of_state(given: dict[str, Any]) -> str:
 
 
 def of_page() -> str:
-    """The page: every widget with what it says and offers, then after changes."""
+    """The page: every widget with what it says and offers; then, view by view, those that changed."""
     from gpo_analysis.explore import Explorer, State
 
-    lines = []
+    lines: list[str] = []
+    states = [State(view=view, amount="2", step="24", steps="80") for view in VIEWS]
+    states += [
+        State(losses=("savage", "exp(-z)"), view="policies", by="strength", preferences="annotators"),
+        State(losses=("dpo",), view="policies", preferences="file", file="games.csv"),
+        State(losses=("dpo",), view="mixture", modes="-4, 2", shift="-20", weights="1, 2"),
+        State(preferences="cycle", view="policies", amount="x", order="99"),
+        State(view="training", rate="x", step="5"),
+        State(view="training", steps="x", step="5"),
+        State(view="training", step="x"),
+        State(view="mixture", modes="x"),
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        page = Explorer()
-        for view in ("policies", "training", "mixture"):
-            page.load(State(losses=("savage", "exp(-z)"), view=view, amount="2", step="24", steps="80"))
-            lines += [f"# {view}", *_widgets(page), *_bokeh(page.plot.object)]
-        page.load(State(preferences="cycle", view="policies", amount="x", order="99"))
-        lines += ["# wrong", *_widgets(page)]
+        page = Explorer(files={"games.csv": _games()})
+        shown: set[str] = set()
+        for state in states:
+            page.load(state)
+            now = [f"{k}: {line}" for k, line in enumerate([*_widgets(page), *_bokeh(page.plot.object)])]
+            lines += [f"# {state.query()}", *(line for line in now if line not in shown)]
+            shown = set(now)
+        page.amount.value = 3
+        page.movers[0].value = -2.5
+        page.view.value = "link"
+        lines += ["# moved", page.state.query(), *(one.filename for one in page.downloads)]
     return "\n".join(lines)
 
 
