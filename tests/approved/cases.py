@@ -260,9 +260,9 @@ def _written(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".svg":
         return text.splitlines()[:60]
-    words = re.findall(r"<text[^>]*>([^<]*)</text>|<tspan[^>]*>([^<]*)</tspan>", text)
+    words = ["".join(re.sub(r"<[^>]*>", "", one).split()) for one in re.findall(r"<text.*?</text>", text, re.DOTALL)]
     colours = Counter(re.findall(r"(?:stroke|fill): (#[0-9a-f]{6})", text))
-    return [*(a or b for a, b in words), *(f"{colour} {count}" for colour, count in sorted(colours.items()))]
+    return [*words, *(f"{colour} {count}" for colour, count in sorted(colours.items()))]
 
 
 def of_options() -> str:
