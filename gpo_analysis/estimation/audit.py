@@ -38,6 +38,10 @@ CLOSE = 0.05
 SCATTER = 4.0
 """Residuals, in units of the noise that rounding explains, beyond which a log of margins alone names nothing."""
 _OFFER = "; one of your own is tried where it is given (--try-loss, in Python losses=)"
+_OF_MEANS = (
+    "; among the losses that were tried: means over batches do not rule out others (a log of pairs does, such as "
+    "log.jsonl of llm train, and --try-loss tries one more)"
+)
 _SPECIAL = {"kto": "apo_zero", "cal_dpo": "sppo_hard", "rpo": "sft"}
 """Losses that hold another as a case or limit; where that fits as well, it is the answer."""
 _APART = (
@@ -58,7 +62,8 @@ class LossAudit(Shown):
     beta : float or None
         GPO's β, z = β · `of`, or a and b are; None where the loss has none (sft of log π).
     reduction : str or None
-        "sums" or "means" over tokens; None where only margins were logged.
+        "sums" or "means" over tokens; None where only margins were logged, or all responses have one length n: β is
+        then that of sums, and nβ that of means.
     smoothing : str or None
     label_smoothing : float or None
     scale : float or None
@@ -73,6 +78,8 @@ class LossAudit(Shown):
         Those of a loss of two log-ratios by their names in the catalogue, such as the shift of bco_pair.
     likelihood : str
         Of rpo and sft: whether the likelihood of the chosen is that of log π/πref, log π, or log π a token.
+    means : bool
+        Whether the log holds means over batches alone, which do not rule out a loss that was not tried.
     """
 
     undecided: str | None
@@ -87,6 +94,7 @@ class LossAudit(Shown):
     of: str
     parameters: Mapping[str, float] = field(default_factory=dict)
     likelihood: str = ""
+    means: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the answer, or ``undecided`` and the set of losses that fit."""
@@ -97,6 +105,7 @@ class LossAudit(Shown):
             "confidence": self.confidence, "smoothing": self.smoothing, "scale": self.scale, "beta_of": self.of,
             **({"parameters": dict(self.parameters)} if self.parameters else {}),
             **({"likelihood": self.likelihood} if self.likelihood else {}),
+            **({"means_over_batches": True} if self.means else {}),
         }  # fmt: skip
 
     def summary(self) -> str:
@@ -109,7 +118,10 @@ class LossAudit(Shown):
         named = f"{self.loss}({', '.join(with_parameters)})" if with_parameters else self.loss
         named = f"{named}, the likelihood that of {self.likelihood}" if self.likelihood else named
         at = "" if self.beta is None else f" at β = {self.beta:.4g} of the {self.of}{over}"
-        return f"{named}{at}{smoothing}; the logged loss is {self.scale:.4g} times f (confidence {self.confidence:.3f})"
+        found = (
+            f"{named}{at}{smoothing}; the logged loss is {self.scale:.4g} times f (confidence {self.confidence:.3f})"
+        )
+        return f"{found}{_OF_MEANS}" if self.means else found
 
     __str__ = summary
 
@@ -264,9 +276,9 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     chosen = max(of_kind, key=lambda item: item[1])[0]
     if chosen.error * math.sqrt(own) > CLOSE or any(abs(math.log(f.beta / chosen.beta)) > CLOSE for f in alive):
         return undecided(f"{losses[0]}, but the log does not separate its β from its label smoothing or scale")
-    reduction = likely[0][1] if log.of == "log-ratios" else None
+    reduction = likely[0][1] if log.of == "log-ratios" and not log.pairs.of_one_length else None
     beta = chosen.beta if math.isfinite(chosen.beta) else None
     return LossAudit(
         None, chosen.loss, beta, reduction, chosen.smoothing, chosen.label_smoothing, chosen.scale, kinds[likely[0]],
-        losses, log.of, dict(chosen.parameters_of_loss), chosen.likelihood,
+        losses, log.of, dict(chosen.parameters_of_loss), chosen.likelihood, log.means,
     )  # fmt: skip

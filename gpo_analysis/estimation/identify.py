@@ -52,8 +52,15 @@ class Pairs:
 
     @property
     def reductions(self) -> tuple[str, ...]:
-        """The reductions that can be told apart: means only where there are lengths."""
-        return ("sums",) if self.chosen_length is None else ("sums", "means")
+        """The reductions that can be told apart: means only where there are lengths, and not all are one."""
+        return ("sums",) if self.chosen_length is None or self.of_one_length else ("sums", "means")
+
+    @property
+    def of_one_length(self) -> bool:
+        """Whether all responses have one length n: β of token sums and nβ of token means are then one objective."""
+        if self.chosen_length is None or self.rejected_length is None:
+            return False
+        return bool(np.ptp(np.concatenate([self.chosen_length, self.rejected_length])) == 0)
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,8 @@ def read_loss_log(path: str | Path) -> LossLog:
         Where the file cannot be opened.
     """
     table = scalars_of(log_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED))
+    if not table.rows:
+        raise ValueError(f"{table.path} holds no rows; accepted are {ACCEPTED}")
     rows = [(row.line, row.values) for row in _of_training(table)]
     used = (
         *_LOSS, *_MARGIN, *_MEAN_MARGIN, *_ACCURACY, "chosen_length", "rejected_length", "step", *NEEDED,
@@ -286,7 +288,8 @@ def read_loss_log(path: str | Path) -> LossLog:
     if loss is None or not wanted:
         raise ValueError(f"{table.path}: no {_lacking(loss, known)} in it; accepted are {ACCEPTED}")
     if _LABEL in known:  # rows without one have a hard label
-        rows = [(line, {_LABEL: 1.0, **row}) for line, row in rows]
+        hard = [{_LABEL: 1.0} if row.get(_LABEL) in (None, "") else {} for _, row in rows]
+        rows = [(line, {**row, **label}) for (line, row), label in zip(rows, hard, strict=True)]
     whole = _with_numbers(table.path, rows, (loss, *wanted))
     if not whole:
         raise ValueError(f"{table.path}: no row has both {loss} and {', '.join(wanted)}; accepted are {ACCEPTED}")

@@ -74,6 +74,7 @@ def test_means_are_read_alike_by_diagnose_and_audit(tmp_path: Path) -> None:
         assert isinstance(found, MeanDiagnosis)
         assert found.mean_rho == pytest.approx(Z[-1].mean() / BETA, rel=1e-9), path
         log = read_loss_log(path)
+        assert log.means
         np.testing.assert_allclose(log.loss, [entry["loss"] for entry in ENTRIES], rtol=1e-12, err_msg=str(path))
         np.testing.assert_allclose(log.pairs.chosen, Z.mean(1), rtol=1e-12)
         with pytest.raises(ValueError, match="means over batches, from which neither"):
@@ -141,6 +142,14 @@ def test_an_offer_does_not_take_a_known_loss_s_name(tmp_path: Path) -> None:
         audit_log(path, losses="nca_pair")
 
 
+def test_responses_of_one_length_do_not_hide_the_loss(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(lines([{**row, "chosen_length": 2, "rejected_length": 2} for row in pair_rows()]))
+    found = audit_log(path, losses="log(cosh(1-z))")
+    assert (found.loss, found.reduction, found.beta) == ("log(cosh(1-z))", None, pytest.approx(0.5))
+    assert "β = 0.5 of the log-ratios, no" in str(found)
+
+
 def _rho(row: dict[str, float]) -> float:
     ratios = [row[f"policy_{side}"] - row[f"reference_{side}"] for side in ("chosen", "rejected")]
     return ratios[0] - ratios[1]
@@ -158,6 +167,10 @@ def test_soft_labels_of_their_own_are_taken_into_account(tmp_path: Path) -> None
     path.write_text(lines(rows))
     found = audit_log(path)
     assert (found.loss, found.beta, found.label_smoothing) == ("logistic", pytest.approx(0.3, rel=1e-6), 0.0)
+    path.write_text(lines([{"soft_label": None, **row} for row in rows]))  # as a table of these has them
+    labels = read_loss_log(path).label
+    assert labels is not None
+    np.testing.assert_array_equal(labels, [row.get("soft_label", 1.0) for row in rows])
     path.write_text(lines([{**row, "soft_label": 1.5} for row in rows]))
     with pytest.raises(ValueError, match=r"soft_label is 1\.5"):
         audit_log(path)
