@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -78,6 +80,48 @@ def trained_with(loss: MarginLoss | str, beta: float, reduction: str | None = No
     scaled = check_positive(row.to_gpo(own), "beta in GPO's convention")
     said = f"{row.name} at its β = {own:g} is {f.name} at GPO's β = {scaled:g}, ρ from token {row.ratio}"
     return TrainedWith(f, scaled, own, theirs, row.loss_scale(own), said)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run's folder says it was trained with.
+
+    Attributes
+    ----------
+    loss, reduction : str
+    beta : float
+    file : Path
+        That says so.
+    """
+
+    loss: str
+    beta: float
+    reduction: str
+    file: Path
+
+
+def recorded_objective(log: str | Path) -> Recorded | None:
+    """What ``run.json`` says that lies in a run's folder or beside its log, as ``python -m llm train`` writes it.
+
+    Parameters
+    ----------
+    log : str or Path
+        The folder, or a file in it.
+
+    Returns
+    -------
+    Recorded or None
+        None where there is none, or nothing of this kind in it.
+    """
+    place = Path(log)
+    file = (place if place.is_dir() else place.parent) / "run.json"
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))["run"]
+        loss, beta, reduction, link = (run[name] for name in ("loss", "beta", "reduction", "link"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    known = isinstance(loss, str) and isinstance(beta, float | int) and reduction in REDUCTIONS and link == "reverse_kl"
+    return Recorded(loss, float(beta), reduction, file) if known else None
 
 
 def holds_token_means(log: TrainingLog) -> bool | None:

@@ -186,4 +186,5 @@ def _next_words(results: list[dict[str, Any]], out: Path) -> str:
     return (
         f"\nwritten to {out}; what another f or β would make of it:\n"
         f"  gpo diagnose {folder / LOG} --loss '{first['loss']}' --beta {first['beta']:g}"
+        f"{' --reduction mean' if first['config']['reduction'] == 'mean' else ''}"
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from gpo_analysis.estimation.trained_with import recorded_objective
 from tests.cli.test_cli import as_json, gpo
 
 
@@ -88,3 +90,25 @@ def test_the_shell_completes_what_the_help_says() -> None:
     )
     assert done.stdout.strip() == "plain,diagnose"
     assert "_GPO_COMPLETE=bash_source gpo" in gpo("--help").stdout
+
+
+def test_a_run_s_folder_says_what_it_was_trained_with(tmp_path: Path) -> None:
+    rows = [
+        {"policy_chosen": -10.0 - k, "policy_rejected": -14.0 - k, "reference_chosen": -9.0, "reference_rejected": -9.0,
+         "chosen_length": 2, "rejected_length": 2 + k, "step": 4}
+        for k in range(9)
+    ]  # fmt: skip
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = {"loss": "log(cosh(1-z))", "beta": 0.25, "reduction": "mean", "link": "reverse_kl"}
+    (tmp_path / "run.json").write_text(json.dumps({"run": run}))
+    found = as_json("diagnose", str(tmp_path), "--resamples", "5")
+    assert (found["loss"], found["beta"]) == ("log(cosh(1-z))", 0.25)
+    asked = as_json("diagnose", str(tmp_path / "log.jsonl"), "--loss", run["loss"], "--beta", "0.25", "--reduction",
+                    "mean", "--resamples", "5")  # fmt: skip
+    assert found == asked
+    other = gpo("diagnose", str(tmp_path), "--loss", "dpo")
+    assert other.returncode == 2
+    assert "run.json says --loss 'log(cosh(1-z))' --beta 0.25)" in other.stderr
+    for broken in ("", "[]", '{"run": {"loss": 3}}', json.dumps({"run": {**run, "link": "chi_po"}})):
+        (tmp_path / "run.json").write_text(broken)
+        assert recorded_objective(tmp_path) is None
