@@ -56,10 +56,9 @@ class FloatInterval:
 
     def __mul__(self, other: Any) -> FloatInterval:
         b = other if other.__class__ is FloatInterval else enclosed(other)
-        if self.low >= 0 and b.low >= 0:
-            return FloatInterval(_down(self.low * b.low), _up(self.high * b.high))
-        ends = [_product(x, y) for x in (self.low, self.high) for y in (b.low, b.high)]
-        return FloatInterval(_down(min(ends)), _up(max(ends)))
+        low, high = _product(self.low, self.high, b.low, b.high)
+        # 0 times an end without bound, NaN in floats, is 0
+        return FloatInterval(_down(low if low == low else 0.0), _up(high if high == high else 0.0))
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -84,8 +83,19 @@ class FloatInterval:
         return FloatInterval(0.0 if self.low <= 0 <= self.high else ends[0], ends[1])
 
 
-def _product(x: float, y: float) -> float:
-    return 0.0 if x == 0 or y == 0 else x * y  # 0 times an end without bound is 0
+def _product(a: float, b: float, c: float, d: float) -> tuple[float, float]:
+    """The ends of [a, b] times [c, d], by their signs."""
+    if a >= 0:
+        if c >= 0:
+            return a * c, b * d
+        return (b * c, a * d) if d <= 0 else (b * c, b * d)
+    if b <= 0:
+        if c >= 0:
+            return a * d, b * c
+        return (b * d, a * c) if d <= 0 else (a * d, a * c)
+    if c >= 0:
+        return a * d, b * d
+    return (b * c, a * c) if d <= 0 else (min(a * d, b * c), max(a * c, b * d))
 
 
 def enclosed(value: Any) -> FloatInterval:
