@@ -24,12 +24,13 @@ from benchmarks.framework import Benchmark, Row, Size, Task, run_task, work_here
 from benchmarks.graph import GRAPH
 from benchmarks.kept import HEAD, RESULTS, as_record, cells, joined, keep, latest
 from benchmarks.landscapes import LANDSCAPES
+from benchmarks.llm import LLM
 from benchmarks.sweep import SWEEP
 from benchmarks.trajectories import TRAJECTORIES
 from gpo_analysis.cli.arguments import Parser, number, whole
 from gpo_analysis.cli.streams import guarded
 
-BENCHMARKS = {benchmark.name: benchmark for benchmark in (SWEEP, TRAJECTORIES, LANDSCAPES, GRAPH, COMMANDS)}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in (SWEEP, TRAJECTORIES, LANDSCAPES, GRAPH, COMMANDS, LLM)}
 SCRIPTS = ("llm_sweep.py", "llm_optimum_gpu.py", "arena_table.py")
 
 

@@ -139,6 +139,26 @@ def run_gpo(size: Size, cells: int, steps: int, device: str) -> dict[str, Any]:
 
 def run_trainer(kind: Any, config: Any, size: Size, steps: int, device: str) -> dict[str, Any]:
     """Train one cell with a trainer of TRL's kind."""
+    from transformers import TrainerCallback
+
+    ends: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *arguments: Any, **named: Any) -> None:
+            if device == "cuda":
+                torch.cuda.synchronize()
+            ends.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer, losses = make_trainer(kind, config, size, steps, device, folder)
+        trainer.add_callback(Clock())
+        with quiet():
+            trainer.train()
+    return {"seconds": float(np.median(np.diff(ends))), "peak": peak_memory(device), "mean_loss": losses[-1]}
+
+
+def make_trainer(kind: Any, config: Any, size: Size, steps: int, device: str, folder: str) -> tuple[Any, list[float]]:
+    """A trainer of TRL's kind on the same model and pairs, and the list into which it puts a run's mean loss."""
     from datasets import Dataset, disable_progress_bars
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, TrainerCallback
@@ -159,34 +179,25 @@ def run_trainer(kind: Any, config: Any, size: Size, steps: int, device: str) -> 
         {"prompt": text(x), "chosen": " " + text(a), "rejected": " " + text(b)}
         for x, a, b in zip(pairs.prompt, pairs.chosen, pairs.rejected, strict=True)
     ]
-    ends: list[float] = []
     losses: list[float] = []
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *arguments: Any, **named: Any) -> None:
-            if device == "cuda":
-                torch.cuda.synchronize()
-            ends.append(time.perf_counter())
-
+    class Losses(TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **named: Any) -> None:
             if "loss" in logs:
                 losses.append(logs["loss"])
 
-    with tempfile.TemporaryDirectory() as folder:
-        args = config(
-            output_dir=folder, per_device_train_batch_size=size.pairs, max_steps=steps, learning_rate=RATE,
-            lr_scheduler_type="constant", max_grad_norm=0.0, adam_epsilon=EPSILON, weight_decay=0.0, beta=BETA,
-            precompute_ref_log_probs=True, precompute_ref_batch_size=size.pairs, gradient_checkpointing=False,
-            bf16=False, use_cpu=device == "cpu", logging_steps=steps, save_strategy="no", report_to=[],
-            disable_tqdm=True, max_length=None, optim="adamw_torch", logging_strategy="steps", tf32=None,
-        )  # fmt: skip
-        trainer = kind(
-            make_model(size, device), args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
-            callbacks=[Clock()],
-        )  # fmt: skip
-        with quiet():
-            trainer.train()
-    return {"seconds": float(np.median(np.diff(ends))), "peak": peak_memory(device), "mean_loss": losses[-1]}
+    args = config(
+        output_dir=folder, per_device_train_batch_size=size.pairs, max_steps=steps, learning_rate=RATE,
+        lr_scheduler_type="constant", max_grad_norm=0.0, adam_epsilon=EPSILON, weight_decay=0.0, beta=BETA,
+        precompute_ref_log_probs=True, precompute_ref_batch_size=size.pairs, gradient_checkpointing=False,
+        bf16=False, use_cpu=device == "cpu", logging_steps=steps, save_strategy="no", report_to=[],
+        disable_tqdm=True, max_length=None, optim="adamw_torch", logging_strategy="steps", tf32=None,
+    )  # fmt: skip
+    trainer = kind(
+        make_model(size, device), args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+        callbacks=[Losses()],
+    )  # fmt: skip
+    return trainer, losses
 
 
 def run_phases(size: Size, cells: int, steps: int, device: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.framework import Size
+
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytestmark = [
@@ -28,3 +30,20 @@ def test_trl_a_trainer_of_ours_and_a_stack_have_the_same_losses() -> None:
     assert ours["peak"] > 0
     parts = llm_sweep.run_phases(size, 2, 3, "cpu")
     assert min(parts.values()) > 0
+
+
+def test_both_sides_of_a_sweep_have_the_losses_of_a_loop_in_float64(monkeypatch) -> None:
+    pytest.importorskip("trl")
+    from benchmarks import llm, llm_sweep
+
+    monkeypatch.setitem(llm_sweep.SIZES, "tiny", llm_sweep.Size(16, 1, 2, 30, 4, 6, 5))
+    monkeypatch.setattr(llm, "STEPS", 4)
+    monkeypatch.setattr(llm_sweep, "RATE", 1e-2)  # so that the losses of later steps are other ones
+    first = None
+    for side in (llm.ours, llm.by_trl):
+        work = side(Size((2,)))
+        twice = [work.do(), work.do()]
+        assert twice[0] == pytest.approx(twice[1], rel=1e-6)  # each from the base model
+        assert work.judge(twice[1])["error"] < 1e-5
+        first = twice[0] if first is None else first
+    assert first < 0.69
