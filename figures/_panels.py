@@ -51,6 +51,11 @@ def loss_panels(losses: Iterable[str], *, columns: int = 3, height: float = 2.0)
     return figure, dict(zip(names, flat, strict=False))
 
 
+def strength_label(losses: Iterable[str]) -> str:
+    """What an axis of strengths shows: βκ, and β of hinge, whose κ is 0, where it is there."""
+    return "βκ  (hinge: β)" if "hinge" in set(losses) else "βκ"
+
+
 def label_axes(axes: dict[str, Axes], x: str, y: str) -> None:
     """What the axes show, at the panels of the first column and at the lowest of each column."""
     for ax in axes.values():

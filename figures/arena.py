@@ -37,12 +37,14 @@ def caption(records: Mapping[str, Record]) -> str:
     debates = f"{sides} sides of debates (dots) and " if sides else ""
     random = len(find(table, part="random", data="uniform", loss="logistic"))
     return f"""What f does to an arena: {rows["items"]:.0f} items, {rows["votes"]:,.0f} votes ({arena}, ties at half a
-    win each). (a) Scores on the scale of logits (2κg) less logistic's, over logistic's: an item a point. (b) Savage's
-    change over exponential's; line: −2, as third derivatives say. (c) Cyclic part of the flow that is found over what
+    win each). (a) Scores on the scale of logits (2κg) less logistic's, over logistic's: an item a point.
+    [[savage,exponential|(b) Savage's
+    change over exponential's; line: −2, as third derivatives say.]] (c) Cyclic part of the flow that is found over what
     exactly Bradley–Terry voters would show with as many votes: {debates}the arena (diamond, with the central 95 % of
     noise); filled where it is more than noise at 0.05; line: equal. (d) Mean τ of each f with three voting rules on
-    {random} random preferences of {config["responses"]} items, with 95 % intervals over preferences; logistic, squared
-    and Borda order alike."""
+    {random} random preferences of {config["responses"]} items, with 95 % intervals over
+    preferences[[logistic,squared|; logistic,
+    squared and Borda order alike]]."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from figures._panels import strength_label
 from gpo_analysis.plotting import loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -33,7 +34,7 @@ def caption(records: Mapping[str, Record]) -> str:
     debates with {int(one["items"].median())} arguments each (median); {cycles:,} of {triples:,} decided triples are
     cycles. (a) Share of held-out pairs on which the argument of higher score has more votes, equal scores counted half,
     on the problems where every loss has an answer; bars are 95 % bootstrap intervals over problems. (b) KL(π‖πref) at
-    equal βκ (hinge: at β, in grey), median over the same problems; πref uniform. {first} has a
+    equal βκ[[hinge| (hinge: at β, in grey)]], median over the same problems; πref uniform. {first} has a
     finite optimum on {len(one) - lost} of {len(one)} problems."""
 
 
@@ -61,7 +62,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     left.set_yticks([-position for position in range(len(names))], [loss_label(name) for name in names])
     left.set_xlabel("held-out pairs ranked as voted")
     left.grid(False, axis="y")
-    right.set(xscale="log", yscale="log", xlabel="βκ  (hinge: β)", ylabel="KL(π‖πref)  [nats]")
+    right.set(xscale="log", yscale="log", xlabel=strength_label(names), ylabel="KL(π‖πref)  [nats]")
     strengths = sorted(table["strength"].unique())
     right.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
     right.set_xticks([], minor=True)

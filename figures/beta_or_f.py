@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from figures._panels import strength_label
 from gpo_analysis.plotting import cycle_style, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -32,7 +33,7 @@ def caption(records: Mapping[str, Record]) -> str:
     pair and {config["seeds"]} seeds; settings ours. (a) Share of the variance of the win rate against πref, over β from
     {config["low"]:g} to {config["high"]:g} equal for all f, that is due to β (full) and to f (dashed), with 95 %
     bootstrap intervals over seeds. (b) What is due to f, alone and together with β: grids equal in β (full) against
-    equal in βκ (dashed). (c), (d) Mean win rate over βκ (hinge: over β) with {kind}, for
+    equal in βκ (dashed). (c), (d) Mean win rate over βκ[[hinge| (hinge: over β)]] with {kind}, for
     exact shares and {counted}. (e) f's part of what f and β explain, for ranges of
     β about the best one, exact shares: above the grey line f explains more than β."""
 
@@ -119,7 +120,7 @@ def _curves(ax: Axes, rows: pd.DataFrame) -> None:
         if part["win_rate"].notna().all():
             ax.plot(part["grid"], part["win_rate"], **loss_style(str(loss)).line(label=loss_label(str(loss))))
     ax.set_xscale("log")
-    ax.set_xlabel("βκ  (hinge: β)")
+    ax.set_xlabel(strength_label(rows["loss"]))
     ax.set_ylabel("win rate against πref")
 
 

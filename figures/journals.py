@@ -19,7 +19,8 @@ EXPERIMENTS = ("journals",)
 CAPTION = """Citations among four statistics journals (Stigler 1994) as comparisons that the cited journal wins. (a)
 Scores at β = 1, the log-ratio to a uniform reference with Biometrika at 0; black diamonds are the published
 Bradley-Terry abilities. (b) Scores times the loss's κ = f″(0)/|f′(0)| over logistic's, which would be equal if margins
-were small; hinge, with κ = 0, cannot be scaled so and is left out. Large margins are fitted by their tails."""
+were small[[hinge|; hinge, with κ = 0, cannot be scaled so and is left out]]. Large margins are fitted by their
+tails."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
-from figures._panels import KEYS, LETTERS, runaway
+from figures._panels import KEYS, LETTERS, runaway, strength_label
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -27,8 +27,9 @@ def caption(records: Mapping[str, Record]) -> str:
     measured = find(records["llm-domains"].table, kind="measured")
     names, seeds = ", ".join(dict.fromkeys(measured["study"])), measured["seed"].nunique()
     policies = f"a policy of one of {seeds} seeds" if seeds > 1 else "the policy of the one seed"
-    return f"""Win rate against πref, by each domain's own gold reward (a tie half), against βκ (hinge, whose κ is 0:
-    against β); a panel a domain (studies {names}), the losses it was run with side by side at each strength. Markers:
+    return f"""Win rate against πref, by each domain's own gold reward (a tie half), against βκ[[hinge|
+    (hinge, whose κ is 0: against β)]]; a panel a domain (studies {names}), the losses it was run with side by side at
+    each strength. Markers:
     {policies} after the last step; bars: 95 % over prompts; filled: the {int(runaway(measured).sum())} of
     {len(measured)} policies that ran away; the horizontal line is even. Domains differ in reward and have scales of
     their own; settings ours."""
@@ -54,7 +55,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         ax.axhline(0.5, color=COLORS["grey"], linewidth=0.8, zorder=0)
         ax.set_xticks(range(len(strengths)), [f"{strength:g}" for strength in strengths])
         ax.grid(visible=False, axis="x")
-        ax.set(xlabel="βκ  (hinge: β)", ylabel="win rate over πref")
+        ax.set(xlabel=strength_label(losses), ylabel="win rate over πref")
         panel_label(ax, letter, TITLES.get(study.removeprefix("small-"), study))
     handles = [Line2D([], [], linestyle="none", **_mark(loss)) for loss in losses]
     handles.append(Line2D([], [], **{**KEYS["filled"], "linestyle": "none"}))

@@ -32,7 +32,8 @@ def caption(records: Mapping[str, Record]) -> str:
     few, many = _sizes(policies)
     away = int((policies["status"] != "ok").sum())
     return f"""Decided rate (wins over wins and defeats against an independent sample of πref, ties left out) on prompts
-    that no policy was trained on, over βκ (hinge, whose κ is 0: over β). Rows 1 and 2: {few} and {many} trained
+    that no policy was trained on, over βκ[[hinge| (hinge, whose κ is 0: over β)]]. Rows 1 and 2: {few} and {many}
+    trained
     prompts. In each panel the loss of its heading over the others in grey. Dots and line: the tilt of πref's
     samples by π/πref, a dot a seed, the line their median; open circles: the median of the policies' own samples.
     Bars at the top: 95 % interval of the best strength by either (faint where it may lie at the edge of what ran).

@@ -28,7 +28,8 @@ def caption(records: Mapping[str, Record]) -> str:
     policies = record.table[record.table["kind"] == "policy"]
     away = int(policies["status"].isin(LEFT_OUT).sum())
     return f"""Upper panels: KL(q‖μ) of the samples trained on, q ∝ μ πθ/πref, which is what the loss determines (the
-    mass that πθ puts elsewhere is free), against βκ (hinge, whose κ is 0: against β). Dots: a trained policy a seed;
+    mass that πθ puts elsewhere is free), against βκ[[hinge| (hinge, whose κ is 0: against β)]]. Dots: a trained
+    policy a seed;
     markers their median; line: the exact optimum of the same problem, median over seeds, with nothing fitted; grey
     lines: the optima of the other losses. Lower panels: log of measured over predicted, clipped at ±{SPAN:g}
     (triangles); the band is ±0.1. {len(policies)} policies of {policies["seed"].nunique()} seeds, which redraw πref,

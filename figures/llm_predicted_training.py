@@ -28,7 +28,8 @@ def caption(records: Mapping[str, Record]) -> str:
     away = int((runs["status"] != "ok").sum())
     strengths = ", ".join(f"{value:g}" for value in sorted(set(rows["strength"]) - {0.0}))
     return f"""Upper panels: mean margin of the pairs trained on, against steps of Adam, for the limit β → 0 (uppermost)
-    and βκ = {strengths} (hinge, whose κ is 0: β), written at the ends. Dots: a network a seed; markers their median;
+    and βκ = {strengths}[[hinge| (hinge, whose κ is 0: β)]], written at the ends. Dots: a network a seed; markers
+    their median;
     lines: the tangent at πref, trained likewise; dashes: the law of two parts, from the limit run alone (both medians
     over seeds); grey: the other losses' tangents. Lower panels: log(predicted/measured) of the mean margin at every
     step, against the KL of the network, tangent (dots) and two parts (crosses), clipped at ±{SPAN:g} (triangles); the

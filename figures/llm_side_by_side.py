@@ -22,8 +22,9 @@ def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     record = records["llm-side-by-side"]
     margin = record.config["margin"]
-    return f"""Win rate of the row's loss over the column's, each at its best strength (written below its name: βκ, for
-    hinge β), by the gold reward on the same {record.table["prompts"].iloc[0]} prompts, a tie half; below it the half
+    return f"""Win rate of the row's loss over the column's, each at its best strength (written below its name:
+    βκ[[hinge|, for
+    hinge β]]), by the gold reward on the same {record.table["prompts"].iloc[0]} prompts, a tie half; below it the half
     width of its 95 % interval over prompts. White is even, the colours end at {SCALE[0]:g} and {SCALE[1]:g}; about the
     same means within ½ ± {margin:g}. The best strength is chosen on these prompts, and seeds share their pairs. Study
     {record.config["study"]}; settings ours."""

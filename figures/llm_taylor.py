@@ -30,8 +30,9 @@ def caption(records: Mapping[str, Record]) -> str:
     return f"""Relative error of the second-order expansion of the gradient of E f(βρ) on held-out pairs, against the 90
     % quantile of |βρ|, at {len(rows)} checkpoints of all policies; a panel a loss. Dots: a checkpoint; markers: medians
     in bins; dotted: the error that f and the margins alone predict, medians in the same bins; grey: the measured
-    medians of the other losses; vertical line: the Taylor radius (π for logistic and Savage, 1 for hinge and truncated
-    quadratic; the series of exponential converges everywhere, and squared is its own). The dashed line is an error as
+    medians of the other losses; vertical line: the Taylor radius[[logistic,savage| (π for logistic and
+    Savage)]][[hinge,truncated_quadratic| (1 for hinge and truncated quadratic)]][[exponential,squared|; the series of
+    exponential converges everywhere, and squared is its own]]. The dashed line is an error as
     large as the gradient. Errors below {SPAN[0]:g}, exact but for rounding, are drawn at the lower edge and counted;
     those beyond {SPAN[1]:g} or |βρ| of {FAR:g} at the other edges. Seeds share πref and pairs.
     Study {records["llm-taylor"].config["study"]};

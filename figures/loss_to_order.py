@@ -33,7 +33,7 @@ def caption(records: Mapping[str, Record]) -> str:
     beside catalogue losses at the same βκ, on {config["responses"]} responses with random μ and πref, {config["seeds"]}
     draws. (a) KL over logistic's against the largest logit of a Bradley–Terry problem, mean over draws at βκ = 0.5,
     bars: 95 % intervals; dotted line: clipped's wall. (b) The same for the largest |ρ|. (c) The slowest local rate of
-    gradient flow over β²f″(0). (d) Squared signal to noise over logistic's; hinge has none."""
+    gradient flow over β²f″(0). (d) Squared signal to noise over logistic's[[hinge|; hinge has none]]."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("losses",)
-CAPTION = """Losses f over the margin ρ = log π(y_w)/πref(y_w) − log π(y_l)/πref(y_l), at β = 1. (a) The three of the
-paper's first figure beside the 0-1 loss; the logistic curve is divided by log 2, so that all pass through (0, 1).
-(b) All six losses, unscaled. Squared and truncated quadratic are one
-curve up to ρ = 1; Savage alone is bounded and not convex. Below, the losses as in the paper's Table 1, with slope and
-curvature at ρ = 0 and κ = f″(0)/|f′(0)|, which β multiplies."""
+CAPTION = """Losses f over the margin ρ = log π(y_w)/πref(y_w) − log π(y_l)/πref(y_l), at β = 1. (a) Beside the 0-1
+loss[[logistic,squared,hinge|, the three of the paper's first figure]][[logistic|; the logistic curve is divided by log
+2, so that all pass through (0, 1)]]. (b) All, unscaled.[[squared,truncated_quadratic| Squared and truncated quadratic
+are one curve up to ρ = 1.]][[savage| Savage is bounded and not convex.]] Below, the losses as in the paper's Table 1,
+with slope and curvature at ρ = 0 and κ = f″(0)/|f′(0)|, which β multiplies."""
 FORMULAS = {
     "logistic": r"$\log(1+e^{-ρ})$",
     "hinge": r"$\max(0,\,1-ρ)$",

@@ -33,7 +33,7 @@ def caption(records: Mapping[str, Record]) -> str:
     last = (
         "(e) Real votes on arguments: held-out log-likelihood a vote over that of a coin, mean over sides of debates "
         "with its standard error; scores scaled by one number fitted on the training votes (filled) or read by the "
-        "loss's own link (open; hinge has none)."
+        "loss's own link (open[[hinge|; hinge has none]])."
         if votes
         else "(e) Real votes were not run: no data."
     )

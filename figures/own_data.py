@@ -32,8 +32,8 @@ def caption(records: Mapping[str, Record]) -> str:
     {size:,} labels, with 95 % intervals, data sets in order of β; line: the population's; open: intervals that miss it.
     (b) KL that a fit to as many fresh labels spends at the recommended β, over the budget; bars: geometric mean with
     its 95 % interval. (c), (d) Held-out choice: share of data sets in which a loss is the best or cannot be told from
-    it, where preferences are Bradley–Terry (logistic's and exponential's link) and where p = ½ + half the difference of
-    scores (squared's); bars: Wilson 95 % intervals over data sets, points of the losses side by side."""
+    it, where preferences are Bradley–Terry (logit link) and where p = ½ + half the difference of
+    scores; bars: Wilson 95 % intervals over data sets, points of the losses side by side."""
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

@@ -34,8 +34,9 @@ def caption(records: Mapping[str, Record]) -> str:
     optimum over β (markers: means over problems) and what z*(η)/β predicts (lines). (b) The same off the support:
     free logits (lines) move by the normaliser alone, policies with {config["dimension"]} linear features, trained on
     {config["labels"]} labels (markers), go much farther. (c) Change of the mass that π gives to responses nobody
-    compared, with features, at the end of training, against πref exp(g/β)/Z off the support, g from one linear solve
-    (hinge has none); on the grey line it is that; signs agree in {same:.0%}. (d) Change of the mean log-probability of
+    compared, with features, at the end of training, against πref exp(g/β)/Z off the support, g from one linear
+    solve[[hinge| (hinge has none)]]; on the grey line it is that; signs agree in {same:.0%}. (d) Change of the mean
+    log-probability of
     the chosen responses in training, μ elsewhere than πref, over β/β_c, where β_c is the root of A/β = Λ(1/β) at the
     fitted direction: left of 1 they are to fall, right of it to rise. At the left edge, A ≤ 0: they are to fall at
     every β. Dots: a run, its loss by colour, free logits and features, population and sample; black: medians with

@@ -30,8 +30,10 @@ def caption(records: Mapping[str, Record]) -> str:
     return f"""Training a softmax policy over {config["responses"]} responses with Bradley–Terry preferences; settings
     ours. (a), (b) One problem, β = 0.3, gradient descent with the clock of the start made equal for all losses
     (β²|f′(0)| × step = 0.5): KL(πθ‖πref), which starts alike, and the distance of the logits to each loss's own
-    optimum. (c) The same distance with each loss's best step 2/(λ_min + λ_max) (hinge, which has no curvature, as in
-    b), (d) and with Adam at learning rate 0.03. (e) Local rates measured over {config["seeds"]} problems against those
+    optimum. (c) The same distance with each loss's best step 2/(λ_min + λ_max)[[hinge| (hinge, which has no
+    curvature, as
+    in b)]], (d) and with Adam at learning rate 0.03. (e) Local rates measured over {config["seeds"]} problems against
+    those
     of the Hessian (descent per step, flow per unit of time, Adam from its own scale √v̂); ratio for descent and flow
     {whole.min():.3g} to {whole.max():.3g}, where a second mode is nearly as slow; to what all modes of the Hessian give
     from the window's start {modes.min():.4g} to {modes.max():.4g}, along the slowest alone {alone.min():.4g} to

@@ -33,8 +33,8 @@ def caption(records: Mapping[str, Record]) -> str:
     samples of {largest:,} pairs, against the reward; on the grey line it is the reward. (b) Standard deviation of each
     response's fit over samples against the sandwich prediction; hollow: {smallest} pairs, full: {largest:,}. (c)
     Variance of logistic's fit over that of the others that estimate the same rewards: predicted (lines) and measured
-    (points) on the same {config["paired"]:,} samples, with 95 % intervals of the ratio; hinge has
-    no such variance. (d) {config["noise"]:.0%} of the labels flipped: mean squared
+    (points) on the same {config["paired"]:,} samples, with 95 % intervals of the ratio[[hinge|; hinge
+    has no such variance]]. (d) {config["noise"]:.0%} of the labels flipped: mean squared
     distance of logistic's fit from the limit of clean labels; dotted: the bias alone."""
 
 

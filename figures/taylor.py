@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("taylor",)
 CAPTION = """Error |f(z) − T_N(z)| of the Taylor series at 0 cut after order N, over the margin |z| = |βρ|; the larger
 one of z and −z, computed with 60 digits. The vertical line is the radius r on which the series equals f: within it more
-orders help, beyond it they make the error grow (logistic, Savage: r = π) or change nothing (hinge, truncated quadratic:
-the kink at 1). Squared is its own series from order 2 on; exponential has no radius. Crosses: the
+orders help, beyond it they make the error grow[[logistic,savage| (logistic, Savage: r = π)]] or change
+nothing[[hinge,truncated_quadratic| (hinge, truncated quadratic: the kink at 1)]].[[squared| Squared is its own series
+from order 2 on.]][[exponential| Exponential has no radius.]] Crosses: the
 library's bound on the error of N = 2, the order of the paper's regularizer. Orders whose error is 0 or below the frame
 are not seen."""
 

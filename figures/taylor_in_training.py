@@ -30,13 +30,16 @@ def caption(records: Mapping[str, Record]) -> str:
     base = _base(find(table, part="path"))
     return f"""Gradients of the expansions of order 1, 2 and 3 beside the true one, in training a softmax policy over
     {config["responses"]} responses (Bradley–Terry, {config["seeds"]} problems; settings ours). (a) Relative error of
-    each order for {base} over the largest |βρ| of the policy, one line a problem; dotted, the radius π of logistic. It
+    each order for {base} over the largest |βρ| of the policy, one line a problem; [[logistic|dotted, the radius π of
+    logistic. ]]It
     rises as a power at first and without end as training comes to rest. (b) Error of order 2 over the norm of the first
-    gradient, one problem, all losses: zero for squared, and for truncated quadratic up to |βρ| = 1. (c) Cosine of order
+    gradient, one problem, all losses[[squared|: zero for squared]][[squared,truncated_quadratic|, and for truncated
+    quadratic up to |βρ| = 1]]. (c) Cosine of order
     2 with the true gradient over the clock β²|f′(0)|t. (d) Quantiles of |βρ| over the radius of convergence on the same
     path, {base}. (e) Share of the pairs beyond the radius over β: at the population optimum (lines) and after 3,000
-    steps of one learning rate (markers), means over problems (hinge's margins come to rest at its kink, and descent
-    rattles across it). (f) Error rates of rules that say beforehand whether |βρ| ever reaches the radius, with Wilson
+    steps of one learning rate (markers), means over problems[[hinge| (hinge's margins come to rest at its
+    kink, and descent rattles across it)]]. (f) Error rates of rules that say beforehand whether |βρ| ever reaches the
+    radius, with Wilson
     intervals over {len(rule)} random problems: pairs move at the speed of the slope until they rest where their own
     labels say (link) or at the solved optimum, {wrong[0]:.1%} wrong by the link; or by the pair's own equation,
     {wrong[1]:.1%} with the link and {wrong[2]:.1%} with the optimum; or pairs know their own labels only."""

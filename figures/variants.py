@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from figures._panels import strength_label
 from gpo_analysis.plotting import COLORS, loss_label, loss_style, new_figure, panel_label
 from gpo_analysis.tables import find
 
@@ -23,17 +24,20 @@ def caption(records: Mapping[str, Record]) -> str:
     """Say what is drawn, with the settings."""
     config = records["variants"].config
     losses = list(records["variants"].table["loss"].drop_duplicates())
+    base = _base(records["variants"].table)
+    base = base if base == "logistic" else loss_label(base)
     usual = set(losses) == set(SIX)
     who = "six losses" if usual else f"{len(losses)} losses ({', '.join(loss_label(name) for name in losses)})"
     return f"""KL(π‖πref) of the exact optimum for {who}, settings ours; πref and μ uniform. (a) Eight responses
     with Bradley-Terry preferences, rewards in [−{config["shown"]:g}, {config["shown"]:g}], at equal β. (b) The same at
-    equal βκ, κ = f″(0)/|f′(0)|: logistic, exponential and Savage fall on one curve exactly, squared and truncated
-    quadratic on lower ones; hinge has κ = 0 and is drawn over β itself, in grey. (c) KL relative to logistic's at
-    βκ = 1 as rewards shrink towards indifference: all five meet at 1; hinge (at β = 1) goes off to infinity and
-    is said, not drawn. (d) Two groups of
-    annotators who disagree, not Bradley-Terry: the three part a little. (e) Few labels: {config["comparisons"][0]:,}
+    equal βκ, κ = f″(0)/|f′(0)|[[logistic,exponential,savage|: logistic, exponential and Savage fall on one curve
+    exactly]][[logistic,squared,truncated_quadratic|, squared and truncated quadratic on lower ones]][[hinge|; hinge has
+    κ = 0 and is drawn over β itself, in grey]]. (c) KL relative to {base}'s at βκ = 1 as rewards shrink towards
+    indifference: all with κ > 0 meet at 1[[hinge|; hinge (at β = 1) goes off to infinity and is said, not drawn]]. (d)
+    Two groups of annotators who disagree, not Bradley-Terry[[logistic,exponential,savage|: the three that fell on one
+    curve part a little]]. (e) Few labels: {config["comparisons"][0]:,}
     comparisons of {config["finite_responses"]} responses, median of {config["samples"]} samples. (f) KL relative to
-    logistic's at βκ = 1 over the number of labels, medians over samples on which both have an optimum; the bars at the
+    {base}'s at βκ = 1 over the number of labels, medians over samples on which both have an optimum; the bars at the
     right are the population's."""
 
 
@@ -53,7 +57,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     _limits(f, find(samples, comparisons=0), max(config["comparisons"]))
     a.set_xlabel("β")
     for ax in (b, d, e):
-        ax.set_xlabel("βκ  (hinge: β)")
+        ax.set_xlabel(strength_label(table["loss"]))
     base = _base(table)
     over = f"KL / {base if base == 'logistic' else loss_label(base)}'s, at βκ = 1"
     c.set(xlabel="half range of rewards", ylabel=over, ylim=(0.4, 1.15))

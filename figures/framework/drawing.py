@@ -9,7 +9,7 @@ import json
 import logging
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,9 +114,38 @@ def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bo
 
 
 def caption_of(module: Any, records: Mapping[str, Record]) -> str:
-    """Return a figure's caption as one line."""
+    """Return a figure's caption as one line, with what it says of losses where the records have these."""
     text = module.caption(records) if hasattr(module, "caption") else module.CAPTION
-    return " ".join(str(text).split())
+    return " ".join(with_losses(str(text), losses_of(records)).split())
+
+
+def losses_of(records: Mapping[str, Record]) -> set[str]:
+    """The losses that records are about, by configuration and tables; none where they do not say."""
+    found: set[str] = set()
+    for record in records.values():
+        found |= {str(name) for name in record.config.get("losses", ())}
+        columns = [name for name in ("loss", "first") if name in record.table.columns]
+        found |= {str(name) for column in columns for name in record.table[column].dropna().unique()}
+    return found
+
+
+def with_losses(text: str, losses: Collection[str]) -> str:
+    """A text whose parts ``[[hinge,savage|words]]`` are words where all these losses are there, and nothing elsewhere.
+
+    Without losses, where it is not known which there are, all words stay.
+
+    Examples
+    --------
+    >>> with_losses("over βκ[[hinge| (hinge: over β)]]", {"logistic", "hinge"})
+    'over βκ (hinge: over β)'
+    >>> with_losses("over βκ[[hinge| (hinge: over β)]]", {"exp(-z)"})
+    'over βκ'
+    """
+
+    def kept(part: re.Match[str]) -> str:
+        return part[2] if not losses or set(part[1].split(",")) <= set(losses) else ""
+
+    return re.sub(r"\[\[([a-z_,]+)\|(.*?)\]\]", kept, text, flags=re.DOTALL)
 
 
 def _changed_settings(records: Mapping[str, Record]) -> str:
