@@ -17,12 +17,13 @@ Examples
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpo_analysis.cli.arguments import Parser, number, whole
 from gpo_analysis.cli.extras import needs_extra
@@ -35,14 +36,18 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 with needs_extra("experiments", "experiments"):
     from experiments.framework.checks import VERDICTS, verdict_of
     from experiments.framework.claims import run_claims, table
-    from experiments.framework.compare import ATOL, RTOL, compare, in_words
     from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
     from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result, recheck_result
-    from experiments.framework.runner import Interrupted, Plan, run_experiments
-    from experiments.framework.settings import BadSetting, read_assignments, settings_of
+    from experiments.framework.settings import BadSetting, Setting, read_assignments, settings_of
+    from experiments.framework.tolerances import ATOL, RTOL
+    from experiments.framework.written import fields_written
     from gpo_analysis.provenance import git_state
     from gpo_analysis.records import RecordError
 
+if TYPE_CHECKING:
+    from experiments.framework.runner import Plan
+
+SHARED = ("losses", "seeds")  # fields that many experiments have, which the list names
 RECORDS = Path("out/records")
 
 
@@ -71,13 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (UnknownExperiment, BadSetting) as error:
         print(f"experiments: {error}", file=sys.stderr)
         return 2
-    except Interrupted as stop:
-        print(f"experiments: {stop}", file=sys.stderr)
-        return 130
 
 
 def _run(options: argparse.Namespace) -> int:
     """Run what is named, and say in a line each what became of it."""
+    with needs_extra("experiments", "experiments"):
+        from experiments.framework.runner import Interrupted, run_experiments
+
     chosen = find_experiments() if options.command == "all" else get_experiments(options.names)
     if options.data is not None:
         os.environ["GPO_DATA"] = str(options.data.resolve())
@@ -92,6 +97,9 @@ def _run(options: argparse.Namespace) -> int:
             changed=read_assignments(getattr(options, "set", None) or []),
             what=" ".join(["python -m experiments", options.command, *getattr(options, "names", [])]),
         )
+    except Interrupted as stop:
+        print(f"experiments: {stop}", file=sys.stderr)
+        return 130
     except OSError as error:
         print(f"experiments: {error if error.filename else error.strerror or error}", file=sys.stderr)
         return 1
@@ -121,12 +129,19 @@ def _claims(as_json: bool) -> int:
 
 
 def _list(as_json: bool) -> None:
-    described = [experiment.describe() for experiment in find_experiments()]
+    found = find_experiments()
+    described: list[dict[str, Any]] = [
+        {**experiment.describe(), "fields": fields_written(experiment.module_name)} for experiment in found
+    ]
     if as_json:
         print(json.dumps(described, indent=1))
         return
     for item in described:
-        print(f"{item['name']:<24} {item['claim']}")
+        shared = ", ".join(name for name in SHARED if name in item["fields"])
+        print(f"{item['name']:<24} {shared:<13} {item['claim']}")
+    print(
+        "\nAfter the name: which of these fields it has; --set 'losses=[logistic, \"log(cosh(1-z))\"]', --set seeds=5."
+    )
 
 
 def _describe(name: str, as_json: bool) -> int:
@@ -140,19 +155,27 @@ def _describe(name: str, as_json: bool) -> int:
                 "type": setting.kind,
                 "default": {preset: _json(value) for preset, value in setting.values.items()},
                 "meaning": setting.meaning,
+                **({"together": [one.name for one in group]} if len(group) > 1 else {}),
             }
-            for setting in settings
+            for group in _groups(settings)
+            for setting in group
         ]
         print(json.dumps({**experiment.describe(), "fields": fields}, indent=1, ensure_ascii=False))
         return 0
-    print(f"{experiment.name}: {experiment.load().CLAIM}\n")
-    for setting in settings:
-        print(f"{setting.name} : {setting.kind}")
-        print(textwrap.fill(setting.meaning, 100, initial_indent="    ", subsequent_indent="    "))
-        for preset, value in setting.values.items():
-            print(f"    {preset:<6} {_json_text(value)}")
+    print(f"{experiment.name}: {experiment.describe()['claim']}\n")
+    for group in _groups(settings):
+        kinds = list(dict.fromkeys(setting.kind for setting in group))
+        print(f"{', '.join(setting.name for setting in group)} : {', '.join(kinds)}")
+        print(textwrap.fill(group[0].meaning, 100, initial_indent="    ", subsequent_indent="    "))
+        for preset in group[0].values:
+            print(f"    {preset:<6} {', '.join(_json_text(setting.values[preset]) for setting in group)}")
     print(f"\nChange them by: python -m experiments run {experiment.name} --set {settings[0].name}=…")
     return 0
+
+
+def _groups(settings: list[Setting]) -> list[list[Setting]]:
+    """Settings in order, those together that one text explains: it is said once, with all their names before it."""
+    return [list(group) for _, group in itertools.groupby(settings, key=lambda one: one.meaning or one.name)]
 
 
 def _json(value: Any) -> Any:
@@ -194,6 +217,9 @@ def _recheck(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     """Say in which columns two records, or all of two folders, differ; the exit code is 1 where one is beyond."""
+    with needs_extra("experiments", "experiments"):
+        from experiments.framework.compare import compare, in_words
+
     try:
         found = compare(options.a, options.b, options.rtol, options.atol, common=options.common)
     except (RecordError, OSError) as error:

@@ -21,12 +21,11 @@ import numpy as np
 import pandas as pd
 
 from experiments.framework.discovery import get_experiments
+from experiments.framework.tolerances import ATOL, RTOL
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.records import META_FILE, Record, RecordError, canonical_json, find_records, plain, read_record
 from gpo_analysis.runs import latest_record
 
-RTOL, ATOL = 1e-9, 1e-12
-"""Of numbers; whole numbers, texts and truth values are the same or they are not."""
 MACHINES = Path(__file__).with_name("machines.json")
 ASIDE = ("wall_seconds", "finished", "checks", "summary", "checked")
 """What is said of a run and follows from its table, or from the clock."""

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from experiments.framework.discovery import Experiment
-from gpo_analysis.losses.lookup import get_margin_loss
+from experiments.framework.written import part_of_module
 
 
 class BadSetting(ValueError):
@@ -49,15 +49,25 @@ def settings_of(experiment: Experiment) -> list[Setting]:
     >>> [setting.name for setting in settings_of(get_experiments(["beta-sweep"])[0])][:2]
     ['low', 'high']
     """
-    module = experiment.load()
-    meanings = _meanings(module.Config.__doc__ or "")
+    config, presets = _config_of(experiment)
+    meanings = _meanings(config.__doc__ or "")
     return [
         Setting(
             field.name, str(field.type), meanings.get(field.name, ""),
-            {preset: getattr(config, field.name) for preset, config in module.PRESETS.items()},
+            {preset: getattr(one, field.name) for preset, one in presets.items()},
         )
-        for field in dataclasses.fields(module.Config)
+        for field in dataclasses.fields(config)
     ]  # fmt: skip
+
+
+def _config_of(experiment: Experiment) -> tuple[Any, dict[str, Any]]:
+    """Configuration and presets, from the part of the module that makes them; of the whole where that fails."""
+    try:
+        made = part_of_module(experiment.module_name, "Config", "PRESETS")
+    except Exception:  # whatever a part may lack, the whole module has
+        module = experiment.load()
+        return module.Config, module.PRESETS
+    return made["Config"], made["PRESETS"]
 
 
 def _meanings(docstring: str) -> dict[str, str]:
@@ -134,6 +144,8 @@ def with_settings(config: Any, values: Mapping[str, Any], experiment: str = "the
         ...
     experiments.framework.settings.BadSetting: the experiment has no field 'pionts'; did you mean 'points'?
     """
+    from gpo_analysis.losses.lookup import get_margin_loss
+
     kinds = typing.get_type_hints(type(config))
     known = [field.name for field in dataclasses.fields(config)]
     new: dict[str, Any] = {}

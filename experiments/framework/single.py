@@ -13,7 +13,7 @@ from gpo_analysis.showing import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,24 +44,46 @@ class Outcome(Shown):
         columns = ["claim", "verdict", "predicted", "computed", "low", "high"]
         return pd.DataFrame([{name: check.get(name) for name in columns} for check in self.record.meta["checks"]])
 
-    def plot(self, ax: None = None) -> Figure:  # type: ignore[override]
+    def plot(  # type: ignore[override]
+        self, ax: None = None, *, figure: Figure | SubFigure | None = None, size: tuple[float, float] | None = None
+    ) -> Figure | SubFigure:
         """Its figure, from this record. The figure is found by its name, as records are by figures.
+
+        Parameters
+        ----------
+        ax : None
+            Not taken, as there are several panels: ``figure=`` is what puts them beside other things.
+        figure : Figure or SubFigure, optional
+            Where the panels are made, such as a part of ``pyplot.figure(layout="constrained").subfigures(1, 2)``; a new
+            figure by default.
+        size : tuple of two floats, optional
+            Width and height of a new figure, in inches.
 
         Raises
         ------
         ValueError
-            For a figure of several experiments, and for axes: a figure of several panels makes its own.
+            For a figure of several experiments, for axes, and for a size beside a figure.
         """
         from gpo_analysis.plotting import figure_style
+        from gpo_analysis.showing.style import drawing_in
 
         if ax is not None:
-            raise ValueError(f"figure {self.figure} makes axes of its own; give no ax")
+            raise ValueError(
+                f"figure {self.figure} has panels of its own and takes no ax; accepted is figure=, a matplotlib figure "
+                "or a part of one (pyplot.figure(layout='constrained').subfigures(1, 2)[0])"
+            )
+        if figure is not None and (size is not None or not hasattr(figure, "subplots")):
+            what = "size goes with a new figure only" if size is not None else f"figure is a {type(figure).__name__}"
+            raise ValueError(f"{what}; accepted is figure=, a matplotlib Figure or SubFigure, or size=(width, height)")
         module = figure_module(self.figure)
         others = [name for name in module.EXPERIMENTS if name != self.record.name]
         if others:
             raise ValueError(f"figure {self.figure} is of several experiments, {', '.join(others)} besides this one")
-        with figure_style():
-            return module.draw({self.record.name: self.record})
+        with figure_style(), drawing_in(figure):
+            drawn: Figure | SubFigure = module.draw({self.record.name: self.record})
+            if size is not None:
+                drawn.set_size_inches(*size)  # type: ignore[union-attr]
+            return drawn
 
     def __repr__(self) -> str:
         counts = self.checks["verdict"].value_counts()

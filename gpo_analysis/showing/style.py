@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from gpo_analysis.loss_names import OF_MARGINS, OF_TWO_RATIOS, proper_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 
 COLORS = {
@@ -203,10 +204,30 @@ def figure_style() -> Iterator[None]:
         yield
 
 
+_GIVEN: ContextVar[Any] = ContextVar("figure", default=None)
+
+
+@contextmanager
+def drawing_in(figure: Figure | SubFigure | None) -> Iterator[None]:
+    """Within it `new_figure` makes its panels in this figure, or part of one, in place of a new one.
+
+    Parameters
+    ----------
+    figure : Figure or SubFigure or None
+        None changes nothing.
+    """
+    before = _GIVEN.set(figure)
+    try:
+        yield
+    finally:
+        _GIVEN.reset(before)
+
+
 def new_figure(rows: int = 1, columns: int = 1, *, height: float = 2.9, **more: Any) -> tuple[Figure, Any]:
     """Return a page-wide figure with constrained layout, and its axes (as ``matplotlib.pyplot.subplots`` does).
 
-    The figure is not registered with pyplot: it needs no closing and opens no window.
+    The figure is not registered with pyplot: it needs no closing and opens no window. Within `drawing_in` it is the
+    figure given.
 
     Parameters
     ----------
@@ -219,6 +240,9 @@ def new_figure(rows: int = 1, columns: int = 1, *, height: float = 2.9, **more: 
     """
     from matplotlib.figure import Figure
 
+    given = _GIVEN.get()
+    if given is not None:
+        return given, given.subplots(rows, columns, **more)
     figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
     return figure, figure.subplots(rows, columns, **more)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from matplotlib.figure import Figure
 
 import experiments
 from experiments.__main__ import main
@@ -102,7 +103,17 @@ def test_a_changed_record_is_its_own_and_its_figure_says_so(tmp_path: Path) -> N
     assert outcome.record.config["samples"] == 2
     assert len(outcome.checks) == len(outcome.record.meta["checks"])
     assert "beta-sweep" in repr(outcome)
-    assert outcome.plot().axes
+    panels = len(outcome.plot().axes)
+    assert panels > 1
+    left, right = Figure(layout="constrained").subfigures(1, 2)
+    assert outcome.plot(figure=left) is left
+    assert (len(left.axes), len(right.axes)) == (panels, 0)
+    assert list(outcome.plot(size=(9.0, 4.0)).get_size_inches()) == [9.0, 4.0]
+    for given, said in {"ax": "takes no ax; accepted is figure=", "figure": "figure is a int"}.items():
+        with pytest.raises(ValueError, match=said):
+            outcome.plot(**{given: 1})
+    with pytest.raises(ValueError, match="size goes with a new figure only"):
+        outcome.plot(figure=left, size=(9.0, 4.0))
     (figure,) = get_figures([outcome.figure])
     draw_figure(figure, tmp_path, tmp_path / "figures")
     caption = (tmp_path / "figures" / f"{figure.name}.txt").read_text(encoding="utf-8")
