@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -82,8 +81,10 @@ def _made(module_name: str, name: str) -> Any:
         statement = known[one]
         if isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] == _OWN:
             where, what = _origin(statement, one)
-            space[one] = importlib.import_module(f"{where}.{what}") if _file(f"{where}.{what}") else _made(where, what)
-        elif statement not in body:
+            if _file(f"{where}.{what}") is None:  # not a module of its own, which is imported
+                space[one] = _made(where, what)
+                continue
+        if statement not in body:
             body.append(statement)
     body.sort(key=lambda statement: statement.lineno)
     exec(compile(ast.Module([ast.fix_missing_locations(_FUTURE), *body], []), module_name, "exec"), space)

@@ -120,13 +120,17 @@ def test_output_survives_terminals_with_few_characters(encoding: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("module", "missing"), [("experiments", "tqdm"), ("experiments", "pyarrow"), ("figures", "markdown_it")]
-)
-def test_without_an_extra_one_line_names_it(module: str, missing: str) -> None:
+    ("module", "missing", "words"),
+    [
+        ("experiments", "tqdm", ("run", "losses")), ("experiments", "pyarrow", ("run", "losses")),
+        ("figures", "markdown_it", ("list",)),
+    ],
+)  # fmt: skip
+def test_without_an_extra_one_line_names_it(module: str, missing: str, words: tuple[str, ...]) -> None:
     code = f"import sys, runpy; sys.modules[{missing!r}] = None; runpy.run_module({module!r}, run_name='__main__')"
     _, settings = command(module)
     done = subprocess.run(
-        [sys.executable, "-c", code, "list"],
+        [sys.executable, "-c", code, *words],
         capture_output=True,
         text=True,
         check=False,
