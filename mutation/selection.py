@@ -18,6 +18,8 @@ FIRST, MORE = 2.0, 3.0
 #: Where no more tests of a file than this execute a statement, it may stand behind a cache that the first of them
 #: filled; then all tests of those files may notice a fault in it.
 FEW = 2
+#: Test files whose cases have nothing in common but how they are compared.
+CASES_APART = ("tests/approved/",)
 #: A test file is collected as a whole; seconds that one more of them costs.
 COLLECTING = 0.3
 
@@ -78,18 +80,20 @@ class Contexts:
         return self._ordered(first, own) + self._ordered(others, own)
 
     def _ordered(self, tests: list[Chosen], own: str) -> list[Chosen]:
-        """One case of every test function before its second; those of the package's own folder before others."""
+        """The cheapest first, cases of one test function the later the more of them went before, own folder first."""
 
         def weight(test: Chosen) -> float:
             return test.seconds * (1.0 if f"/{own}/" in test.test else 3.0)
 
         seen: Counter[str] = Counter()
-        turn: dict[str, int] = {}
+        dear: dict[str, float] = {}
         for test in sorted(tests, key=lambda test: (weight(test), test.test)):
-            function = re.sub(r"\[.*", "", test.test, flags=re.DOTALL)
-            turn[test.test] = seen[function]
+            function = (
+                test.test if test.unit.startswith(CASES_APART) else re.sub(r"\[.*", "", test.test, flags=re.DOTALL)
+            )
+            dear[test.test] = weight(test) * (1.0 + seen[function] / 4)
             seen[function] += 1
-        return sorted(tests, key=lambda test: (min(turn[test.test], 4), weight(test), test.test))
+        return sorted(tests, key=lambda test: (dear[test.test], test.test))
 
 
 def parts(tests: list[Chosen], seconds: float) -> tuple[list[list[Chosen]], int]:
