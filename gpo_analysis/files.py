@@ -26,7 +26,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +256,7 @@ def seal_json(document: Mapping[str, Any]) -> bytes:
     return _json_bytes({**document, "sha256": hashlib.sha256(_json_bytes(document)).hexdigest()})
 
 
-def unseal_json(data: bytes, where: _StrPath) -> dict[str, Any]:
+def unseal_json(data: bytes, where: _StrPath, holds: Sequence[str] = ()) -> dict[str, Any]:
     """Return the document that `seal_json` made ``data`` of, without its digest.
 
     Parameters
@@ -265,11 +265,13 @@ def unseal_json(data: bytes, where: _StrPath) -> dict[str, Any]:
         The text; line ends of Windows are accepted.
     where : path
         How it is called in an error message.
+    holds : sequence of str
+        Keys of the document that it is to be: a whole one of another kind may have been put in its place.
 
     Raises
     ------
     DamagedFile
-        Where any byte is another one.
+        Where any byte is another one, or a key is missing.
     """
     try:
         document = json.loads(data)
@@ -279,6 +281,9 @@ def unseal_json(data: bytes, where: _StrPath) -> dict[str, Any]:
         raise DamagedFile(f"{where} is damaged ({type(error).__name__}: {' '.join(str(error).split())})") from error
     if not sound:
         raise DamagedFile(f"{where} is damaged (its digest is not that of its content)")
+    for key in holds:
+        if key not in document:
+            raise DamagedFile(f"{where} is another document (it has no {key!r})")
     return dict(document)
 
 
@@ -312,7 +317,7 @@ def check_folder(folder: _StrPath, name: str) -> dict[str, Any]:
     """
     seal = Path(folder) / FOLDER_SEAL
     try:
-        document = unseal_json(seal.read_bytes(), seal)
+        document = unseal_json(seal.read_bytes(), seal, ("name", "files", "more"))
     except OSError as error:
         raise DamagedFile(f"{folder} has no seal ({error.strerror})") from error
     if document["name"] != name:

@@ -95,6 +95,11 @@ def test_a_sealed_folder_is_checked_file_by_file(tmp_path: Path) -> None:
     assert not (folder / ".tmp" / "weights").exists()
     with pytest.raises(DamagedFile, match="holds model 1, not model 2"):
         check_folder(folder, "model 2")
+    whole = (folder / "seal.json").read_bytes()
+    (folder / "seal.json").write_bytes(seal_json({"key": "1"}))  # sound, and of another file
+    with pytest.raises(DamagedFile, match=r"seal\.json is another document \(it has no 'name'\)"):
+        check_folder(folder, "model 1")
+    (folder / "seal.json").write_bytes(whole)
     (folder / "below" / "config").write_text("{ }")
     with pytest.raises(DamagedFile, match=r"below/config is damaged"):
         check_folder(folder, "model 1")

@@ -96,7 +96,7 @@ def claim(folder: Path, described: dict[str, Any], say: Say = print) -> str:
     key, file = record_key(described), folder / "study.json"
     if file.is_file():
         try:
-            if unseal_json(file.read_bytes(), file)["key"] != key:
+            if unseal_json(file.read_bytes(), file, ("key", "config"))["key"] != key:
                 raise ValueError(f"{folder} holds a study of another configuration; give this one a folder of its own")
             return key
         except DamagedFile as error:

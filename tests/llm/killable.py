@@ -1,25 +1,16 @@
-"""Work in a process of its own, to be killed: forked from a server with the imports done."""
+"""Work in a process of its own, that is killed: forked from a server with the imports done."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 PRELOADED = ["transformers.models.llama.modeling_llama", "pandas", "llm.study.pipeline"]
-
-
-def started(work: Callable[..., object], *arguments: Any) -> BaseProcess:
-    """Start ``work(*arguments)``, a function of a module."""
-    context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    if sys.platform == "linux":
-        context.set_forkserver_preload(PRELOADED)
-    process: BaseProcess = context.Process(target=work, args=arguments)
-    process.start()
-    return process
 
 
 def command(words: list[str]) -> None:
@@ -29,10 +20,32 @@ def command(words: list[str]) -> None:
     sys.exit(main(words))
 
 
-def kill_when(process: BaseProcess, reached: Callable[[], object], wait: float = 0.02) -> None:
-    """Send SIGKILL once that is so, however long this machine takes; a process that ended by itself fails the test."""
-    while process.is_alive() and not reached():
-        time.sleep(wait)
-    process.kill()
+def killed_after(folder: Path, pattern: str, work: Callable[..., object], *arguments: Any) -> None:
+    """Run ``work(*arguments)``, a function of a module; SIGKILL comes at its first file operation once a file is there.
+
+    The work sends it to itself: it cannot have ended before, however busy the machine is.
+
+    Parameters
+    ----------
+    folder : path
+    pattern : str
+        Of the file, in ``folder``.
+    work : callable
+    *arguments : object
+    """
+    context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_dying, args=(folder, pattern, work, arguments))
+    process.start()
     process.join()
-    assert process.exitcode == -9, f"it ended by itself ({process.exitcode}) before it was killed"
+    assert process.exitcode == -9, f"it ended by itself ({process.exitcode}) and was to be killed"
+
+
+def _dying(folder: Path, pattern: str, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def hook(event: str, _: tuple[Any, ...]) -> None:
+        if event in ("open", "os.mkdir", "os.rename") and any(folder.glob(pattern)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+    work(*arguments)

@@ -29,7 +29,7 @@ from llm.optimum.study import plan_pieces, run_study
 from llm.optimum.training import PolicyCell, pair_loss, train_piece
 from llm.policy.models import LlamaSize, small_llama
 from llm.policy.tokenizers import encode_prompts, encode_responses, train_tokenizer
-from tests.llm.killable import command, kill_when, started
+from tests.llm.killable import command, killed_after
 
 SIZE = LlamaSize(hidden=16, layers=2, heads=2)
 
@@ -241,6 +241,11 @@ def test_a_damaged_note_of_whose_a_folder_is_is_written_again(tmp_path: Path) ->
     assert said[0].endswith("it is written again")
     assert not any("policies in" in line for line in said)  # nothing was trained again
     assert note.read_bytes() == whole
+    note.write_bytes((tmp_path / "run.json").read_bytes())  # sound, and of another file
+    said.clear()
+    assert run_study(config, tmp_path, say=said.append, tables=False)
+    assert "study.json is another document (it has no 'key')" in said[0]
+    assert note.read_bytes() == whole
 
 
 @pytest.mark.parametrize("file", ["policies.parquet", "prompts.parquet", "run.json"])
@@ -251,9 +256,11 @@ def test_damaged_tables_are_not_read(tmp_path: Path, file: str) -> None:
     assert run_as_written(folder)["planned"] == 2
     data = bytearray((folder / file).read_bytes())
     data[len(data) // 3] ^= 1
-    (folder / file).write_bytes(bytes(data))
-    with pytest.raises(ValueError, match=f"{file} is (damaged|not what the study wrote)"):
-        run_as_written(folder)
+    other = (folder / ("study.json" if file == "run.json" else file)).read_bytes()
+    for wrong in (bytes(data), other[: None if file == "run.json" else 99]):
+        (folder / file).write_bytes(wrong)
+        with pytest.raises(ValueError, match=f"{file} is (damaged|another document|not what the study wrote)"):
+            run_as_written(folder)
     run_study(config, folder, say=lambda _line: None, budget_seconds=0.0)
     assert run_as_written(folder)["planned"] == 2
 
@@ -281,7 +288,7 @@ def test_one_run_a_seed(tmp_path: Path) -> None:
 def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     words = ["optimum", "--preset", "tiny", "--traceback", "--out"]
-    kill_when(started(command, [*words, str(killed)]), (killed / "seed-0" / "piece-0.sealed").is_file)
+    killed_after(killed, "seed-0/piece-0.sealed", command, [*words, str(killed)])
     before = {path: path.stat().st_mtime_ns for path in killed.rglob("*.sealed")}
     assert 0 < len(before) < 4
     assert not (killed / "policies.parquet").exists()

@@ -16,7 +16,7 @@ pytest.importorskip("trl")
 import gpo_analysis as gpo
 from gpo_analysis.locks import run_lock
 from llm.__main__ import main
-from tests.llm.killable import command, kill_when, started
+from tests.llm.killable import command, killed_after
 from tests.llm.own_runs import SHORT, train
 
 pytestmark = [
@@ -228,7 +228,7 @@ def test_a_killed_run_ends_where_a_whole_one_does(tmp_path: Path, model: Path, p
     train(model, pairs, tmp_path / "whole", *more)
     out = tmp_path / "killed"
     words = ["train", "--model", str(model), "--pairs", str(pairs), "--out", str(out), *SHORT, *more]
-    kill_when(started(command, words), lambda: list((out / "checkpoints").glob("checkpoint-*/seal.json")))
+    killed_after(out, "checkpoints/checkpoint-*/seal.json", command, words)
     killed_in_time = not (out / "result.json").exists()
     half = out / "checkpoints" / "checkpoint-999"  # what a kill in the middle of writing leaves
     half.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from llm.predicted.data import Pairs, draw_pairs
 from llm.predicted.models import Network, Tangent, features, gradient_moments, jacobian
 from llm.predicted.study import plan_pieces, run_study
 from llm.predicted.training import slopes, train
-from tests.llm.killable import command, kill_when, started
+from tests.llm.killable import command, killed_after
 
 CONFIG = preset("tiny")
 HEADS = CONFIG.size.heads
@@ -264,7 +264,7 @@ def test_a_budget_of_nothing_and_other_configurations(tmp_path: Path) -> None:
 
 def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path, study: Path) -> None:
     words = ["predicted", "--preset", "tiny", "--traceback", "--out", str(tmp_path)]
-    kill_when(started(command, words), (tmp_path / "seed-0" / "piece-0.sealed").is_file)
+    killed_after(tmp_path, "seed-0/piece-0.sealed", command, words)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.sealed")}
     assert 0 < len(before) < 6
     assert main(words) == 0

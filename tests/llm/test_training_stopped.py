@@ -15,7 +15,7 @@ import torch
 from llm.storage.checkpoints import latest_checkpoint, load_tensors
 from llm.training.cells import SweepCell
 from llm.training.config import TrainConfig
-from tests.llm.killable import kill_when, started
+from tests.llm.killable import killed_after
 from tests.llm.tiny_stacks import LOSSES, MODEL, apart, cells_at, train
 
 
@@ -56,7 +56,7 @@ def test_a_process_killed_at_any_moment_leaves_what_it_takes_to_go_on(tmp_path: 
     config = TrainConfig(40, batch_size=4, checkpoint_every=1)
     whole = train(cells_at(1e-3), replace(config, checkpoint_every=0), tmp_path / "whole")
     folder = tmp_path / "killed"
-    kill_when(started(long_run, folder), lambda: latest_checkpoint(folder) is not None, wait=0.002)
+    killed_after(folder, "step-*/index.json", long_run, folder)
     newest = latest_checkpoint(folder)
     assert newest is not None
     again = train(cells_at(1e-3), config, folder)

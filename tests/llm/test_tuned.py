@@ -22,7 +22,7 @@ from llm.tuned.labels import draw_labels
 from llm.tuned.study import plan_pieces, run_study
 from llm.tuned.tables import against, prompt_rows, tilt_of
 from llm.tuned.training import TunedCell, TunedPolicies, train_tuned
-from tests.llm.killable import command, kill_when, started
+from tests.llm.killable import command, killed_after
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +146,13 @@ def test_what_a_configuration_may_be() -> None:
 def test_a_killed_study_goes_on_to_the_same_tables(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     words = ["tuned", "--preset", "tiny", "--traceback", "--out", str(killed)]
-    kill_when(started(command, words), (killed / "seed-0" / "piece-0.sealed").is_file)
+    killed_after(killed, "seed-0/piece-0.sealed", command, words)
     before = {path: path.stat().st_mtime_ns for path in killed.rglob("*.sealed")}
     assert 0 < len(before) < 4
+    (left := killed / "seed-0" / ".tmp" / "left").mkdir(parents=True)
     config, said = preset("tiny"), []
     assert run_study(config, killed, say=said.append)
+    assert not left.exists()
     assert all(path.stat().st_mtime_ns == at for path, at in before.items())  # nothing was trained twice
     assert run_study(config, whole, say=said.append)
     for name in ("policies.parquet", "prompts.parquet"):
