@@ -78,6 +78,8 @@ class Trials:
         """Run the command in ``folder``, in this process, which is a child; leaves it."""
         redirected(folder.parent / f"{folder.name}.out", folder.parent / f"{folder.name}.errors")
         os.chdir(folder)
+        if "datasets" in sys.modules:  # its random names of cache files would be those of every other child
+            sys.modules["datasets.fingerprint"].fingerprint_rng.seed()
         if before is not None:
             before()
         code = become(self.stage.words[0], list(self.stage.words[1:]))
