@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +187,35 @@ def origins(records: Sequence[Record]) -> list[str]:
             f"{meta['device']['processor']}, {used}."
         )
     return lines
+
+
+def page(table: Callable[[list[str], list[list[object]]], str], out: Path = RESULTS) -> str:
+    """The documentation's page of them, in Markdown.
+
+    Parameters
+    ----------
+    table : callable
+        From heads and rows to a table of the page.
+    out : path
+        The folder of records.
+    """
+    parts = [
+        "# Faults put in",
+        "What was tried on purpose, how often, and what was found: from the records in `results/fuzz`, which the "
+        "programs of `fuzz/` write with `--keep` (`python -m fuzz.kept` prints them). Nothing may be lost, nothing "
+        "wrong accepted, and an error is one line; a *fault* is anything else. What a fault is of each program, and "
+        "how to run it for longer, stands at the head of its file and in `python -m fuzz.NAME --help`; what was "
+        "found before and mended is kept as tests.",
+    ]
+    for program, records in programs(out).items():
+        head, rows = cells(records)
+        parts += [
+            f"## {program.removeprefix('fuzz.').replace('_', ' ')}",
+            str(records[0].meta["about"]),
+            table(head, [list(row) for row in rows]),
+            "\n".join(f"- {line}" for line in origins(records)),
+        ]
+    return "\n\n".join(parts) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

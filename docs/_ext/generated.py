@@ -306,25 +306,9 @@ def _speed(out: Path) -> None:
 
 
 def _faults(out: Path) -> None:
-    from fuzz.kept import cells, origins, programs
+    from fuzz.kept import page
 
-    parts = [
-        "# Faults put in",
-        "What was tried on purpose, how often, and what was found: from the records in `results/fuzz`, which the "
-        "programs of `fuzz/` write with `--keep` (`python -m fuzz.kept` prints them). Nothing may be lost, nothing "
-        "wrong accepted, and an error is one line; a *fault* is anything else. What a fault is of each program, and "
-        "how to run it for longer, stands at the head of its file and in `python -m fuzz.NAME --help`; what was "
-        "found before and mended is kept as tests.",
-    ]
-    for program, records in programs().items():
-        head, rows = cells(records)
-        parts += [
-            f"## {program.removeprefix('fuzz.').replace('_', ' ')}",
-            str(records[0].meta["about"]),
-            _table(head, [list(row) for row in rows]),
-            "\n".join(f"- {line}" for line in origins(records)),
-        ]
-    _write(out / "faults.md", "\n\n".join(parts) + "\n")
+    _write(out / "faults.md", page(_table))
 
 
 def _dependencies(out: Path) -> None:
