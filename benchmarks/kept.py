@@ -41,7 +41,7 @@ def as_record(benchmark: Benchmark, rows: Sequence[Row], *, clock: str, rounds: 
         "command": _command(sys.argv[1:]),
         "versions": {**versions(), **{name: metadata.version(name) for name in sorted(peers)}},
         "device": device(),
-        "git": git_state(ROOT),
+        "git": git_state(ROOT, str(RESULTS.relative_to(ROOT))),
         "load": os.getloadavg()[0],
         "tasks": {task.name: {"about": task.about, "aim": task.aim} for task in tasks},
     }
@@ -121,14 +121,19 @@ def joined(benchmark: Benchmark, record: Record, out: Path) -> Record:
 
 
 def keep(record: Record, out: Path) -> Path:
-    """Write a record; an older one of the same benchmark in that folder gives way to it."""
+    """Write a record; older ones of the same benchmark in that folder give way to it, one of the same sizes too."""
     import shutil
+    import tempfile
 
     old = find_records(out, record.name)
-    folder = write_record(record, out)
-    for other in old:
-        if other.resolve() != folder.resolve():
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".") as fresh:
+        made = write_record(record, fresh)
+        folder = out / made.relative_to(fresh)
+        for other in old:
             shutil.rmtree(other)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made.rename(folder)
     return folder
 
 

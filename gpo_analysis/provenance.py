@@ -40,8 +40,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state(folder: str | os.PathLike[str]) -> dict[str, str | bool | None]:
+def git_state(folder: str | os.PathLike[str], besides: str = "") -> dict[str, str | bool | None]:
     """Return the commit checked out around ``folder`` and whether files differ from it.
+
+    Parameters
+    ----------
+    folder : path
+    besides : str
+        A folder below it whose files do not count, because what is recorded goes there.
 
     Returns
     -------
@@ -51,7 +57,7 @@ def git_state(folder: str | os.PathLike[str]) -> dict[str, str | bool | None]:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return {"commit": None, "dirty": None}
-    changed = _git(folder, "status", "--porcelain")
+    changed = _git(folder, "status", "--porcelain", *(["--", ".", f":(exclude){besides}"] if besides else []))
     return {"commit": commit, "dirty": None if changed is None else bool(changed)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 import time
 
@@ -18,6 +19,7 @@ from benchmarks.framework import Row, Side, Size, Task, Work, work_here
 from benchmarks.graph import choix_battles, gradient_norm, our_battles, our_table, ours, random_graph, scikit_learn
 from benchmarks.kept import as_record, cells, joined, keep, latest, rows_of
 from benchmarks.summary import Ratio, growth, slope_of, summed_up, worst
+from gpo_analysis.provenance import git_state
 
 SMALL = Size((20, 400))
 
@@ -229,9 +231,31 @@ def test_a_record_gives_back_its_rows_and_an_older_one_gives_way(tmp_path) -> No
     assert "failed: MemoryError" in text
 
 
+def test_the_same_measured_again_takes_the_place_of_what_was(tmp_path) -> None:
+    for seconds in (1.0, 2.0):
+        row = Row("hinge", "ours", Size((20, 400)), rounds([seconds]))
+        folder = keep(as_record(BENCHMARKS["graph"], [row], clock="cpu", rounds=1), tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["graph"]
+        assert folder == next((tmp_path / "graph").iterdir())
+        assert rows_of(latest("graph", tmp_path))[0].rounds[0]["cpu"] == seconds
+
+
+def test_records_themselves_are_no_change_of_the_code(tmp_path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "code.py").write_text("1")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *command], check=True)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "record.json").write_text("{}")
+    assert git_state(tmp_path)["dirty"] is True
+    assert git_state(tmp_path, "results")["dirty"] is False
+    (tmp_path / "code.py").write_text("2")
+    assert git_state(tmp_path, "results")["dirty"] is True
+
+
 def test_a_record_takes_over_other_tasks_of_the_same_code(tmp_path, monkeypatch) -> None:
     graph, states = BENCHMARKS["graph"], iter(["a", "a", "b"])
-    monkeypatch.setattr(kept, "git_state", lambda root: {"commit": next(states), "dirty": False})
+    monkeypatch.setattr(kept, "git_state", lambda root, besides: {"commit": next(states), "dirty": False})
     size = Size((20, 400))
     first = as_record(graph, [Row("hinge", "ours", size, rounds([1.0]))], clock="cpu", rounds=1)
     keep(first, tmp_path)
