@@ -197,8 +197,9 @@ def functions_of(path: Path) -> dict[str, str]:
 
 
 def digest(path: Path) -> str:
-    """A short name of the content of a file, or of the Python files of a folder."""
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    """A short name of the content of a file and of the helpers beside it, or of the Python files of a folder."""
+    helpers = [file for file in sorted(path.parent.glob("*.py")) if not file.name.startswith("test_")]
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path, *(helpers if "tests" in path.parts else [])]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 

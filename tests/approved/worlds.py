@@ -10,9 +10,15 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import sympy
 
 import gpo_analysis as gpo
 from gpo_analysis import divergences, estimation, gaussian, preferences, ranking, statistics, tabular, training
+from gpo_analysis.calculus import Undecided
+from gpo_analysis.calculus.convexity import convexity_of
+from gpo_analysis.calculus.limits import limit_at_infinity, value_at
+from gpo_analysis.calculus.pieces import pieces_of
+from gpo_analysis.calculus.signs import signs_on
 from gpo_analysis.estimation import identify
 from gpo_analysis.estimation.loss_log import loss_log
 from gpo_analysis.losses import list_losses, two_ratio_losses
@@ -385,12 +391,49 @@ def _converted(name: str, more: dict[str, float]) -> Any:
     return [found.value, found.exact, found.loss_scale, found.needs_tokens, found.notes]
 
 
+Z = sympy.Symbol("z", real=True)
+FUNCTIONS = (
+    "log(1+exp(-z))", "log(3+exp(-z)+exp(2*z))", "log(2*exp(z)+3+exp(-z))", "1/(1+exp(z))**2", "z*exp(-z**2)", "z**4-3*z**2+z",
+    "exp(-z)*(z**2+1)", "sqrt(z**2+1)-z/2", "(z**2+1)**(1/3)", "1/(z**2+z+1)", "log(1+z**2)", "atan(z)-z/3", "erfc(z)+z",
+    "tanh(z)**2", "cosh(z)-z**2", "sinh(z)/(1+cosh(z))", "z/(1+exp(-z))", "exp(-exp(z))", "log(cosh(z))-z/2", "(z-1)**3*(z+2)**2",
+    "Max(0,1-z)**2+Max(0,z-2)**3", "Max(-z,z-1,z/2)", "Min(2,Max(0,1-z))-Min(0,z-3)", "Abs(z)-Abs(z-1)+Abs(z+2)/3", "z**2*Abs(z)",
+    "Max(0,1-z**2)", "Max(z**2,1-z)", "-log(erfc(z))", "log(1+exp(z))**(3/2)", "exp(-Abs(z))", "z**3/(1+z**2)", "exp(2*z)-3*exp(z)",
+)  # fmt: skip
+
+
+def of_calculus(text: str) -> str:
+    """Curvature, signs, limits, tails, pieces and expansions of a function, and where its bounds lie."""
+    f = sympy.sympify(text, locals={"z": Z})
+    cut = pieces_of(f, Z)
+    ends = ((cut[-1].expression, 1), (cut[0].expression, -1))
+    made: dict[str, Callable[[], Any]] = {
+        "convexity": lambda: convexity_of(f, Z),
+        "limits": lambda: [str(limit_at_infinity(g, Z, side)) for g, side in ends],
+        "slopes": lambda: [str(limit_at_infinity(g.diff(Z), Z, side)) for g, side in ends],
+        "pieces": lambda: [
+            (str(part.expression), str(part.lower), str(part.upper), part.proved) for part in pieces_of(f, Z)
+        ],
+        "signs": lambda: [signs_on(part.expression, Z, part.lower, part.upper) for part in cut],
+        "signs of the slope": lambda: [
+            signs_on(part.expression.diff(Z), Z, part.lower, part.upper) for part in pieces_of(f, Z)
+        ],
+        "at 1/2": lambda: [str(value_at(f, Z, sympy.Rational(1, 2), side)) for side in (1, -1)],
+    }
+    lines = [f"## {text}"]
+    for what, make in made.items():
+        try:
+            lines += [f"# {what}", *dumped(make())]
+        except (ValueError, Undecided) as error:
+            lines.append(f"refused: {error}")
+    return "\n".join(lines)
+
+
 WORLDS: dict[str, Callable[[], str]] = {
     **{f"optima {name}": partial(of_optima, name) for name in (
         "rewards", "own", "cycle", "certain", "all certain", "unseen", "contexts", "many", "islands", "sparse")},
     "links": of_links, "tables": of_tables, "training": of_training, "theory": of_theory, "estimates": of_estimates,
     "audits": of_audits, "preferences": of_preferences, "rankings": of_rankings, "gaussians": of_gaussians,
-    "conversions": of_conversions,
+    "conversions": of_conversions, **{f"calculus {text}": partial(of_calculus, text) for text in FUNCTIONS},
 }  # fmt: skip
 assert {*CONVEX, "savage", "sba"} <= set(list_losses())
 assert set(RATIOS) <= set(two_ratio_losses())
