@@ -284,7 +284,7 @@ def _other(pairs: Path) -> str:
 
 def _untold(errors: list[str]) -> bool:
     """Whether a refusal is of no line, or of others than a program's own, each of which begins with its name."""
-    begin = ("experiments: ", "figures: ", "gpo: ", "error: ")
+    begin = ("experiments: ", "figures: ", "gpo: ", "llm: ", "llm ")
     return not 1 <= len(errors) <= 3 or not all(line.startswith(begin) for line in errors)
 
 
