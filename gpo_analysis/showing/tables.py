@@ -52,6 +52,8 @@ class ResultPlot(PlotAccessor):
             Where to draw; a new figure by default.
         y : str, optional
             Of a grid over β: the column that is drawn, KL by default.
+        by : str, optional
+            Of a grid: the column that has a curve for each of its values, the losses by default.
 
         Raises
         ------
@@ -140,8 +142,8 @@ class ResultTable(pd.DataFrame, Shown):
 class SolutionGrid(ResultTable):
     """Optima over problems × losses × β: what `gpo_analysis.solve_grid` returns.
 
-    ``plot(ax=, y=)`` draws KL(π‖πref), or the column ``y``, over β with a line a loss; of several problems the median,
-    and the range from the least to the largest.
+    ``plot(ax=, y=, by=)`` draws KL(π‖πref), or the column ``y``, over β with a line a loss, or a value of the column
+    ``by``; of several problems the median, and the range from the least to the largest.
 
     Examples
     --------
@@ -156,7 +158,7 @@ class SolutionGrid(ResultTable):
     """
 
     _needed = frozenset({"loss", "beta"})
-    _options = ("y",)
+    _options = ("y", "by")
     _brief = ("problem", "loss", "beta", "link", "kl", "mu_squared_loss", "max_margin", "status")
 
     def _facts(self) -> list[tuple[str, Any]]:
@@ -183,8 +185,8 @@ class SolutionGrid(ResultTable):
         more = [f"{len(lines) - _MOST_REASONS} more reasons: columns status and reason"] * (len(lines) > _MOST_REASONS)
         return lines[:_MOST_REASONS] + more
 
-    def _panel(self, y: str | None = None) -> Panel:
-        return over_beta(self, y)
+    def _panel(self, y: str | None = None, by: str | None = None) -> Panel:
+        return over_beta(self, y, by)
 
 
 class ScoreDifferences(ResultTable):
@@ -221,8 +223,8 @@ class ModelComparison(ResultTable):
         return intervals("models on the same held-out votes", x, list(map(str, self.index)), *ends, level=0.0)
 
 
-def over_beta(table: pd.DataFrame, y: str | None = None) -> Panel:
-    """A column over β, a curve a loss; where a loss has several rows at a β, their median and range.
+def over_beta(table: pd.DataFrame, y: str | None = None, by: str | None = None) -> Panel:
+    """A column over β, a curve a loss; where a curve has several rows at a β, their median and range.
 
     Parameters
     ----------
@@ -230,6 +232,8 @@ def over_beta(table: pd.DataFrame, y: str | None = None) -> Panel:
         With the columns ``beta`` and ``y``; ``loss``, ``link`` and ``problem`` are understood.
     y : str, optional
         KL by default, or the first column of numbers there is.
+    by : str, optional
+        Another column that tells curves apart.
 
     Raises
     ------
@@ -237,19 +241,23 @@ def over_beta(table: pd.DataFrame, y: str | None = None) -> Panel:
         For a missing column, or one that holds no numbers.
     """
     y = _first_numbers(table) if y is None else y
-    missing = [name for name in ("beta", y) if name not in table.columns]
+    missing = [name for name in ("beta", y, *filter(None, [by])) if name not in table.columns]
     if missing:
         raise ValueError(f"no column {missing[0]!r}; the table has {', '.join(map(str, table.columns))}")
     if not pd.api.types.is_numeric_dtype(table[y]):
         raise ValueError(f"column {y!r} holds no numbers; those that do: {', '.join(_numbers(table))}")
-    by = [name for name in ("loss", "link") if name in table.columns and (name == "loss" or table[name].nunique() > 1)]
-    groups = table.groupby(by, sort=False) if by else [((), table)]
+    told = [
+        name for name in ("loss", "link") if name in table.columns and (name == "loss" or table[name].nunique() > 1)
+    ]
+    told = told if by is None else [by]
+    groups = table.groupby(told, sort=False) if told else [((), table)]
     curves, most = [], 1
     for k, (names, rows) in enumerate(groups):
         at, values, low, high, count = _by_beta(rows, y)
         loss, *link = map(str, names) if isinstance(names, tuple) and names else [""]
-        label = ", ".join(filter(None, (loss_label(loss) if loss else "", *link)))
-        style = cycle_style(k) if link else loss_style(loss)
+        own = by is None or by == "loss"
+        label = ", ".join(filter(None, (loss_label(loss) if loss else "", *link))) if own else f"{by} = {loss}"
+        style = loss_style(loss) if own and not link else cycle_style(k)
         ends = (low, high) if count > 1 else (None, None)
         curves.append(Curve(at, values, label, style, len(at) == 1, low=ends[0], high=ends[1]))
         most = max(most, count)
@@ -260,7 +268,7 @@ def over_beta(table: pd.DataFrame, y: str | None = None) -> Panel:
     log = "xy" if y in _ABOVE else "x"
     note = ""
     if most > 1:
-        named = "problem" in table.columns and table["problem"].nunique() > 1
+        named = "problem" in table.columns and table["problem"].nunique() == most
         without = int(table[y].isna().sum())
         beside = " (side by side)" if len(curves) > 1 else ""
         note = f"median and range{beside} of {most} {'problems' if named else 'rows'}"

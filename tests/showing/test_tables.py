@@ -115,7 +115,7 @@ def test_pandas_own_plot_is_there_where_it_is_asked_for() -> None:
     assert len(table.plot("beta", "kl").lines) == 1
     assert table.plot(kind="hist", column="kl").patches
     for options, said in {
-        "figsize": r"takes ax= and y=, not 'figsize'; with x= or kind= it is pandas' own", "logy": "not 'logy'",
+        "figsize": r"takes ax= and y= and by=, not 'figsize'; with x= or kind= it is pandas' own", "logy": "not 'logy'",
     }.items():  # fmt: skip
         with pytest.raises(ValueError, match=said):
             table.plot(**{options: True})
@@ -131,6 +131,16 @@ def test_links_are_told_apart() -> None:
     assert names == [
         f"{loss}, {link}" for link in ("reverse_kl", "chi_po") for loss in ("logistic (DPO)", "squared (IPO)")
     ]
+
+
+def test_curves_by_another_column() -> None:
+    both = pd.concat(grid(link="chi").assign(kind=kind, kl=kl) for kind, kl in (("a", 1.0), ("b", 2.0)))
+    ax = both[both["loss"] == "squared"].plot(by="kind")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["kind = a", "kind = b"]
+    assert [set(line.get_ydata()) for line in ax.lines] == [{1.0}, {2.0}]
+    assert "median and range (side by side) of 2 rows" in note_of(both.plot(by="kind"))
+    with pytest.raises(ValueError, match="no column 'mood'"):
+        both.plot(by="mood")
 
 
 def test_plot_result_takes_any_table_over_beta() -> None:
