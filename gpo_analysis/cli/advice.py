@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gpo_analysis.cli.completing import convention_names, loss_names
 from gpo_analysis.cli.keeping import figure_option, keep, out_option
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, say, say_report
@@ -47,7 +48,10 @@ of a run of the same data, rate and length at another β."""
 @click.option("--beta", type=NUMBER, help="With --log: the β of that run, in GPO's convention.")
 @click.option("--drop", type=NUMBER, help="With --log: target for the fall of log π/πref of the chosen, in nats.")
 @click.option("--kl-per-token", type=NUMBER, help="With --log: budget in nats a token.")
-@click.option("--loss", "losses", multiple=True, help="A loss by name or expression (again for more; default: six).")
+@click.option(
+    "--loss", "losses", multiple=True, shell_complete=loss_names,
+    help="A loss by name or expression (again for more; default: six).",
+)  # fmt: skip
 @click.option("--smoothing", type=NUMBER, default=0.0, show_default=True, help="ε of (1−ε) f(z) + ε f(−z), below 0.5.")
 @click.option("--resamples", type=WHOLE, default=200, show_default=True, help="Of the bootstrap.")
 @click.option("--confidence", type=NUMBER, default=0.95, show_default=True, help="Of the intervals.")
@@ -162,12 +166,17 @@ of llm train needs neither --loss nor --beta: its run.json says them."""
 
 @click.command(epilog=DIAGNOSE_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--loss", help="What the run was trained with (also trl:ipo).  [default: logistic]")
+@click.option(
+    "--loss", shell_complete=convention_names, help="What the run was trained with (also trl:ipo).  [default: logistic]"
+)
 @click.option("--beta", type=NUMBER, help="Its β: GPO's, or with a library's name its own; needed (but see below).")
 @click.option(
     "--reduction", type=click.Choice(["sum", "mean"]), help="Of ρ over tokens (default: the library's, or sum)."
 )
-@click.option("--try-loss", "losses", multiple=True, help="A loss to compare with (again for more; default: six).")
+@click.option(
+    "--try-loss", "losses", multiple=True, shell_complete=loss_names,
+    help="A loss to compare with (again for more; default: six).",
+)  # fmt: skip
 @click.option("--try-beta", "betas", multiple=True, type=NUMBER, help="A β to compare with (again for more).")
 @click.option("--resamples", type=WHOLE, default=500, show_default=True, help="Of the bootstrap over pairs.")
 @click.option("--confidence", type=NUMBER, default=0.95, show_default=True, help="Of the intervals.")

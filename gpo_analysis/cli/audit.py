@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpo_analysis.cli.completing import loss_names
 from gpo_analysis.cli.keeping import keep, out_option
 from gpo_analysis.cli.output import json_option, print_json, say
 from gpo_analysis.cli.reading import check_at_once
@@ -33,7 +34,10 @@ Where all rows of a step share their loss, it is taken as the mean of that step'
 
 @click.command("audit-log", epilog=AUDIT_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--try-loss", "losses", multiple=True, help="A loss of one's own to try, too (again for more).")
+@click.option(
+    "--try-loss", "losses", multiple=True, shell_complete=loss_names,
+    help="A loss of one's own to try, too (again for more).",
+)  # fmt: skip
 @json_option
 @out_option
 def audit_log(file: Path, losses: tuple[str, ...], as_json: bool, out: Path | None) -> None:

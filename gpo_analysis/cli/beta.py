@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpo_analysis.cli.completing import convention_names
 from gpo_analysis.cli.keeping import keep, keep_rows, out_option
 from gpo_analysis.cli.numbers import NUMBER
 from gpo_analysis.cli.output import json_option, print_json, say
@@ -23,9 +24,15 @@ Examples:
 @click.command(epilog=BETA_HELP, context_settings={"ignore_unknown_options": True})  # -1 is a value, and a bad one
 @click.argument("value", type=NUMBER, required=False)
 @click.option(
-    "--from", "source", metavar="CONVENTION", help="Where the value comes from: trl:ipo, a loss, or an expression in z."
+    "--from",
+    "source",
+    metavar="CONVENTION",
+    shell_complete=convention_names,
+    help="Where the value comes from: trl:ipo, a loss, or an expression in z.",
 )
-@click.option("--to", "target", metavar="CONVENTION", help="Where it is to be used, likewise.")
+@click.option(
+    "--to", "target", metavar="CONVENTION", shell_complete=convention_names, help="Where it is to be used, likewise."
+)
 @click.option("--label-smoothing", type=NUMBER, help="The ε that the source is run with.")
 @click.option("--tokens", type=NUMBER, help="Length of a response, between token means and sums.")
 @click.option("--eta", type=NUMBER, help="Between losses: match pairs of this preference probability, in (0, 1).")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpo_analysis.cli.completing import loss_names
 from gpo_analysis.cli.extras import needs_extra
 from gpo_analysis.cli.numbers import WHOLE
 from gpo_analysis.cli.output import say, say_report
@@ -19,7 +20,10 @@ Examples:
 
 @click.command(epilog=EXPLORE_HELP)
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1)
-@click.option("--loss", "losses", multiple=True, help="A loss by name or expression to begin with (again for more).")
+@click.option(
+    "--loss", "losses", multiple=True, shell_complete=loss_names,
+    help="A loss by name or expression to begin with (again for more).",
+)  # fmt: skip
 @click.option("--port", type=WHOLE, default=5016, show_default=True, help="Of 127.0.0.1; no other machine sees it.")
 @click.option("--browser/--no-browser", default=True, help="Open a browser.")
 def explore(files: tuple[Path, ...], losses: tuple[str, ...], port: int, browser: bool) -> None:

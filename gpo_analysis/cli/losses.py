@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpo_analysis.cli.completing import loss_names
 from gpo_analysis.cli.keeping import figure_option, keep, keep_rows, out_option, save_figure
 from gpo_analysis.cli.output import json_option, print_json, print_table, say
 from gpo_analysis.loss_names import check_loss_name
@@ -122,7 +123,7 @@ class _OfAFormula(click.Command):
 
 
 @click.command(cls=_OfAFormula, epilog=ANALYZE_HELP, context_settings={"ignore_unknown_options": True})
-@click.argument("loss", metavar="NAME|EXPRESSION")
+@click.argument("loss", metavar="NAME|EXPRESSION", shell_complete=loss_names)
 @click.option("--param", "parameters", metavar="NAME=VALUE", multiple=True, help="A value of a letter in the loss.")
 @json_option
 @out_option

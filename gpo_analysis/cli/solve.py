@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpo_analysis.cli.completing import loss_names
 from gpo_analysis.cli.keeping import figure_option
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, print_table, say, say_report
@@ -69,6 +70,7 @@ _SHOWN = 20  # fits that are printed
     "--loss",
     "losses",
     multiple=True,
+    shell_complete=loss_names,
     help="A loss by name or expression, in z or in a and b (again for more; default: six).",
 )
 @click.option(

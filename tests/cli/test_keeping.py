@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -130,3 +134,25 @@ def test_the_shell_completes_verbs_and_options(shell: str, monkeypatch: pytest.M
     assert found == {"half", "davidson", "rao-kupper"}
     assert isinstance(gpo, click.Group)
     assert f"_GPO_COMPLETE={'bash'}_source" in str(gpo.epilog)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash is installed")
+def test_a_running_bash_completes_verbs_options_losses_and_conventions(tmp_path: Path) -> None:
+    called = tmp_path / "gpo"
+    called.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gpo_analysis.cli "$@"\n')
+    called.chmod(0o755)
+    script = """
+    eval "$(_GPO_COMPLETE=bash_source gpo)" && complete -p gpo
+    ask() {
+      COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+      _gpo_completion gpo "${COMP_WORDS[$COMP_CWORD]}"; echo "${COMPREPLY[*]}"
+    }
+    ask gpo dia; ask gpo solve --f; ask gpo analyze sav; ask gpo beta 0.1 --to trl:ip; ask gpo solve f.csv --loss s
+    """
+    settings = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "--norc", "-c", script], env=settings, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert "-F _gpo_completion gpo" in lines[0]
+    assert lines[1:5] == ["diagnose", "--figure", "savage", "trl:ipo"]
+    assert set(lines[5].split()) >= {"squared", "savage", "slic", "sft", "sppo_hard"}
+    assert all(name.startswith("s") for name in lines[5].split())
