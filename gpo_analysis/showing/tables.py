@@ -164,7 +164,7 @@ class SolutionGrid(ResultTable):
     def _facts(self) -> list[tuple[str, Any]]:
         facts: list[tuple[str, Any]] = [("problems", self["problem"].nunique())] if "problem" in self else []
         facts.append(("losses", ", ".join(map(str, self["loss"].unique()))))
-        betas = self["beta"].unique()
+        betas = pd.to_numeric(self["beta"], errors="coerce").dropna().unique()
         if len(betas):
             low, high = f"{min(betas):g}", f"{max(betas):g}"
             facts.append(("β", low if len(betas) == 1 else f"{low} to {high}, {len(betas)} values"))
@@ -240,6 +240,9 @@ def over_beta(table: pd.DataFrame, y: str | None = None, by: str | None = None) 
     ValueError
         For a missing column, or one that holds no numbers.
     """
+    for name, column in (("y", y), ("by", by)):
+        if column is not None and not isinstance(column, str):
+            raise ValueError(f"{name} is {column!r}; accepted is the name of a column")
     y = _first_numbers(table) if y is None else y
     missing = [name for name in ("beta", y, *filter(None, [by])) if name not in table.columns]
     if missing:

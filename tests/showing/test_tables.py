@@ -141,6 +141,15 @@ def test_curves_by_another_column() -> None:
     assert "median and range (side by side) of 2 rows" in note_of(both.plot(by="kind"))
     with pytest.raises(ValueError, match="no column 'mood'"):
         both.plot(by="mood")
+    for name in ("y", "by"):
+        with pytest.raises(ValueError, match=rf"{name} is \['kl'\]; accepted is the name of a column"):
+            both.plot(**{name: ["kl"]})
+
+
+def test_a_grid_whose_betas_are_text_shows_itself() -> None:
+    table = grid().astype({"beta": str})
+    assert "β                0.1 to 5, 3 values" in table.summary()
+    assert list(table.plot().lines[0].get_xdata()) == sorted(BETAS)
 
 
 def test_plot_result_takes_any_table_over_beta() -> None:
