@@ -71,6 +71,9 @@ class Contexts:
         for number in numbers:
             bits |= at.get(number, 0)
         own = Path(mutant.file).parent.name
+        if not mutant.inside:  # those first that execute much of the module for what they cost
+            uses = {test.test: sum(bits >> place & 1 for bits in at.values()) for place, test in enumerate(self.tests)}
+            return self._ordered([test for test in self.tests if uses[test.test]], own, uses)
         first = [test for place, test in enumerate(self.tests) if bits >> place & 1]
         units = {test.unit for test in first}
         if len(first) > FEW * len(units):
@@ -79,11 +82,11 @@ class Contexts:
         others = [test for test in self.tests if test.unit in units and test.test not in names]
         return self._ordered(first, own) + self._ordered(others, own)
 
-    def _ordered(self, tests: list[Chosen], own: str) -> list[Chosen]:
+    def _ordered(self, tests: list[Chosen], own: str, uses: dict[str, int] | None = None) -> list[Chosen]:
         """The cheapest first, cases of one test function the later the more of them went before, own folder first."""
 
         def weight(test: Chosen) -> float:
-            return test.seconds * (1.0 if f"/{own}/" in test.test else 3.0)
+            return test.seconds * (1.0 if f"/{own}/" in test.test else 3.0) / (uses or {}).get(test.test, 1)
 
         seen: Counter[str] = Counter()
         dear: dict[str, float] = {}
