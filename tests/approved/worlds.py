@@ -128,6 +128,13 @@ def of_tables() -> str:
         made[f"features {loss}"] = lambda loss=loss: gpo.solve_features(
             own, [[1.0, 0], [0, 1.0], [1.0, 1], [0, 0]], loss, 0.5
         )
+    contexts = problems()["contexts"]
+    made["fit of contexts"] = lambda: contexts.fit("ipo")._panel()
+    for loss in ("nca_pair", "dpop", "squared"):
+        made[f"losses {loss}"] = lambda loss=loss: [
+            contexts.loss_at([[0.1, -0.1], [0.3, 0.2]], loss, 0.5),
+            contexts.population_loss([[0.4, 0.6], [0.3, 0.7]], loss, 0.5),
+        ]
     made["nash"] = lambda: gpo.nash_policy(gpo.cyclic(4, 0.7), [0.4, 0.3, 0.2, 0.1], 0.01)
     made["gradient"] = lambda: tabular.gradient_identity([0.5, -1.0, 0.3], [0.2, 0.3, 0.5], [0.5, 0.25, 0.25])
     made["restricted"] = lambda: tabular.restricted_optimum(
@@ -255,8 +262,12 @@ def of_audits() -> str:
         "robust": (0.8 * logistic(margin) - 0.2 * logistic(-margin)) / 0.6, "scaled": 3.0 * np.exp(-margin),
         "none": np.sin(3 * margin), "steeper": np.logaddexp(0, -2 * margin),
     }  # fmt: skip
-    return _each({what: lambda loss=loss: estimation.audit_log(loss_log({"margin": margin, "loss": loss}))
-                  for what, loss in other.items()})  # fmt: skip
+    rewards = np.random.default_rng(0).normal(size=(2, 30))
+    two = {"chosen_reward": rewards[0], "rejected_reward": rewards[1]}
+    made = {what: lambda loss=loss: estimation.audit_log(loss_log({"margin": margin, "loss": loss}))
+            for what, loss in other.items()}  # fmt: skip
+    made["two"] = lambda: estimation.audit_log(loss_log({**two, "loss": gpo.get_loss("nca_pair")(*rewards)}))
+    return _each(made)
 
 
 def of_preferences() -> str:
