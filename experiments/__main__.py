@@ -105,6 +105,8 @@ def _run(options: argparse.Namespace) -> int:
         return 1
     for plan in plans:
         print(_in_words(plan))
+        if len(plans) == 1 and plan.record is not None and not options.quiet:
+            print("".join(f"  {line}\n" for line in _not_held(plan.record.meta["checks"])), end="")
     made = [plan.name for plan in plans if plan.status == "complete"]
     if made and not options.quiet:
         name = made[0] if len(made) == 1 else "NAME"
@@ -249,6 +251,28 @@ def _verdicts(checks: list[dict[str, Any]]) -> str:
         part = [verdict_of(check) for check in checks if check.get("nature") == nature]
         apart += [f"{label}: {part.count('holds')} of {len(part)}"] if part else []
     return words + (f" ({', '.join(apart)})" if apart else "")
+
+
+def _not_held(checks: list[dict[str, Any]], most: int = 6) -> list[str]:
+    """A line for each claim that does not hold, with its numbers and why.
+
+    Examples
+    --------
+    >>> claim = {"claim": "slope", "predicted": 2.0, "computed": 2.06, "tolerance": 0.1, "kind": "equal"}
+    >>> _not_held([{**claim, "verdict": "undecided", "holds": None, "note": "95 % interval [2, 2.12]"}])
+    ['undecided: slope: computed 2.06, predicted 2 ± 0.1 (95 % interval [2, 2.12])']
+    """
+    lines = []
+    for check in checks:
+        if verdict_of(check) == "holds":
+            continue
+        words = f"{verdict_of(check)}: {check['claim']}"
+        if isinstance(check.get("computed"), float | int) and isinstance(check.get("predicted"), float | int):
+            within = f" ± {check['tolerance']:.3g}" if check.get("kind") == "equal" and check.get("tolerance") else ""
+            kind = {"at_least": "at least ", "at_most": "at most "}.get(str(check.get("kind")), "")
+            words += f": computed {check['computed']:.3g}, predicted {kind}{check['predicted']:.3g}{within}"
+        lines.append(words + (f" ({check['note']})" if check.get("note") else ""))
+    return lines[:most] + ([f"… {len(lines) - most} more (python -m figures report)"] if len(lines) > most else [])
 
 
 def _in_words(plan: Plan) -> str:

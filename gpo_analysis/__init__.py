@@ -10,7 +10,21 @@ Everything public is reached from here and loaded on first use: ``import gpo_ana
 matplotlib, pandas and sympy.
 """
 
+import difflib
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    """What is public, loaded now; of other names, which was meant."""
+    if name in __all__ or name.startswith("_"):
+        return _attribute(name)
+    near = [known for known in __all__ if name.lower() in known.lower() and name[0].isupper() == known[0].isupper()]
+    near = difflib.get_close_matches(name, near or __all__, n=3, cutoff=0.0 if near else 0.6)
+    hint = f"; did you mean {' or '.join(near)}?" if near else " (dir(gpo_analysis) lists what there is)"
+    raise AttributeError(f"gpo_analysis has no {name!r}{hint}", name=name)
+
+
 __version__ = "0.1.0"

@@ -108,6 +108,9 @@ def is_word(text: str) -> bool:
 
 def why_unknown(name: object) -> str | None:
     """What is said of a name that no loss has, with the nearest; None for one that is known."""
+    if not isinstance(name, str):
+        what = "a function" if callable(name) else repr(name)[:80]
+        return f'unknown loss {what}: a loss is a name or a formula in z, as text, such as "log(1 + exp(-z))"'
     key = normal_name(name)
     names = {**proper_names(OF_MARGINS), **proper_names(OF_TWO_RATIOS)}
     if key in names or key in EXO:
@@ -119,7 +122,8 @@ def why_unknown(name: object) -> str | None:
     reason = why_not_held(name)
     if reason is not None:
         return f"unknown loss {name!r}: {reason}"
-    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    words = [word for word in key.split("_") if word in names]  # "DPO loss"
+    close = words or difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"unknown loss {name!r}{hint} (known: {', '.join(names)})"
 

@@ -143,7 +143,7 @@ def study_command(
     for option, what in (paths or {}).items():
         parser.add_argument(f"--{option}", metavar="PATH", help=what)
     parser.add_argument("--out", metavar="DIR", help=f"the study's folder (default: out/llm/{name}-PRESET)")
-    parser.add_argument("--seeds", type=whole(0), nargs="+", help="only these seeds of the preset")
+    parser.add_argument("--seeds", type=whole(0), nargs="+", action="extend", help="only these seeds of the preset")
     parser.add_argument(
         "--budget-seconds", type=number(0.0, above=True), metavar="N", help="time of this run (default: the preset's)"
     )

@@ -43,6 +43,12 @@ def test_the_table_names_what_exists() -> None:
         assert named, claim
 
 
+def test_no_finding_is_told_twice() -> None:
+    items = [line for line in README.splitlines() if line.startswith("- **")]
+    assert len(items) > 20
+    assert not [line for line in items if items.count(line) > 1]
+
+
 def test_linked_files_exist() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert len(links) >= 3

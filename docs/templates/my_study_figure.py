@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("my-study",)
-CAPTION = "Optima of every loss and problem, μ = πref filled, μ elsewhere hollow; grey: 2 KL. Settings ours."
+CAPTION = "Optima of every loss and problem. Settings ours."
 
 
 def draw(records: Mapping[str, Record]) -> Figure:
@@ -23,9 +23,10 @@ def draw(records: Mapping[str, Record]) -> Figure:
     for (loss, mu), rows in table.groupby(["loss", "mu"], sort=False):
         style = loss_style(str(loss))
         face = style.color if mu == "reference" else "white"
-        label = loss_label(str(loss)) if mu == "reference" else None
+        label = f"{loss_label(str(loss))}, μ {'= πref' if mu == 'reference' else 'elsewhere'}"
         ax.plot(rows["kl"], rows["mu_squared_loss"], style.marker, color=style.color, mfc=face, label=label)
-    ax.axline((1.0, 2.0), (2.0, 4.0), color="grey", linewidth=0.9)
+    ends = table["kl"].agg(["min", "max"])
+    ax.plot(ends, 2 * ends, color="grey", linewidth=0.9, label="2 KL")
     ax.set(xscale="log", yscale="log", xlabel="KL(π‖πref)  [nats]", ylabel="½E_μ[ρ²]  [nats²]")
     ax.legend()
     return figure

@@ -217,13 +217,19 @@ def findings(summaries: Mapping[str, str]) -> list[str]:
 
 
 def not_run(rows: list[dict[str, Any]]) -> list[str]:
-    """How many claims of which experiments were not run, and why the first of each was not."""
-    lines = []
+    """How many claims of which experiments were not run, and why the first of each; those without a record at once."""
+    lines, unmade = [], list[str]()
     for name in dict.fromkeys(row["experiment"] for row in rows):
         meant = [row for row in rows if row["experiment"] == name and row["verdict"] == "not run"]
         if meant:
             why = str(meant[0].get("why") or meant[0].get("note") or "no reason given")
+            if why.startswith(f"no record of experiment {name!r}"):
+                unmade.append(name)
+                continue
             lines.append(f"- {_link(name)}: {len(meant)} claim{'s' if len(meant) > 1 else ''} ({escaped(why)})")
+    if unmade:
+        made = f"`python -m experiments run {unmade[0] if len(unmade) == 1 else 'NAME'}` makes it"
+        lines.append(f"- without a record ({made}): {', '.join(map(_link, unmade))}")
     return lines or ["Everything was."]
 
 

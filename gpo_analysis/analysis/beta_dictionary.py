@@ -136,6 +136,9 @@ def get_convention(name: str | Loss) -> BetaConvention:
                 return known[written]
     if ":" not in key and re.search(r"(?<![a-z_])[abz](?![a-z_])", key):
         return own_convention(parse_loss(name))
+    of_library = [item.name for item in all_conventions() if item.name.startswith(f"{key}:")]
+    if of_library:
+        raise ValueError(f"{name!r} is a library; accepted are its losses: {', '.join(of_library)}")
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown convention {name!r}{hint} (known: {', '.join(item.name for item in all_conventions())})")

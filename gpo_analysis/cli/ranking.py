@@ -263,7 +263,8 @@ def draw(rankings: Sequence[Ranking], wish: Wish, path: Path) -> None:
             names = [shown(name, 40) for name in order]
             plot_scores(names, table["score"], table["low"], table["high"], ax, style=ranking.loss)
             ax.set_title(loss_label(ranking.loss))
-            ax.set_xlabel("Elo points" if wish.scale == "elo" else "score  [nats]")
+            unit = "Elo points" if wish.scale == "elo" else "score  [nats]"
+            ax.set_xlabel(f"{unit}, {100 * ranking.confidence:g} % intervals")
             ax.grid(axis="x", linewidth=0.4, color="0.88")
             ax.set_axisbelow(True)
             if len(order) > 40:

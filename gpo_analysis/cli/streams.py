@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import codecs
 import contextlib
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -94,6 +96,8 @@ def guarded(name: str, run: Callable[[], Any]) -> int:
     """
     write_anything()
     shown, warned = warnings.showwarning, dict[str, None]()
+    ignored = sys.unraisablehook
+    sys.unraisablehook = lambda what: _again(what, ignored)
     warnings.showwarning = lambda message, *_args, **_kwargs: warned.setdefault(str(message))
     try:
         code = run()
@@ -122,7 +126,17 @@ def guarded(name: str, run: Callable[[], Any]) -> int:
         _say(name, "interrupted")
         return 130
     finally:
-        warnings.showwarning = shown
+        warnings.showwarning, sys.unraisablehook = shown, ignored
+
+
+def _again(what: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], Any]) -> None:
+    """Ctrl-C in a finalizer or a callback, where Python drops it, is pressed again a moment later."""
+    if not issubclass(what.exc_type, KeyboardInterrupt):
+        otherwise(what)
+        return
+    later = threading.Timer(0.05, _thread.interrupt_main)
+    later.daemon = True
+    later.start()
 
 
 def _told(error: Exception) -> tuple[str, int]:

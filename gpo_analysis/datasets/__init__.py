@@ -33,7 +33,7 @@ def load_journals() -> Comparisons:
     Examples
     --------
     >>> load_journals()
-    Comparisons(4 items, 12 pairs, total count 3727)
+    Comparisons(4 items, 6 compared pairs, total count 3727)
     """
     with resources.as_file(resources.files(__package__) / "journals.csv") as path:
         return read_comparisons(path)

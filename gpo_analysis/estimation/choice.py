@@ -13,6 +13,7 @@ from scipy.special import log_expit
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_loss, get_margin_losses
+from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing.charts import Panel, intervals
@@ -203,7 +204,7 @@ def choose_loss(
 
 def _split(comparisons: Comparisons, folds: int, seed: int) -> tuple[Comparisons, IntArray]:
     """Labels dealt to folds at random, equally many each (one more or less): counts, shape (folds, pairs)."""
-    pool = comparisons.aggregated()
+    pool = check_comparisons(comparisons).aggregated()
     if pool.total > MOST_HELD_OUT:
         raise ValueError(f"held-out labels are dealt one by one: at most {MOST_HELD_OUT:,}, got {pool.total:.4g}")
     counts = np.round(pool.count).astype(np.int64)

@@ -34,6 +34,7 @@ from gpo_analysis.estimation.prompts import (
 )
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing, resampled
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
+from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.progress import Progress, followed
@@ -234,9 +235,7 @@ def recommend_beta(
     target = check_positive(kl, "kl") if kl is not None else check_positive(margin or 0.0, "margin")
     check_smoothing(smoothing)
     check_resampling(resamples, confidence)
-    if not isinstance(comparisons, Comparisons):
-        raise ValueError(f"comparisons is {type(comparisons).__name__}; accepted are Comparisons")
-    pool = comparisons.aggregated()
+    pool = check_comparisons(comparisons).aggregated()
     prompt = prompts_of(pool)
     ref = _reference(reference, prompt)
     functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss, get_margin_loss
+from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing import Shown
@@ -76,7 +77,7 @@ def resampled(comparisons: Comparisons, resamples: int, *, seed: int) -> list[Co
     >>> [again.total for again in resampled(games, 2, seed=0)]
     [10.0, 10.0]
     """
-    pool = comparisons.aggregated()
+    pool = check_comparisons(comparisons).aggregated()
     return [_with_counts(pool, n) for n in _drawn_counts(pool, resamples, seed)]
 
 
@@ -213,7 +214,7 @@ def bootstrap_scores(
     """
     check_resampling(resamples, confidence)
     f = get_margin_loss(loss)
-    pool = comparisons.aggregated()
+    pool = check_comparisons(comparisons).aggregated()
     whole = PreferenceProblem.from_comparisons(pool).fit(f)
     refits = _refitted(pool, f, whole, _drawn_counts(pool, resamples, seed), progress)
     nothing = np.full(comparisons.n, np.nan)

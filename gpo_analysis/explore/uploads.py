@@ -21,7 +21,7 @@ def read_bytes(data: bytes, name: str) -> Comparisons:
     Examples
     --------
     >>> read_bytes(b"winner,loser\\na,b\\n", "games.csv")
-    Comparisons(2 items, 1 pairs, total count 1)
+    Comparisons(2 items, 1 compared pair, total count 1)
     """
     if len(data) > _LARGEST_FILE:
         raise ValueError(

@@ -27,6 +27,7 @@ from gpo_analysis.losses.words import (
     CONSTANTS,
     FUNCTIONS,
     HINTS,
+    LETTERS,
     LOWER,
     MAX,
     MIN,
@@ -160,7 +161,7 @@ def _word(name: str, words: Mapping[str, Part]) -> Part:
     if name in REASONS:
         raise Refused(f"{name}: {REASONS[name]}")
     raise Refused(f"unknown name {name.rstrip('_')!r}, the margin is written z, the two log-ratios a and b; "
-                  "any other letter needs a value")  # fmt: skip
+                  f"any other letter needs a value{f' ({LETTERS[name]})' if name in LETTERS else ''}")  # fmt: skip
 
 
 def _called(name: str, arguments: list[ast.expr], keywords: list[ast.keyword], words: Mapping[str, Part]) -> Part:

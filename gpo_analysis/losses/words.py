@@ -143,6 +143,8 @@ REASONS = {
     "beta": _BETA, "rho": _RHO, "theta": _POLICY, "pi_theta": _POLICY, "pi_ref": _POLICY, "pi": _POLICY,
     "y_w": _POLICY, "y_l": _POLICY, "logits": _RHO, "margin": "the margin is written z", "rho_theta": _RHO,
 }  # fmt: skip
+#: What is said of a letter that has no value, beside that it needs one.
+LETTERS = {"tau": "IPO's (ρ - 1/(2τ))^2 is (1 - z)^2 at β = 2τ, up to a factor"}
 #: Names that stand for the margin where z does not; a parameter is seldom called so.
 MARGINS = ("x", "t", "u", "v", "y", "m", "r", "s", "rho", "rho_theta", "margin", "logits", "delta", "diff", "Delta")
 #: Functions read whatever their case: Log, ReLU, LogSigmoid.

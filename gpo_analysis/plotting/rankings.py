@@ -35,7 +35,7 @@ def plot_scores(
     ax : Axes, optional
         A new figure, of a height for n rows, by default.
     style : str
-        The loss whose colour and marker are used.
+        The loss whose colour is used; points are round, for triangles are ends that are infinite.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def plot_scores(
         np.where(np.isnan(right), np.nan, np.clip(right, *edges)),
     )
     ax.hlines(rows, *ends, colors=marks.color, linewidth=1.2)
-    ax.plot(x, rows, linestyle="none", marker=marks.marker, color=marks.color, markersize=3.5 if n > 40 else 4.5)
+    ax.plot(x, rows, linestyle="none", marker="o", color=marks.color, markersize=3.5 if n > 40 else 4.5)
     for end, values, mark in zip(ends, (left, right), ("<", ">"), strict=True):
         endless = np.isinf(values)
         ax.plot(end[endless], rows[endless], linestyle="none", marker=mark, color=COLORS["grey"], markersize=4)

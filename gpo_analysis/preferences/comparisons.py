@@ -60,7 +60,7 @@ class Comparisons(Shown):
     >>> games.items, games.winner, games.loser
     (('a', 'b', 'c'), array([0, 1, 0]), array([1, 2, 2]))
     >>> games
-    Comparisons(3 items, 3 pairs, total count 3)
+    Comparisons(3 items, 3 compared pairs, total count 3)
     """
 
     winner: NDArray[np.int64]
@@ -267,7 +267,7 @@ class Comparisons(Shown):
         >>> votes = pd.DataFrame({"model_a": ["x", "y"], "model_b": ["y", "x"], "winner": ["model_a", "tie"]})
         >>> games = Comparisons.from_frame(votes)
         >>> games, games.ties
-        (Comparisons(2 items, 3 pairs, total count 2), 1.0)
+        (Comparisons(2 items, 1 compared pair, total count 2), 1.0)
         """
         return cls._of(read_contests(frame, options))
 
@@ -358,11 +358,20 @@ class Comparisons(Shown):
         return table
 
     def __repr__(self) -> str:
-        return f"Comparisons({self.n} items, {len(self.winner)} pairs, total count {self.total:g})"
+        seen = self.count > 0
+        low, high = np.minimum(self.winner, self.loser)[seen], np.maximum(self.winner, self.loser)[seen]
+        pairs = len(np.unique(low * self.n + high))
+        words = f"{pairs} compared pair{'s' * (pairs != 1)}"
+        return f"Comparisons({self.n} items, {words}, total count {self.total:g})"
 
     def _facts(self) -> list[tuple[str, Any]]:
         prompts = [("prompts", len(self.prompts))] if self.prompts else []
-        return [("items", self.n), ("pairs", len(self.winner)), ("total count", self.total), *prompts]
+        return [
+            ("items", self.n),
+            ("winner and loser rows", len(self.winner)),
+            ("total count", self.total),
+            *prompts,
+        ]
 
     def _columns(self) -> Mapping[str, Any]:
         names = np.array(self.items, dtype=object)

@@ -111,7 +111,7 @@ class Diagnostics(Shown):
         best = np.argsort(-np.nan_to_num(self.borda, nan=-np.inf), kind="stable")[:5]
         rows = [
             ("responses", str(self.n)),
-            ("compared pairs", f"{self.pairs} ({self.ties} {'tie' if self.ties == 1 else 'ties'})"),
+            ("compared pairs", f"{self.pairs} ({self.ties} of them even)"),
             ("weak stochastic transitivity", transitive(self.weakly_transitive, self.weak_violations)),
             ("strong stochastic transitivity", transitive(self.strongly_transitive, self.strong_violations)),
             ("Condorcet winner", winner),

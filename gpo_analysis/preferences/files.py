@@ -64,7 +64,7 @@ def read_comparisons(path: str | Path, **options: Unpack[ReadOptions]) -> Compar
     ...     file = Path(folder, "games.csv")
     ...     _ = file.write_text("winner,loser,count\\nrock,scissors,3\\nscissors,paper,2\\n")
     ...     read_comparisons(file)
-    Comparisons(3 items, 2 pairs, total count 5)
+    Comparisons(3 items, 2 compared pairs, total count 5)
     """
     return Comparisons.read(path, **options)
 

@@ -307,7 +307,7 @@ class _Reading:
         ties, bad = made.ties, float(made.count[made.outcome == BOTH_BAD].sum())
         if ties:
             both = f" ({bad:g} of them bad on both sides)" if bad else ""
-            notes.append(f"{ties:g} {'tie' if ties == 1 else 'ties'}{both}, taken as half a win each")
+            notes.append(f"{ties:g} {'tie' if ties == 1 else 'ties'}{both}, half a win each but in models of ties")
         if prompts:
             notes.append(f"{prompts} prompt{'s' * (prompts != 1)}: items are compared within a prompt")
         elif layout.prompt and "prompt" not in used:

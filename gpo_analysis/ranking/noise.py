@@ -172,7 +172,7 @@ def noise_tests(problem: ComparisonProblem | Comparisons, *, simulations: int = 
     >>> found.cyclic_triples.observed, found.misfit.p > 0.05
     (0.0, True)
     """
-    given = ComparisonProblem.from_comparisons(problem) if isinstance(problem, Comparisons) else problem
+    given = ComparisonProblem.of(problem)
     if isinstance(simulations, bool) or int(simulations) != simulations or simulations < 19:
         raise ValueError(f"simulations must be a whole number of at least 19, got {simulations!r}")
     null = _Null.of(given)

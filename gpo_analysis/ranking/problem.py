@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.contests import FIRST, SECOND
 from gpo_analysis.showing import Panel, Shown
@@ -143,6 +144,11 @@ class ComparisonProblem(Shown):
             object.__setattr__(self, field, value)
 
     @classmethod
+    def of(cls, given: ComparisonProblem | Comparisons) -> ComparisonProblem:
+        """The problem itself, or that of the comparisons."""
+        return given if isinstance(given, cls) else cls.from_comparisons(check_comparisons(given, "problem"))
+
+    @classmethod
     def from_comparisons(cls, comparisons: Comparisons, *, position: bool = False) -> ComparisonProblem:
         """From what was read: the contests with their ties of either kind, covariates, clusters and prompts.
 
@@ -163,7 +169,7 @@ class ComparisonProblem(Shown):
         >>> ComparisonProblem.from_comparisons(load_journals())
         ComparisonProblem(4 items, 12 rows, 3727 decided, 0 ties)
         """
-        held = comparisons.contests
+        held = check_comparisons(comparisons).contests
         if position and not held.ordered:
             raise ValueError(
                 "an advantage of the position takes contests that say who was shown first (model_a, model_b); here the "

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from gpo_analysis.preferences.comparisons import Comparisons
     from gpo_analysis.showing.tables import ScoreDifferences
 
 
@@ -275,8 +276,7 @@ class Ranking(Shown):
         coefficients = self.coefficients_frame()
         if len(coefficients):
             lines += ["", coefficients.to_string(float_format="{:z.4f}".format)]
-        table = self.to_frame().head(most).copy()
-        table["item"] = [shown(name, 40) for name in table["item"]]
+        table = self.to_frame().head(most).assign(item=lambda t: [shown(name, 40) for name in t["item"]])
         by = "cluster" if self.problem.cluster is not None else "vote"
         lines += ["", f"{100 * self.confidence:g} % intervals by {by}; rank sets hold together"]
         lines.append(table.to_string(index=False, float_format="{:z.4f}".format))
@@ -294,16 +294,16 @@ class Ranking(Shown):
         from gpo_analysis.plotting import plot_scores
 
         t = self.to_frame().head(most)
-        return plot_scores(
-            [shown(name, 40) for name in t["item"]], t["score"], t["low"], t["high"], ax, style=self.loss
-        )
+        ax = plot_scores([shown(name, 40) for name in t["item"]], t["score"], t["low"], t["high"], ax, style=self.loss)
+        ax.set_xlabel(f"score  [nats], {100 * self.confidence:g} % intervals")
+        return ax
 
 
 _TIES = {"half": "at half a win each", "davidson": "by Davidson's model", "rao-kupper": "by Rao and Kupper's model"}
 
 
 def rank(
-    problem: ComparisonProblem,
+    problem: ComparisonProblem | Comparisons,
     loss: MarginLoss | str = "logistic",
     *,
     ties: str = "half",
@@ -315,7 +315,7 @@ def rank(
 
     Parameters
     ----------
-    problem : ComparisonProblem
+    problem : ComparisonProblem or Comparisons
     loss : MarginLoss or str
         Any; covariates, ridge and models of ties take smooth ones.
     ties : {"half", "davidson", "rao-kupper"}
@@ -346,7 +346,7 @@ def rank(
     >>> found.predict_proba("0", "2").round(3)
     array([0.808])
     """
-    f = get_margin_loss(loss)
+    f, problem = get_margin_loss(loss), ComparisonProblem.of(problem)
     for name, value in (("ridge", ridge), ("prior", prior)):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

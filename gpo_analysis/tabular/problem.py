@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative
 from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss
+from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
@@ -86,7 +87,7 @@ class PreferenceProblem(Shown):
                     "observed comparisons bring their own pair weights: give no preference, behavior "
                     "or context_weights beside them"
                 )
-            matrix, observed = None, comparisons.aggregated()
+            matrix, observed = None, check_comparisons(comparisons).aggregated()
             shape = (observed.n,)
             share = np.bincount(observed.winner, weights=observed.count, minlength=observed.n)
             share = share + np.bincount(observed.loser, weights=observed.count, minlength=observed.n)
@@ -138,7 +139,7 @@ class PreferenceProblem(Shown):
         >>> PreferenceProblem.from_comparisons(games).directed_pairs().weight
         array([0.75, 0.25])
         """
-        return cls(None, reference=reference, comparisons=comparisons)
+        return cls(None, reference=reference, comparisons=check_comparisons(comparisons))
 
     @property
     def n(self) -> int:

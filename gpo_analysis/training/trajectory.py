@@ -138,4 +138,5 @@ class Trajectory(Shown):
 
     def _panel(self) -> Panel:
         parts = {label: self.columns[name] for name, label in _DRAWN.items() if name in self.columns}
-        return lines(f"training: {self.status}", "step", "nats, nats²", self.columns["step"], parts)
+        title = f"{self.settings['loss'].name} at β = {float(self.settings['beta']):.3g}: {self.status}"
+        return lines(title, "step", "nats, nats²", self.columns["step"], parts)

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         if isinstance(one.default, bool):
             made.add_argument(option, action="store_true", **shown)
         elif isinstance(one.default, tuple):
-            made.add_argument(option, nargs="+", metavar="VALUE", **shown)
+            made.add_argument(option, nargs="+", action="extend", metavar="VALUE", **shown)
         else:
             made.add_argument(option, metavar="VALUE", **shown)
     made.add_argument("--progress", action=argparse.BooleanOptionalAction, help="bars (default: where a person looks)")

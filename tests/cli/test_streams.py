@@ -238,3 +238,22 @@ def test_the_package_runs_as_a_module() -> None:
     found = subprocess.run(command, capture_output=True, timeout=3600, check=False)
     assert found.returncode == 0, found.stderr
     assert b"0.2 " in found.stdout, "(ρ − 1/(2·0.1))² and (βρ − 1)² have their minimum at the same ρ for β = 0.2"
+
+
+def test_ctrl_c_in_a_finalizer_is_not_lost() -> None:
+    script = """
+import time
+from gpo_analysis.cli.streams import guarded
+
+class Freed:
+    def __del__(self):
+        raise KeyboardInterrupt  # what a signal does that comes while this runs
+
+def work():
+    Freed()
+    time.sleep(60)
+
+raise SystemExit(guarded("gpo", work))
+"""
+    found = run(script)
+    assert (found.returncode, found.stderr) == (130, b"gpo: interrupted\n")

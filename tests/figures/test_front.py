@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.framework import UNKNOWN, Check
-from figures.framework.front import PAPER_CLAIMS, counted, front_page, paper_claims, shown_of, verdict_of
+from figures.framework.front import PAPER_CLAIMS, counted, front_page, not_run, paper_claims, shown_of, verdict_of
 from fuzz.small import NAMES, computed
 from gpo_analysis.runs import latest_record
 from gpo_analysis.statistics import Interval
@@ -63,6 +63,20 @@ def test_findings_settings_and_what_was_not_run_are_on_the_page() -> None:
     assert "All settings are ours" in page
     assert "- [e](<#e>): 1 claim (no data given)" in page
     assert "[f](<#f>): 1 claim" not in page
+
+
+def test_experiments_without_a_record_are_one_line() -> None:
+    rows = [
+        {
+            "experiment": name,
+            "claim": "c",
+            "verdict": "not run",
+            "why": f"no record of experiment {name!r} in out; make",
+        }
+        for name in ("a", "b")
+    ]
+    lines = not_run(rows)
+    assert lines == ["- without a record (`python -m experiments run NAME` makes it): [a](<#a>), [b](<#b>)"]
 
 
 def test_older_records_are_read_with_defaults() -> None:

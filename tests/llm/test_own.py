@@ -164,6 +164,15 @@ def test_options_from_files(tmp_path: Path, model: Path, pairs: Path, capsys: py
         assert words in capsys.readouterr().err
 
 
+def test_values_may_follow_one_option_or_each_its_own() -> None:
+    from llm.own.__main__ import parser
+
+    at_once = ["--loss", "squared", "dpo", "--seed", "0", "1"]
+    one_by_one = ["--loss", "squared", "--loss", "dpo", "--seed", "0", "--seed", "1"]
+    assert vars(parser().parse_args(at_once)) == vars(parser().parse_args(one_by_one))
+    assert parser().parse_args(one_by_one).loss == ["squared", "dpo"]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

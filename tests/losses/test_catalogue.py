@@ -194,7 +194,8 @@ def test_names_aliases_and_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("logistc", "logistic"), ("ipoo", "ipo"), ("hing", "hinge"), ("Squard", "squared")]
+    ("name", "nearest"),
+    [("logistc", "logistic"), ("ipoo", "ipo"), ("hing", "hinge"), ("Squard", "squared"), ("DPO loss", "dpo")],
 )
 def test_unknown_names_say_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ValueError, match=f"unknown loss '{name}'; did you mean '{nearest}'"):

@@ -22,7 +22,7 @@ def test_from_pairs_counts_and_matrix():
     ]
     np.testing.assert_array_equal(games.matrix().toarray(), [[0, 4, 0], [0, 0, 2.5], [0, 0, 0]])
     assert games.matrix().nnz == 2
-    assert repr(games) == "Comparisons(3 items, 4 pairs, total count 6.5)"
+    assert repr(games) == "Comparisons(3 items, 2 compared pairs, total count 6.5)"
     frame = games.to_frame()
     assert frame.columns.tolist() == ["winner", "loser", "count"]
     assert frame.iloc[1].tolist() == ["b", "c", 2.5]

@@ -215,7 +215,7 @@ def test_bad_input_is_refused(arguments, options, message):
 
 def test_ties_alone_are_told_without_nan() -> None:
     text = str(gpo.diagnostics(np.full((3, 3), 0.5)))
-    assert "3 ties" in text
+    assert "3 (3 of them even)" in text
     assert "0 of 0" in text
     assert text.count("there is no flow") == 2
     assert "nan" not in text
