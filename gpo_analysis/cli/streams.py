@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import _thread
 import codecs
 import contextlib
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, TextIO
 
 import click
@@ -130,13 +129,21 @@ def guarded(name: str, run: Callable[[], Any]) -> int:
 
 
 def _again(what: sys.UnraisableHookArgs, otherwise: Callable[[sys.UnraisableHookArgs], Any]) -> None:
-    """Ctrl-C in a finalizer or a callback, where Python drops it, is pressed again a moment later."""
+    """Ctrl-C in a finalizer or a callback, where Python drops it, is raised at the next line of who was interrupted."""
     if not issubclass(what.exc_type, KeyboardInterrupt):
         otherwise(what)
         return
-    later = threading.Timer(0.05, _thread.interrupt_main)
-    later.daemon = True
-    later.start()
+    before = sys.gettrace()
+
+    def pressed(_frame: FrameType, _event: str, _argument: Any) -> None:
+        sys.settrace(before)
+        raise KeyboardInterrupt
+
+    sys.settrace(lambda _frame, _event, _argument: None)
+    frame = sys._getframe(2)  # past this and the hook
+    while frame is not None:
+        frame.f_trace = pressed
+        frame = frame.f_back  # type: ignore[assignment]
 
 
 def _told(error: Exception) -> tuple[str, int]:

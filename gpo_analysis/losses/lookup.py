@@ -121,8 +121,9 @@ def _with_parameters(name: Any, parameters: Mapping[str, float | str]) -> Loss:
         if set(parameters) != {"label_smoothing"}:
             raise ValueError(f"{name} has no parameter {', '.join(parameters)}; it has label_smoothing")
         return exo_loss(float(_value("label_smoothing", parameters["label_smoothing"])))
-    if margin_loss_named(key) is not None:
-        base, _, of = margin_loss_named(key).name.partition("_")
+    known = margin_loss_named(key)
+    if known is not None:
+        base, _, of = known.name.partition("_")
         how = f"write {base}({of}, 0.2)" if base in _MODIFIERS else "type its formula with one"
         raise ValueError(f"{name} has no parameter {next(iter(parameters))}; it has none ({how})")
     return _named(name)
