@@ -18,11 +18,11 @@ refutes is not decided.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import sympy
 
+from gpo_analysis.analysis.by_name import by_name
 from gpo_analysis.analysis.closed_forms import has_one_minimum
 from gpo_analysis.analysis.margin import optimal_margin
 from gpo_analysis.analysis.minimise import minimiser
@@ -60,7 +60,7 @@ class Calibration(Shown):
     proof: str
 
 
-@lru_cache(maxsize=512)
+@by_name
 def calibration(loss: MarginLoss) -> Calibration:
     """Decide the calibration of a loss; see the module for the conditions.
 

@@ -20,6 +20,7 @@ from itertools import pairwise
 import sympy
 
 from gpo_analysis.analysis.algebra import agree, length, short_forms, solutions, value_of
+from gpo_analysis.analysis.by_name import by_name
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
 from gpo_analysis.calculus.budget import simplified
 from gpo_analysis.calculus.exponentials import exponential_form
@@ -215,7 +216,7 @@ def _falls_at_zero(loss: MarginLoss) -> int | None:
     return 0 if abs(size) < NUMBERS.mpf(10) ** -40 else 1 if size < 0 else -1
 
 
-@lru_cache(maxsize=512)
+@by_name
 def closed_link(loss: MarginLoss) -> sympy.Expr | None:
     """z*(η) for η in (0, 1) in the symbol :data:`ETA`, or None.
 
@@ -282,7 +283,7 @@ def _continued(first: Branch, mirrored: sympy.Expr, sign: int) -> sympy.Expr | N
     return first.form if agree(first.form, mirrored, ETA, points_between(1 - until, _HALF)) else None
 
 
-@lru_cache(maxsize=512)
+@by_name
 def closed_bayes_risk(loss: MarginLoss) -> sympy.Expr | None:
     """H(η) for η in (0, 1) in the symbol :data:`ETA`, or None.
 

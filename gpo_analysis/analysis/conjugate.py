@@ -6,7 +6,6 @@ It is what a dual of preference learning is written in: inf_h Σ w f(h_i − h_j
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import sympy
 from numpy.typing import ArrayLike
 
 from gpo_analysis.analysis.algebra import length, short_forms, solutions, value_of
+from gpo_analysis.analysis.by_name import by_name
 from gpo_analysis.analysis.closed_forms import points_between, shortest
 from gpo_analysis.analysis.minimise import minimiser
 from gpo_analysis.analysis.objective import end_value, is_affine, piecewise
@@ -108,7 +108,7 @@ def conjugate(loss: MarginLoss | str, s: ArrayLike) -> FloatArray:
     return np.asarray(value + 0.0).reshape(array.shape)
 
 
-@lru_cache(maxsize=512)
+@by_name
 def closed_conjugate(loss: MarginLoss) -> Conjugate:
     """The conjugate with its domain, and its closed form where one is found.
 

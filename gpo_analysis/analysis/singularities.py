@@ -22,6 +22,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
+from gpo_analysis.analysis.by_name import by_name
 from gpo_analysis.analysis.continuation import Continuation, Walk
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
@@ -52,7 +53,7 @@ class _Zero:
     count: int = 0
 
 
-@lru_cache(maxsize=512)
+@by_name
 def taylor_radius(loss: MarginLoss) -> sympy.Expr:
     """The largest r such that the Taylor series at 0 equals f on \\|z\\| < r.
 

@@ -94,3 +94,12 @@ def test_a_context_that_never_occurs_does_not_count():
 def test_bad_grids_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         solve_grid(*arguments)
+
+
+@pytest.mark.parametrize("betas", [[1e-300, 0.1, 1.0], [1.0, 0.1, 1e-300], [1e200, 0.1, 1e-160]])
+def test_a_beta_at_the_edge_of_floats_leaves_the_others_their_numbers(betas):
+    """Var_μ(log-odds)/β² where a float holds it, inf or 0 where none does: two responses, odds of 4, uniform μ."""
+    table = gpo.solve_grid(gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]), "dpo", betas)
+    with np.errstate(over="ignore", under="ignore"):
+        wanted = (np.log(4) / 2) ** 2 / np.array(betas) / np.array(betas)
+    np.testing.assert_allclose(table["mu_squared_loss"], wanted, rtol=1e-9)
