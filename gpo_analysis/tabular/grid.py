@@ -206,7 +206,7 @@ def _measured(fits: list[Fit], betas: FloatArray, link: GeneratorDerivative) -> 
 
 
 def _at_each(at_one: FloatArray, betas: FloatArray) -> FloatArray:
-    """½E[ρ²] at each β of what it is at β = 1; where no float holds it, inf or 0, and the other β are none the worse."""
+    """½E[ρ²] at each β of what it is at β = 1; where no float holds it, inf or 0."""
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(at_one / betas / betas)
 
