@@ -87,7 +87,9 @@ def train_cell(setting: Setting, cell: TuningCell, folder: Path, key: str) -> di
         if setting.progress:
             trainer.add_callback(_Bar(cell.folder))
         found = on_first(setting.where, lambda: newest_checkpoint(folder / CHECKPOINTS, key))
-        trainer.train(resume_from_checkpoint=None if found is None else str(found))
+        trainer.add_callback(_NoFurther())
+        with contextlib.suppress(_AllTrained):
+            trainer.train(resume_from_checkpoint=None if found is None else str(found))
         if interrupted.asked:
             raise KeyboardInterrupt
         steps = trainer.state.global_step
@@ -232,6 +234,19 @@ def _environment(events: Path) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+class _AllTrained(Exception):
+    """The checkpoint that was gone on from is that of the last step: nothing went wrong."""
+
+
+class _NoFurther(TrainerCallback):
+    """Ends what was killed after its last step: the trainer takes one more before it looks whether there is one."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leave the loop where no step is left; the model and the random numbers are the checkpoint's by then."""
+        if state.global_step >= state.max_steps:
+            raise _AllTrained
 
 
 class _StopAtNan(TrainerCallback):

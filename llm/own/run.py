@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.files import file_digest, write_whole
+from gpo_analysis.files import file_digest, remove_stale, write_whole
 from gpo_analysis.locks import run_lock
 from gpo_analysis.provenance import device, git_state, versions
 from llm.devices import on_first, this_rank
@@ -94,6 +94,7 @@ def _cell(setting: Setting, cell: TuningCell, folder: Path, inputs: dict[str, st
 
     def begun() -> dict[str, Any] | None:
         _refuse_another(folder, described_)
+        remove_stale(folder)
         found = read_document(folder / RESULT)
         if found is not None and found.get("key") == key and _as_it_was(folder, key):
             return found

@@ -251,6 +251,21 @@ def test_a_killed_run_ends_where_a_whole_one_does(tmp_path: Path, model: Path, p
     assert not (out / "checkpoints").exists()
 
 
+def test_a_run_killed_after_its_last_step_takes_no_further_one(tmp_path: Path, model: Path, pairs: Path) -> None:
+    more = ("--steps", "2", "--batch", "2", "--save-steps", "1", "--record-steps", "1")
+    train(model, pairs, tmp_path / "whole", *more)
+    out = tmp_path / "killed"
+    words = ["train", "--model", str(model), "--pairs", str(pairs), "--out", str(out), *SHORT, *more]
+    killed_after(out, "checkpoints/checkpoint-2/seal.json", command, words)
+    (left := out / ".tmp" / "left").mkdir(parents=True)
+    train(model, pairs, out, *more)
+    assert not left.exists()
+    assert log_of(out) == log_of(tmp_path / "whole")
+    one, other = (result_of(folder) for folder in (tmp_path / "whole", out))
+    assert one["steps"] == other["steps"] == 2
+    assert other["measures"] == one["measures"]
+
+
 def test_ctrl_c_saves_the_step_and_the_same_command_goes_on_from_there(
     tmp_path: Path, model: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
