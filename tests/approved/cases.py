@@ -1,4 +1,7 @@
-"""What is approved: results of every kind, pages of the explorer, output of the command, charts, losses, defaults."""
+"""What is approved: results of every kind, pages of the explorer, output of the command, charts, losses, defaults.
+
+More than 400 lines because every command, chart and state of the page that is approved is a line of a table here.
+"""
 
 from __future__ import annotations
 
