@@ -117,7 +117,8 @@ class Keeper:
         )  # fmt: skip
         meta = {
             "program": self.program, "about": self.about, "command": self.command,
-            "versions": versions(), "device": device(), "git": self.git, "load": os.getloadavg()[0],
+            "versions": versions(), "device": device(), "git": self.git, "code_hash": str(self.git["commit"]),
+            "load": os.getloadavg()[0],
             "cpu_seconds": round(self.seconds - before, 1), "finished": time.strftime("%Y-%m-%d", time.gmtime()),
         }  # fmt: skip
         name = "-".join([self.program.removeprefix("fuzz.").replace("_", "-"), *part.split()])
@@ -205,7 +206,7 @@ def page(table: Callable[[list[str], list[list[object]]], str], out: Path = RESU
         "programs of `fuzz/` write with `--keep` (`python -m fuzz.kept` prints them). Nothing may be lost, nothing "
         "wrong accepted, and an error is one line; a *fault* is anything else. What a fault is of each program, and "
         "how to run it for longer, stands at the head of its file and in `python -m fuzz.NAME --help`; what was "
-        "found before and mended is kept as tests. Faults of llm tuned and llm real that the table counts "
+        "found before and mended is kept as tests. Faults of llm export, llm tuned and llm real that the table counts "
         "were mended after these runs, which have not been repeated since.",
     ]
     for program, records in programs(out).items():

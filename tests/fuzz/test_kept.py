@@ -11,8 +11,9 @@ from fuzz.kept import Keeper, Tried, cells, main, programs
 from gpo_analysis.records import find_records
 
 
-def kept(out: Path, seed: int) -> None:
+def kept(out: Path, seed: int, commit: str = "0" * 40) -> None:
     keeper = Keeper(out, "fuzz.faults", "Commands.")
+    keeper.git["commit"] = commit
     counted = Counter({"trials": 3, "litter": 1, "killed": 2, "traceback": 0})
     rows = [
         Tried.of("keep", how, counted if how == "killed" else Counter(trials=4), ("litter", "traceback"))
@@ -24,9 +25,10 @@ def kept(out: Path, seed: int) -> None:
 def test_what_is_kept_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept(tmp_path, 0)
     kept(tmp_path, 1)
+    kept(tmp_path, 1, "1" * 40)  # the same trials of other code
     assert len(find_records(tmp_path)) == 1
     (record,) = programs(tmp_path)["fuzz.faults"]
-    assert (record.name, record.config["seed"]) == ("faults-llm-train", 1)
+    assert (record.name, record.config["seed"], record.meta["git"]["commit"]) == ("faults-llm-train", 1, "1" * 40)
     head, rows = cells([record])
     assert head == ["", "killed", "full disk", "all", "faults", "ended"]
     assert rows == [["keep", "3", "4", "7", "litter 1", "killed 2"]]
