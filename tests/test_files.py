@@ -147,6 +147,7 @@ def test_the_next_writer_clears_away_what_a_killed_one_left(tmp_path: Path) -> N
 
 
 def test_a_writer_killed_at_random_moments_leaves_whole_records_only(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="tables of records are Parquet")
     script = """
         import itertools, sys, pandas as pd
         from gpo_analysis.records import Record, write_record

@@ -30,6 +30,7 @@ from gpo_analysis.records import (
     write_record,
 )
 
+pytest.importorskip("pyarrow", reason="tables of records are Parquet; a wheel alone has no pyarrow")
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -56,6 +56,7 @@ def test_an_unknown_state_is_refused() -> None:
 
 
 def test_the_latest_record_is_that_of_the_last_run_not_the_last_written(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="tables of records are Parquet")
     quick, paper = record(1), record(2)
     for age, item in enumerate((quick, paper)):
         folder = write_record(item, tmp_path)
@@ -76,6 +77,7 @@ def test_a_missing_record_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_the_catalogue_is_what_was_noted_or_else_what_lies_there(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="tables of records are Parquet")
     assert read_catalogue(tmp_path) == []
     write_record(record(1, claim="c", figure="f"), tmp_path)
     assert read_catalogue(tmp_path) == [{"name": "demo", "claim": "c", "figure": "f"}]

@@ -21,8 +21,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 #: Of the tree, not of the library.
 OUTSIDE = ("experiments", "figures", "llm", "fuzz", "benchmarks", "docs", "notebooks", "mutation")
-#: Tests of the tree as a whole.
-OF_THE_TREE = ("test_architecture.py", "test_readme.py", "test_benchmarks.py", "test_benchmark_runs.py")
+#: Tests of the tree as a whole, or that read files of it beside the library's.
+OF_THE_TREE = (
+    *("test_architecture.py", "test_readme.py", "test_benchmarks.py", "test_benchmark_runs.py"),
+    *("test_approved.py", "test_written.py"),
+)
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -103,6 +103,7 @@ def test_it_is_the_same_table(tmp_path: Path) -> None:
     assert str(table) == str(plain)
     assert table.to_csv() == plain.to_csv()
     assert table._repr_html_() == plain._repr_html_()
+    pytest.importorskip("pyarrow")
     table.to_parquet(tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "table.parquet"), plain)
 
