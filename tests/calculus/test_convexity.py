@@ -229,3 +229,25 @@ def test_jumps_of_the_value_are_not_convex() -> None:
     assert verdict.is_convex is False
     assert verdict.region == sympy.FiniteSet(0)
     assert "jumps" in verdict.proof
+
+
+@pytest.mark.parametrize("text", ["tanh(abs(z))", "sqrt(abs(z))+sqrt(abs(z-1))", "log(1+abs(z))-log(1+abs(z+2))/3"])
+def test_regions_of_several_pieces_are_those_of_second_differences(text: str) -> None:
+    loss = gpo.parse_loss(text)
+    found = convexity(loss)
+    kinks = [float(point) for point in gpo.analyze(loss).kinks]
+    assert found.is_convex is False
+    assert found.region is not None
+    for place in [x / 16 + 0.01 for x in range(-48, 48)]:
+        step = min([0.01, *(abs(place - kink) / 2 for kink in kinks)])  # all three points in one piece
+        below, here, above = (loss(place + k * step) for k in (-1, 0, 1))
+        assert (place in found.region) == (below - 2 * here + above < 0), place
+
+
+@pytest.mark.parametrize("text", ["1+exp(-z**2)", "2+exp(-z)+exp(-z**2)", "exp(z)+exp(sin(z))", "1+exp(tanh(z))"])
+def test_the_logarithm_of_exponentials_of_what_is_not_convex_follows_no_rule(text: str) -> None:
+    z = sympy.Symbol("z", real=True)
+    expression = sympy.log(sympy.sympify(text, {"z": z}))
+    second = sympy.lambdify(z, expression.diff(z, 2), "mpmath")
+    assert min(second(mpmath.mpf(k) / 8) for k in range(-40, 41)) < -1e-3  # so that no rule may call it convex
+    assert curvature_by_rules(expression, z) != "convex"

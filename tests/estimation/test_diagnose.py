@@ -224,3 +224,18 @@ def test_a_policy_that_hardly_moved_is_said_and_no_table_of_equal_rows_printed()
     assert "mean slope" in str(gpo.diagnose(small, "dpo", 0.1, betas=[100.0], resamples=20))
     even = gpo.TrainingLog(*(REFERENCE + 1.0), *REFERENCE)  # both moved, ρ did not
     assert "the largest |βρ| is 0," in gpo.diagnose(even, "dpo", 0.1, resamples=20).findings[0]
+
+
+@pytest.mark.parametrize(("slope", "said"), [(0.05, "longer"), (-0.05, "shorter"), (0.0, None)])
+def test_lengths_are_named_where_the_interval_of_their_correlation_leaves_zero(slope: float, said: str | None) -> None:
+    generator = np.random.default_rng(5)
+    lengths = generator.integers(5, 50, (2, 300)).astype(float)
+    change = generator.normal(0, 1, (2, 300)) + slope * lengths
+    found = gpo.diagnose(
+        gpo.TrainingLog(*(REFERENCE[0, 0] + change), *np.full((2, 300), REFERENCE[0, 0]), *lengths), "dpo", 0.5
+    )
+    told = [finding for finding in found.findings if "responses: Spearman" in finding]
+    rank = spearmanr(change[0] - change[1], lengths[0] - lengths[1])
+    assert (rank.pvalue < 0.05) == (said is not None)
+    assert len(told) == (said is not None)
+    assert all(f"towards {said} responses" in finding for finding in told)
