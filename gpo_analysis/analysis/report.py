@@ -12,6 +12,7 @@ import sympy
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.tails import Tail
 from gpo_analysis.calculus.written import constant, formula, plain, short_floats, with_value
+from gpo_analysis.losses.margin_loss import TYPED, MarginLoss
 
 _LONG = 160  # characters of an exact expression that is set as a formula in a notebook
 
@@ -37,6 +38,8 @@ class Analysed(Protocol):
     def name(self) -> str: ...
     @property
     def expression(self) -> sympy.Expr: ...
+    @property
+    def loss(self) -> MarginLoss: ...
     @property
     def value(self) -> sympy.Expr: ...
     @property
@@ -204,10 +207,12 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
         ("Bayes risk H(η)", "numerical" if a.bayes_risk is None else shown_text(a.bayes_risk)),
         ("conjugate f*(s)", among if domain else star),
     ]
+    if a.loss.reference not in ("", TYPED):  # with the parameters that a name of the catalogue stands for
+        found.append(("source", a.loss.reference))
     if not a.undecided:
         return [*found, ("not proved", a.unproved)] if a.unproved else found
     # what does not rest on the pieces of f stays
-    kept = ("f(z)", "value f(0)", "convex", "calibrated", "  because")
+    kept = ("f(z)", "value f(0)", "convex", "calibrated", "  because", "source")
     return [
         *((what, value if what in kept else "not decided") for what, value in found),
         ("not decided", f"because {a.undecided}"),

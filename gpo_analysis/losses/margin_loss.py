@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MARGIN = sympy.Symbol("z", real=True)
 """The symbol z = βρ in which every loss is written."""
 
+#: The source of a loss that came as a text.
+TYPED = "typed in"
 _HALF = sympy.Rational(1, 2)
 
 

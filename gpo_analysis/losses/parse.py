@@ -22,7 +22,7 @@ from gpo_analysis.losses import compile_two
 from gpo_analysis.losses.build import Part, constant, formula, read_number
 from gpo_analysis.losses.catalogue import margin_loss_named
 from gpo_analysis.losses.compile import PROBES, evaluate_precisely
-from gpo_analysis.losses.margin_loss import MARGIN, MarginLoss
+from gpo_analysis.losses.margin_loss import MARGIN, TYPED, MarginLoss
 from gpo_analysis.losses.rewrites import proposals
 from gpo_analysis.losses.spelling import respelled
 from gpo_analysis.losses.statement import Statement, read_statement, split_parameters, written
@@ -100,7 +100,7 @@ def parse_loss(text: str, name: str | None = None, **parameters: float | str) ->
         expression, kind = _read(statement)
     except Refused as refused:
         raise ValueError(f"cannot read {shown!r}: {refused}{_proposal(statement, refused)}; {ACCEPTED}") from None
-    loss = kind(name or _named(text.strip(), parameters), expression, reference="typed in")
+    loss = kind(name or _named(text.strip(), parameters), expression, reference=TYPED)
     return loss if name or not statement.name else _printed(loss, statement.name)
 
 

@@ -48,7 +48,7 @@ def check_positive(value: float, name: str) -> float:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if isinstance(value, bool) or not np.isfinite(number) or number <= 0:
+    if isinstance(value, bool | str | bytes) or not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
     return number
 
@@ -70,7 +70,7 @@ def check_probability(value: float, name: str) -> float:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if isinstance(value, bool) or not 0 <= number <= 1:
+    if isinstance(value, bool | str | bytes) or not 0 <= number <= 1:
         raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
     return number
 

@@ -86,7 +86,9 @@ def test_everything_typed_is_analysed_shown_and_written(text: str) -> None:
     assert a._repr_html_() == page
     assert a.name in table
     assert "<table>" in page
-    assert page.count("<tr>") == page.count("</tr>") == 17
+    source = text in gpo.list_losses()  # with the parameters that a name stands for
+    assert page.count("<tr>") == page.count("</tr>") == 17 + source
+    assert table.endswith(a.loss.reference) == source
     written = json.loads(a.to_json())
     assert written == a.to_dict()
     assert set(written) == {f for f in LossAnalysis.__dataclass_fields__ if f != "loss"}

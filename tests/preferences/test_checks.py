@@ -54,3 +54,12 @@ def test_a_name_like_no_other_is_refused_too() -> None:
     with pytest.raises(AttributeError, match="lists what there is"):
         _ = gpo.xyzzy
     assert not hasattr(gpo, "__wrapped__")
+
+
+@pytest.mark.parametrize("text", ["0.1", b"0.1"])
+def test_a_number_written_as_text_is_refused_by_name(text: Any) -> None:
+    problem = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
+    for ask in (lambda: problem.solve("dpo", text), lambda: gpo.solve_grid(problem, "dpo", [1.0, text])):
+        with pytest.raises(ValueError, match="beta") as refused:
+            ask()
+        assert repr(text) in str(refused.value)
