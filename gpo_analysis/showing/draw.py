@@ -60,6 +60,8 @@ def _cells(panel: Panel, cells: Cells, ax: Axes) -> None:
     if many:
         look["format"] = ""
     side = ax.inset_axes((1.02, 0.0, 0.22, 1.0), sharey=ax) if cells.beside else None
+    if side is not None:
+        look["gap"] = 0.24
     plot_heatmap(cells.values, columns, rows, ax, **look)
     if max(map(len, columns), default=0) * len(columns) > 50:
         ax.tick_params(axis="x", labelrotation=90, labelsize=6.0 if many else "small")

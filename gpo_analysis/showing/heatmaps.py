@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ def plot_heatmap(
     format: str = "{:.2f}",
     limits: tuple[float, float] | None = None,
     from_top: bool = False,
+    gap: float = 0.05,
 ) -> Axes:
     """Draw a table of numbers as cells, each with its number written in it, so that it reads without colour.
 
@@ -44,6 +45,8 @@ def plot_heatmap(
         Values of the two ends of the colours; the least and the largest by default.
     from_top : bool
         Whether the first row is at the top.
+    gap : float
+        Of the axes' width, between the cells and the colours, where no constrained layout makes room.
 
     Raises
     ------
@@ -75,5 +78,9 @@ def plot_heatmap(
     ax.grid(False)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    ax.figure.colorbar(image, ax=ax, label=value)
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    made_room = isinstance(ax.figure.get_layout_engine(), ConstrainedLayoutEngine)
+    room: dict[str, Any] = {} if made_room else {"pad": gap}
+    ax.figure.colorbar(image, ax=ax, label=value, **room)
     return ax

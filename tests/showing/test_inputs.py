@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -110,3 +111,15 @@ def test_a_ranking_problem_counts_a_tie_as_half() -> None:
     assert [float(x) for x in ax.lines[0].get_xdata()] == pytest.approx([4 / 6, 0.5, 0.25])
     assert names(ax) == ["a", "c", "b"]
     assert list(problem.to_frame().columns) == ["first", "second", "wins", "losses", "ties"]
+
+
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+def test_bars_and_colours_beside_a_matrix_do_not_overlap(layout: str | None) -> None:
+    figure, (ax, other) = plt.subplots(1, 2, figsize=(12, 4), layout=layout)
+    gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]).plot(ax=ax)
+    figure.canvas.draw()
+    boxes = [axes.get_window_extent() for axes in (ax, *ax.child_axes, *figure.axes) if axes is not other]
+    boxes = sorted({(round(box.x0), round(box.x1)) for box in boxes})
+    assert len(boxes) == 3  # cells, bars, colours
+    assert all(left[1] <= right[0] for left, right in itertools.pairwise(boxes))
+    plt.close(figure)
