@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from experiments.framework import Check
@@ -66,10 +65,10 @@ def accepted(
         found.append(name)
         if name in PAPER_LOSSES:
             continue
-        first = float(f.derivative(0.0))
-        if slope and not -np.inf < first < 0:
+        if slope and not f.falls_at_zero:
             raise ValueError(
-                f"losses: {text} has f′(0) = {first:g}; accepted are losses with f′(0) < 0, whose margins grow"
+                f"losses: {text} has f′(0) = {float(f.derivative(0.0)):g}; accepted are losses with f′(0) < 0, whose "
+                "margins grow"
             )
         if strength:
             try:

@@ -161,13 +161,16 @@ TRL's with its trainer_state.json.
 \b
 --loss takes names and expressions, with GPO's β, and libraries' names (trl:ipo,
 openrlhf:dpo; gpo conventions lists them), with the β that the library was given. A run
-of llm train needs neither --loss nor --beta: its run.json says them."""
+of llm train needs neither --loss nor --beta: its run.json says them. Both together count
+instead of it, which is said; one alone must be what it says."""
 
 
 @click.command(epilog=DIAGNOSE_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--loss", shell_complete=convention_names, help="What the run was trained with (also trl:ipo).  [default: logistic]"
+    "--loss",
+    shell_complete=convention_names,
+    help="What the run was trained with (also trl:ipo).  [default: run.json's, else logistic]",
 )
 @click.option("--beta", type=NUMBER, help="Its β: GPO's, or with a library's name its own; needed (but see below).")
 @click.option(
@@ -200,15 +203,19 @@ def diagnose(
 ) -> None:
     """Read a training log: how far the policy moved, where the expansion fails, what falls, which f differs."""
     check_at_once(file, losses)
-    said = ""
-    if beta is None:
-        loss, beta, reduction, said = _recorded(file, loss, reduction)
-    check_beta(beta, "--beta")
+    if beta is not None:
+        check_beta(beta, "--beta")
     from gpo_analysis.estimation import diagnose as diagnosis
+    from gpo_analysis.estimation.trained_with import recorded_objective
     from gpo_analysis.losses.lookup import get_margin_loss
 
+    if beta is None and recorded_objective(file) is None:
+        raise ValueError(
+            "--beta is missing: diagnose needs what the run was trained with, --beta and --loss (logistic, which is "
+            "DPO, unless given), such as --loss ipo --beta 0.1, or a library's: --loss trl:ipo --beta 0.1"
+        )
     found = diagnosis(
-        file, loss or "logistic", beta, reduction=reduction,
+        file, loss, beta, reduction=reduction,
         losses=[get_margin_loss(name) for name in losses] or None,
         betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),
@@ -218,23 +225,7 @@ def diagnose(
         print_json(found.to_dict())
     else:
         say_report(found.report)
-        if said:
-            say(said)
         say(str(found))
-
-
-def _recorded(file: Path, loss: str | None, reduction: str | None) -> tuple[str, float, str, str]:
-    """Loss, β and reduction of a run whose folder says them, and that it does; a ValueError says what is needed."""
-    from gpo_analysis.estimation.trained_with import recorded_objective
-
-    found = recorded_objective(file)
-    if found is None or loss not in (None, found.loss) or reduction not in (None, found.reduction):
-        raise ValueError(
-            "--beta is missing: diagnose needs what the run was trained with, --beta and --loss (logistic, which is "
-            "DPO, unless given), such as --loss ipo --beta 0.1, or a library's: --loss trl:ipo --beta 0.1"
-            + (f" ({found.file} says --loss '{found.loss}' --beta {found.beta:g})" if found else "")
-        )
-    return found.loss, found.beta, found.reduction, f"as {found.file} says: {found.loss} at β = {found.beta:g}\n"
 
 
 def _seed(seed: int) -> int:

@@ -29,7 +29,9 @@ trainer_state.json); it has a column loss and one of
 - rewards/margins, rewards/chosen, rewards/rejected and rewards/accuracies, means over
   batches, as in trainer_state.json.
 Losses of two log-ratios (nca_pair, bco_pair, ...) are named where both log-ratios are known.
-Where all rows of a step share their loss, it is taken as the mean of that step's pairs."""
+Where all rows of a step share their loss, it is taken as the mean of that step's pairs.
+Of a run of llm train the loss that its run.json names is tried, too, and said to be
+borne out, contradicted, or left open by the log."""
 
 
 @click.command("audit-log", epilog=AUDIT_HELP)

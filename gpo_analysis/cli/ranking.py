@@ -39,7 +39,7 @@ _OPTIONS = (
     click.option("--prior", type=NUMBER, default=0.0, show_default=True,
                  help="Votes an item wins and loses by half: any f is finite, said in the table."),
     click.option("--scale", type=click.Choice(["nats", "elo"]), default="nats", show_default=True,
-                 help="Of the table, files and figure; elo is 1500 + 400/ln 10 · score, of logistic scores."),
+                 help="Of tables, files and figure; elo is 1500 + 400/ln 10 · score, of the logistic loss alone."),
     out_option,
     click.option("--matrix", type=click.Path(dir_okay=False, path_type=Path), callback=table_path("--matrix"),
                  help="Write the probabilities that the row beats the column (.csv, .json, .parquet, .md)."),
@@ -108,7 +108,8 @@ class Wish:
             )
         if self.scale == "elo" and loss.name != "logistic":
             raise ValueError(
-                f"--scale elo is of logistic scores, whose difference is a log-odds; got {loss.name} (--loss logistic)"
+                f"--scale elo is of logistic scores, whose difference is a log-odds; got {loss.name} (each --loss has "
+                "a table of its own: accepted with --scale elo is --loss logistic alone)"
             )
         problem = ComparisonProblem.from_comparisons(comparisons, position=self.home)
         return rank(problem, loss, ties=self.ties, ridge=self.ridge, prior=self.prior)

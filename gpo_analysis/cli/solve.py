@@ -58,7 +58,8 @@ input, with columns (without regard to case)
   prompt,chosen_id,rejected_id,votes_chosen,votes_rejected,votes_equal: votes on a pair.
 A tie is half a win each unless --ties says otherwise. Where items are responses to
 prompts there is a fit a prompt; models are one item under all (--across-prompts,
---within-prompts). Scores are of the first --loss in the ranking's table."""
+--within-prompts). There is a ranking's table for each --loss f(z), of logistic scores
+without one; --scale elo takes no other loss than logistic."""
 
 _SHOWN = 20  # fits that are printed
 

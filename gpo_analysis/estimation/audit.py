@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,10 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.audit_fits import Fitted, mean_fits, pair_fits
 from gpo_analysis.estimation.audit_two_ratio import two_ratio_fits
 from gpo_analysis.estimation.audit_two_ratio_means import two_ratio_mean_fits
+from gpo_analysis.estimation.identify import rescaling
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
-from gpo_analysis.losses import MarginLoss, get_margin_losses
+from gpo_analysis.estimation.trained_with import Recorded, recorded_objective
+from gpo_analysis.losses import MarginLoss, get_margin_loss, get_margin_losses
 from gpo_analysis.progress import Progress
 from gpo_analysis.showing import Shown
 
@@ -80,6 +82,8 @@ class LossAudit(Shown):
         Of rpo and sft: whether the likelihood of the chosen is that of log π/πref, log π, or log π a token.
     means : bool
         Whether the log holds means over batches alone, which do not rule out a loss that was not tried.
+    claim : str
+        What ``run.json`` beside the log says that was trained, and whether the log bears it out; "" without one.
     """
 
     undecided: str | None
@@ -95,21 +99,27 @@ class LossAudit(Shown):
     parameters: Mapping[str, float] = field(default_factory=dict)
     likelihood: str = ""
     means: bool = False
+    claim: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the answer, or ``undecided`` and the set of losses that fit."""
+        claim = {"claim": self.claim} if self.claim else {}
         if self.undecided is not None:
-            return {"undecided": self.undecided, "losses": list(self.losses), "confidence": self.confidence}
+            return {"undecided": self.undecided, "losses": list(self.losses), "confidence": self.confidence, **claim}
         return {
             "loss": self.loss, "beta": self.beta, "reduction": self.reduction, "label_smoothing": self.label_smoothing,
             "confidence": self.confidence, "smoothing": self.smoothing, "scale": self.scale, "beta_of": self.of,
             **({"parameters": dict(self.parameters)} if self.parameters else {}),
             **({"likelihood": self.likelihood} if self.likelihood else {}),
             **({"means_over_batches": True} if self.means else {}),
+            **claim,
         }  # fmt: skip
 
     def summary(self) -> str:
-        """As text."""
+        """As text; what was claimed on a line of its own."""
+        return f"{self._answer()}\n{self.claim}" if self.claim else self._answer()
+
+    def _answer(self) -> str:
         if self.undecided is not None:
             return f"undecided: {self.undecided}"
         over = f" over token {self.reduction}" if self.reduction else ""
@@ -148,7 +158,9 @@ def audit_log(
     Parameters
     ----------
     log : str, Path or LossLog
-        A file as :func:`gpo_analysis.estimation.loss_log.read_loss_log` reads it, or what it returned.
+        A file as :func:`gpo_analysis.estimation.loss_log.read_loss_log` reads it, or what it returned. Where
+        ``run.json`` of ``python -m llm train`` lies beside the file, the loss that it names is tried, too, and what it
+        says is held against the log (`claim`).
     losses : MarginLoss or str, or several, optional
         Losses of one's own that are tried beside the known ones.
     progress : bool or function
@@ -171,7 +183,47 @@ def audit_log(
     hinge at β = 1 of the logged margins, no label smoothing; the logged loss is 1 times f (confidence 1.000)
     """
     offered = [] if losses is None else get_margin_losses(losses)
+    claimed = None if isinstance(log, LossLog) else recorded_objective(log)
     log = log if isinstance(log, LossLog) else read_loss_log(log)
+    if claimed is None:
+        return _audited(log, offered, progress)
+    f = claimed.margin_loss
+    found = _audited(log, [*offered, *([] if f is None else [f])], progress)
+    return replace(found, claim=f"{claimed.file} says {claimed}: {_held_against(found, claimed, f)}")
+
+
+def _held_against(found: LossAudit, claimed: Recorded, f: MarginLoss | None) -> str:
+    """What the answer says of a run's record, in words."""
+    if f is None:
+        return "no margin loss, and not tried"
+    factors = [_factor(f, name) for name in found.losses]
+    if found.undecided is not None:
+        if not found.confidence:
+            return "tried, too" + (", and it does not explain the log" if found.losses else "")
+        return "tried, too; the log does not rule it out" if any(factors) else "tried, too; the log rules it out"
+    if not factors[0]:
+        return "the log contradicts its loss"
+    said = {"sums": "sum", "means": "mean"}.get(found.reduction or "", claimed.reduction)
+    known = found.beta is not None and found.of in ("log-ratios", "logged log-ratios")
+    if found.of == "log-ratios" and found.reduction is None and claimed.reduction == "mean":
+        known = False  # all responses have one length, and β is that of sums
+    apart = known and abs(math.log(claimed.beta * factors[0] / (found.beta or 1.0))) > CLOSE
+    wrong = ["β"] * apart + ["reduction"] * (said != claimed.reduction)
+    if wrong:
+        return f"the log contradicts its {' and its '.join(wrong)}"
+    smoothed = ", but for the label smoothing" if found.smoothing else ""
+    return f"the log bears it out{smoothed}" + ("" if known else " (of β it does not say enough)")
+
+
+def _factor(f: MarginLoss, name: str) -> float:
+    """The s for which f(z) is the named loss at sz; 0 where it is another."""
+    try:
+        return 1.0 if f.name == name else rescaling(f, get_margin_loss(name))
+    except ValueError:
+        return 0.0
+
+
+def _audited(log: LossLog, offered: list[MarginLoss], progress: bool | Progress) -> LossAudit:
     if not log.means and np.ptp(log.pairs.chosen) == np.ptp(log.pairs.rejected) == 0:
         why = "what was logged beside the loss is the same in all rows, and every loss has some value there"
         return LossAudit(why, None, None, None, None, None, None, 0.0, (), log.of)

@@ -19,7 +19,7 @@ from gpo_analysis.estimation.logs import BatchMeans, TrainingLog, read_training_
 from gpo_analysis.estimation.mean_diagnosis import MeanDiagnosis, of_history, of_rows
 from gpo_analysis.estimation.others import mark, marked, name_width, other_runs, others_shown
 from gpo_analysis.estimation.resampling import check_resampling
-from gpo_analysis.estimation.trained_with import as_trained, trained_with
+from gpo_analysis.estimation.trained_with import as_trained, objective_of
 from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import ReadReport, shown
@@ -171,8 +171,8 @@ class Diagnosis(Shown):
 @overload
 def diagnose(
     log: History,
-    loss: MarginLoss | str = ...,
-    beta: float = ...,
+    loss: MarginLoss | str | None = ...,
+    beta: float | None = ...,
     *,
     reduction: str | None = ...,
     losses: MarginLoss | str | Iterable[MarginLoss | str] | None = ...,
@@ -184,8 +184,8 @@ def diagnose(
 @overload
 def diagnose(
     log: TrainingLog | str | Path,
-    loss: MarginLoss | str = ...,
-    beta: float = ...,
+    loss: MarginLoss | str | None = ...,
+    beta: float | None = ...,
     *,
     reduction: str | None = ...,
     losses: MarginLoss | str | Iterable[MarginLoss | str] | None = ...,
@@ -196,8 +196,8 @@ def diagnose(
 ) -> Any: ...
 def diagnose(
     log: TrainingLog | History | str | Path,
-    loss: MarginLoss | str = "logistic",
-    beta: float = 0.1,
+    loss: MarginLoss | str | None = None,
+    beta: float | None = None,
     *,
     reduction: str | None = None,
     losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
@@ -215,9 +215,11 @@ def diagnose(
         and TensorBoard), for :func:`gpo_analysis.estimation.read_history`. With steps the last one is diagnosed, the
         course told in `steps`.
     loss, beta : MarginLoss or str, float
-        What the run was trained with: β in GPO's convention, or with a library's name ("trl:ipo") its own.
+        What the run was trained with: β in GPO's convention, or with a library's name ("trl:ipo") its own. By default
+        what ``run.json`` says beside the log, as ``python -m llm train`` writes it (the first of `findings` says so),
+        and without one logistic at 0.1. Beside such a record one of the two alone must be what it says.
     reduction : str, optional
-        "sum" or "mean" over tokens, what ρ is of; the library's by default, else "sum".
+        "sum" or "mean" over tokens, what ρ is of; the record's or the library's by default, else "sum".
     losses, betas : optional
         What to compare it with; the paper's six and the run's own by default, each at a third, once and three times
         the run's β. The run's own loss and β are a row in any case.
@@ -241,7 +243,7 @@ def diagnose(
     Raises
     ------
     ValueError
-        For a malformed log, β not positive, an unknown loss.
+        For a malformed log, β not positive, an unknown loss, a loss or β alone that the run's record contradicts.
 
     Notes
     -----
@@ -257,7 +259,7 @@ def diagnose(
     >>> 0.1 * found.rho_quantiles[0.5] == found.z_quantiles[0.5], found.taylor_radius, found.beyond_taylor
     (True, inf, 0.0)
     """
-    run = trained_with(loss, beta, reduction)
+    run = objective_of(log, loss, beta, reduction)
     f, scale = run.loss, run.beta
     check_resampling(resamples, confidence)
     found_log = log if isinstance(log, TrainingLog | History) else _read(log)

@@ -141,7 +141,7 @@ def families(offered: Sequence[MarginLoss] = ()) -> tuple[Family, ...]:
     """
     found = {family.name: family for family in _known()}
     for loss in offered:
-        twin, factor = next(((g, s) for g in list_losses() if (s := _rescaled(loss, get_margin_loss(g)))), ("", 0.0))
+        twin, factor = next(((g, s) for g in list_losses() if (s := rescaling(loss, get_margin_loss(g)))), ("", 0.0))
         if loss.name in (*found, *_OF_LOGISTIC) or (twin and abs(factor - 1) < 1e-9):
             continue
         found.pop(twin, None)
@@ -149,7 +149,7 @@ def families(offered: Sequence[MarginLoss] = ()) -> tuple[Family, ...]:
     return tuple(found.values())
 
 
-def _rescaled(f: MarginLoss, g: MarginLoss) -> float:
+def rescaling(f: MarginLoss, g: MarginLoss) -> float:
     """The s for which f(z) = g(sz); 0 where there is none."""
     z = np.linspace(-3.0, 3.0, 25)
     with np.errstate(all="ignore"):

@@ -77,7 +77,7 @@ def log_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted:
         Where the file cannot be opened.
     """
     if Path(path).is_dir():
-        path = _log_in(Path(path))
+        path = log_in(Path(path))
     if Path(path).is_dir() or "tfevents" in Path(path).name:
         return _events(Path(path), accepted)
     text = _without_half_a_line(path, text_of(path))
@@ -152,7 +152,7 @@ def scalars_of(table: Table) -> Table:
     return Table(table.path, f"TensorBoard's scalars, {table.format}", tuple(at.values()), columns)
 
 
-def _log_in(folder: Path) -> Path:
+def log_in(folder: Path) -> Path:
     """The log that a run has left in its folder, or the folder itself where that is of event files."""
     for name in LOGS:
         if (folder / name).is_file():
@@ -162,9 +162,12 @@ def _log_in(folder: Path) -> Path:
         return states[-1]
     runs = sorted({found.parent.name for name in LOGS for found in folder.glob(f"*/{name}")})
     if len(runs) == 1:
-        return _log_in(folder / runs[0])
+        return log_in(folder / runs[0])
     if runs:
-        raise ValueError(f"{folder} holds the runs {', '.join(map(shown, runs))}; accepted is the folder of one")
+        raise ValueError(
+            f"{folder} holds the runs {', '.join(map(shown, runs))}; accepted is the folder of one, such as "
+            f"{folder / runs[0]}"
+        )
     return folder
 
 

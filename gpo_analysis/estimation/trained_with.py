@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from gpo_analysis.analysis import get_convention
+from gpo_analysis.estimation.histories import History
+from gpo_analysis.estimation.log_tables import log_in
 from gpo_analysis.estimation.logs import TrainingLog
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
@@ -99,6 +102,75 @@ class Recorded:
     reduction: str
     file: Path
 
+    def __str__(self) -> str:
+        return f"{self.loss} at β = {self.beta:g}{_over(self.reduction)}"
+
+    @property
+    def margin_loss(self) -> MarginLoss | None:
+        """f; None where the text is none that is understood."""
+        try:
+            return get_margin_loss(self.loss)
+        except ValueError:
+            return None
+
+    def holds(self, run: TrainedWith) -> bool:
+        """Whether an objective is this one."""
+        f = self.margin_loss
+        alike = f is not None and f.expression == run.loss.expression
+        return alike and math.isclose(self.beta, run.beta, rel_tol=1e-9) and self.reduction == run.reduction
+
+
+def _over(reduction: str) -> str:
+    return " over token means" if reduction == "mean" else ""
+
+
+def objective_of(
+    log: TrainingLog | History | str | Path,
+    loss: MarginLoss | str | None = None,
+    beta: float | None = None,
+    reduction: str | None = None,
+) -> TrainedWith:
+    """What the run of a log was trained with: as ``run.json`` beside it says, or as is given; which of them, it says.
+
+    Parameters
+    ----------
+    log : TrainingLog, History, str or Path
+        A log, the file that it is read from, or a run's folder.
+    loss, beta, reduction : optional
+        As :func:`trained_with` takes them. Without a record the loss is logistic and β 0.1 by default. With one, what
+        is given alone must be what it says; a loss and a β that are both given count instead of it.
+
+    Raises
+    ------
+    ValueError
+        As :func:`trained_with`; for a part of an objective that the record contradicts; for a folder of several runs.
+    """
+    file = log if isinstance(log, str | Path) else None if log.report is None else log.report.file
+    found = None if file is None else recorded_objective(file)
+    if found is None:
+        return trained_with("logistic" if loss is None else loss, 0.1 if beta is None else beta, reduction)
+    run = trained_with(
+        found.loss if loss is None else loss, found.beta if beta is None else beta,
+        found.reduction if reduction is None and not _of_library(loss) else reduction,
+    )  # fmt: skip
+    if found.holds(run):
+        return replace(run, said="; ".join(filter(None, (f"as {found.file} says: {found}", run.said))))
+    if loss is None or beta is None:
+        given = {"loss": getattr(loss, "name", loss), "beta": beta, "reduction": reduction}
+        words = " and ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+        raise ValueError(
+            f"{words}: {found.file} says --loss '{found.loss}' --beta {found.beta:g}"
+            f"{' --reduction mean' if found.reduction == 'mean' else ''}; accepted are none of these, or both a loss "
+            "and a beta, which then count instead"
+        )
+    run = trained_with(loss, beta, reduction)
+    as_given = f"read as {run.loss.name} at β = {run.beta:g}{_over(run.reduction)}, as given, not as {found.file} says"
+    return replace(run, said="; ".join(filter(None, (f"{as_given}: {found}", run.said))))
+
+
+def _of_library(loss: MarginLoss | str | None) -> bool:
+    return isinstance(loss, str) and ":" in loss
+
 
 def recorded_objective(log: str | Path) -> Recorded | None:
     """What ``run.json`` says that lies in a run's folder or beside its log, as ``python -m llm train`` writes it.
@@ -112,8 +184,15 @@ def recorded_objective(log: str | Path) -> Recorded | None:
     -------
     Recorded or None
         None where there is none, or nothing of this kind in it.
+
+    Raises
+    ------
+    ValueError
+        For a folder that holds several runs, naming them.
     """
     place = Path(log)
+    if place.is_dir() and not (place / "run.json").is_file():
+        place = log_in(place)
     file = (place if place.is_dir() else place.parent) / "run.json"
     try:
         run = json.loads(file.read_text(encoding="utf-8"))["run"]

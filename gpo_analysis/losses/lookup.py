@@ -25,6 +25,7 @@ from gpo_analysis.losses.words import Refused
 
 _MODIFIERS = {"smoothed": 2, "robust": 2, "soft_label": 2, "rescaled": 1, "swapped": 1}
 _CALL = re.compile(r"([A-Za-z][\w -]*?)\s*\((.*)\)", re.DOTALL)
+_OF_LIBRARY = re.compile(r"[A-Za-z][\w-]*:[A-Za-z][\w-]*")
 _MOST_NESTED = 8
 
 
@@ -85,6 +86,12 @@ def get_loss(name: Any, **parameters: float | str) -> Any:
         try:
             typed = _typed(name) if not parameters else parse_loss(name, None, **parameters)
         except ValueError as error:
+            if _OF_LIBRARY.fullmatch(name.strip()):
+                raise ValueError(
+                    f"unknown loss {name!r}: that is how a library's loss is written, whose β is its own; convert_beta "
+                    "(gpo beta), get_convention and diagnose take such names, here a loss is a name (gpo losses lists "
+                    "them) or a formula in z"
+                ) from None
             why = "gpo losses lists them" if re.search(r"[^\w\s-]", name) else unknown
             raise ValueError(f"loss {name!r} is neither a name ({why}) nor an expression ({error})") from None
         return _as_named(typed, name)

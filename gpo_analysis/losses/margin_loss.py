@@ -142,6 +142,18 @@ class MarginLoss(Shown):
             return found.astype(array.dtype, copy=False)[()]
 
     @property
+    def falls_at_zero(self) -> bool:
+        """Whether −∞ < f′(0) < 0: from πref on, margins of obeyed labels grow.
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> get_loss("dpo").falls_at_zero, get_loss("log(1+exp(z))").falls_at_zero, get_loss("z**2").falls_at_zero
+        (True, False, False)
+        """
+        return bool(-np.inf < float(self.derivative(0.0)) < 0)
+
+    @property
     def curvature_ratio(self) -> sympy.Expr:
         """κ = f″(0)/\\|f′(0)\\|, exact: the strength of the regularization per unit of β (arXiv 2402.05749, §3).
 

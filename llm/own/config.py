@@ -21,6 +21,8 @@ from llm.training.cells import DIVERGENCES
 DTYPES = ("float32", "bfloat16")
 REQUIRED = ("model", "pairs", "out")
 AUTO = "auto"
+WITHOUT_ZERO = ("lora_alpha", "lr", "steps", "epochs", "record_steps", "save_steps")
+"""Fields whose 0 stands for their default; as an option 0 is no value of them."""
 USUAL_SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
 """Those that are known without loading transformers, which takes seconds."""
 
@@ -229,6 +231,8 @@ def typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         one = {"beta": float, "strength": float, "seed": int}.get(name, str) if several else type(default)
         items = value if several and isinstance(value, list | tuple) else [value]
         made = [_as(one, item, name, where) for item in items]
+        if name in WITHOUT_ZERO and made == [0]:
+            raise ValueError(f"{where}: {name} is 0; accepted is more, or to leave it out ({TuningConfig.help(name)})")
         found[name] = tuple(made) if several else made[0]
     return found
 

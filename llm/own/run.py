@@ -24,7 +24,7 @@ from llm.own.cell import LOG, POLICY, Setting, planned_steps, train_cell
 from llm.own.config import TuningCell, TuningConfig, described
 from llm.own.inputs import Inputs, read_inputs
 from llm.own.needed import refuse_missing
-from llm.own.table import as_csv, as_text, if_still
+from llm.own.table import as_csv, as_text, if_still, rising
 from llm.storage.checksums import checksum_texts
 from llm.storage.reports import finished_report, mark_done, read_document, stage_key, write_document
 
@@ -58,6 +58,8 @@ def tune(config: TuningConfig, *, progress: bool = False, say: Callable[[str], N
     with contextlib.ExitStack() as stack:
         on_first(where, lambda: stack.enter_context(run_lock(out, "llm train")))
         say(str(inputs.report))
+        for line in rising(config.loss):
+            say(line)
         steps = planned_steps(config, len(inputs.train))
         held = f", {len(inputs.held_out)} held out" if inputs.held_out else ""
         say(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpo_analysis.estimation.findings import STILL
+from gpo_analysis.losses.lookup import get_margin_loss
 
 _WANTED = 0.3  # of |βρ|: where the losses have begun to differ
 _KEPT = (
@@ -69,6 +70,22 @@ def as_csv(results: Sequence[dict[str, Any]]) -> str:
             row = {**common, "seconds": round(result["seconds"], 3), "set": name}
             writer.writerow({**row, **{what: found.get(what) for what in _KEPT}})
     return stream.getvalue()
+
+
+def rising(losses: Sequence[str]) -> list[str]:
+    """A line for each loss that does not fall at 0, before it is trained.
+
+    Examples
+    --------
+    >>> rising(["dpo", "log(1+exp(z))"])
+    ['warning: log(1+exp(z)) has f′(0) = 0.5, not below 0: from πref on it does not push chosen above rejected']
+    """
+    return [
+        f"warning: {text} has f′(0) = {float(get_margin_loss(text).derivative(0.0)):g}, not below 0: from πref on it "
+        "does not push chosen above rejected"
+        for text in dict.fromkeys(losses)
+        if not get_margin_loss(text).falls_at_zero
+    ]
 
 
 def if_still(result: Mapping[str, Any], rate: float) -> str:

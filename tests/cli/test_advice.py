@@ -106,9 +106,21 @@ def test_a_run_s_folder_says_what_it_was_trained_with(tmp_path: Path) -> None:
     asked = as_json("diagnose", str(tmp_path / "log.jsonl"), "--loss", run["loss"], "--beta", "0.25", "--reduction",
                     "mean", "--resamples", "5")  # fmt: skip
     assert found == asked
-    other = gpo("diagnose", str(tmp_path), "--loss", "dpo")
-    assert other.returncode == 2
-    assert "run.json says --loss 'log(cosh(1-z))' --beta 0.25)" in other.stderr
+    for alone in (("--loss", "dpo"), ("--beta", "0.3"), ("--reduction", "sum")):
+        other = gpo("diagnose", str(tmp_path), *alone)
+        assert other.returncode == 2
+        assert "run.json says --loss 'log(cosh(1-z))' --beta 0.25 --reduction mean; accepted are none" in other.stderr
+    assert as_json("diagnose", str(tmp_path), "--beta", "0.25", "--resamples", "5") == found
     for broken in ("", "[]", '{"run": {"loss": 3}}', json.dumps({"run": {**run, "link": "chi_po"}})):
         (tmp_path / "run.json").write_text(broken)
         assert recorded_objective(tmp_path) is None
+
+
+def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "log.jsonl").write_text("{}\n")
+    for verb in ("diagnose", "audit-log"):
+        done = gpo(verb, str(tmp_path))
+        assert done.returncode == 2
+        assert f"holds the runs one, two; accepted is the folder of one, such as {tmp_path / 'one'}" in done.stderr

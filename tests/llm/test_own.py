@@ -177,6 +177,16 @@ def test_values_may_follow_one_option_or_each_its_own() -> None:
     ("more", "words"),
     [
         (("--loss", "dppo"), "dppo"),
+        *[
+            ((f"--{name}", "0"), f"{name.replace('-', '_')} is 0; accepted is more, or to leave it out")
+            for name in ("steps", "epochs", "lr", "lora-alpha", "record-steps", "save-steps")
+        ],
+        *[
+            ((f"--{name}", value), f"{name.replace('-', '_')} is ")
+            for name in ("steps", "epochs", "batch", "sft-steps", "kl-prompts", "warmup", "lora")
+            for value in ("-1", "nan")
+        ],
+        (("--batch", "0"), "batch is 0; accepted is a finite number, 1 or more"),
         (("--beta", "-1"), "beta is -1"),
         (("--beta", "1", "--strength", "1"), "both given"),
         (("--batch", "6", "--accumulation", "4"), "must divide batch"),

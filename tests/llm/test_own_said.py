@@ -57,10 +57,11 @@ def test_what_these_options_do_not_need_is_not_asked_for(
     for name in ("peft", "tensorboard", "wandb"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("llm.own.cell.trackers", lambda config: _checked(trackers(config), []))
-    train(model, pairs, tmp_path / "run", "--lr", "1e-9")
+    train(model, pairs, tmp_path / "run", "--lr", "1e-9", "--loss", "log(1+exp(z))")
     assert not (tmp_path / "run" / "tensorboard").exists()
     shown = capsys.readouterr().out
     assert "sampling responses of up to 5 tokens to 4 prompts" in shown
+    assert "warning: log(1+exp(z)) has f′(0) = 0.5, not below 0" in shown
     assert "the policy hardly moved: the largest |βρ| is" in shown
     assert "raise --lr, which was 1e-09" in shown
 

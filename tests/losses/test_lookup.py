@@ -69,3 +69,9 @@ def test_a_word_that_is_no_loss_is_refused_with_the_words_of_get_loss(text: str)
     with pytest.raises(ValueError, match="expression in z") as late:
         get_loss(text)
     assert str(early.value) == str(late.value)
+
+
+@pytest.mark.parametrize("name", ["trl:sigmoid", "openrlhf:dpo", " trl:no-such "])
+def test_a_library_s_name_is_sent_where_it_is_taken(name: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown loss .*: that is how a library's loss is written.* convert_beta"):
+        get_loss(name)
