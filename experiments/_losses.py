@@ -19,12 +19,19 @@ from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.losses.shape import convexity
 from gpo_analysis.training.polygonal import has_jump
 
+_STRAIGHT = "losses: {} has κ = 0; accepted are losses with κ > 0"
 CURVED = tuple(name for name in PAPER_LOSSES if get_loss(name).curvature_ratio > 0)
 """Those with κ > 0, which a strength βκ puts on one scale: all but hinge."""
 
 
 def accepted(
-    losses: Iterable[str], *, slope: bool = True, strength: bool = False, flow: bool = False, known: bool = False
+    losses: Iterable[str],
+    *,
+    slope: bool = True,
+    strength: bool = False,
+    flow: bool = False,
+    known: bool = False,
+    curvature: bool | Collection[str] = False,
 ) -> tuple[str, ...]:
     """The losses by their names of the catalogue where they have one, or why an experiment cannot take one of them.
 
@@ -41,6 +48,8 @@ def accepted(
         own, is taken all the same.
     known : bool
         Whether a solver must be able to tell the global minimum: convex losses, and those of the paper.
+    curvature : bool or collection of str
+        Whether κ > 0 is needed, of hinge too; or of all but these losses.
 
     Raises
     ------
@@ -63,7 +72,10 @@ def accepted(
         if name in found:
             raise ValueError(f"losses: {name} is there twice; accepted is each once")
         found.append(name)
+        exempt = () if isinstance(curvature, bool) else curvature
         if name in PAPER_LOSSES:
+            if curvature and name not in exempt and name not in CURVED:
+                raise ValueError(_STRAIGHT.format(text))
             continue
         if slope and not f.falls_at_zero:
             raise ValueError(
@@ -75,6 +87,8 @@ def accepted(
                 f.beta_of(1.0)
             except ValueError as error:
                 raise ValueError(f"losses: {error}; accepted are losses with κ ≥ 0, which are set by βκ") from None
+        if curvature and float(f.derivative(0.0, 2)) == 0:
+            raise ValueError(_STRAIGHT.format(text))
         if flow and has_jump(f):
             raise ValueError(f"losses: f′ of {text} jumps; accepted are losses that a flow can follow, and hinge")
         if known and not convexity(f).is_convex:

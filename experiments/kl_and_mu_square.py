@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 import gpo_analysis as gpo
-from experiments._losses import CURVED
+from experiments._losses import CURVED, accepted
 from experiments._seeds import share_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
@@ -51,7 +51,7 @@ class Config:
     responses : int
         Number of responses n; rewards are standard normal, preferences Bradley–Terry, πref Dirichlet(2).
     losses : tuple of str
-        Losses of the learning part.
+        Losses of the learning part: names, or expressions in z, with κ > 0 (its time is counted in 1/(β² f″(0))).
     beta : float
         β of the learning part, for all losses.
     duration, records : float and int
@@ -76,6 +76,10 @@ class Config:
     regularizing_duration: float = 30.0
     learning_rate: float = 0.05
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that a flow cannot follow or that have no unit of time refused."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, flow=True, curvature=True))
 
 
 PRESETS = {

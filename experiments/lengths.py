@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from experiments._losses import accepted, curved, of_the_preset, stated
+from experiments._losses import accepted, of_the_preset, stated
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.analysis import analyze
@@ -84,9 +84,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Losses by their names, those without a strength or a known minimum refused."""
-        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
-        if straight := [name for name in self.losses if name not in curved(self.losses)]:
-            raise ValueError(f"losses: {straight[0]} has κ = 0; accepted are losses with κ > 0, which are set by βκ")
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True, curvature=True))
 
 
 PRESETS = {"quick": Config(), "paper": Config(draws=100)}

@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 
 import gpo_analysis as gpo
+from experiments._losses import accepted
 from experiments._seeds import mean_share
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import PAPER_LOSSES
 from gpo_analysis.statistics import Interval, mean_interval, share_interval
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
@@ -51,9 +53,9 @@ class Config:
     budget : float
         KL in nats.
     losses : tuple of str
-        For which β is recommended.
+        For which β is recommended: names, or expressions in z. The claims are about the paper's.
     chosen_among : tuple of str
-        Between which held-out likelihood chooses.
+        Between which held-out likelihood chooses: logistic and squared, whose links are true, and others.
     sizes : tuple of int
         Labels for recommendations.
     choice_sizes : tuple of int
@@ -82,6 +84,16 @@ class Config:
     chunks: int = 1
     resamples: int = 50
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that have no known minimum refused."""
+        object.__setattr__(self, "losses", accepted(self.losses, known=True))
+        try:
+            object.__setattr__(self, "chosen_among", accepted(self.chosen_among, known=True))
+        except ValueError as error:
+            raise ValueError(f"chosen_among: {str(error).removeprefix('losses: ')}") from None
+        if absent := [name for name in MATCHING.values() if name not in self.chosen_among]:
+            raise ValueError(f"chosen_among: {absent[0]} is not there; accepted are losses with it, whose link is true")
 
 
 PRESETS = {
@@ -219,7 +231,7 @@ RESTATED = "the first form was 'the upper end reaches 0.95', which little data a
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Coverage, the budget on fresh labels, the choice."""
     beta, choice = find(table, part="beta"), find(table, part="choice")
-    checks = [*_of_beta(config, beta[beta["what"] != "hinge"])]
+    checks = [*_of_beta(config, beta[beta["what"].isin(_smooth(config))])]
     shares = {}
     for (truth, size), rows in choice.groupby(["what", "size"], sort=False):
         right = find(rows, loss=MATCHING[str(truth)])
@@ -242,6 +254,11 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     return [*checks, Check.each(claim, planted).as_restated(RESTATED)]
 
 
+def _smooth(config: Config) -> list[str]:
+    """The paper's losses of this run but hinge."""
+    return [name for name in config.losses if name in PAPER_LOSSES and name != "hinge"]
+
+
 def _of_beta(config: Config, beta: pd.DataFrame) -> list[Check]:
     """Coverage and spending: losses share their data sets, so that one is what an interval is over."""
     data = beta.assign(hit=hits(beta), log_fresh=np.log(beta["fresh_kl"] / config.budget),
@@ -251,6 +268,9 @@ def _of_beta(config: Config, beta: pd.DataFrame) -> list[Check]:
         "KL on fresh labels over budget, log of the geometric mean": "log_fresh",
         "the population's policy at that β spends less than the budget, log of the ratio": "log_own",
     }  # fmt: skip
+    if beta.empty:
+        why = "it is about the paper's losses but hinge, of which this run has none"
+        return [Check.not_run(claim, "as in the preset", why) for claim in columns]
     checks = []
     for claim, column in columns.items():
         parts = {
@@ -289,25 +309,40 @@ def _told_apart(rows: pd.DataFrame, truth: str, loss: str) -> Interval:
 
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found."""
-    beta, choice = find(table, part="beta"), find(table, part="choice")
-    smooth, hinge = beta[beta["what"] != "hinge"], find(beta, what="hinge")
+    beta = find(table, part="beta")
+    usual, choice = Config().losses, _of_choice(config, table)
+    if missing := [name for name in usual if name not in config.losses]:
+        absent = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among them"
+        return (
+            f"Losses of this run: {', '.join(config.losses)}. What is summed up of their β is left out, as {absent}. "
+            + choice
+        )
+    smooth, hinge = beta[beta["what"].isin(set(usual) - {"hinge"})], find(beta, what="hinge")
     ratio, own = (spent(smooth, column, config.budget) for column in ("fresh_kl", "population_kl"))
-    smallest, largest = min(config.choice_sizes), max(config.choice_sizes)
-    few, many = find(choice, size=smallest), find(choice, size=largest)
-    right = pd.concat([find(few, what=truth, loss=loss) for truth, loss in MATCHING.items()])
-    ruled_out = share_interval(int((~right["as_good"].astype(bool)).sum()), len(right))
-    diagnosis = find(table, part="diagnosis")
     spread = float((np.log(smooth["high"]) - np.log(smooth["low"])).mean())
     return f"""The intervals recommended for β, some {100 * (np.exp(spread / 2) - 1):.0f} % either way, held the
     population's β in {covered(smooth)} of the data sets (logistic, squared and exponential; 0.95 asked). Fits to
     fresh labels at the recommended β spent {ratio} times the budget of {config.budget:g} nats, geometric mean
     (predicted 1); the population's own policy would spend {own} (predicted a little less than 1, a fit's KL being
     in part noise). Hinge is the exception: its optimum is a corner or a face that jumps between samples, and
-    {covered(hinge)} of its intervals held the β of the population's least-norm optimum. With {smallest:,} labels
+    {covered(hinge)} of its intervals held the β of the population's least-norm optimum. {choice} To remember: a few
+    hundred labels fix β for a KL budget to tens of per cent, but they seldom tell which f is right."""
+
+
+def _of_choice(config: Config, table: pd.DataFrame) -> str:
+    """What was found of the choice of a loss, and of what was planted in logs."""
+    choice, diagnosis = find(table, part="choice"), find(table, part="diagnosis")
+    smallest, largest = min(config.choice_sizes), max(config.choice_sizes)
+    few, many = find(choice, size=smallest), find(choice, size=largest)
+    right = pd.concat([find(few, what=truth, loss=loss) for truth, loss in MATCHING.items()])
+    ruled_out = share_interval(int((~right["as_good"].astype(bool)).sum()), len(right))
+    exponential = ""
+    if "exponential" in config.chosen_among:
+        exponential = f"""; exponential, logistic's link up to scale, was told from it with the most labels in
+        {_told_apart(many, "bradley-terry", "exponential")}"""
+    return f"""With {smallest:,} labels
     held-out likelihood told squared from logistic in {_told_apart(few, "bradley-terry", "squared")} of the
     Bradley–Terry data sets, with {largest:,} in {_told_apart(many, "bradley-terry", "squared")}; the true link was
     wrongly ruled out in {ruled_out} of the data sets with {smallest:,} labels, for the interval holds the fits
-    fixed; exponential, logistic's link up to scale, was told from it with the most labels in
-    {_told_apart(many, "bradley-terry", "exponential")}. What was planted in training logs was covered in
-    {covered(diagnosis)} of the intervals. To remember: a few hundred labels fix β for a KL budget to tens of per
-    cent, but they seldom tell which f is right."""
+    fixed{exponential}. What was planted in training logs was covered in
+    {covered(diagnosis)} of the intervals."""

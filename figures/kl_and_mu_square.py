@@ -58,7 +58,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
     learning = find(table, part="learning")
     for letter, ax, loss in zip("abc", axes[:-1], losses, strict=False):
         _learning(ax, find(learning, objective=loss))
-        panel_label(ax, letter, f"learning, {loss_label(loss)}" if len(losses) < 3 else loss_label(loss))
+        panel_label(ax, letter, f"learning, {loss_label(loss)}" if losses == SHOWN else loss_label(loss))
     _regularizing(axes[-1], find(table, part="regularizing"))
     panel_label(axes[-1], "abcd"[len(losses)], "square loss alone")
     handles, labels = axes[0].get_legend_handles_labels()

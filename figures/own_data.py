@@ -26,9 +26,10 @@ TRUTHS = {"bradley-terry": "Bradley–Terry truth", "linear": "linear truth"}
 def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config = records["own-data"].config
-    size = config["sizes"][0]
+    size, shown = config["sizes"][0], _shown(records["own-data"])
+    who = shown if shown == "logistic" else loss_label(shown)
     return f"""Advice from generated labels of {config["responses"]} responses, {config["repetitions"]} data sets of
-    each kind; settings ours. (a) β that logistic is recommended for a KL budget of {config["budget"]:g} nats from
+    each kind; settings ours. (a) β that {who} is recommended for a KL budget of {config["budget"]:g} nats from
     {size:,} labels, with 95 % intervals, data sets in order of β; line: the population's; open: intervals that miss it.
     (b) KL that a fit to as many fresh labels spends at the recommended β, over the budget; bars: geometric mean with
     its 95 % interval. (c), (d) Held-out choice: share of data sets in which a loss is the best or cannot be told from
@@ -42,7 +43,8 @@ def draw(records: Mapping[str, Record]) -> Figure:
     table, size = record.table, record.config["sizes"][0]
     figure, axes = new_figure(2, 2, height=2.6)
     beta = find(table, part="beta", size=size)
-    _intervals(axes[0, 0], find(beta, what="logistic"))
+    shown = _shown(record)
+    _intervals(axes[0, 0], find(beta, what=shown), shown)
     panel_label(axes[0, 0], "a", "recommended β")
     _fresh(axes[0, 1], beta, record.config["budget"])
     panel_label(axes[0, 1], "b", "spent on fresh labels")
@@ -54,9 +56,15 @@ def draw(records: Mapping[str, Record]) -> Figure:
     return figure
 
 
-def _intervals(ax: Axes, rows: pd.DataFrame) -> None:
+def _shown(record: Record) -> str:
+    """The loss whose intervals are drawn: logistic, or the first where that is not there."""
+    losses = [str(name) for name in record.config["losses"]]
+    return "logistic" if "logistic" in losses else losses[0]
+
+
+def _intervals(ax: Axes, rows: pd.DataFrame, loss: str) -> None:
     rows = rows.sort_values("beta")
-    true, style = float(rows["true"].iloc[0]), loss_style("logistic")
+    true, style = float(rows["true"].iloc[0]), loss_style(loss)
     ax.axhline(true, color=GREY, linewidth=0.9, zorder=0)
     for k, row in enumerate(rows.to_dict("records")):
         held = row["low"] <= true <= row["high"]

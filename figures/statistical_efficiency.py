@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 EXPERIMENTS = ("statistical-efficiency",)
 OTHER_LINKS = ("logistic", "hinge", "squared", "truncated_quadratic", "cell")
 """The baseline, and the losses of the presets that estimate something else than the logit."""
+LOGIT = ("exponential", "savage")
+"""Those of the presets that estimate the same as the baseline."""
 GREY = "#6E6E6E"
 KINDS = {"plain": "plain", "smoothed": "smoothed by ε", "robust": "robust correction"}
 
@@ -28,12 +30,14 @@ def caption(records: Mapping[str, Record]) -> str:
     """The caption, with the record's settings."""
     config = records["statistical-efficiency"].config
     largest, smallest = max(config["sizes"]), min(config["sizes"])
+    own = [loss_label(name) for name in config["losses"] if name not in OTHER_LINKS + LOGIT]
+    signal = f"; of {', '.join(own)} the squared signal to noise over logistic's: it estimates its own" if own else ""
     return f"""Fits of each f to {config["replications"]:,} samples of labelled pairs of {len(config["rewards"])}
     responses; settings ours. (a) What is estimated under Bradley–Terry preferences: 2κ times the fitted βh, mean over
     samples of {largest:,} pairs, against the reward; on the grey line it is the reward. (b) Standard deviation of each
     response's fit over samples against the sandwich prediction; hollow: {smallest} pairs, full: {largest:,}. (c)
     Variance of logistic's fit over that of the others that estimate the same rewards: predicted (lines) and measured
-    (points) on the same {config["paired"]:,} samples, with 95 % intervals of the ratio[[hinge|; hinge
+    (points) on the same {config["paired"]:,} samples, with 95 % intervals of the ratio{signal}[[hinge|; hinge
     has no such variance]]. (d) {config["noise"]:.0%} of the labels flipped: mean squared
     distance of logistic's fit from the limit of clean labels; dotted: the bias alone."""
 
@@ -118,7 +122,8 @@ def _efficiency(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_yticks(range(len(losses)), [loss_label(loss) for loss in losses])
     ax.set_ylim(len(losses) - 0.4, -0.6)
     ax.locator_params(axis="x", nbins=4)
-    ax.set_xlabel("variance of logistic's fit / of this one")
+    own = set(losses) - set(LOGIT)
+    ax.set_xlabel("efficiency relative to logistic" if own else "variance of logistic's fit / of this one")
     for mark, label in (("k|", "predicted"), ("ko", "measured, 95 %")):
         ax.plot([], [], mark, label=label, markersize=9 if mark == "k|" else 4)
     ax.legend(loc="center right", fontsize=7)

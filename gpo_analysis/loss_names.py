@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -125,7 +126,19 @@ def why_unknown(name: object) -> str | None:
     words = [word for word in key.split("_") if word in names]  # "DPO loss"
     close = words or difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown loss {name!r}{hint} (known: {', '.join(names)})"
+    return f"unknown loss {name!r}{hint} (known: {some_of(names, 'gpo losses')})"
+
+
+def some_of(names: Iterable[str], command: str, most: int = 12) -> str:
+    """Names for a message: all of a short list, of a long one the first and the command that lists all.
+
+    Examples
+    --------
+    >>> some_of("abc", "gpo losses"), some_of("abc", "gpo losses", most=2)
+    ('a, b, c', 'a, b … (all: gpo losses)')
+    """
+    names = list(names)
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} … (all: {command})"
 
 
 def check_loss_name(name: str) -> None:

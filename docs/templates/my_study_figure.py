@@ -26,7 +26,7 @@ def draw(records: Mapping[str, Record]) -> Figure:
         label = f"{loss_label(str(loss))}, μ {'= πref' if mu == 'reference' else 'elsewhere'}"
         ax.plot(rows["kl"], rows["mu_squared_loss"], style.marker, color=style.color, mfc=face, label=label)
     ends = table["kl"].agg(["min", "max"])
-    ax.plot(ends, 2 * ends, color="grey", linewidth=0.9, label="2 KL")
+    ax.plot(ends, 2 * ends, color="grey", label="2 KL", scalex=False, scaley=False)
     ax.set(xscale="log", yscale="log", xlabel="KL(π‖πref)  [nats]", ylabel="½E_μ[ρ²]  [nats²]")
     ax.legend()
     return figure

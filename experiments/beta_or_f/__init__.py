@@ -14,11 +14,13 @@ responses that nobody outside beats, fitted among themselves. Problems and grids
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments._losses import of_the_preset, stated, those
 from experiments.beta_or_f.outcomes import EXACT, Config, outcomes_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
@@ -144,35 +146,65 @@ def equal_range(rows: pd.DataFrame) -> float:
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where equal strength is exact, what β and f explain, and where f counts."""
     explained = find(table, part="share")
-    return [*_collapse(config, find(table, part="spread")), *_shares(config, explained), *_narrow(config, explained)]
+    of_f = [*_shares(config, explained), *_narrow(config, explained)]
+    if few := _too_few(config, explained):
+        of_f = [Check.not_run(one.claim, one.predicted, few) for one in of_f]
+    elif set(config.losses) != set(Config().losses):
+        of_f = [replace(one, note=f"{one.note}; f: {', '.join(config.losses)}") for one in of_f]
+    return [*_collapse(config, find(table, part="spread")), *of_f]
+
+
+def _too_few(config: Config, explained: pd.DataFrame) -> str:
+    """Why nothing is said of the factor f, which has two values at least; empty where it has."""
+    if len(config.losses) < 2:
+        return f"{config.losses[0]} is the only loss of this run: f has no variance to explain"
+    return "" if explained["losses"].min() > 1 else "in some setting fewer than two losses have policies throughout"
 
 
 def _collapse(config: Config, spreads: pd.DataFrame) -> list[Check]:
-    exact = find(spreads, labels=EXACT)
-    logit = {
-        f"{kind} preferences": Check.equal(
-            "difference", 0.0, float(get(exact, "spread", problem=kind, group="logit")), 1e-6
+    exact, here = find(spreads, labels=EXACT), config.losses
+
+    def logit(claim: str) -> Check:
+        parts = {
+            f"{kind} preferences": Check.equal(
+                "difference", 0.0, float(get(exact, "spread", problem=kind, group="logit")), 1e-6
+            )
+            for kind in ("weak", "strong")
+        }
+        return Check.each(claim, parts)
+
+    def parts_further(claim: str) -> Check:
+        differs, near = (
+            float(get(exact, "spread", problem=kind, group="logistic and squared")) for kind in ("strong", "weak")
         )
-        for kind in ("weak", "strong")
-    }
+        note = f"{differs:.3g} against {near:.3g}, the largest over {config.seeds} problems each; exact optima"
+        return Check.at_least(claim, 1.0, differs / near, note=note)
+
     inside = find(exact, group="within 1")
     claim = "Bradley–Terry, exact shares, equal βκ: logistic, exponential and Savage have one win rate (largest gap)"
     note = f"{int(inside['seeds'].sum())} of {config.seeds * len(inside)} problems are of this kind"
-    differs, near = (
-        float(get(exact, "spread", problem=kind, group="logistic and squared")) for kind in ("strong", "weak")
-    )
     return [
-        Check.each(claim, logit).as_theorem(),
-        Check.equal(
-            "squared's margins within 1: truncated quadratic has the same win rate (largest difference)", 0.0,
-            float(inside["spread"].max()), 1e-9, note=note,
+        stated(here, claim.replace(LOGIT_WORDS, _listed(those(here, LOGIT)) or LOGIT_WORDS), logit, some=LOGIT, least=2)
+        .as_theorem(),
+        stated(
+            here, "squared's margins within 1: truncated quadratic has the same win rate (largest difference)",
+            lambda claim: Check.equal(claim, 0.0, float(inside["spread"].max()), 1e-9, note=note),
+            of=("squared", "truncated_quadratic"),
         ).as_theorem(),
-        Check.at_least(
-            "logistic and squared at equal βκ part further with strong preferences than with weak ones (ratio of the "
-            "largest differences of win rate, exact shares)", 1.0, differs / near,
-            note=f"{differs:.3g} against {near:.3g}, the largest over {config.seeds} problems each; exact optima",
+        stated(
+            here, "logistic and squared at equal βκ part further with strong preferences than with weak ones (ratio of "
+            "the largest differences of win rate, exact shares)", parts_further, of=("logistic", "squared"),
         ),
     ]  # fmt: skip
+
+
+LOGIT_WORDS = "logistic, exponential and Savage"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """At least two of the logit family in words; of fewer nothing."""
+    words = ["Savage" if name == "savage" else name for name in names]
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else ""
 
 
 def whole(explained: pd.DataFrame) -> pd.DataFrame:
@@ -247,6 +279,7 @@ def best_of_each(curves: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["problem", "labels", "loss"], sort=False)["win_rate"].max().unstack("loss")
 
 
+@of_the_preset
 def summary(config: Config, table: pd.DataFrame) -> str:
     """What was found."""
     curves, explained = find(table, part="curve"), find(table, part="share")

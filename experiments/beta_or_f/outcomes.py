@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 import gpo_analysis as gpo
+from experiments._losses import accepted
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.tabular import Fit, PreferenceProblem
@@ -24,7 +25,7 @@ class Config:
     Parameters
     ----------
     losses : tuple of str
-        The paper's six.
+        The factor f: names, or expressions in z; in the presets the paper's six.
     problems : tuple of str
         Kinds of preferences: see `preference_of`.
     labels : tuple of int
@@ -51,6 +52,10 @@ class Config:
     seeds: int = 12
     resamples: int = 300
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Losses by their names, those that have no strength or no known minimum refused."""
+        object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
 
 
 def outcomes_of(config: Config, problem: str, labels: int) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import figures
 from figures.framework.pictures import write_picture
-from gpo_analysis.plotting import figure_style
+from gpo_analysis.plotting import figure_style, loss_label
 from gpo_analysis.records import Record
 from gpo_analysis.runs import latest_record
 
@@ -114,9 +114,25 @@ def draw_figure(figure: FigureModule, records: Path, out: Path, *, committed: bo
 
 
 def caption_of(module: Any, records: Mapping[str, Record]) -> str:
-    """Return a figure's caption as one line, with what it says of losses where the records have these."""
-    text = module.caption(records) if hasattr(module, "caption") else module.CAPTION
-    return " ".join(with_losses(str(text), losses_of(records)).split())
+    """Return a figure's caption as one line, with what it says of losses where the records have these.
+
+    It ends with the whole of each formula that is too long for a legend.
+    """
+    text, losses = module.caption(records) if hasattr(module, "caption") else module.CAPTION, losses_of(records)
+    return " ".join(f"{with_losses(str(text), losses)} {whole_formulas(losses)}".split())
+
+
+def whole_formulas(losses: Collection[str]) -> str:
+    """What the short labels of long formulas stand for, as a sentence; empty where none is shortened.
+
+    Examples
+    --------
+    >>> whole_formulas({"squared", "log(1+exp(-z)) + 0.1*(z-1)**2 + 0.2*z**4"})
+    'log(1+exp(-z … + 0.2*z**4 is f(z) = log(1+exp(-z)) + 0.1*(z-1)**2 + 0.2*z**4.'
+    """
+    short = {name: loss_label(name).replace(r"\$", "$") for name in sorted(losses)}
+    parts = [f"{label} is f(z) = {name}" for name, label in short.items() if "…" in label]
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def losses_of(records: Mapping[str, Record]) -> set[str]:

@@ -21,6 +21,7 @@ from gpo_analysis.analysis.conventions import BetaConvention
 from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
+from gpo_analysis.loss_names import some_of
 from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, parse_loss
 from gpo_analysis.losses.exo import EXO_EPSILON
 from gpo_analysis.showing import Shown
@@ -141,7 +142,8 @@ def get_convention(name: str | Loss) -> BetaConvention:
         raise ValueError(f"{name!r} is a library; accepted are its losses: {', '.join(of_library)}")
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"unknown convention {name!r}{hint} (known: {', '.join(item.name for item in all_conventions())})")
+    names = some_of((item.name for item in all_conventions()), "gpo conventions")
+    raise ValueError(f"unknown convention {name!r}{hint} (known: {names})")
 
 
 def convert_beta(

@@ -140,21 +140,25 @@ class BetaRecommendations(Shown):
 
     def summary(self) -> str:
         """As text."""
+        wide = max([20, *(len(row.loss) for row in self.rows)])
+        ends = {row.loss: "none" if np.isnan(row.beta.low) else f"[{row.beta.low:.4g}, {row.beta.high:.4g}]"
+                for row in self.rows}  # fmt: skip
+        broad = max([20, *map(len, ends.values())])
         lines = [
             f"β for {self.target}: {self.labels:g} labels, {self.prompts} prompt{'s' * (self.prompts != 1)}; "
             f"{100 * self.confidence:.10g}% intervals from {self.resamples} resamples",
-            f"{'loss':<20} {'β':>9}  {'interval':<20} {'βκ':>9} {'KL':>8} {'mean |ρ|':>9}",
+            f"{'loss':<{wide}} {'β':>9}  {'interval':<{broad}} {'βκ':>9} {'KL':>8} {'mean |ρ|':>9}",
         ]
         for row in self.rows:
             if row.status != "found":
-                lines.append(f"{row.loss:<20} {'–':>9}  {row.status}")
+                lines.append(f"{row.loss:<{wide}} {'–':>9}  {row.status}")
                 continue
-            ends = "none" if np.isnan(row.beta.low) else f"[{row.beta.low:.4g}, {row.beta.high:.4g}]"
             beside = f"  ({row.without_fit:.0%} of the resamples without a fit)" if row.without_fit > 0 else ""
             if np.isnan(row.beta.low) and row.without_fit <= 0.1:
                 beside += "  (every resample gives this β: no sample says how sure it is)"
             lines.append(
-                f"{row.loss:<20} {row.beta.value:>9.4g}  {ends:<20} {row.beta_kappa:>9.4g} {row.kl:>8.4g} "
+                f"{row.loss:<{wide}} {row.beta.value:>9.4g}  {ends[row.loss]:<{broad}} "
+                f"{f'{row.beta_kappa:.4g}' if row.beta_kappa else 'κ = 0':>9} {row.kl:>8.4g} "
                 f"{row.mean_abs_rho:>9.4g}{beside}"
             )
         lines += [f"of {self.policy}"] if self.policy else []

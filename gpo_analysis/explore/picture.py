@@ -36,10 +36,9 @@ def styles_of(names: Sequence[str]) -> dict[str, LossStyle]:
     return found
 
 
-def label_of(name: str, most: int = 28) -> str:
-    """What a legend calls a loss, cut where it is long."""
-    label = loss_label(name) if name.isidentifier() else name
-    return label if len(label) <= most else label[: most - 1] + "…"
+def label_of(name: str) -> str:
+    """What a legend calls a loss, without matplotlib's escapes."""
+    return loss_label(name).replace(r"\$", "$")
 
 
 def as_matplotlib(panels: Sequence[Panel]) -> Figure:

@@ -122,7 +122,8 @@ _TYPED = [
 _DRAWN: dict[int, str] = {}
 """Which typed loss has which style of _TYPED in the figure that is drawn; figure_style begins anew."""
 _STEP = 11  # to another colour, dash and marker
-_LONGEST_LABEL = 44
+_LONGEST_LABEL, _TAIL = 24, 9
+"""Characters of a label: the title of one of three panels side by side holds so many."""
 _CYCLE = [
     LossStyle(COLORS[color], dash, marker)
     for color, dash, marker in (
@@ -167,19 +168,23 @@ def loss_style(name: str) -> LossStyle:
 
 
 def loss_label(name: str) -> str:
-    """Return what a legend calls a loss.
+    """Return what a legend, a title or a tick calls a loss; of a long formula the beginning and the end.
 
     Examples
     --------
     >>> loss_label("squared"), loss_label("robust_logistic"), loss_label("c*exp(-z) with c=2")
     ('squared (IPO)', 'robust logistic', 'c*exp(-z) with c=2')
+    >>> loss_label("log(1+exp(-z)) + 0.1*(z-1)**2 + 0.2*log(cosh(1-z))")
+    'log(1+exp(-z … sh(1-z))'
     """
     known = _LABELS.get(_ALIASES.get(name, name))
     if known is not None:
         return known
     if name.isidentifier():
         return name.replace("_", " ")
-    short = name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
+    short = name
+    if len(name) > _LONGEST_LABEL:
+        short = f"{name[: _LONGEST_LABEL - 3 - _TAIL].rstrip()} … {name[-_TAIL:].lstrip()}"
     return short.replace("$", r"\$")  # matplotlib would read formulas of its own
 
 

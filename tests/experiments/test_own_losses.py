@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -26,12 +28,18 @@ NAMES = (
     "losses", "taylor", "variants", "speed-and-dynamics", "policy-deviation",
     "over-optimisation", "not-bradley-terry", "taylor-in-training",
     "links-and-divergences", "lengths", "journals", "arguments", "arena", "beta-sweep", "ipo-toys",
+    "beta-or-f", "own-data", "kl-and-mu-square", "statistical-efficiency",
 )  # fmt: skip
 LESS: dict[str, dict[str, Any]] = {
     "ipo-toys": {"taus": (0.5,), "steps": 600, "record_every": 200},
     "taylor": {"points": 10, "orders": (0, 1, 2, 8, 16)},
+    "kl-and-mu-square": {"records": 20, "starts": 10, "regularizing_duration": 2.0},
+    "statistical-efficiency": {"replications": 20, "paired": 20},
 }
 """Settings smaller still than those of `fuzz.small`."""
+COLUMN = {"ipo-toys": "method", "own-data": "what", "kl-and-mu-square": "objective"}
+"""The column that names losses, where it is not ``loss``."""
+LONG = "log(1+exp(-z)) + 0.1*(z-1)**2 + 0.05*log(cosh(1-z)) + 0.01*exp(-z)"
 
 
 def small(name: str, losses: tuple[str, ...]) -> tuple[Any, Any, pd.DataFrame]:
@@ -48,7 +56,9 @@ def small(name: str, losses: tuple[str, ...]) -> tuple[Any, Any, pd.DataFrame]:
 def test_a_typed_loss_is_run_and_drawn(name: str) -> None:
     asked = ("dpo", "ipo", TYPED) if name == "ipo-toys" else ("logistic", TYPED)
     module, config, table = small(name, asked)
-    there = set(table["method" if name == "ipo-toys" else "loss"].dropna())
+    if name == "statistical-efficiency":  # its noisy labels are of logistic and squared whatever f are compared
+        table = table[table["setting"].isin(["bradley-terry", "two groups", "paired"]) | (table["loss"] == "logistic")]
+    there = set(table[COLUMN.get(name, "loss")].dropna())
     assert set(asked) <= there
     assert not there & set(gpo.PAPER_LOSSES) - set(asked)
     checks = module.check(config, table)
@@ -94,6 +104,54 @@ def test_what_an_experiment_cannot_take_is_refused_with_the_reason() -> None:
         with pytest.raises(ValueError, match=why):
             accepted(["logistic", text], **options)
     assert accepted(gpo.PAPER_LOSSES, strength=True, flow=True, known=True) == gpo.PAPER_LOSSES
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("taylor", "ipo-toys")])
+def test_a_loss_that_rises_at_0_is_refused_at_once(name: str) -> None:
+    for text in ("log(1+exp(z))", "z**2", "log(1+exp(-z)) + z/2"):
+        with pytest.raises(BadSetting, match=re.escape(f"{text} has f′(0) =")):
+            with_settings(get_experiments([name])[0].config("quick"), {"losses": ["logistic", text]}, name)
+
+
+def test_a_series_is_of_any_loss_and_of_one_that_rises_only_the_bound_is_claimed() -> None:
+    module, config, table = small("taylor", ("log(1+exp(z))",))
+    (check,) = module.check(config, table)
+    assert "less its bound" in check.claim
+    assert check.verdict == "holds"
+
+
+@pytest.mark.parametrize("name", ["kl-and-mu-square", "lengths", "statistical-efficiency"])
+def test_no_curvature_is_refused_where_it_is_divided_by(name: str) -> None:
+    straight = "hinge" if name != "statistical-efficiency" else "max(0,2-z)"
+    with pytest.raises(BadSetting, match=re.escape(f"{straight} has κ = 0")):
+        with_settings(get_experiments([name])[0].config("quick"), {"losses": ["logistic", straight]}, name)
+
+
+@pytest.mark.parametrize("name", ["beta-or-f", "own-data"])
+def test_own_losses_alone_leave_claims_not_run_with_the_reason(name: str) -> None:
+    module, config, table = small(name, (TYPED,))
+    checks = module.check(config, table)
+    about = [check for check in checks if check.verdict == "not run"]
+    assert len(about) == (len(checks) if name == "beta-or-f" else 4)
+    assert all("of this run" in check.note or "this run has none" in check.note for check in about)
+    assert not any(check.verdict == "contradicted" for check in checks)
+    assert f"Losses of this run: {TYPED}." in module.summary(config, table)
+
+
+def test_a_long_formula_is_short_in_a_figure_and_whole_in_its_caption() -> None:
+    module, config, table = small("kl-and-mu-square", (LONG, LONG.replace("0.01", "0.02")))
+    record = Record("kl-and-mu-square", plain(config), table, {"changed": {"losses": list(config.losses)}})
+    (figure,) = get_figures([module.FIGURE])
+    with figure_style():
+        drawn = figure.load().draw({"kl-and-mu-square": record})
+        drawn.canvas.draw()
+        titles = [text for text in drawn.findobj(Text) if "bf{" in text.get_text()]
+        assert len(titles) == 3
+        boxes = sorted((text.get_window_extent() for text in titles), key=lambda box: box.x0)
+    plt.close(drawn)
+    for first, second in itertools.pairwise(boxes):
+        assert first.x1 < second.x0
+    assert f"is f(z) = {LONG}" in caption_of(figure.load(), {"kl-and-mu-square": record})
 
 
 def test_parts_of_a_claim_are_told_apart_by_typed_names() -> None:
