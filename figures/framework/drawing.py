@@ -128,7 +128,7 @@ def whole_formulas(losses: Collection[str]) -> str:
     Examples
     --------
     >>> whole_formulas({"squared", "log(1+exp(-z)) + 0.1*(z-1)**2 + 0.2*z**4"})
-    'log(1+exp(-z … + 0.2*z**4 is f(z) = log(1+exp(-z)) + 0.1*(z-1)**2 + 0.2*z**4.'
+    'log(1+exp(-z … 0.2*z**4 is f(z) = log(1+exp(-z)) + 0.1*(z-1)**2 + 0.2*z**4.'
     """
     short = {name: loss_label(name).replace(r"\$", "$") for name in sorted(losses)}
     parts = [f"{label} is f(z) = {name}" for name, label in short.items() if "…" in label]

@@ -27,7 +27,6 @@ _MODIFIERS = {"smoothed": 2, "robust": 2, "soft_label": 2, "rescaled": 1, "swapp
 _CALL = re.compile(r"([A-Za-z][\w -]*?)\s*\((.*)\)", re.DOTALL)
 _OF_LIBRARY = re.compile(r"[A-Za-z][\w-]*:[A-Za-z][\w-]*")
 _MOST_NESTED = 8
-_CONVENTION = re.compile(r"[A-Za-z][\w.-]*:[\w.-]+")  # trl:sigmoid
 
 
 @overload
@@ -80,11 +79,6 @@ def get_loss(name: Any, **parameters: float | str) -> Any:
         found = _of_others(name, parameters)
         if found is not None:
             return found
-        if _CONVENTION.fullmatch(name.strip()):
-            raise ValueError(
-                f"{name!r} is no loss but how a library writes one; gpo.convert_beta(beta, {name!r}, 'gpo:NAME') "
-                "has the β of f(βρ)"
-            ) from None
         if is_word(name):
             if parameters and _is_known(name):
                 raise

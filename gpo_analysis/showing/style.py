@@ -175,7 +175,7 @@ def loss_label(name: str) -> str:
     >>> loss_label("squared"), loss_label("robust_logistic"), loss_label("c*exp(-z) with c=2")
     ('squared (IPO)', 'robust logistic', 'c*exp(-z) with c=2')
     >>> loss_label("log(1+exp(-z)) + 0.1*(z-1)**2 + 0.2*log(cosh(1-z))")
-    'log(1+exp(-z … sh(1-z))'
+    'log(1+exp(-z … osh(1-z))'
     """
     known = _LABELS.get(_ALIASES.get(name, name))
     if known is not None:
