@@ -38,5 +38,5 @@ def test_what_is_no_problem_is_named() -> None:
         gpo.solve_grid(5, "dpo", 1.0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="betas is None"):
         gpo.solve_grid(gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]), "dpo", None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="comparisons is int"):
+    with pytest.raises(ValueError, match="comparisons is a int"):
         gpo.recommend_beta(5, kl=1.0)  # type: ignore[arg-type]
