@@ -91,8 +91,8 @@ def _shares(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
             style = cycle_style(k)
             ax.errorbar(
                 np.arange(len(part)) + 0.06 * (k - 1.5), part["share"],
-                yerr=[part["share"] - part["low"], part["high"] - part["share"]], color=style.color, linestyle=dash,
-                marker=style.marker, markersize=3.5, capsize=2, linewidth=1.2,
+                yerr=np.maximum([part["share"] - part["low"], part["high"] - part["share"]], 0.0), color=style.color,
+                linestyle=dash, marker=style.marker, markersize=3.5, capsize=2, linewidth=1.2,
             )  # fmt: skip
     ax.set_ylim(0, 1)
     ax.set_ylabel("share of variance")
@@ -109,7 +109,8 @@ def _of_f(ax: Axes, rows: pd.DataFrame, config: Mapping[str, object]) -> None:
                 range(len(part)), part.loc[_positions(config)], color=style.color, linestyle=dash, marker=style.marker,
                 markersize=3.5, linewidth=1.2,
             )  # fmt: skip
-    ax.set_yscale("log")
+    if (whole["share"] > 0).any():  # of one loss all are 0
+        ax.set_yscale("log")
     ax.set_ylabel("share of f and f × β")
     _axis(ax, config)
 

@@ -25,6 +25,7 @@ from gpo_analysis.gaussian import GaussianMixture, Landscape, landscape
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.tabular import Fit, PreferenceProblem, fit
+from gpo_analysis.tabular.grid import square_at_each
 from gpo_analysis.training import Trajectory, train_many
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def regularizers_table(state: State, files: Files) -> pd.DataFrame:
             "beta": betas,
             "strength": kappa * betas,
             "kl": found.kl(betas),
-            "mu_squared_loss": found.half_square(float(betas[0])) * (betas[0] / betas) ** 2,
+            "mu_squared_loss": square_at_each(np.asarray(found.half_square(1.0)), betas),
         }
         parts.append(pd.DataFrame({"loss": loss.name, **columns, "status": found.status.value}))
     return pd.concat(parts, ignore_index=True)

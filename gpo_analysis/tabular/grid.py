@@ -190,7 +190,7 @@ def _measured(fits: list[Fit], betas: FloatArray, link: GeneratorDerivative) -> 
         elif one.converged and len(one.minima) == 1 and not one.problem.is_sparse:
             sizes.setdefault(one.problem.n, []).append(k)
         else:
-            found[k] = one.kl(betas), _at_each(np.asarray(one.half_square(1.0)), betas)
+            found[k] = one.kl(betas), square_at_each(np.asarray(one.half_square(1.0)), betas)
     for n, members in sizes.items():
         rows = max(1, AT_ONCE // (n * len(betas)))
         for first in range(0, len(members), rows):
@@ -200,12 +200,12 @@ def _measured(fits: list[Fit], betas: FloatArray, link: GeneratorDerivative) -> 
                 np.stack([np.ravel(getattr(fits[k].problem, name)) for k in part]) for name in ("reference", "behavior")
             )
             kl = tilted_kl(over(reward[:, None, :], betas[:, None]), reference[:, None, :])
-            squared = _at_each(spread(mu, reward)[:, None], betas)
+            squared = square_at_each(spread(mu, reward)[:, None], betas)
             found |= {k: (kl[row], squared[row]) for row, k in enumerate(part)}
     return [found[k] for k in range(len(fits))]
 
 
-def _at_each(at_one: FloatArray, betas: FloatArray) -> FloatArray:
+def square_at_each(at_one: FloatArray, betas: FloatArray) -> FloatArray:
     """½E[ρ²] at each β of what it is at β = 1; where no float holds it, inf or 0."""
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(at_one / betas / betas)

@@ -136,6 +136,10 @@ def test_own_losses_alone_leave_claims_not_run_with_the_reason(name: str) -> Non
     assert all("of this run" in check.note or "this run has none" in check.note for check in about)
     assert not any(check.verdict == "contradicted" for check in checks)
     assert f"Losses of this run: {TYPED}." in module.summary(config, table)
+    with figure_style():
+        drawn = get_figures([module.FIGURE])[0].load().draw({name: Record(name, plain(config), table)})
+        drawn.canvas.draw()
+    plt.close(drawn)
 
 
 def test_a_long_formula_is_short_in_a_figure_and_whole_in_its_caption() -> None:
