@@ -217,8 +217,8 @@ def evaluate(expression: sympy.Expr, symbol: sympy.Symbol, order: int, z: NDArra
             result = np.asarray(function(z), dtype=np.float64)
             if result.shape != z.shape or np.may_share_memory(result, z):
                 result = np.array(np.broadcast_to(result, z.shape))
-        # a sum is NaN wherever one of its terms is: nearly always one pass says that there is nothing to mend
-        clean = not (math.isnan(result.sum()) or math.isnan(z.sum()) or doubtful_ranges(expression, symbol, order))
+        # a sum is finite only where all its terms are: nearly always one pass says that there is nothing to mend
+        clean = math.isfinite(result.sum()) and not (math.isnan(z.sum()) or doubtful_ranges(expression, symbol, order))
     return result if clean else _mended(result, expression, symbol, order, z)
 
 
