@@ -76,48 +76,48 @@ HINTS = {
 }  # fmt: skip
 
 
-def same(text: str, meant: Callable[[Any], Any]) -> None:
+def assert_same(text: str, meant: Callable[[Any], Any]) -> None:
     found = gpo.parse_loss(text)(np.array(POINTS))
     assert found == pytest.approx([float(meant(mpmath.mpf(z))) for z in POINTS], rel=1e-13, abs=1e-15), text
 
 
 @pytest.mark.parametrize("word", ONE)
 def test_functions(word: str) -> None:
-    same(f"{word}(2 + tanh(z))", lambda z: ONE[word](2 + mpmath.tanh(z)))
+    assert_same(f"{word}(2 + tanh(z))", lambda z: ONE[word](2 + mpmath.tanh(z)))
 
 
 @pytest.mark.parametrize("word", TWO)
 def test_functions_of_two(word: str) -> None:
-    same(f"{word}(2 + tanh(z), 2)", lambda z: TWO[word](2 + mpmath.tanh(z), 2))
+    assert_same(f"{word}(2 + tanh(z), 2)", lambda z: TWO[word](2 + mpmath.tanh(z), 2))
 
 
 def test_clipping_by_name_or_place() -> None:
     for text in ("clamp(z, -1, 1)", "clamp(z, min=-1, max=1)", "clip(z, -1, 1)", "clip(z, a_min=-1, a_max=1)"):
-        same(text, lambda z: min(max(z, -1), 1))
-    same("clamp(z, max=1)", lambda z: min(z, 1))
-    same("pow(2+z**2, exponent=3)", lambda z: (2 + z * z) ** 3)
+        assert_same(text, lambda z: min(max(z, -1), 1))
+    assert_same("clamp(z, max=1)", lambda z: min(z, 1))
+    assert_same("pow(2+z**2, exponent=3)", lambda z: (2 + z * z) ** 3)
 
 
 def test_constants() -> None:
-    same("pi*exp(-z) + E", lambda z: mpmath.pi * EXP(z) + mpmath.e)
-    same("e**(-z)", EXP)
+    assert_same("pi*exp(-z) + E", lambda z: mpmath.pi * EXP(z) + mpmath.e)
+    assert_same("e**(-z)", EXP)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_names_of_modules_may_stand_before(module: str) -> None:
-    same(f"{module}.exp(-z)", EXP)
+    assert_same(f"{module}.exp(-z)", EXP)
 
 
 @pytest.mark.parametrize("letter", LETTERS)
 def test_greek_letters_are_their_names(letter: str) -> None:
     for name in (letter, LETTERS[letter]):
-        same(f"exp(-{letter}*z) with {name}=2", lambda z: mpmath.exp(-2 * z))
-        same(f"exp(-{LETTERS[letter]}*z) with {name}=2", lambda z: mpmath.exp(-2 * z))
+        assert_same(f"exp(-{letter}*z) with {name}=2", lambda z: mpmath.exp(-2 * z))
+        assert_same(f"exp(-{LETTERS[letter]}*z) with {name}=2", lambda z: mpmath.exp(-2 * z))
 
 
 @pytest.mark.parametrize("text", [*SIGNS, *LATEX])
 def test_signs_and_commands(text: str) -> None:
-    same(text, {**SIGNS, **LATEX}[text])
+    assert_same(text, {**SIGNS, **LATEX}[text])
 
 
 @pytest.mark.parametrize("text", HINTS)
