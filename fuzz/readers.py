@@ -24,6 +24,7 @@ import re
 import sys
 import tempfile
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -240,7 +241,9 @@ def mutated(reader: Reader, folder: Path, chance: random.Random) -> Path:
 def outcome(reader: Reader, path: Path, *, with_verb: bool) -> tuple[str, str]:
     """What came of a file ("read", "refused" or a fault), and of a fault the particulars."""
     try:
-        found = reader.read(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # rows that are left out are said by a warning
+            found = reader.read(path)
         wrong = next(_wrong(found), None)
         kind, what = ("read", "") if wrong is None else ("broken", wrong)
     except ValueError as error:
@@ -286,7 +289,9 @@ def _verb(arguments: list[str], kind: str, *, chance_of_json: str) -> str:
     code: object = None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            gpo([*arguments, "--json"] if as_json else arguments)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", UserWarning)  # said in a line, whatever pytest makes of them
+                gpo([*arguments, "--json"] if as_json else arguments)
         except SystemExit as leave:
             code = leave.code
     said = [line for line in err.getvalue().splitlines() if not line.startswith("gpo: warning")]

@@ -63,8 +63,8 @@ SMALL: dict[str, dict[str, Any]] = {
         "responses": 60, "pairs": (100, 20_000), "strengths": tuple(2.0**k for k in range(-6, 4)), "steps": 60,
         "records": 5, "seeds": 6, "wide": 80, "labels": (300, 1_000), "repeats": 1, "wide_worlds": 5,
     },
-    "own-data": {"losses": ("logistic", "squared", "hinge"), "choice_sizes": (300, 30_000), "repetitions": 8,
-                 "resamples": 30},
+    "own-data": {"losses": ("logistic", "squared", "exponential", "hinge"), "choice_sizes": (300, 30_000),
+                 "repetitions": 8, "resamples": 30},
     "policy-deviation": {"responses": 10, "seen": 5, "betas": (1.0,), "steps": 200, "seeds": 2, "labels": 60,
                          "dimension": 3},
     "speed-and-dynamics": {

@@ -33,10 +33,10 @@ TELLING = """time.sleep(config.seconds)
     def unkept():
         begun = {line.split()[0] for line in Path('ran').read_text().splitlines()}
         return len(begun) - len(list(Path().glob('*/.cells/slow/*.cell')))
-    while unkept() > 2 or (index == 7 and not Path('go').exists()):
+    while not Path('go').exists() and (unkept() > 2 or index == 7):
         time.sleep(0.01)
 """
-"""No more than two cells are under way or not fetched yet, and the last one waits for a file ``go``."""
+"""Until there is a file ``go`` no more than two cells are under way or not fetched yet, and the last one waits."""
 
 
 @contextmanager

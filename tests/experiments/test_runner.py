@@ -16,7 +16,8 @@ from tests.experiments.project import GOOD, add, append, run, table_of
 def test_list_for_people_and_for_programs(project: Path) -> None:
     assert "slow" in run(project, "list").stdout
     listed = json.loads(run(project, "list", "--json").stdout)
-    assert listed == [{"name": "slow", "claim": "Cells can be done in any order.", "figure": "slow"}]
+    claim = "Cells can be done in any order."
+    assert listed == [{"name": "slow", "claim": claim, "figure": "slow", "fields": ["cells", "seconds", "seed"]}]
 
 
 def test_a_run_writes_a_record_with_everything_about_it(project: Path) -> None:
