@@ -22,13 +22,14 @@ from pathlib import Path
 from benchmarks.commands import COMMANDS
 from benchmarks.framework import Benchmark, Row, Size, Task, run_task, work_here
 from benchmarks.graph import GRAPH
-from benchmarks.kept import HEAD, RESULTS, as_record, cells, joined, keep, latest
+from benchmarks.kept import HEAD, RESULTS, as_record, cells, joined, latest
 from benchmarks.landscapes import LANDSCAPES
 from benchmarks.llm import LLM
 from benchmarks.sweep import SWEEP
 from benchmarks.trajectories import TRAJECTORIES
 from gpo_analysis.cli.arguments import Parser, number, whole
 from gpo_analysis.cli.streams import guarded
+from gpo_analysis.runs import replace_record
 
 BENCHMARKS = {benchmark.name: benchmark for benchmark in (SWEEP, TRAJECTORIES, LANDSCAPES, GRAPH, COMMANDS, LLM)}
 SCRIPTS = ("llm_sweep.py", "llm_optimum_gpu.py", "arena_table.py")
@@ -112,7 +113,7 @@ def _run(benchmark: Benchmark, tasks: Sequence[Task], sizes: Sequence[Size], giv
         record = as_record(benchmark, rows, clock=given.clock, rounds=given.rounds)
     print("\n".join(table(benchmark, cells(benchmark, record))), flush=True)
     if given.out:
-        _say(f"written: {keep(joined(benchmark, record, given.out), given.out)}")
+        _say(f"written: {replace_record(joined(benchmark, record, given.out), given.out)}")
     return int(any(row.failed for row in rows))
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.framework import ROOT, Benchmark, Row, Size, Task
 from benchmarks.summary import Growth, Line, growth, summed_up
 from gpo_analysis.provenance import device, git_state, versions
-from gpo_analysis.records import Record, find_records, read_record, write_record
+from gpo_analysis.records import Record, find_records, read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,23 +118,6 @@ def joined(benchmark: Benchmark, record: Record, out: Path) -> Record:
     rounds = {**old.config["rounds"], **record.config["rounds"]}
     config = {"tasks": list(sizes), "clock": record.config["clock"], "rounds": rounds, "sizes": sizes}
     return Record(benchmark.name, config, table, meta)
-
-
-def keep(record: Record, out: Path) -> Path:
-    """Write a record; older ones of the same benchmark in that folder give way to it, one of the same sizes too."""
-    import shutil
-    import tempfile
-
-    old = find_records(out, record.name)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".") as fresh:
-        made = write_record(record, fresh)
-        folder = out / made.relative_to(fresh)
-        for other in old:
-            shutil.rmtree(other)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made.rename(folder)
-    return folder
 
 
 def latest(name: str, out: Path = RESULTS) -> Record | None:

@@ -13,7 +13,6 @@ import json
 import os
 import resource
 import shlex
-import shutil
 import sys
 import time
 from collections import Counter
@@ -24,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpo_analysis.cli.arguments import Parser
 from gpo_analysis.provenance import device, git_state, versions
-from gpo_analysis.records import Record, find_records, read_record, write_record
+from gpo_analysis.records import Record, find_records, read_record
+from gpo_analysis.runs import replace_record
 
 if TYPE_CHECKING:
     import argparse
@@ -122,11 +122,7 @@ class Keeper:
             "cpu_seconds": round(self.seconds - before, 1), "finished": time.strftime("%Y-%m-%d", time.gmtime()),
         }  # fmt: skip
         name = "-".join([self.program.removeprefix("fuzz.").replace("_", "-"), *part.split()])
-        old = find_records(self.out, name)
-        folder = write_record(Record(name, dict(config), table, meta), self.out)
-        for other in old:
-            if other.resolve() != folder.resolve():
-                shutil.rmtree(other)
+        replace_record(Record(name, dict(config), table, meta), self.out)
 
 
 def _processor_time() -> float:
@@ -206,8 +202,7 @@ def page(table: Callable[[list[str], list[list[object]]], str], out: Path = RESU
         "programs of `fuzz/` write with `--keep` (`python -m fuzz.kept` prints them). Nothing may be lost, nothing "
         "wrong accepted, and an error is one line; a *fault* is anything else. What a fault is of each program, and "
         "how to run it for longer, stands at the head of its file and in `python -m fuzz.NAME --help`; what was "
-        "found before and mended is kept as tests. Faults of llm export, llm tuned and llm real that the table counts "
-        "were mended after these runs, which have not been repeated since.",
+        "found before and mended is kept as tests.",
     ]
     for program, records in programs(out).items():
         head, rows = cells(records)

@@ -7,13 +7,14 @@ know nothing of the code that ran.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gpo_analysis.files import DamagedFile, seal_json, unseal_json, write_whole
-from gpo_analysis.records import Record, RecordError, find_records, is_record_name, read_record
+from gpo_analysis.files import DamagedFile, seal_json, temporary_folder, unseal_json, write_whole
+from gpo_analysis.records import Record, RecordError, find_records, is_record_name, read_record, write_record
 
 STATUS = ".status"
 CATALOGUE = ".experiments.json"  # no experiment can be called that
@@ -153,6 +154,48 @@ def latest_record(out: str | os.PathLike[str], name: str) -> Record:
         make = f"python -m experiments run {name} --out {out}"
         raise RecordError(f"no record of experiment {name!r} in {out}{why}; make it with: {make}")
     return read_record(folders[-1])
+
+
+def replace_record(record: Record, out: str | os.PathLike[str]) -> Path:
+    """Write a record in the place of all that a folder has of its name, one of the same key too.
+
+    Parameters
+    ----------
+    record : Record
+    out : path
+        Folder of records.
+
+    Returns
+    -------
+    Path
+        Its folder.
+
+    Raises
+    ------
+    OSError
+        Where the disk is full or the folder cannot be written; what was there then stays.
+
+    Examples
+    --------
+    >>> import tempfile, pandas as pd
+    >>> with tempfile.TemporaryDirectory() as out:
+    ...     for seed in (0, 1):
+    ...         folder = replace_record(Record("demo", {"seed": seed}, pd.DataFrame({"kl": [0.3]})), out)
+    ...     [read_record(path).config for path in find_records(out, "demo")]
+    [{'seed': 1}]
+    """
+    older = find_records(out, record.name)
+    with temporary_folder(Path(out)) as fresh:
+        made = write_record(record, fresh)
+        target = Path(out) / made.relative_to(fresh)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rename(fresh / "replaced")
+        made.rename(target)
+    for one in older:
+        if one != target:
+            shutil.rmtree(one)
+    return target
 
 
 def _note(out: str | os.PathLike[str], name: str) -> Path:

@@ -17,9 +17,10 @@ from benchmarks.__main__ import BENCHMARKS, listed, main
 from benchmarks.commands import process
 from benchmarks.framework import Row, Side, Size, Task, Work, work_here
 from benchmarks.graph import choix_battles, gradient_norm, our_battles, our_table, ours, random_graph, scikit_learn
-from benchmarks.kept import as_record, cells, joined, keep, latest, rows_of
+from benchmarks.kept import as_record, cells, joined, latest, rows_of
 from benchmarks.summary import Ratio, growth, slope_of, summed_up, worst
 from gpo_analysis.provenance import git_state
+from gpo_analysis.runs import replace_record
 
 SMALL = Size((20, 400))
 
@@ -217,9 +218,9 @@ def test_a_record_gives_back_its_rows_and_an_older_one_gives_way(tmp_path) -> No
         Row("hinge", "ours", Size((20, 400)), ({"failed": "MemoryError"},)),
     ]
     record = as_record(BENCHMARKS["graph"], rows, clock="cpu", rounds=2)
-    keep(record, tmp_path)
-    keep(as_record(BENCHMARKS["graph"], rows[:1], clock="cpu", rounds=2), tmp_path)
-    keep(record, tmp_path)
+    replace_record(record, tmp_path)
+    replace_record(as_record(BENCHMARKS["graph"], rows[:1], clock="cpu", rounds=2), tmp_path)
+    replace_record(record, tmp_path)
     assert len(list((tmp_path / "graph").iterdir())) == 1
     back = rows_of(latest("graph", tmp_path))
     assert [(row.task, row.side, row.size) for row in back] == [(row.task, row.side, row.size) for row in rows]
@@ -234,8 +235,8 @@ def test_a_record_gives_back_its_rows_and_an_older_one_gives_way(tmp_path) -> No
 def test_the_same_measured_again_takes_the_place_of_what_was(tmp_path) -> None:
     for seconds in (1.0, 2.0):
         row = Row("hinge", "ours", Size((20, 400)), rounds([seconds]))
-        folder = keep(as_record(BENCHMARKS["graph"], [row], clock="cpu", rounds=1), tmp_path)
-        assert [path.name for path in tmp_path.iterdir()] == ["graph"]
+        folder = replace_record(as_record(BENCHMARKS["graph"], [row], clock="cpu", rounds=1), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"graph", ".tmp"}  # where every record is written first
         assert folder == next((tmp_path / "graph").iterdir())
         assert rows_of(latest("graph", tmp_path))[0].rounds[0]["cpu"] == seconds
 
@@ -258,13 +259,13 @@ def test_a_record_takes_over_other_tasks_of_the_same_code(tmp_path, monkeypatch)
     monkeypatch.setattr(kept, "git_state", lambda root, besides: {"commit": next(states), "dirty": False})
     size = Size((20, 400))
     first = as_record(graph, [Row("hinge", "ours", size, rounds([1.0]))], clock="cpu", rounds=1)
-    keep(first, tmp_path)
+    replace_record(first, tmp_path)
     both = joined(
         graph, as_record(graph, [Row("logistic", "ours", size, rounds([2.0] * 2))], clock="cpu", rounds=2), tmp_path
     )
     assert both.config["rounds"] == {"hinge": 1, "logistic": 2}
     assert [(row.task, len(row.rounds)) for row in rows_of(both)] == [("logistic", 2), ("hinge", 1)]
-    keep(both, tmp_path)
+    replace_record(both, tmp_path)
     other = as_record(graph, [Row("squared", "ours", size, rounds([3.0]))], clock="cpu", rounds=1)
     assert joined(graph, other, tmp_path) is other
 

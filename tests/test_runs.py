@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from gpo_analysis.files import seal_json
-from gpo_analysis.records import Record, RecordError, write_record
+from gpo_analysis.records import Record, RecordError, find_records, read_record, write_record
 from gpo_analysis.runs import (
     RunStatus,
     damage_of_catalogue,
     latest_record,
     read_catalogue,
     read_status,
+    replace_record,
     write_catalogue,
     write_status,
 )
@@ -91,3 +92,15 @@ def test_the_catalogue_is_what_was_noted_or_else_what_lies_there(tmp_path: Path)
     assert "is damaged" in damage_of_catalogue(tmp_path)
     note.write_bytes(seal_json({"experiments": 1}))
     assert "is no list of experiments" in damage_of_catalogue(tmp_path)
+
+
+def test_a_record_takes_the_place_of_all_of_its_name(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="tables of records are Parquet")
+    for seed, load in ((0, 1.0), (1, 1.0), (1, 2.0)):  # another key, and the same key with other numbers beside it
+        folder = replace_record(record(seed, load=load), tmp_path)
+        assert list(find_records(tmp_path, "demo")) == [folder]
+        assert read_record(folder).meta["load"] == load
+    kept = read_record(folder)
+    with pytest.raises(ValueError, match="object"):
+        replace_record(record(2, load=object()), tmp_path)
+    assert read_record(folder).key == kept.key

@@ -11,7 +11,6 @@ today: nothing is computed again but verdicts and the paragraph, and the record 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import Any
 
 from experiments.framework.discovery import Experiment
 from gpo_analysis.provenance import code_hash
-from gpo_analysis.records import Record, find_records, record_key, write_record
-from gpo_analysis.runs import latest_record
+from gpo_analysis.records import Record, find_records, record_key
+from gpo_analysis.runs import latest_record, replace_record
 
 RESULTS = Path("results")
 MOST_BYTES = 1_000_000
@@ -72,11 +71,7 @@ def keep_result(name: str, records: Path, results: Path = RESULTS) -> tuple[Reco
     others = sum(_size(folder) for folder in find_records(results) if folder not in older)
     if others + size > MOST_BYTES_IN_ALL:
         raise TooLarge(f"with {name} {results} would hold {others + size:,} bytes; at most {MOST_BYTES_IN_ALL:,}")
-    folder = write_record(record, results)
-    for previous in older:
-        if previous.name != record.key:
-            shutil.rmtree(previous)
-    return record, folder
+    return record, replace_record(record, results)
 
 
 def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]) -> tuple[Record, Path]:
@@ -122,13 +117,9 @@ def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]
         "checked": {"git": dict(git), **now}, "code_hash": record_key(of_run, code), "code_hash_of_run": of_run,
     }  # fmt: skip
     new = Record(record.name, record.config, record.table, meta)
-    older = [folder for folder in find_records(results, experiment.name) if folder.name != new.key]
     if new.key == record.key:
         return record, results / record.name / record.key
-    folder = write_record(new, results)
-    for previous in older:
-        shutil.rmtree(previous)
-    return new, folder
+    return new, replace_record(new, results)
 
 
 def _config_of(kind: type[Any], values: Mapping[str, Any], name: str) -> Any:

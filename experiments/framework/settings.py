@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from experiments.framework.discovery import Experiment
-from experiments.framework.written import part_of_module
 
 
 class BadSetting(ValueError):
@@ -49,25 +48,15 @@ def settings_of(experiment: Experiment) -> list[Setting]:
     >>> [setting.name for setting in settings_of(get_experiments(["beta-sweep"])[0])][:2]
     ['low', 'high']
     """
-    config, presets = _config_of(experiment)
-    meanings = _meanings(config.__doc__ or "")
+    module = experiment.load()
+    meanings = _meanings(module.Config.__doc__ or "")
     return [
         Setting(
             field.name, str(field.type), meanings.get(field.name, ""),
-            {preset: getattr(one, field.name) for preset, one in presets.items()},
+            {preset: getattr(one, field.name) for preset, one in module.PRESETS.items()},
         )
-        for field in dataclasses.fields(config)
+        for field in dataclasses.fields(module.Config)
     ]  # fmt: skip
-
-
-def _config_of(experiment: Experiment) -> tuple[Any, dict[str, Any]]:
-    """Configuration and presets, from the part of the module that makes them; of the whole where that fails."""
-    try:
-        made = part_of_module(experiment.module_name, "Config", "PRESETS")
-    except Exception:  # whatever a part may lack, the whole module has
-        module = experiment.load()
-        return module.Config, module.PRESETS
-    return made["Config"], made["PRESETS"]
 
 
 def _meanings(docstring: str) -> dict[str, str]:
