@@ -239,8 +239,10 @@ def _verdicts(checks: list[dict[str, Any]]) -> str:
 
     Examples
     --------
-    >>> _verdicts([{"holds": True, "nature": "theorem"}, {"holds": None, "verdict": "undecided"}, {"holds": False}])
-    '1 of 3 claims hold, 1 contradicted, 1 undecided (theorem checks: 1 of 1, measurements: 0 of 2)'
+    >>> _verdicts([{"holds": True, "nature": "theorem"}, {"holds": False, "nature": "measurement"}])
+    '1 of 2 claims hold, 1 contradicted (theorem checks: 1 of 1, measurements: 0 of 1)'
+    >>> _verdicts([{"holds": None, "verdict": "not run", "nature": "theorem"}])
+    '0 of 1 claims hold, 1 not run'
     """
     named = [verdict_of(check) for check in checks]
     words = f"{named.count('holds')} of {len(checks)} claims hold"
@@ -249,6 +251,7 @@ def _verdicts(checks: list[dict[str, Any]]) -> str:
     apart = []
     for nature, label in (("theorem", "theorem checks"), ("measurement", "measurements")):
         part = [verdict_of(check) for check in checks if check.get("nature") == nature]
+        part = [verdict for verdict in part if verdict != "not run"]
         apart += [f"{label}: {part.count('holds')} of {len(part)}"] if part else []
     return words + (f" ({', '.join(apart)})" if apart else "")
 

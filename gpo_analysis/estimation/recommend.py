@@ -14,6 +14,7 @@ model take one short run's log and :func:`gpo_analysis.estimation.beta_from_log`
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -243,6 +244,9 @@ def recommend_beta(
     prompt = prompts_of(pool)
     ref = _reference(reference, prompt)
     functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
+    for f in functions:
+        if f.why_not_falling():
+            warnings.warn(f.why_not_falling(), stacklevel=2)
     known = Prompts.of(pool, prompt, ref)
     search = _Search(pool, prompt, ref, known, target, kl is not None, smoothing, int(resamples), confidence, seed)
     rows = []

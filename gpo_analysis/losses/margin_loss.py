@@ -153,6 +153,20 @@ class MarginLoss(Shown):
         """
         return bool(-np.inf < float(self.derivative(0.0)) < 0)
 
+    def why_not_falling(self) -> str:
+        """What is to be said of a loss that does not fall at 0 before it is fitted or trained; "" of one that does.
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> get_loss("log(1+exp(z))").why_not_falling()
+        'log(1+exp(z)) has f′(0) = 0.5, not below 0: from πref on it does not push chosen above rejected'
+        """
+        if self.falls_at_zero:
+            return ""
+        slope = float(self.derivative(0.0))
+        return f"{self.name} has f′(0) = {slope:g}, not below 0: from πref on it does not push chosen above rejected"
+
     @property
     def curvature_ratio(self) -> sympy.Expr:
         """κ = f″(0)/\\|f′(0)\\|, exact: the strength of the regularization per unit of β (arXiv 2402.05749, §3).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -347,6 +348,8 @@ def rank(
     array([0.808])
     """
     f, problem = get_margin_loss(loss), ComparisonProblem.of(problem)
+    if f.why_not_falling():
+        warnings.warn(f.why_not_falling(), stacklevel=2)
     for name, value in (("ridge", ridge), ("prior", prior)):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

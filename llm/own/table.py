@@ -80,12 +80,8 @@ def rising(losses: Sequence[str]) -> list[str]:
     >>> rising(["dpo", "log(1+exp(z))"])
     ['warning: log(1+exp(z)) has f′(0) = 0.5, not below 0: from πref on it does not push chosen above rejected']
     """
-    return [
-        f"warning: {text} has f′(0) = {float(get_margin_loss(text).derivative(0.0)):g}, not below 0: from πref on it "
-        "does not push chosen above rejected"
-        for text in dict.fromkeys(losses)
-        if not get_margin_loss(text).falls_at_zero
-    ]
+    said = [get_margin_loss(text).why_not_falling() for text in dict.fromkeys(losses)]
+    return [f"warning: {words}" for words in said if words]
 
 
 def if_still(result: Mapping[str, Any], rate: float) -> str:

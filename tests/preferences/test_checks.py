@@ -63,3 +63,12 @@ def test_a_number_written_as_text_is_refused_by_name(text: Any) -> None:
         with pytest.raises(ValueError, match="beta") as refused:
             ask()
         assert repr(text) in str(refused.value)
+
+
+def test_a_loss_that_rises_is_fitted_with_a_word_of_it() -> None:
+    games = gpo.Comparisons.from_counts([[0, 7, 8], [3, 0, 6], [2, 4, 0]])
+    with pytest.warns(UserWarning, match="does not push chosen above rejected"):
+        upside_down = gpo.rank(games, "sqrt(1+(1+z)**2)")
+    assert list(np.argsort(upside_down.scores)) == list(np.argsort(-gpo.rank(games, "sqrt(1+(1-z)**2)").scores))
+    with pytest.warns(UserWarning, match="does not push chosen above rejected"):
+        gpo.recommend_beta(games, kl=0.1, losses="sqrt(1+(1+z)**2)", resamples=5)
