@@ -53,6 +53,12 @@ _STRAIGHT = (
 )
 
 
+_KINKS = (
+    "{} has kinks: its optimum moves in jumps from kink to kink and is not normal at the rate 1/√N, so that it has no "
+    "standard error; the bootstrap gives intervals, but their coverage is not promised"
+)
+
+
 def project(system: System, matrix: FloatArray) -> FloatArray:
     """``P A Pᵀ`` with P centring the scores of each part."""
     basis = system.constants / np.sqrt(np.maximum(system.constants.sum(axis=0), 1.0))
@@ -111,8 +117,10 @@ def sandwich(
     Raises
     ------
     NoCovarianceError
-        Saying why there is none.
+        Saying why there is none: kinks, directions without curvature, too many items, one cluster.
     """
+    if not system.model.is_smooth:
+        raise NoCovarianceError(_KINKS.format(system.model.name))
     terms = system.terms(theta)
     inverse = bread(system, theta, terms)
     middle = meat_by_vote(system, terms) if cluster is None else meat_by_cluster(system, terms, problem, cluster)

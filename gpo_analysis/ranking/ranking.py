@@ -366,20 +366,12 @@ def rank(
     why = "" if fit.status.is_answer else described(fit.status, fit.reason)
     if not why:
         try:
-            if not model.is_smooth:
-                raise NoCovarianceError(NO_CURVATURE.format(f.name))
             covariance, information = sandwich(system, fit.theta, problem, problem.cluster)
         except NoCovarianceError as error:
             why = str(error)
     return Ranking(
         problem, model, ties, float(ridge), float(prior), float(confidence), fit, covariance, information, why
     )
-
-
-NO_CURVATURE = (
-    "{} has kinks: its optimum moves in jumps from kink to kink and is not normal at the rate 1/√N, so that it has no "
-    "standard error; the bootstrap gives intervals, but their coverage is not promised"
-)
 
 
 def rank_all(
