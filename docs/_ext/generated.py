@@ -350,19 +350,6 @@ def _moved(text: str) -> str:
 def _of_the_readme(out: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("\n")[2]
-    models = _between(readme, "## Language models", "## What is ours and what is the paper's")
-    findings = [
-        "# Findings",
-        "What was measured, with intervals over what was drawn independently, and what earlier versions said that does "
-        "not hold. Taken from the README, so that there is one text of it.",
-        "## The paper's five claims",
-        _between(readme, "## The paper's five claims, and where they stand", "## Two commands"),
-        "## The testbed",
-        _between(readme, "## What the testbed found", "## Language models"),
-        "## Language models",
-        "###" + models.partition("### Is the exact")[1].removeprefix("###") + models.partition("### Is the exact")[2],
-    ]
-    _write(out / "findings.md", _moved("\n\n".join(findings)) + "\n")
     internals = [
         "# How it is built",
         "For who carries it on. The tree:",
