@@ -361,8 +361,6 @@ def run_stage(
             for how in chosen:
                 if time.monotonic() > end:
                     return counted
-                if how == "worker lost" and number % 4:  # which starts Python in several processes
-                    continue
                 place = f"{how.replace(' ', '-')}-{number}"
                 counted[how] += trying.trial(how, place, random.Random(f"{seed}/{name}/{how}/{number}"))
                 counted[how]["trials"] += 1

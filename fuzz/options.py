@@ -51,7 +51,8 @@ FAULTS = ("traceback", "code", "lines", "nameless", "unseen", "written")
 PROGRAMS = (
     "gpo", "experiments", "figures", "benchmarks", "llm", "llm train", "llm export", "llm gpu", "llm optimum",
     "llm predicted", "llm tuned", "llm real", "llm fetch", "fuzz.attack", "fuzz.coverage", "fuzz.expressions",
-    "fuzz.faults", "fuzz.readers", "fuzz.same_bits", "fuzz.studies", "fuzz.seconds", "fuzz.calculus", "fuzz.audit_logs",
+    "fuzz.faults", "fuzz.kept", "fuzz.readers", "fuzz.same_bits", "fuzz.studies", "fuzz.seconds", "fuzz.calculus",
+    "fuzz.audit_logs", "mutation",
 )  # fmt: skip
 """Names of ``python -m``, but gpo, with the words that go before the options."""
 CPU_SECONDS = 3

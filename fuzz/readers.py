@@ -15,7 +15,6 @@ and faults, of which nothing may be found; the exit code is 1 where something is
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import json
 import os
@@ -28,6 +27,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,12 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 from fuzz.kept import Keeper, Tried, add_keep  # noqa: E402
+from fuzz.mutations import mutated_bytes  # noqa: E402
 from gpo_analysis.cli import main as gpo  # noqa: E402
 from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.estimation import TrainingLog, read_training_log  # noqa: E402
+from gpo_analysis.estimation.histories import read_history  # noqa: E402
+from gpo_analysis.estimation.loss_log import read_loss_log  # noqa: E402
 from gpo_analysis.preferences import (  # noqa: E402
     Comparisons,
     read_argument_votes,
@@ -89,6 +92,35 @@ _LOG = (
 )
 
 
+_MEANS = tuple(
+    {"loss": 0.69 - k / 50, "rewards/chosen": k / 20, "rewards/rejected": -k / 10, "rewards/margins": 3 * k / 20,
+     "rewards/accuracies": 0.5 + k / 30, "logps/chosen": -40.5, "step": 10 * k}
+    for k in range(1, 11)
+)  # fmt: skip
+_STATE = json.dumps({"epoch": 1.0, "log_history": [*_MEANS, {"eval_loss": 0.5, "step": 100}]}, indent=1)
+_WANDB = "Step,run-1 - train/rewards/margins,run-1 - train/rewards/margins__MIN,run-1 - train/rewards/margins__MAX\n"
+_WANDB += "".join(f"{k},{k / 9},{k / 9},{k / 9}\n" for k in range(1, 9))
+_SCALAR = "Wall time,Step,Value\n" + "".join(f"17{k}.5,{k},{k / 9}\n" for k in range(1, 9))
+_TAGS = "run,tag,step,value\n" + "".join(
+    f"a,train/{tag},{k},{k / 9}\n" for k in range(1, 9) for tag in ("rewards/margins", "loss")
+)
+_PAIR_LOSSES = "loss,policy_chosen,policy_rejected,ref_chosen_logps,ref_rejected_logps,step\n" + "".join(
+    f"{0.6 - k / 90},{-10.5 - k},{-14.25 - 2 * k},{-9.5 - k},{-9 - k},{k // 3}\n" for k in range(12)
+)
+_RECORDED = tuple(
+    {"step": k // 3, "policy_chosen": -9.5, "policy_rejected": -8.25, "reference_chosen": -9.0,
+     "reference_rejected": -8.5, "chosen_length": 5, "rejected_length": 7}
+    for k in range(6)
+)  # fmt: skip
+_RUN_YAML = "model: model\npairs: pairs.jsonl\nout: out\nloss: [logistic, squared]\nbeta: 0.1\nsteps: 2\nseed: [0]\n"
+_RUN_TOML = 'model = "model"\npairs = "pairs.jsonl"\nout = "out"\nloss = ["logistic"]\nlr = 1e-5\nlora = 4\n'
+_STUDY_YAML = (
+    "preset: tiny\ngrid: {losses: [logistic, squared], strengths: [0.1, 1.0], seeds: [0]}\n"
+    "training: {steps: 4, max_grad_norm: null}\npolicy:\n  lora: {rank: 4}\n"
+)
+_STUDY_TOML = 'preset = "tiny"\nseed = 3\n[training]\nsteps = 4\nevaluate_at = [2, 4]\n[policy.lora]\nrank = 4\n'
+
+
 def _lines(rows: tuple[dict[str, Any], ...]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
@@ -99,13 +131,73 @@ def _log_lines() -> str:
     return _lines(tuple(dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows))
 
 
+@cache
+def _events() -> bytes:
+    """A file of TensorBoard's events."""
+    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+    from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+    events = [Event(wall_time=0.0, file_version="brain.Event:2")]
+    for row in _MEANS:
+        values = [Summary.Value(tag=f"train/{tag}", simple_value=value) for tag, value in row.items() if tag != "step"]
+        events.append(Event(wall_time=float(row["step"]), step=int(row["step"]), summary=Summary(value=values)))
+    stream = io.BytesIO()
+    writer = RecordWriter(stream)
+    for event in events:
+        writer.write(event.SerializeToString())
+    return stream.getvalue()
+
+
+# Readers of language models are imported when they are called: that loads PyTorch.
+
+
+def _run(path: Path) -> object:
+    from llm.own.config import read_config
+
+    return read_config(path)
+
+
+def _study(path: Path) -> object:
+    from llm.study.declared import read_study
+
+    return read_study(path)
+
+
+def _pairs(path: Path) -> object:
+    from llm.data.preferences import read_preferences
+
+    return read_preferences(path)
+
+
+def _texts(path: Path) -> object:
+    from llm.data.splits import read_examples_of
+
+    return read_examples_of(path, words=40)
+
+
+def _kept_pairs(path: Path) -> object:
+    from llm.data.types import read_pairs
+
+    return read_pairs(path)
+
+
+def _pair_log(path: Path) -> object:
+    from gpo_analysis.integrations.pair_log import read_rows
+
+    return read_rows(path)
+
+
 @dataclass(frozen=True)
 class Reader:
-    """One way into the house: what it reads, the function, and the verb's arguments (FILE stands for the file)."""
+    """One way into the house: what it reads, the function, and the verb's arguments (FILE stands for the file).
 
-    seeds: tuple[tuple[str, str], ...]
+    A verb of ``gpo`` is called with some of the files; other programs' are for `fuzz.options`.
+    """
+
+    seeds: tuple[tuple[str, str | Callable[[], bytes]], ...]
     read: Callable[[Path], object]
-    verb: tuple[str, ...]
+    verb: tuple[str, ...] = ()
 
 
 _COMPARISONS = (
@@ -128,111 +220,45 @@ READERS = {
         read_training_log,
         ("diagnose", "FILE", "--beta", "0.1", "--resamples", "2", "--try-loss", "dpo"),
     ),
-}
-
-_CELLS = (
-    "", " ", "nan", "NaN", "None", "null", "inf", "-1", "0", "1e308", "1e-320", "1_000", "1,5", "٣", "tie", "[]",
-    '"', '""', "\\ud83d", "\x00", "\x1b[31m", "\u202e", "\u200b", "\u00a0", "a\nb", "Jose\u0301", "$x^", "-0.0", "0x1f",
-    "9" * 400, "9" * 5000, "x" * 140_000, "日本", "\ufeff",
-)  # fmt: skip
-_KEYS = (
-    "winner",
-    "loser",
-    "count",
-    "weight",
-    "votes",
-    "ties",
-    "tie",
-    "prompt",
-    "n",
-    "step",
-    "x",
-    "",
-    "Winner ",
-    "debate",
-)
-
-
-def _bytes(data: bytes, chance: random.Random) -> bytes:
-    """Flip, insert, delete or repeat a few bytes."""
-    out = bytearray(data)
-    for _ in range(chance.randrange(1, 5)):
-        at = chance.randrange(len(out) + 1)
-        kind = chance.randrange(4)
-        if kind == 0 and at < len(out):
-            out[at] ^= 1 << chance.randrange(8)
-        elif kind == 1:
-            out[at:at] = chance.randbytes(chance.randrange(1, 5))
-        elif kind == 2:
-            del out[at : at + chance.randrange(1, 9)]
-        else:
-            out[at:at] = out[max(0, at - 20) : at]
-    return bytes(out)
-
-
-def _cut(data: bytes, chance: random.Random) -> bytes:
-    return data[: chance.randrange(len(data) + 1)]
-
-
-def _line(data: bytes, chance: random.Random) -> bytes:
-    """Drop, repeat or exchange lines."""
-    rows = data.split(b"\n")
-    i, j = chance.randrange(len(rows)), chance.randrange(len(rows))
-    kind = chance.randrange(3)
-    if kind == 0:
-        del rows[i]
-    elif kind == 1:
-        rows.insert(j, rows[i])
-    else:
-        rows[i], rows[j] = rows[j], rows[i]
-    return b"\n".join(rows)
-
-
-def _cell(data: bytes, chance: random.Random) -> bytes:
-    """Put something strange in place of what stands between two separators."""
-    ends = [at for at, byte in enumerate(data) if byte in b",;:\n{}[]"]
-    if len(ends) < 2:
-        return data
-    k = chance.randrange(len(ends) - 1)
-    word = chance.choice(_CELLS)
-    if chance.random() < 0.5:
-        word = f'"{word}"'
-    return data[: ends[k] + 1] + word.encode("utf-8", "surrogatepass") + data[ends[k + 1] :]
-
-
-def _name(data: bytes, chance: random.Random) -> bytes:
-    """Give a column another's name."""
-    old, new = (chance.choice(_KEYS).encode() for _ in range(2))
-    return data.replace(old, new, chance.choice((1, -1))) if old else new + b"," + data
-
-
-def _encoding(data: bytes, chance: random.Random) -> bytes:
-    text = data.decode("utf-8", "replace")
-    return text.encode(chance.choice(("utf-16", "utf-16-le", "latin-1", "utf-8-sig", "utf-32", "utf-7")), "replace")
-
-
-def _separator(data: bytes, chance: random.Random) -> bytes:
-    return data.replace(
-        chance.choice((b",", b";", b"\n")), chance.choice((b";", b"\t", b"|", b"\r\n", b"\r", b",", b""))
-    )
-
-
-def _packed(data: bytes, chance: random.Random) -> bytes:
-    packed = gzip.compress(data, mtime=0)
-    return packed if chance.random() < 0.5 else packed[: chance.randrange(len(packed))]
-
-
-MUTATIONS = (_bytes, _cut, _line, _cell, _cell, _cell, _name, _encoding, _separator, _packed)
+    "history": Reader(
+        (("trainer_state.json", _STATE), ("h.json", json.dumps(_MEANS)), ("h.jsonl", _lines(_MEANS)),
+         ("wandb.csv", _WANDB), ("run-a-tag-train_rewards_margins.csv", _SCALAR), ("tags.csv", _TAGS)),
+        read_history, ("diagnose", "FILE", "--loss", "dpo", "--beta", "0.1"),
+    ),
+    "events": Reader(
+        (("events.out.tfevents.1.x.0", _events),), read_history,
+        ("diagnose", "FILE", "--loss", "dpo", "--beta", "0.1"),
+    ),
+    "losses": Reader(
+        (("trainer_state.json", _STATE), ("losses.csv", _PAIR_LOSSES), ("h.jsonl", _lines(_MEANS))), read_loss_log,
+    ),
+    "run's configuration": Reader((("run.yaml", _RUN_YAML), ("run.toml", _RUN_TOML)), _run),
+    "study's configuration": Reader((("study.yaml", _STUDY_YAML), ("study.toml", _STUDY_TOML)), _study),
+    "pairs": Reader(
+        (("c.jsonl", _lines(_CHOSEN)), ("m.jsonl", _lines(_MESSAGES)), ("d.jsonl", _lines(_DIALOGUES)),
+         ("s.csv", "prompt,chosen,rejected,p\nHi,Hello,No,0.9\nOh,Yes,No,1\n"), ("p.json", json.dumps(_CHOSEN))),
+        _pairs,
+    ),
+    "texts": Reader(
+        (("c.jsonl", _lines(_CHOSEN)), ("d.jsonl", _lines(_DIALOGUES)),
+         ("s.jsonl", _lines(({"source": "a b c", "summary": "a"}, {"source": "d", "summary": "e f"}))),
+         ("l.jsonl", _lines(({"text": "a b c d e", "label": 1}, {"text": "f g h i j", "label": "negative"})))),
+        _texts,
+    ),
+    "study's pairs": Reader(
+        (("pairs.jsonl", _lines(tuple({**row, "reward_chosen": 1.0, "reward_rejected": 0.5} for row in _CHOSEN))),),
+        _kept_pairs,
+    ),
+    "run's log of pairs": Reader((("log.jsonl", _lines(_RECORDED)),), _pair_log),
+}  # fmt: skip
 
 
 def mutated(reader: Reader, folder: Path, chance: random.Random) -> Path:
     """Write a mutated file; return its path."""
     name, text = chance.choice(reader.seeds)
-    data = text.encode()
-    for _ in range(chance.choice((1, 1, 1, 2, 3, 4))):
-        data = chance.choice(MUTATIONS)(data, chance) if data else data
+    data = mutated_bytes(text.encode() if isinstance(text, str) else text(), chance)
     if chance.random() < 0.1:
-        name = chance.choice(("a.csv", "a.jsonl", "a.json", "a.csv.gz", "a", "a.tsv"))
+        name = chance.choice(("a.csv", "a.jsonl", "a.json", "a.csv.gz", "a", "a.tsv", "a.yaml", "a.toml"))
     path = folder / name
     path.write_bytes(data)
     return path
@@ -252,7 +278,7 @@ def outcome(reader: Reader, path: Path, *, with_verb: bool) -> tuple[str, str]:
         kind, what = ("refused", "") if whole else ("nameless", told)
     except Exception:
         return "traceback", traceback.format_exc()
-    if with_verb and kind in ("read", "refused"):
+    if with_verb and reader.verb and kind in ("read", "refused"):
         wrong = _verb([str(path) if word == "FILE" else word for word in reader.verb], kind, chance_of_json=path.suffix)
         if wrong:
             return "verb", wrong

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,12 +28,49 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and end."""
-        print(f"mutation: {message} ({self.prog} --help)", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_said(f"{message} ({self.prog} --help)", 2))
+
+
+def _said(message: str, code: int) -> int:
+    """Say an error in a line, at the end: the library is imported for it."""
+    from gpo_analysis.cli.arguments import one_line
+
+    print(one_line(f"mutation: {message}"), file=sys.stderr)
+    return code
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A type of options: whole numbers from ``least`` on."""
+
+    def read(text: str) -> int:
+        if not (re.fullmatch("[0-9]{1,9}", text) and int(text) >= least):
+            raise argparse.ArgumentTypeError(f"{text!r:.60} is no whole number from {least} to 999999999")
+        return int(text)
+
+    return read
+
+
+def number(text: str) -> float:
+    """A number of seconds."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no finite number of at least 0")
+    return seconds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
+    given = _given(arguments)
+    try:
+        return _run(given, campaign.Campaign(given.out.resolve()))
+    except (OSError, ValueError, RuntimeError) as error:
+        return _said(str(error), 1)
+
+
+def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser("python -m mutation", description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("out/mutation"), metavar="FOLDER", help="where it is kept")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -51,8 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _tracing(one)
     _drawing(one)
     _running(one)
-    given = parser.parse_args(arguments)
-    work = campaign.Campaign(given.out.resolve())
+    return parser.parse_args(arguments)
+
+
+def _run(given: argparse.Namespace, work: campaign.Campaign) -> int:
     if given.command in ("trace", "all"):
         work.snapshot(fresh=getattr(given, "fresh", False))
         work.trace(given.most, given.workers, tuple(given.files or ()))
@@ -74,27 +114,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tracing(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--most", type=float, default=math.inf, metavar="S", help="begin no test of a file after so long")
+    one.add_argument("--most", type=number, default=math.inf, metavar="S", help="begin no test of a file after so long")
     one.add_argument("--files", action="append", metavar="START", help="only test files that begin so; repeatable")
     _working(one)
 
 
 def _working(one: argparse.ArgumentParser) -> None:
     if "--workers" not in one._option_string_actions:
-        one.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+        one.add_argument("--workers", type=whole(1), default=1, metavar="N", help="processes (default: 1)")
 
 
 def _drawing(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--size", type=int, default=100, metavar="N", help="faults a package (default: 100)")
-    one.add_argument("--seed", type=int, default=0, help="of the order in which they are drawn (default: 0)")
+    one.add_argument("--size", type=whole(1), default=100, metavar="N", help="faults a package (default: 100)")
+    one.add_argument("--seed", type=whole(0), default=0, help="of the order in which they are drawn (default: 0)")
 
 
 def _running(one: argparse.ArgumentParser) -> None:
     _working(one)
-    one.add_argument("--first", type=int, metavar="N", help="only the first so many of every package")
+    one.add_argument("--first", type=whole(1), metavar="N", help="only the first so many of every package")
     one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
-    one.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
-    one.add_argument("--start", type=float, default=6.0, metavar="S", help="beyond four times what its tests take")
+    one.add_argument("--seconds", type=number, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
+    one.add_argument("--start", type=number, default=6.0, metavar="S", help="beyond four times what its tests take")
     one.add_argument("--again", action="store_true", help="survivors once more: new tests, or more seconds")
 
 

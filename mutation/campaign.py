@@ -48,6 +48,8 @@ class Campaign:
     def snapshot(self, fresh: bool = False) -> None:
         """Copy what git tracks, as it is now; nothing where there is a copy already."""
         if fresh and self.folder.exists():
+            if not (self.folder / "commit").exists() and any(self.folder.iterdir()):
+                raise ValueError(f"{self.folder} is no folder of this program's; nothing in it was removed")
             shutil.rmtree(self.folder)
         if self.tree.exists():
             return
@@ -60,8 +62,13 @@ class Campaign:
         write_text(self.folder / "commit", _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain") else ""))
         part.rename(self.tree)
 
+    def _require_tree(self) -> None:
+        if not self.tree.exists():
+            raise FileNotFoundError(f"{self.tree} is not there; python -m mutation trace makes it")
+
     def take_tests(self) -> None:
         """Bring the copy's tests up to date; its sources stay what they were."""
+        self._require_tree()
         for name in _git("ls-files", "-z", "-co", "--exclude-standard", "tests").split("\0"):
             if name and (ROOT / name).is_file():
                 target = self.tree / name
@@ -107,6 +114,7 @@ class Campaign:
 
     def plan(self, size: int, seed: int) -> None:
         """Draw the faults of every package and write them down."""
+        self._require_tree()
         made: dict[str, Any] = {"seed": seed, "size": size, "areas": {}}
         for area in tqdm(areas(self.tree), desc="plan", file=sys.stderr):
             every = [mutant for file in area.sources for mutant in mutants_of(file, self.tree)]
@@ -116,7 +124,10 @@ class Campaign:
 
     def plan_record(self) -> dict[str, Any]:
         """The plan as it was written down."""
-        record: dict[str, Any] = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+        file = self.folder / "plan.json"
+        if not file.exists():
+            raise FileNotFoundError(f"{file} is not there; python -m mutation plan writes it, after trace")
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return record
 
     def provenance(self) -> str:

@@ -4,19 +4,18 @@ A response that is split in two, a prompt or a vote that stands twice, another o
 of every pair: each must change the answer as it must, or not at all. Laws of a loss alone are in tests/analysis,
 renamed responses and scaled losses in tests/tabular/test_solve.py, peers (cvxpy, scipy, statsmodels, TRL) in
 tests/solvers,
-tests/ranking and tests/integrations. ``GPO_HYPOTHESIS=long`` tries 2,000 cases of each.
+tests/ranking and tests/integrations. ``GPO_HYPOTHESIS=long`` tries 2,000 cases of each (tests/cases.py).
 """
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
@@ -24,11 +23,12 @@ from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.ranking import ComparisonProblem, rank
 from gpo_analysis.tabular import PreferenceProblem
 from tests.analysis.test_random_properties import drawn
+from tests.cases import cases
 
 STRICT = ("logistic", "squared", "exponential", "softplus(3*(1-z))", "(1-z)**4 + (1-z)**2", "sqrt(1+(1-z)**2) - z/3")
 ANY = (*STRICT, "hinge", "savage", "truncated_quadratic")
 BETAS = (1e-6, 1e-3, 1.0, 1e3, 1e6)
-few = settings(max_examples=12) if os.environ.get("GPO_HYPOTHESIS", "gpo") == "gpo" else settings()
+few = cases(12)
 seeds = st.integers(0, 10**6)
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from experiments.framework.discovery import Experiment
+from gpo_analysis.reading.settings import number_or_nan, yaml_of
+from gpo_analysis.reading.values import in_short
 
 
 class BadSetting(ValueError):
@@ -97,11 +97,10 @@ def read_assignments(words: Iterable[str]) -> dict[str, Any]:
         if name in found:
             raise BadSetting(f"--set {name} is given twice")
         try:
-            found[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            where = " ".join(str(error).split())
+            found[name] = yaml_of(text)
+        except ValueError as error:
             raise BadSetting(
-                f'--set {name}: {text!r} cannot be read ({where}); accepted are 5, 0.1, [a, "b"]'
+                f'--set {name}: {in_short(text)} cannot be read ({error}); accepted are 5, 0.1, [a, "b"]'
             ) from None
     return found
 
@@ -165,11 +164,11 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
                 return _typed(value, part, name)
             except BadSetting:
                 continue
-        raise BadSetting(f"{name} is {value!r}; accepted is {_shown(kind)}")
+        raise BadSetting(f"{name} is {in_short(value)}; accepted is {_shown(kind)}")
     if origin is typing.Literal:
         if value in parts:
             return value
-        raise BadSetting(f"{name} is {value!r}; accepted are {', '.join(map(repr, parts))}")
+        raise BadSetting(f"{name} is {in_short(value)}; accepted are {', '.join(map(repr, parts))}")
     if origin is tuple:
         return _tuple(value, kind, parts, name)
     if kind is type(None) and value is None:
@@ -181,18 +180,15 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if kind is float and not isinstance(value, bool):
-        try:
-            number = float(value)  # YAML reads 1e-3 as text
-        except (TypeError, ValueError):
-            number = math.nan
+        number = number_or_nan(value)  # YAML reads 1e-3 as text
         if not math.isnan(number):
             return number
-    raise BadSetting(f"{name} is {value!r}; accepted is {_shown(kind)}")
+    raise BadSetting(f"{name} is {in_short(value)}; accepted is {_shown(kind)}")
 
 
 def _tuple(value: Any, kind: Any, parts: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise BadSetting(f"{name} is {value!r}; accepted is {_shown(kind)}, written [first, second]")
+        raise BadSetting(f"{name} is {in_short(value)}; accepted is {_shown(kind)}, written [first, second]")
     if len(parts) == 2 and parts[1] is Ellipsis:
         if not value:
             raise BadSetting(f"{name} is empty; accepted are one or more of {_shown(parts[0])}")

@@ -184,14 +184,14 @@ def _own_batches(accelerator: Any, count: int, size: int) -> Iterator[list[int]]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a log: a last line that a killed process left half-written is none."""
+    """The whole rows of a log: a line that a killed process left half-written, or that is damaged, is none."""
     if not path.is_file():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
+            row = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and set(row) - {LOSS, SOFT} == set(COLUMNS):
             found.append(row)

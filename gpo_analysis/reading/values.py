@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import reprlib
 from typing import Any
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _HALF = re.compile("[\ud800-\udfff]")
+_NESTED = reprlib.Repr()  # of few parts: YAML's aliases make lists of a billion
 MOST_DIGITS = 400  #: Characters of a number that may be meant: float's own take at most some 340.
 
 
@@ -58,7 +60,7 @@ def number_in(value: Any, what: str, where: str, *, least: float = -math.inf) ->
     if isinstance(value, str) and not text:
         raise ValueError(f"{where}: {what} is empty; fill it in or take the row out ({_accepted(least)})")
     hint = _hint(text) if math.isnan(number) else ""
-    raise ValueError(f"{where}: {what} is {_repr(value)}{hint}; {_accepted(least)}")
+    raise ValueError(f"{where}: {what} is {in_short(value)}{hint}; {_accepted(least)}")
 
 
 def number_of(text: str) -> float:
@@ -77,7 +79,7 @@ def number_of(text: str) -> float:
     written = text.strip()
     number = float_of(written) if len(written) <= MOST_DIGITS and _NUMBER.fullmatch(written) else math.nan
     if math.isnan(number):
-        raise ValueError(f"{_repr(text)} is not a valid float{_hint(written)}")
+        raise ValueError(f"{in_short(text)} is not a valid float{_hint(written)}")
     return number
 
 
@@ -122,11 +124,11 @@ def text_in(value: Any, what: str, where: str) -> str:
     except ValueError:  # an integer of more digits than Python writes
         text = ""
     if not text:
-        raise ValueError(f"{where}: {what} is {_repr(value)}; accepted are non-empty names")
+        raise ValueError(f"{where}: {what} is {in_short(value)}; accepted are non-empty names")
     half = _HALF.search(text)
     if half is not None:
         raise ValueError(
-            f"{where}: {what} is {_repr(value)}, which holds the lone surrogate {half[0]!a}: half of a character, "
+            f"{where}: {what} is {in_short(value)}, which holds the lone surrogate {half[0]!a}: half of a character, "
             "cut apart where the file was written; accepted is whole text"
         )
     return text
@@ -136,9 +138,16 @@ def _accepted(least: float) -> str:
     return "accepted are finite numbers" + (f" of at least {least:g}" if math.isfinite(least) else "")
 
 
-def _repr(value: Any) -> str:
+def in_short(value: Any) -> str:
+    """A value as Python writes it, in at most 60 characters: also an integer of any length, or lists within lists.
+
+    Examples
+    --------
+    >>> in_short("a"), in_short(1 << 20_000)
+    ("'a'", 'an integer of thousands of digits')
+    """
     try:
-        whole = repr(value)
+        whole = _NESTED.repr(value) if isinstance(value, list | dict | set | tuple) else repr(value)
     except ValueError:
         return "an integer of thousands of digits"
     return whole if len(whole) <= 60 else f"{whole[:59]}…"

@@ -162,12 +162,12 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
 
 def _lines(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, Any]]]:
     found = []
-    with Path(path).open(encoding="utf-8") as stream:
+    with Path(path).open("rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error.msg})") from None
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}, line {number}: not JSON ({getattr(error, 'msg', error)})") from None
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: {type(row).__name__} instead of an object")
             found.append((number, row))
@@ -178,4 +178,4 @@ def _made(kind: type[Any], row: dict[str, Any], path: str | os.PathLike[str], nu
     try:
         return kind(**row)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}, line {number}: {error}") from None
+        raise ValueError(f"{path}, line {number}: {' '.join(str(error).split())}") from None

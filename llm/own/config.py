@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.losses.lookup import get_margin_loss
+from gpo_analysis.reading import in_short, setting_of, settings_in
 from llm.own.tokens import FORMATS
 from llm.training.cells import DIVERGENCES
 
@@ -189,31 +189,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     FileNotFoundError
         Where there is none.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is no file; accepted is a YAML or TOML file of options")
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".toml":
-        try:
-            found: Any = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{file}: malformed TOML ({error})") from None
-    elif file.suffix in (".yaml", ".yml"):
-        found = _yaml(file, text)
-    else:
-        raise ValueError(f"{file}: accepted are files that end in .yaml, .yml or .toml")
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} holds {type(found).__name__}; accepted are options, each with its value")
-    return typed({str(key).replace("-", "_"): value for key, value in found.items()}, str(file))
-
-
-def _yaml(file: Path, text: str) -> Any:
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        return yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file}: malformed YAML ({' '.join(str(error).split())})") from None
+    return typed({key.replace("-", "_"): value for key, value in settings_in(path, "options").items()}, str(path))
 
 
 def typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -224,40 +200,17 @@ def typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{where}: unknown option {name!r}{hint} (accepted are {', '.join(known)})")
+            raise ValueError(f"{where}: unknown option {in_short(name)}{hint} (accepted are {', '.join(known)})")
         default = known[name].default
         assert default is not MISSING
         several = isinstance(default, tuple)
         one = {"beta": float, "strength": float, "seed": int}.get(name, str) if several else type(default)
         items = value if several and isinstance(value, list | tuple) else [value]
-        made = [_as(one, item, name, where) for item in items]
+        made = [setting_of(one, item, f"{where}: {name}") for item in items]
         if name in WITHOUT_ZERO and made == [0]:
             raise ValueError(f"{where}: {name} is 0; accepted is more, or to leave it out ({TuningConfig.help(name)})")
         found[name] = tuple(made) if several else made[0]
     return found
-
-
-def _as(kind: type, value: Any, name: str, where: str) -> Any:
-    """One value as its type: YAML reads 1e-5 as a text, and a name may look like a number."""
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-    elif kind is str:
-        if isinstance(value, str):
-            return value
-    elif not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if kind is float and math.isfinite(number):
-            return number
-        if kind is int and math.isfinite(number) and number == math.floor(number):
-            return int(number)
-    word = {"bool": "true or false", "str": "a text", "float": "a finite number", "int": "a whole number"}[
-        kind.__name__
-    ]
-    raise ValueError(f"{where}: {name} is {value!r:.60}; accepted is {word}")
 
 
 def _schedules() -> tuple[str, ...]:

@@ -8,12 +8,13 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.analysis import get_convention
 from gpo_analysis.analysis.conventions import exo_loss
+from tests.cases import cases
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
@@ -381,7 +382,7 @@ def test_shown_and_written() -> None:
 @given(
     value=st.floats(1e-5, 1e5), source=st.sampled_from(sorted(OBJECTIVES)), target=st.sampled_from(sorted(OBJECTIVES))
 )
-@settings(max_examples=60, deadline=None)
+@cases(60)
 def test_there_and_back(value: float, source: str, target: str) -> None:
     unlike = get_convention(source).loss != get_convention(target).loss
     if unlike and {get_convention(source).loss, get_convention(target).loss} & {"hinge", "lrml"}:

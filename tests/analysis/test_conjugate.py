@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import scipy.optimize
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.analysis import closed_conjugate, conjugate
 from tests.analysis.losses import TYPED, loss_of
+from tests.cases import cases
 
 S = sympy.Symbol("s", real=True)
 CONVEX = [
@@ -76,7 +77,7 @@ def test_closed_forms_are_the_numbers(text: str) -> None:
 
 
 @given(text=st.sampled_from(CONVEX), z=st.floats(-8, 8), other=st.floats(-8, 8))
-@settings(max_examples=60, deadline=None)
+@cases(60)
 def test_fenchel_young(text: str, z: float, other: float) -> None:
     loss = loss_of(text)
     slope = float(loss.derivative(z))

@@ -7,13 +7,14 @@ import math
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.analysis import strength
 from gpo_analysis.analysis.expansion import BETA, MEAN_RATIO, MU_SQUARED_LOSS
 from tests.analysis.losses import loss_of
+from tests.cases import cases
 
 SMOOTH = ["logistic", "squared", "exponential", "truncated_quadratic", "savage", "cell", "kliep", "smoothed_logistic"]
 
@@ -46,7 +47,7 @@ def test_leading_order_is_the_limit_of_the_exact_one() -> None:
 
 
 @given(beta=st.floats(1e-6, 1e6), eta=st.floats(0.51, 0.99))
-@settings(max_examples=30, deadline=None)
+@cases(30)
 def test_exact_strength_fits_the_same_log_ratio(beta: float, eta: float) -> None:
     other = gpo.equivalent_beta(beta, "dpo", "ipo", eta=eta)
     fitted = [float(gpo.optimal_margin(name, eta)) / b for name, b in (("dpo", beta), ("ipo", other))]

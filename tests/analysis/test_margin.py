@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import scipy.special
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.analysis import bayes_risk
 from gpo_analysis.losses import MarginLoss
 from tests.analysis.losses import TYPED, loss_of, precise, risk
+from tests.cases import cases
 
 ETA = np.array([0.0, 1e-12, 0.003, 0.1, 0.25, 0.4, 0.5, 0.55, 0.7, 0.9, 0.99, 1 - 1e-9, 1.0])
 LOGIT = ["logistic", "savage", "sba", "lsif", "kliep"]
@@ -147,7 +148,7 @@ def exact_margin(loss: MarginLoss, eta: float, start: float) -> mpmath.mpf:
 
 
 @given(eta=st.floats(0, 1), name=st.sampled_from(gpo.list_losses()))
-@settings(max_examples=60, deadline=None)
+@cases(60)
 def test_swapping_the_responses_flips_the_margin(eta: float, name: str) -> None:
     if (
         1 - (1 - eta) != eta
@@ -162,7 +163,7 @@ def test_swapping_the_responses_flips_the_margin(eta: float, name: str) -> None:
 @given(
     name=st.sampled_from(["logistic", "squared", "cell", "savage", "hinge"]), low=st.floats(0, 1), high=st.floats(0, 1)
 )
-@settings(max_examples=40, deadline=None)
+@cases(40)
 def test_more_certain_labels_want_larger_margins(name: str, low: float, high: float) -> None:
     low, high = sorted((low, high))
     first, last = gpo.optimal_margin(name, [low, high])
@@ -183,7 +184,7 @@ def test_curvature_ratio_is_two_over_the_links_slope(name: str) -> None:
     weights=st.lists(st.floats(0.01, 5), min_size=len(LOGIT), max_size=len(LOGIT)),
     eta=st.floats(0.02, 0.98),
 )
-@settings(max_examples=4, deadline=None)
+@cases(4)
 def test_every_loss_whose_link_is_the_logit_has_ratio_one_half(weights: list[float], eta: float) -> None:
     # σ(z) f′(z) even ⇔ logit link, which positive combinations keep
     texts = ["log(1+exp(-z))", "1/(1+exp(z))**2", "exp(-3*z/2)/6-exp(z/2)/2", "exp(-2*z)-2*exp(z)", "exp(-z)-z"]
@@ -227,7 +228,7 @@ def test_bayes_risks_of_the_paper(name: str, closed) -> None:
 
 
 @given(name=st.sampled_from(gpo.list_losses()), a=st.floats(0.01, 0.99), b=st.floats(0.01, 0.99), t=st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@cases(40)
 def test_bayes_risk_is_concave_and_symmetric(name: str, a: float, b: float, t: float) -> None:
     if name == "robust_logistic":
         a, b = 0.15 + 0.7 * a, 0.15 + 0.7 * b

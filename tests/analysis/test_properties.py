@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.analysis import bayes_risk, calibration, conjugate, taylor_radius
 from gpo_analysis.losses import MarginLoss
+from tests.cases import cases
 
 Z = gpo.get_loss("dpo").symbol
 ETA = np.array([0.03, 0.31, 0.5003, 0.77, 0.9, 0.9999])
@@ -28,7 +29,7 @@ def loss_of(text: str, change: object = None) -> MarginLoss:
 
 
 @given(text=st.sampled_from(BASES), power=st.integers(-40, 40))
-@settings(max_examples=25, deadline=None)
+@cases(25)
 def test_the_height_of_a_loss_has_no_unit(text: str, power: int) -> None:
     factor = sympy.Rational(2) ** power
     loss, scaled = loss_of(text), loss_of(text, lambda f: factor * f)
@@ -39,7 +40,7 @@ def test_the_height_of_a_loss_has_no_unit(text: str, power: int) -> None:
 
 
 @given(text=st.sampled_from(BASES), power=st.integers(-20, 20))
-@settings(max_examples=25, deadline=None)
+@cases(25)
 def test_the_margin_has_no_unit(text: str, power: int) -> None:
     factor = sympy.Rational(2) ** power
     loss, scaled = loss_of(text), loss_of(text, lambda f: f.subs(Z, factor * Z))
@@ -52,7 +53,7 @@ def test_the_margin_has_no_unit(text: str, power: int) -> None:
 
 
 @given(text=st.sampled_from(BASES), eta=st.floats(0.01, 0.99))
-@settings(max_examples=20, deadline=None)
+@cases(20)
 def test_a_reflected_loss_has_the_reflected_margin(text: str, eta: float) -> None:
     loss, mirrored = loss_of(text), loss_of(text, lambda f: f.subs(Z, -Z))
     z, back = float(gpo.optimal_margin(loss, eta)), float(gpo.optimal_margin(mirrored, eta))
@@ -61,7 +62,7 @@ def test_a_reflected_loss_has_the_reflected_margin(text: str, eta: float) -> Non
 
 
 @given(text=st.sampled_from(BASES), height=st.integers(-1000, 1000))
-@settings(max_examples=15, deadline=None)
+@cases(15)
 def test_a_constant_moves_the_risk_and_nothing_else(text: str, height: int) -> None:
     loss, lifted = loss_of(text), loss_of(text, lambda f: f + height)
     np.testing.assert_allclose(gpo.optimal_margin(lifted, ETA), gpo.optimal_margin(loss, ETA), rtol=1e-7)
@@ -70,7 +71,7 @@ def test_a_constant_moves_the_risk_and_nothing_else(text: str, height: int) -> N
 
 
 @given(first=st.sampled_from(BASES), second=st.sampled_from(BASES))
-@settings(max_examples=20, deadline=None)
+@cases(20)
 def test_the_risk_of_a_sum_is_at_least_the_sum_of_risks(first: str, second: str) -> None:
     total = gpo.parse_loss(f"({first})+({second})")
     parts = bayes_risk(loss_of(first), ETA) + bayes_risk(loss_of(second), ETA)

@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
@@ -16,6 +16,7 @@ from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.analysis.singularities import convergence_radius
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from tests.analysis.losses import loss_of, precise
+from tests.cases import cases
 
 Z = gpo.get_loss("dpo").symbol
 SMOOTH = [
@@ -216,7 +217,7 @@ def test_bounds_of_kinked_losses() -> None:
 
 
 @given(radius=st.floats(0.01, 4.0), order=st.integers(0, 6), share=st.floats(-1, 1))
-@settings(max_examples=15, deadline=None)
+@cases(15)
 def test_the_bound_holds_everywhere(radius: float, order: int, share: float) -> None:
     bound = gpo.taylor_remainder_bound("dpo", order, radius)
     with mpmath.workdps(40):

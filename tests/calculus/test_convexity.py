@@ -7,13 +7,14 @@ import random
 import mpmath
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.calculus.convexity import convexity_of, curvature_by_rules
 from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.losses.shape import convexity
+from tests.cases import cases
 
 Z = sympy.Symbol("z", real=True)
 Max, Min, Abs, exp, log, oo = sympy.Max, sympy.Min, sympy.Abs, sympy.exp, sympy.log, sympy.oo
@@ -146,7 +147,7 @@ def test_regions_against_second_derivatives(expression: sympy.Expr, region: symp
     weights=st.lists(st.fractions(-2, 2, max_denominator=6), min_size=4, max_size=4),
     place=st.fractions(-2, 2, max_denominator=6),
 )
-@settings(max_examples=40, deadline=None)
+@cases(40)
 def test_random_mixtures_against_chords(weights: list, place) -> None:
     a, b, c, d = (sympy.Rational(w.numerator, w.denominator) for w in weights)
     x = sympy.Rational(place.numerator, place.denominator)

@@ -7,11 +7,12 @@ import math
 import mpmath
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_analysis.calculus.arithmetic import NUMBERS, bounds, number, polynomial, sign_of
 from gpo_analysis.calculus.jets import JetFunction, Unsupported
+from tests.cases import cases
 
 Z = sympy.Symbol("z", real=True)
 EXPRESSIONS = [
@@ -62,7 +63,7 @@ def test_exact_coefficients_at_zero(expression: sympy.Expr) -> None:
 
 @pytest.mark.parametrize("expression", EXPRESSIONS, ids=str)
 @given(middle=st.floats(-3, 3), width=st.floats(1e-6, 1.5), share=st.floats(0, 1))
-@settings(max_examples=15, deadline=None)
+@cases(15)
 def test_enclosures_hold_every_point(expression: sympy.Expr, middle: float, width: float, share: float) -> None:
     function = JetFunction(expression, Z)
     low_end, high_end = NUMBERS.mpf(middle), NUMBERS.mpf(middle) + NUMBERS.mpf(width)

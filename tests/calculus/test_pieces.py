@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
 from gpo_analysis.calculus.pieces import Piece, pieces_of
 from gpo_analysis.losses.shape import kinks, pieces
+from tests.cases import cases
 
 Z = sympy.Symbol("z", real=True)
 Max, Min, Abs, exp, log = sympy.Max, sympy.Min, sympy.Abs, sympy.exp, sympy.log
@@ -73,7 +74,7 @@ def test_of_losses() -> None:
     places=st.lists(st.fractions(-5, 5, max_denominator=8), min_size=1, max_size=4, unique=True),
     weights=st.lists(st.integers(1, 5), min_size=4, max_size=4),
 )
-@settings(max_examples=30, deadline=None)
+@cases(30)
 def test_sums_of_hinges_have_their_kinks(places: list, weights: list[int]) -> None:
     exact = [sympy.Rational(x.numerator, x.denominator) for x in sorted(places)]
     expression = sum(w * Max(0, x - Z) for x, w in zip(exact, weights, strict=False))

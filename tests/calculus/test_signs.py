@@ -5,12 +5,13 @@ from __future__ import annotations
 import mpmath
 import pytest
 import sympy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_analysis.calculus.exponentials import exact_numbers, exponential_base, exponential_form, with_exponential
 from gpo_analysis.calculus.signs import Signs, signs_on, sort_numbers
 from gpo_analysis.calculus.tail_signs import tail_sign
+from tests.cases import cases
 
 Z = sympy.Symbol("z", real=True)
 exp, log = sympy.exp, sympy.log
@@ -92,7 +93,7 @@ def test_enclosed_zeros(expression: sympy.Expr) -> None:
     powers=st.lists(st.integers(1, 3), min_size=5, max_size=5),
     rate=st.sampled_from([0, 1, -2]),
 )
-@settings(max_examples=40, deadline=None)
+@cases(40)
 def test_products_of_known_factors(roots: list, powers: list[int], rate: int) -> None:
     exact = [sympy.Rational(r.numerator, r.denominator) for r in sorted(roots)]
     expression = sympy.expand(sympy.prod([(Z - r) ** k for r, k in zip(exact, powers, strict=False)])) * exp(rate * Z)

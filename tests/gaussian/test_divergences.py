@@ -9,7 +9,7 @@ import warnings
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate
 
@@ -22,6 +22,7 @@ from gpo_analysis.gaussian import (
     kl_estimate,
     mu_squared_loss_estimate,
 )
+from tests.cases import cases
 
 CE = counterexample()
 #: Pairs whose components differ in width by factors up to 1e5, or stand far apart.
@@ -128,7 +129,7 @@ MIXTURE = st.builds(
 
 
 @given(MIXTURE, MIXTURE)
-@settings(max_examples=15)
+@cases(15)
 def test_kl_against_scipy_on_random_mixtures(p: GaussianMixture, q: GaussianMixture) -> None:
     e = kl_estimate(p, q, method="quadrature")
     total = 0.0

@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
 from gpo_analysis.gaussian import GaussianMixture, Landscape, Regularizers, counterexample, landscape
 from gpo_analysis.gaussian.minima import _sign_changes, minima_from_starts
+from tests.cases import cases
 
 CE = counterexample()
 
@@ -65,7 +66,7 @@ MIXTURE = st.builds(
 
 
 @given(MIXTURE, st.floats(-4, 4), st.floats(0.1, 1.5))
-@settings(max_examples=8)
+@cases(8)
 def test_no_minimum_is_missed_and_none_invented(g: GaussianMixture, place: float, width: float) -> None:
     """Against the values alone on a grid eight times as fine, wherever the stated resolution promises."""
     mu = GaussianMixture([1.0], [place], [width])

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_analysis.tabular.gradients import gradient_identity, kl_gradient, mu_squared_loss_gradient
+from tests.cases import cases
 
 
 def instance(seed: int, n: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,7 +81,7 @@ def test_prompts_are_rows() -> None:
         )
 
 
-@settings(max_examples=50, deadline=None)
+@cases(50)
 @given(st.lists(st.floats(-30, 30), min_size=2, max_size=7), st.integers(0, 2**32 - 1))
 def test_identity_and_zero_sum(theta: list[float], seed: int) -> None:
     reference = np.random.default_rng(seed).dirichlet(np.full(len(theta), 5.0))

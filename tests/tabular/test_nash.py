@@ -5,11 +5,12 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import root
 
 from gpo_analysis.tabular.nash import NashSolution, nash_policy
+from tests.cases import cases
 
 
 def random_game(n: int, seed: int, sharp: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +79,7 @@ def test_against_cvxpy_through_the_duality_gap() -> None:
     np.testing.assert_allclose(nash_policy(preference, reference, tau).policy, policy.value, atol=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@cases(60)
 @given(st.integers(2, 12), st.integers(0, 10**6), st.floats(-6, 2), st.booleans())
 def test_certificate_and_best_responses(n: int, seed: int, log10_tau: float, sharp: bool) -> None:
     preference, reference = random_game(n, seed, sharp)

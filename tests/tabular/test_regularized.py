@@ -6,10 +6,11 @@ import cvxpy as cp
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_analysis.tabular.regularized import regularized_optimum
+from tests.cases import cases
 
 
 @pytest.mark.parametrize("beta", [0.05, 1.0, 30.0])
@@ -61,7 +62,7 @@ def test_broadcasts_over_prompts() -> None:
     np.testing.assert_array_equal(prompts[1], [1.0, 0.0])
 
 
-@settings(max_examples=50, deadline=None)
+@cases(50)
 @given(
     st.lists(st.floats(-50, 50), min_size=2, max_size=6),
     st.floats(1e-3, 1e3),
