@@ -14,7 +14,7 @@ from gpo_analysis.reading.values import in_short
 
 _WORDS = {bool: "true or false", str: "a text", int: "a whole number", float: "a finite number"}
 _MALFORMED = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError)
-"""What YAML's constructors and `tomllib` raise beside their own: of ``!!bool x``, of 5,000 digits, of a 31st of June."""
+"""What YAML's constructors and `tomllib` raise beside their own: of ``!!bool x``, 5,000 digits, a 31st of June."""
 
 
 def settings_in(path: str | Path, what: str) -> dict[str, Any]:
