@@ -27,12 +27,14 @@ _STEP = 2e-3
 class MixtureStack:
     """``B`` mixtures in arrays of one shape; where they differ in length, padded with components of weight zero.
 
-    Shapes: weights (B, k), means (B, k, d), scales (B, k).
+    Shapes: weights (B, k), means (B, k, d), scales (B, k). Where all are shifts of one mixture, ``base`` is that one:
+    seen from one of its own components, such a stack looks the same at every shift.
     """
 
     weights: FloatArray
     means: FloatArray
     scales: FloatArray
+    base: MixtureStack | None = None
 
     @staticmethod
     def of(mixtures: Sequence[GaussianMixture]) -> MixtureStack:
@@ -58,7 +60,7 @@ class MixtureStack:
         """Some of the mixtures; a stack of one stays as it is and stands for all."""
         if self.size == 1:
             return self
-        return MixtureStack(self.weights[rows], self.means[rows], self.scales[rows])
+        return MixtureStack(self.weights[rows], self.means[rows], self.scales[rows], self.base)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class LocationFamily(Shown):
         one = MixtureStack.of([self.base])
         shape = (len(c), self.base.n_components)
         weights, scales = np.broadcast_to(one.weights, shape), np.broadcast_to(one.scales, shape)
-        return MixtureStack(weights, one.means + c[:, None, :], scales)
+        return MixtureStack(weights, one.means + c[:, None, :], scales, one)
 
     def tangent(self, c: FloatArray) -> Tangent:
         """Every mean moves with the shift."""

@@ -68,8 +68,8 @@ class Estimate(Shown):
     ----------
     value : float
     error : float
-        What it is depends on ``method``: 0 up to rounding for ``"closed_form"``; for ``"quadrature"`` the sum over
-        boxes of the difference of two rules, which has bounded the true error wherever it was tested; for
+        What it is depends on ``method``: 0 up to rounding for ``"closed_form"``; for ``"quadrature"`` the
+        difference of two rules, or its sum over boxes, which has bounded the true error wherever it was tested; for
         ``"monte_carlo"`` one standard error.
     method : str
         ``"closed_form"``, ``"quadrature"`` or ``"monte_carlo"``.

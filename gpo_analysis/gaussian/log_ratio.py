@@ -93,25 +93,42 @@ class LogRatio:
     stack: MixtureStack
     tangent: Tangent | None
     owner: IntArray  # (T,) problem of each task
-    weight: FloatArray  # (T,) weight of its component
+    component: IntArray  # (T,) of the measure
+    weight: FloatArray  # (T,) weight of that component
+    policy_is_fixed: bool  # whether tasks of one component see the same policy, and the same slope
+    reference_is_fixed: bool
 
     def __call__(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """``a`` (P, N), the size of its rounding error, ``∂_c log π_c`` (P, N, p) and that of its own."""
-        across = np.ascontiguousarray(z.T)
-        joint, points = self.policy.log_joint(across, task)
+        ratio, rounding, slope, size = self._at(np.ascontiguousarray(z.T), task, task)
+        # terms of both signs may cancel in the slope: its rounding is that of their absolute sum
+        size *= rounding
+        return ratio.T, rounding.T, slope.T, size.T
+
+    def at_common_nodes(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """The same for tasks of one component at the same points (N,), with nodes first, tasks last.
+
+        What is the same for all of them is computed once: the last axis of the slope may have length 1. The last array
+        is to be multiplied by the rounding error.
+        """
+        policy, reference = (task[:1] if fixed else task for fixed in (self.policy_is_fixed, self.reference_is_fixed))
+        return self._at(z[None, :, None], policy, reference)
+
+    def _at(
+        self, z: FloatArray, policy: IntArray, reference: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """At points (d, N, P), of which tasks the policy and the reference are taken."""
+        joint, points = self.policy.log_joint(z, policy)
         log_policy, posterior = _mixed(joint)
-        log_reference = _mixed(self.reference.log_joint(across, task)[0])[0]
-        rounding = np.abs(log_policy)
-        rounding += np.abs(log_reference)
+        log_reference = _mixed(self.reference.log_joint(z, reference)[0])[0]
+        rounding = np.abs(log_policy) + np.abs(log_reference)
         rounding += 1.0
         rounding *= 4.0 * EPSILON
         if self.tangent is None:
             slope = size = np.empty((0, *rounding.shape))
         else:
-            slope, size = self._slope(posterior, log_policy, points, task)
-            # terms of both signs may cancel in the slope: its rounding is that of their absolute sum
-            size *= rounding
-        return np.subtract(log_policy, log_reference, out=log_policy).T, rounding.T, slope.T, size.T
+            slope, size = self._slope(posterior, log_policy, points, policy)
+        return log_policy - log_reference, rounding, slope, size
 
     def _slope(
         self, posterior: FloatArray, log_policy: FloatArray, points: FloatArray, task: IntArray
@@ -180,12 +197,27 @@ def log_ratio_under(
     owner, component = (index.astype(np.int64) for index in np.nonzero(weights))
     row = np.zeros_like(owner) if measure.size == 1 else owner
     mean, scale = measure.means[row, component], measure.scales[row, component]
-    policy_local = _Local.of(policy, owner, mean, scale)
+    base = policy.base if measure is policy else None
+    if base is None:
+        policy_local = _Local.of(policy, owner, mean, scale)
+    else:
+        policy_local = _Local.of(base, owner, base.means[0, component], base.scales[0, component])
     reference_local = _Local.of(reference, owner, mean, scale)
     centers, spreads = [], []
     for local in (policy_local, reference_local):
         spread = 1.0 / local.ratio
         centers.append(-local.delta * spread[..., None])
         spreads.append(np.where(np.isfinite(local.log_weights), spread, np.inf))
-    log_ratio = LogRatio(policy_local, reference_local, policy, tangent, owner, weights[owner, component])
+    policy_is_fixed = base is not None or measure.size == policy.size == 1
+    log_ratio = LogRatio(
+        policy_local,
+        reference_local,
+        policy,
+        tangent,
+        owner,
+        component,
+        weights[owner, component],
+        policy_is_fixed=policy_is_fixed and (tangent is None or tangent.means.shape[0] == 1),
+        reference_is_fixed=measure.size == reference.size == 1,
+    )
     return log_ratio, np.concatenate(centers, axis=1), np.concatenate(spreads, axis=1)

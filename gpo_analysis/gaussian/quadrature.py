@@ -1,4 +1,7 @@
-"""Moments of a log-ratio by adaptive quadrature, in one or two dimensions, many problems at once."""
+"""Moments of a log-ratio by quadrature, in one or two dimensions, many problems at once.
+
+On the line by the trapezoidal rule where that reaches what is asked for, everything else by adaptive boxes.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.gaussian.families import MixtureStack, Tangent
-from gpo_analysis.gaussian.integrate import graded_boxes, integrate_batch
+from gpo_analysis.gaussian.integrate import BatchResult, graded_boxes, integrate_batch
 from gpo_analysis.gaussian.log_ratio import DOUBLES_PER_CALL, EPSILON, LogRatio, Moments, log_ratio_under
 from gpo_analysis.gaussian.mixture import _LOG_2PI
+from gpo_analysis.gaussian.trapezoid import integrate_on_line
 
 #: Standard deviations kept of each component: the mass beyond is 4e-28 in one dimension.
 RADIUS = 11.0
@@ -60,8 +64,8 @@ def moments_by_quadrature(
     step = max(1, _PAIRS_PER_BATCH // widest)
     parts = [
         _quadrature(
-            measure.rows(rows),
-            policy.rows(rows),
+            part,
+            part if measure is policy else policy.rows(rows),
             reference.rows(rows),
             None if tangent is None else tangent.rows(rows),
             min(start + step, n_problems) - start,
@@ -71,6 +75,7 @@ def moments_by_quadrature(
         )
         for start in range(0, n_problems, step)
         for rows in (slice(start, start + step),)
+        for part in (measure.rows(rows),)
     ]
     return Moments(*(np.concatenate(column) for column in zip(*(vars(m).values() for m in parts), strict=True)))
 
@@ -87,8 +92,35 @@ def _quadrature(
 ) -> Moments:
     log_ratio, center, spread = log_ratio_under(measure, policy, reference, tangent, n_problems)
     d = measure.means.shape[2]
-    lower, side, task = graded_boxes(center, spread, radius=RADIUS, own=_OWN_SIDE, grading=_GRADING)
     offset = _rough_mean(log_ratio, n_problems, d)
+    # a quarter: the centred moments add up the errors of several integrals
+    bounds = {"absolute": 0.25 * tolerance[0], "relative": 0.25 * tolerance[1]}
+    if d == 2:
+        found = _by_boxes(log_ratio, center, spread, offset, second, bounds, max_evaluations)
+        return _assemble(found.values, found.errors, offset, second, found.evaluations)
+    found, done = integrate_on_line(log_ratio, spread, offset, radius=RADIUS, second=second, **bounds)
+    if not done.all():
+        rest = _by_boxes(log_ratio, center, spread, offset, second, bounds, max_evaluations, ~done)
+        found = BatchResult(
+            *(one + other for one, other in zip(vars(found).values(), vars(rest).values(), strict=True))
+        )
+    return _assemble(found.values, found.errors, offset, second, found.evaluations)
+
+
+def _by_boxes(
+    log_ratio: LogRatio,
+    center: FloatArray,
+    spread: FloatArray,
+    offset: FloatArray,
+    second: bool,
+    bounds: dict[str, float],
+    max_evaluations: int,
+    problems: BoolArray | None = None,
+) -> BatchResult:
+    """The integrals of some problems, of all by default, by adaptive boxes; 0 for the others."""
+    d = center.shape[2]
+    some = np.arange(log_ratio.owner.size) if problems is None else np.flatnonzero(problems[log_ratio.owner])
+    lower, side, task = graded_boxes(center[some], spread[some], radius=RADIUS, own=_OWN_SIDE, grading=_GRADING)
 
     def evaluate(z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray]:
         ratio, rounding, slope, slope_rounding = (one.T for one in log_ratio(z, task))  # nodes first, boxes last
@@ -118,20 +150,18 @@ def _quadrature(
         noise *= density
         return values.T, noise.T
 
-    components = policy.weights.shape[1] + reference.weights.shape[1]
-    result = integrate_batch(
+    components = log_ratio.policy.ratio.shape[1] + log_ratio.reference.ratio.shape[1]
+    return integrate_batch(
         evaluate,
         lower,
         side,
-        task,
+        some[task],
         log_ratio.owner,
-        n_problems,
-        absolute=0.25 * tolerance[0],  # a quarter: the centred moments add up the errors of several integrals
-        relative=0.25 * tolerance[1],
+        offset.size,
+        **bounds,
         max_evaluations=max_evaluations,
         points_per_call=max(500, DOUBLES_PER_CALL // (components * d)),
     )
-    return _assemble(result.values, result.errors, offset, second, result.evaluations)
 
 
 def _assemble(values: FloatArray, errors: FloatArray, offset: FloatArray, second: bool, spent: IntArray) -> Moments:
