@@ -352,6 +352,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="the counts as JSON")
     add_keep(parser)
     options = parser.parse_args(arguments)
+    if options.disk is not None and not options.disk.is_dir():
+        parser.error(f"--disk {options.disk} is no folder")
     keeper = Keeper(options.keep, "fuzz.faults", "Commands that write, and what happened to them.")
     if options.stage:
         return _stages(options, keeper)

@@ -129,7 +129,7 @@ def compared(names: Sequence[str], folder: Path, ways: dict[str, tuple[str, dict
             failed += [
                 f"{way}: {line}" for line in elsewhere(names, out, copy if how == "reversed" else data, how, **more)
             ]
-            found[way] = compare(plain, out)
+            found[way] = compare(plain, out) if plain.is_dir() and out.is_dir() else []
     return {"failed": failed, "found": found}
 
 

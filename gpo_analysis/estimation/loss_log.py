@@ -6,7 +6,7 @@ logging step with means over batches (TRL's ``loss``, ``rewards/margins``, ``rew
 
 from __future__ import annotations
 
-import math
+import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -303,7 +303,10 @@ def read_loss_log(path: str | Path) -> LossLog:
                 raise ValueError(f"{table.path}: {name} is {values.min():g}; accepted are numbers of at least 1")
     if len(whole) < 8:
         raise ValueError(f"{table.path} has {len(whole)} rows with a loss and margins; an audit needs at least 8")
-    return loss_log(columns)
+    try:
+        return loss_log(columns)
+    except ValueError as error:
+        raise ValueError(f"{table.path}: {error}") from None
 
 
 def _lacking(loss: str | None, known: set[str]) -> str:
@@ -332,9 +335,10 @@ def _with_numbers(
 
 
 def _is_no_number(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity")
-    return isinstance(value, float) and not math.isfinite(value)
+    """Whether it is infinite in float32, in which losses are computed, or NaN."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        return not abs(float(value)) <= float(np.finfo(np.float32).max)
+    return False
 
 
 def _of_training(table: Table) -> list[Row]:

@@ -25,6 +25,8 @@ from llm.training.sft import SftConfig
 SEED_STEP = 1000
 """How far one seed of a study moves the seeds of its parts."""
 SEEDS = ("seed", "seeds")
+ABOVE_ZERO = ("samples", "batch_size", "max_new_tokens", "learning_rate", "chunk_elements")
+"""Numbers that may not be 0; no number of a study is negative, nor infinite. Parts refuse more by themselves."""
 _Part = TypeVar("_Part")
 
 
@@ -142,8 +144,11 @@ class StudyConfig:
                 f"budget_seconds is {self.budget_seconds} with {self.workers} workers; accepted is a number above 0, "
                 "and with it one worker"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; accepted is 0 or more")
+        for where, value in _numbers(self):
+            if where.rpartition(".")[2] in ABOVE_ZERO and value == 0:
+                raise ValueError(f"{where} is {value}; accepted is more than 0")
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{where} is {value}; accepted is 0 or more")
         if self.training.evaluated_steps[-1] != self.training.steps:
             raise ValueError(
                 f"evaluate_at is {self.training.evaluate_at} of {self.training.steps} steps; the last step must be "
@@ -186,6 +191,17 @@ def _moved(part: _Part, by: int) -> _Part:
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             changed[field_.name] = _moved(value, by)
     return dataclasses.replace(part, **changed)  # type: ignore[type-var]
+
+
+def _numbers(part: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in a configuration and its parts, by where it stands."""
+    for field_ in dataclasses.fields(part):
+        value = getattr(part, field_.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from _numbers(value, f"{where}{field_.name}.")
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, int | float) and not isinstance(one, bool):
+                yield where + field_.name, one
 
 
 def _seeds(part: Any, where: str = "") -> Iterator[tuple[str, Any]]:

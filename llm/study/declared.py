@@ -77,6 +77,8 @@ def _value(kind: Any, before: Any, value: Any, where: str) -> Any:
         return _changed(before if before is not None else kind(), value, where)
     if typing.get_origin(kind) is tuple:
         items = list(value) if isinstance(value, list | tuple) else [value]
-        one = typing.get_args(kind)[0]
+        one, *rest = typing.get_args(kind)
+        if rest != [...] and len(items) != 1 + len(rest):
+            raise ValueError(f"{where} is {in_short(value)}; accepted are {1 + len(rest)} values")
         return tuple(_value(one, None, item, where) for item in items)
     return setting_of(kind, value, where)

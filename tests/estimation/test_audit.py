@@ -132,6 +132,7 @@ def test_what_no_loss_made_is_said(tmp_path: Path) -> None:
         ("margin,other\n1,2\n", "loss"),
         ("loss,other\n1,2\n", "margin"),
         ("loss,margin\n1,2\n", "needs at least 8"),
+        ("loss,policy_chosen,policy_rejected,ref_chosen_logps\n" + "1,-2,-3,-2\n" * 9, "no margins or log-prob"),
         ("loss,margin\n" + "1,x\n" * 9, "accepted are finite numbers"),
         ('{"log_history": {"loss": 1},\n"a": 2}', "log_history"),
     ],

@@ -187,9 +187,9 @@ def test_logs_that_broke_off_or_diverged(tmp_path: Path) -> None:
     path.write_text(whole[:50] + "\n" + whole)
     with pytest.raises(ValueError, match="line 1: malformed JSON"):
         read_loss_log(path)
-    diverged = [{**pair_rows()[0], "loss": bad} for bad in (float("nan"), float("inf"))]
+    diverged = [{**pair_rows()[0], "loss": bad} for bad in (float("nan"), float("inf"), 1e300)]
     path.write_text(whole + lines(diverged))
-    with pytest.warns(UserWarning, match="line 25: 2 of 26 rows have an infinite loss"):
+    with pytest.warns(UserWarning, match="line 25: 3 of 27 rows have an infinite loss"):
         assert len(read_loss_log(path).loss) == 24
     path.write_text(lines([{k: v for k, v in row.items() if k != "loss"} for row in pair_rows()]))
     with pytest.raises(ValueError, match=r"no loss of the pairs \(the trainer's state"):
