@@ -66,7 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(listed()))
         return 0
     if given.command == "measure":
-        return _measure(BENCHMARKS[given.benchmark], given.task, given.side, given.size)
+        try:
+            ((benchmark, (task,)),) = tasks_of([f"{given.benchmark}/{given.task}"])
+            side, size = task.side(given.side), benchmark.read(given.size)
+        except ValueError as error:
+            parser.error(str(error))
+        print(json.dumps(work_here(side, size, benchmark.warm)))
+        return 0
     try:
         chosen = tasks_of(given.names)
         if given.command == "show":
@@ -98,12 +104,6 @@ def tasks_of(names: Sequence[str]) -> list[tuple[Benchmark, list[Task]]]:
         more = [benchmark.task(task)] if task else benchmark.tasks
         found.setdefault(benchmark.name, []).extend(one for one in more if one not in found.get(benchmark.name, []))
     return [(BENCHMARKS[name], tasks) for name, tasks in found.items()]
-
-
-def _measure(benchmark: Benchmark, task: str, name: str, size: str) -> int:
-    side = next(side for side in benchmark.task(task).sides if side.name == name)
-    print(json.dumps(work_here(side, Size.read(size), benchmark.warm)))
-    return 0
 
 
 def _run(benchmark: Benchmark, tasks: Sequence[Task], sizes: Sequence[Size], given: argparse.Namespace) -> int:

@@ -147,6 +147,14 @@ class Task:
     accuracy: str = ""
     allowed: float = 0.0
 
+    def side(self, name: str) -> Side:
+        """The side of a name; a ValueError says which there are."""
+        for side in self.sides:
+            if side.name == name:
+                return side
+        known = ", ".join(side.name for side in self.sides)
+        raise ValueError(f"no side {name!r:.60} of {self.name}; accepted are {known}")
+
 
 @dataclass(frozen=True)
 class Benchmark:

@@ -331,3 +331,19 @@ def test_wrong_options_are_refused(wrong, capsys) -> None:
     with pytest.raises(SystemExit):
         main(["run", "graph", *wrong])
     assert "accepted" in (error := capsys.readouterr().err) or "choose from" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("model", "3x9", "ours", "1"), "no benchmark or task 'model/3x9'"),
+        (("graph", "logistic", "theirs", "100x900"), "no side 'theirs' of logistic; accepted are ours"),
+        (("graph", "logistic", "ours", "7"), "accepted is"),
+    ],
+)
+def test_a_measurement_of_what_there_is_not_is_refused(
+    words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["measure", *words])
+    assert why in capsys.readouterr().err

@@ -15,7 +15,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
@@ -219,6 +219,7 @@ def test_low_precision_is_the_double_rounded_once(name: str, dtype: str) -> None
 
 @few
 @given(seeds)
+@example(42544)  # sinh, which falls for ever: its descent passes where f″ is ∞
 def test_a_random_loss_finds_nothing_better_nearby(seed: int) -> None:
     """Any f of the grammar, convex or not: what is called an optimum is no worse than 200 policies around it."""
     generator = random.Random(seed)

@@ -28,10 +28,11 @@ class Stretched:
     unit: float
 
     def __call__(self, y: FloatArray, /) -> FloatArray:
-        return self.loss(self.unit * np.asarray(y, dtype=np.float64))
+        return self.derivative(y, order=0)
 
     def derivative(self, y: FloatArray, /, order: int = 1) -> FloatArray:
-        return self.unit**order * self.loss.derivative(self.unit * np.asarray(y, dtype=np.float64), order=order)
+        with np.errstate(over="ignore", invalid="ignore"):  # silent, as that of f itself is
+            return self.unit**order * self.loss.derivative(self.unit * np.asarray(y, dtype=np.float64), order=order)
 
 
 _NODES, _SHARES = (np.array(part) for part in np.polynomial.legendre.leggauss(20))
@@ -50,7 +51,8 @@ class Blurred:
 
     def derivative(self, z: FloatArray, /, order: int = 1) -> FloatArray:
         values = self.loss.derivative(z[..., None] + self.width * _NODES, order=order)
-        return np.asarray(values @ _SHARES)
+        with np.errstate(over="ignore", invalid="ignore"):  # ∞ of either sign within the window
+            return np.asarray(values @ _SHARES)
 
 
 @lru_cache(maxsize=512)

@@ -126,6 +126,7 @@ class _Stack:
         lower = value < start.at_zero * self.weights.sum(axis=(1, 2))
         return np.asarray(np.where(lower[:, None], g, 0.0))
 
+    @np.errstate(over="ignore", invalid="ignore")  # a step far out, where f is ∞; what is not finite is no minimum
     def run(self, g: FloatArray, max_iterations: int) -> list[Minimum]:
         b = len(g)
         g = g.copy()

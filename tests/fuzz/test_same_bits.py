@@ -38,3 +38,11 @@ def test_a_last_bit_and_a_failure_are_seen(
     assert "two processes: 0 of 1 experiments bit for bit" in said.out
     assert "another folder: 1 of 1" in said.out
     assert "failed: killed: losses: failed: planted" in said.err
+
+
+def test_a_run_that_made_nothing_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(same_bits, "elsewhere", lambda *_, **__: ["losses: killed"])
+    assert same_bits.main(["--only", "losses", "--way", "killed"]) == 1
+    said = capsys.readouterr()
+    assert "killed: 0 of 0 experiments bit for bit" in said.out
+    assert "failed: losses: killed" in said.err

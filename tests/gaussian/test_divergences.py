@@ -142,7 +142,7 @@ def test_kl_against_scipy_on_random_mixtures(p: GaussianMixture, q: GaussianMixt
             return density * float(p.log_prob(m + s * z) - q.log_prob(m + s * z))
 
         inner = points[np.abs(points) < 9]
-        total += w * integrate.quad(f, -10, 10, points=inner, epsabs=1e-8, epsrel=1e-8, limit=400)[0]
+        total += w * integrate.quad(f, -10, 10, points=inner, epsabs=1e-9, epsrel=1e-10, limit=400)[0]
     assert abs(e.value - total) <= e.error + 1e-7  # scipy's own error estimate falls short at crossings
     assert e.value >= 0.0
 
