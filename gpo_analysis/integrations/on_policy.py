@@ -16,6 +16,7 @@ from trl.models.utils import unwrap_model_for_generation
 from gpo_analysis.integrations.preference_sets import some_rows
 from gpo_analysis.integrations.sampling import (
     accepts_positions,
+    cache_name,
     end_tokens,
     position_limit,
     sample_responses,
@@ -65,7 +66,7 @@ class OnPolicyKl:
         # virtual tokens are prepended at every call: with a cache they would come again for each token
         prompted = is_peft_model(self.inner) and self.inner.active_peft_config.is_prompt_learning
         self.options = {"positions": accepts_positions(self.inner) and not prompted}
-        self.use_cache = not prompted
+        self.cached_as = None if prompted else cache_name(self.inner)
 
     def __call__(self, dataset: Any) -> KlEstimate:
         """Measure on prompts of a prepared set; a ValueError says so where none can be used."""
@@ -94,7 +95,7 @@ class OnPolicyKl:
     def _usable(self, prompts: list[list[int]]) -> list[tuple[list[int], int]]:
         """Prompts with the number of tokens that there is room for."""
         limit = position_limit(self.inner)
-        virtual = 0 if self.use_cache else int(self.inner.active_peft_config.num_virtual_tokens or 0)
+        virtual = 0 if self.cached_as else int(self.inner.active_peft_config.num_virtual_tokens or 0)
         kept = []
         empty = full = 0
         for prompt in prompts:
@@ -151,7 +152,7 @@ class OnPolicyKl:
         with torch.no_grad(), self.accelerator.autocast():
             drawn = sample_responses(
                 policy, [prompt for prompt, _ in rows], ends=self.ends, most=[room for _, room in rows], pad=self.pad,
-                device=self.accelerator.device, numbers=numbers, use_cache=self.use_cache,
+                device=self.accelerator.device, numbers=numbers, cached_as=self.cached_as,
                 alive_anywhere=self._any if self.sharded else bool, **self.options,
             )  # fmt: skip
             kl = sequence_kl(

@@ -10,7 +10,7 @@ Arrays: b prompts of any lengths are padded on the left, responses on the right.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -71,8 +71,18 @@ def has_learned_positions(model: Any) -> bool:
 
 def accepts_positions(model: Any) -> bool:
     """Whether the model's forward takes position_ids; others read them off the attention mask."""
+    return "position_ids" in _taken(model)
+
+
+def cache_name(model: Any) -> str:
+    """What a model's forward and its output call keys and values: ``cache`` since transformers 5.24."""
+    return "cache" if "cache" in _taken(model) else "past_key_values"
+
+
+def _taken(model: Any) -> Collection[str]:
+    """The arguments of a model's forward, that of what adapters wrap."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "position_ids" in inspect.signature(inner.forward).parameters
+    return inspect.signature(inner.forward).parameters.keys()
 
 
 def positions_of(attention_mask: torch.Tensor) -> torch.Tensor:
@@ -91,7 +101,7 @@ def sample_responses(
     device: torch.device | str = "cpu",
     numbers: torch.Tensor,
     positions: bool = True,
-    use_cache: bool = True,
+    cached_as: str | None = "past_key_values",
     alive_anywhere: Callable[[bool], bool] = bool,
 ) -> Sampled:
     """One response a prompt from the model's distribution at temperature 1, over the whole vocabulary.
@@ -100,7 +110,7 @@ def sample_responses(
     ----------
     model : callable
         A causal language model: called with input_ids, attention_mask and use_cache it returns ``.logits`` (b, t, v),
-        and ``.past_key_values`` where it keeps a cache.
+        and its keys and values where it keeps them.
     prompts : sequence of b lists of ids
         Each of one token or more.
     ends : sequence of int
@@ -116,8 +126,8 @@ def sample_responses(
         t-th number, so that a row's response is the same in any batch.
     positions : bool
         Whether the model is given position_ids.
-    use_cache : bool
-        Whether a cache may be used; without one the whole text is computed for every token.
+    cached_as : str or None
+        What the model calls keys and values (:func:`cache_name`); without, the whole text is computed for every token.
     alive_anywhere : callable
         Is told whether a response here is still open and returns whether to go on: processes that must call a sharded
         model equally often agree by it.
@@ -139,13 +149,13 @@ def sample_responses(
     mask, cache, step = torch.zeros_like(seen), None, 0
     while alive_anywhere(bool(open_.any())):
         part = slice(-1, None) if cache is not None else slice(None)
-        inputs: dict[str, Any] = {"input_ids": ids[:, part], "attention_mask": seen, "use_cache": use_cache}
+        inputs: dict[str, Any] = {"input_ids": ids[:, part], "attention_mask": seen, "use_cache": cached_as is not None}
         if positions:
             inputs["position_ids"] = positions_of(seen)[:, part]
-        if cache is not None:
-            inputs["past_key_values"] = cache
+        if cached_as is not None and cache is not None:
+            inputs[cached_as] = cache
         output = model(**inputs)
-        cache = getattr(output, "past_key_values", None) if use_cache else None
+        cache = None if cached_as is None else getattr(output, cached_as, None)
         drawn = _draw(output.logits[:, -1], numbers[:, min(step, numbers.shape[1] - 1)], open_)
         drawn = torch.where(open_, drawn, pad)
         now = open_.to(seen)[:, None]

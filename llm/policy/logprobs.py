@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.integrations.sampling import cache_name
 from gpo_analysis.integrations.sequences import next_token_kl
 from llm.policy.batches import TokenizedPairs
 from llm.policy.packing import Batch, Ids, pack, response_rows, unpacked
@@ -256,7 +257,7 @@ def next_logits(model: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
     out = inner.base_model(**inputs, use_cache=True)
     hidden, weight = _as_multiplied(out.last_hidden_state[None, :, -1], _head(inner).weight)
     with torch.autocast(hidden.device.type, enabled=False):
-        return _logits(hidden, weight)[0], out.past_key_values
+        return _logits(hidden, weight)[0], getattr(out, cache_name(inner))
 
 
 def _predicting(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

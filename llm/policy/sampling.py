@@ -258,16 +258,20 @@ def _batches(prompts: list[list[int]], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
-def _ahead(model: Any, **inputs: Any) -> tuple[torch.Tensor, Any]:
-    """Logits of the next token, (n, v), and the keys and values."""
+def _ahead(model: Any, cache: Any = None, **inputs: Any) -> tuple[torch.Tensor, Any]:
+    """Logits of the next token, (n, v), and the keys and values, those of earlier tokens given."""
     import torch
 
+    from gpo_analysis.integrations.sampling import cache_name
     from llm.policy.logprobs import next_logits
 
+    name = cache_name(model)
+    if cache is not None:
+        inputs[name] = cache
     if torch.is_autocast_enabled(model.device.type):
         return next_logits(model, **inputs)
     out = model(**inputs, use_cache=True, logits_to_keep=1)
-    return out.logits[:, -1], out.past_key_values
+    return out.logits[:, -1], getattr(out, name)
 
 
 class _Drawing:
@@ -347,7 +351,7 @@ class _Drawing:
             drawn, self.alive = drawn[kept], self.alive[kept]
         self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
         self.logits, self.cache = _ahead(
-            self.model, input_ids=drawn[:, None], attention_mask=self.mask, position_ids=self.position[:, None],
-            past_key_values=self.cache,
+            self.model, self.cache, input_ids=drawn[:, None], attention_mask=self.mask,
+            position_ids=self.position[:, None],
         )  # fmt: skip
         self.position = self.position + 1
