@@ -266,14 +266,19 @@ def _newton(objective: RatioObjective, theta: FloatArray) -> tuple[FloatArray, f
             return theta, best, True, step
         scale = 1.0
         slope = float(gradient @ direction)
+        level = 1e-14 * (1 + abs(value))
+        # where values differ by rounding alone the gradient says whether to go on; one of rounding says nothing, and
+        # the step of a response that runs off, whose mass is far below it, is taken as it is
+        flat = max(0.9 * float(np.abs(gradient).max()), level)
         moved = False
         for _ in range(60):
             new = theta + scale * direction
-            trial = objective.in_logits(new)
-            flatter = np.abs(trial[1]).max() <= 0.9 * np.abs(gradient).max()
-            level = 1e-14 * (1 + abs(value))
-            if trial[0] <= value + 1e-4 * scale * slope or (flatter and trial[0] <= value + level):
-                moved = True
+            lower = objective.value(objective.ratios(new))
+            enough = lower <= value + 1e-4 * scale * slope
+            if enough or lower <= value + level:
+                trial = objective.in_logits(new)
+                moved = enough or float(np.abs(trial[1]).max()) <= flat
+            if moved:
                 break
             scale *= 0.5
         if not moved:

@@ -217,3 +217,15 @@ def test_an_optimum_is_certified_or_called_local() -> None:
             best = float(np.min(problem.population_loss(sampled, name, found.beta)))
             assert best >= found.population_loss - (size if found.status is Status.OPTIMUM else found.gap + 1e-9)
     assert told == {"optimum", "stationary point"}
+
+
+def test_what_runs_off_far_below_rounding_is_followed_to_its_end() -> None:
+    # sppo_hard wants more of the seen than there is: mass that nobody compared goes to 0, one nat a step
+    rng = np.random.default_rng(7)
+    behavior = np.concatenate([rng.dirichlet(np.full(6, 2.0)), np.zeros(2)])
+    problem = gpo.PreferenceProblem(gpo.bradley_terry(rng.normal(size=8)), behavior, rng.dirichlet(np.full(8, 2.0)))
+    found = problem.solve("sppo_hard", 0.15)
+    assert found.status is Status.NOT_UNIQUE or found.status is Status.NO_FINITE_OPTIMUM
+    assert found.limit is not None
+    np.testing.assert_allclose(found.limit[6:], 0.0, atol=1e-12)
+    assert found.gap <= 1e-8
