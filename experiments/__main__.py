@@ -125,15 +125,18 @@ def _run(options: argparse.Namespace) -> int:
 
 def _claims(as_json: bool) -> int:
     """Compute the claims of papers; the exit code is 1 where one is contradicted."""
-    results = run_claims()
+    broken: dict[str, str] = {}
+    results = run_claims(broken)
     print(json.dumps([r.to_dict() for r in results], indent=1, ensure_ascii=False) if as_json else table(results))
-    return int(any(r.verdict != "holds" for r in results))
+    for name, why in broken.items():
+        print(f"experiments: claim {name}: {why}", file=sys.stderr)
+    return int(bool(broken) or any(r.verdict != "holds" for r in results))
 
 
 def _list(as_json: bool) -> None:
     found = find_experiments()
     described: list[dict[str, Any]] = [
-        {**experiment.describe(), "fields": fields_written(experiment.module_name)} for experiment in found
+        {**experiment.describe(), "fields": _fields(experiment.module_name)} for experiment in found
     ]
     if as_json:
         print(json.dumps(described, indent=1))
@@ -146,10 +149,22 @@ def _list(as_json: bool) -> None:
     )
 
 
+def _fields(module_name: str) -> list[str]:
+    """The fields that an experiment's file writes; none of one that cannot be read, which its claim says."""
+    try:
+        return fields_written(module_name)
+    except (SyntaxError, ValueError, OSError):
+        return []
+
+
 def _describe(name: str, as_json: bool) -> int:
     """What an experiment claims, and the fields of its configuration with their values in each preset."""
     experiment = get_experiments([name])[0]
-    settings = settings_of(experiment)
+    try:
+        settings = settings_of(experiment)
+    except Exception as error:  # whatever a broken file raises when it is loaded
+        print(f"experiments: {experiment.name}: cannot be loaded: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
     if as_json:
         fields = [
             {

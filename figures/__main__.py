@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.cli.extras import needs_extra
@@ -23,7 +24,7 @@ with needs_extra("experiments", "figures"):
     import markdown_it  # noqa: F401 - of the report, which is not to fail at its end
     import pyarrow  # noqa: F401 - of the records
 
-    from figures.framework.drawing import UnknownFigure, find_figures, get_figures
+    from figures.framework.drawing import FigureModule, UnknownFigure, find_figures, get_figures
     from figures.framework.front import NATURES, counted
     from figures.framework.report import COMMITTED, write_report
     from figures.framework.side_by_side import draw_all
@@ -56,13 +57,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(as_json: bool) -> int:
-    listed = [{"name": item.name, "experiments": list(item.load().EXPERIMENTS)} for item in find_figures()]
+    listed: list[dict[str, Any]] = []
+    for item in find_figures():
+        try:
+            listed.append({"name": item.name, "experiments": list(item.load().EXPERIMENTS)})
+        except Exception as error:  # one broken module must not hide the others
+            listed.append({"name": item.name, "experiments": [], "error": f"{type(error).__name__}: {error}"})
     if as_json:
         print(json.dumps(listed, indent=1))
-    else:
-        for item in listed:
-            print(f"{item['name']:<24} from {', '.join(item['experiments'])}")
-    return 0
+    for row in listed:
+        if "error" in row:
+            print(f"figures: {row['name']}: cannot be loaded: {' '.join(row['error'].split())}", file=sys.stderr)
+        elif not as_json:
+            print(f"{row['name']:<24} from {', '.join(row['experiments'])}")
+    return int(any("error" in row for row in listed))
 
 
 def _draw_all(options: argparse.Namespace) -> int:
@@ -74,9 +82,18 @@ def _draw_all(options: argparse.Namespace) -> int:
     kept = [
         (figure, options.results, options.out / COMMITTED, True)
         for figure in every
-        if all(find_records(options.results, name) for name in figure.load().EXPERIMENTS)
+        if _has_results(figure, options.results)
     ]
     return draw_all([*((figure, options.records, options.out, False) for figure in every), *kept], options.jobs)
+
+
+def _has_results(figure: FigureModule, results: Path) -> bool:
+    """Whether there are committed results of all that a figure shows; of one that cannot be loaded nobody knows."""
+    try:
+        names = figure.load().EXPERIMENTS
+    except Exception:  # said where it is drawn
+        return False
+    return all(find_records(results, name) for name in names)
 
 
 def _no_records(folder: Path) -> str:

@@ -136,6 +136,23 @@ def test_one_that_fails_does_not_stop_the_others(project: Path, jobs: int) -> No
     assert [folder.parent.name for folder in find_records(project / "out")] == ["slow"]
 
 
+def test_one_that_cannot_be_read_does_not_hide_the_others(project: Path) -> None:
+    for name, text in (("unloadable", "import nonsense_module"), ("half", "CLAIM = 'x\n"), ("zero", "1 / 0")):
+        add(project, name, text)
+    listed = run(project, "list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    told = {line.split()[0]: line for line in listed.stdout.splitlines() if line.strip()}
+    assert "Cells can be done in any order." in told["slow"]
+    assert "cannot be loaded: No module named 'nonsense_module'" in told["unloadable"]
+    assert "cannot be loaded: unterminated string literal" in told["half"]
+    assert "cannot be loaded: division by zero" in told["zero"]
+    for name, words in (("half", "SyntaxError"), ("zero", "ZeroDivisionError")):
+        done = run(project, "describe", name)
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"experiments: {name}: cannot be loaded: {words}: ")
+
+
 def test_only_not_run_is_no_failure(project: Path) -> None:
     add(project, "slow", GOOD.replace("return [{", "raise NotRun('no GPU')\n    return [{"))
     assert run(project, "all", "--out", "out").returncode == 0

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.__main__ import main
-from figures.framework.drawing import find_figures
+import figures
+from figures.__main__ import _has_results, main
+from figures.framework.drawing import FigureModule, find_figures
 from figures.framework.report import collect, to_markdown
 from gpo_analysis.records import Record, find_records, write_record
 from gpo_analysis.runs import RunStatus, write_catalogue, write_status
@@ -79,6 +80,32 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert listed["losses"] == ["losses"]
     assert main(["list"]) == 0
     assert "losses" in capsys.readouterr().out
+
+
+def test_a_broken_figure_does_not_hide_the_others(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three files beside the figures: one that cannot be parsed, one that cannot be loaded, one without its parts."""
+    for name, text in (("zz_half", "def draw(:"), ("zz_import", "import nonsense_module"), ("zz_empty", "draw = 3")):
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(figures, "__path__", [*figures.__path__, str(tmp_path)])
+    assert main(["list"]) == 1
+    said = capsys.readouterr()
+    assert "losses" in said.out
+    assert "zz" not in said.out
+    words = {line.split(": ")[1]: line for line in said.err.splitlines()}
+    assert set(words) == {"zz-half", "zz-import", "zz-empty"}
+    assert "SyntaxError" in words["zz-half"]
+    assert "No module named 'nonsense_module'" in words["zz-import"]
+    assert "lacks EXPERIMENTS, CAPTION" in words["zz-empty"]
+    assert main(["list", "--json"]) == 1
+    listed = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    assert listed["losses"] == {"name": "losses", "experiments": ["losses"]}
+    assert "SyntaxError" in listed["zz-half"]["error"]
+    out = tmp_path / "figures"
+    assert main(["draw", "zz-half", "losses", "--records", str(records), "--out", str(out)]) == 1
+    assert (out / "losses.png").is_file()
+    assert not _has_results(FigureModule("zz-half", "figures.zz_half"), tmp_path)
 
 
 def test_a_figure_is_written_as_png_and_pdf_with_its_caption(records: Path, tmp_path: Path) -> None:
