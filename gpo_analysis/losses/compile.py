@@ -177,14 +177,14 @@ def overflow_ranges(expression: sympy.Expr, symbol: sympy.Symbol, order: int) ->
     for (a, b), (at_a, at_b) in zip(pairwise(PROBES), pairwise(infinite), strict=True):
         if at_a != at_b:
             inside, outside = (b, a) if at_a else (a, b)
-            begin = _edge(printed_is_infinite, inside, outside)
+            begin = edge(printed_is_infinite, inside, outside)
             if not is_infinite(begin):
-                end = _edge(is_infinite, begin, outside)
+                end = edge(is_infinite, begin, outside)
                 ranges.append((min(begin, end), max(begin, end)))
     return tuple(ranges)
 
 
-def _edge(beyond: Callable[[float], bool], inside: float, outside: float) -> float:
+def edge(beyond: Callable[[float], bool], inside: float, outside: float) -> float:
     """The first number on the way from ``inside`` to ``outside`` that is ``beyond``, by halving."""
     while True:
         middle = inside + (outside - inside) / 2

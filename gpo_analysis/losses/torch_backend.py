@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache, reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import sympy
 import torch
 
 from gpo_analysis.losses import compile_two
-from gpo_analysis.losses.compile import PROBES, evaluate, needs_precision, printed
+from gpo_analysis.losses.compile import PROBES, edge, evaluate, needs_precision, overflow_ranges, printed
 from gpo_analysis.losses.compile_two import Orders, Symbols
 
 #: Beyond what float32 holds, ±inf is right.
@@ -88,6 +89,29 @@ def needs_double(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> bo
     return bool(np.any(inside & ~right))
 
 
+@lru_cache(maxsize=1024)
+def _narrow_overflow(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> tuple[tuple[float, float], ...]:
+    """`overflow_ranges` of float32: intervals in which a part is infinite there and the value is not, e^89/2."""
+    function, most = _torch_function(expression, symbol, order), float(np.finfo(np.float32).max)
+
+    def printed_is_infinite(z: float) -> bool:
+        return bool(torch.as_tensor(function(torch.tensor([z], dtype=torch.float32))).isinf().all())
+
+    def is_infinite(z: float) -> bool:
+        return bool(np.abs(evaluate(expression, symbol, order, np.array([z])))[0] > most)
+
+    ranges = []
+    infinite = [printed_is_infinite(z) for z in PROBES]
+    for (a, b), (at_a, at_b) in zip(pairwise(PROBES), pairwise(infinite), strict=True):
+        if at_a != at_b:
+            inside, outside = (b, a) if at_a else (a, b)
+            begin = edge(printed_is_infinite, inside, outside)
+            if not is_infinite(begin):
+                end = edge(is_infinite, begin, outside)
+                ranges.append((min(begin, end), max(begin, end)))
+    return tuple(ranges)
+
+
 def _values(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
     if needs_precision(expression, symbol, order):
         precise = evaluate(expression, symbol, order, z.detach().double().cpu().numpy())
@@ -98,17 +122,25 @@ def _values(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order
     wide = z if z.dtype in (torch.float32, torch.float64) else z.float()
     found = torch.as_tensor(_torch_function(expression, symbol, order)(wide), dtype=wide.dtype, device=z.device)
     found = torch.where(torch.isnan(wide), wide, found)
+    early = overflow_ranges if wide.dtype == torch.float64 else _narrow_overflow
+    if ranges := early(expression, symbol, order):
+        inside = reduce(torch.logical_or, [(wide >= low) & (wide <= high) for low, high in ranges])
+        precise = evaluate(expression, symbol, order, wide.detach()[inside].double().cpu().numpy())
+        found[inside] = torch.from_numpy(precise).to(dtype=found.dtype, device=z.device)
     return found.to(z.dtype)
 
 
 class _Margin(torch.autograd.Function):
     """f⁽ᵒʳᵈᵉʳ⁾(z), whose derivative is the next order."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:
         return _values(z, expression, symbol, order)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], z: torch.Tensor, *of: Any) -> tuple[torch.Tensor, Any]:
+        """Of every element by itself, so that a batch of tensors is one tensor."""
+        return _Margin.apply(z, *of), in_dims[0]  # type: ignore[no-untyped-call]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -86,3 +87,24 @@ def test_what_is_not_a_margin() -> None:
 def test_parameters_and_subclasses_are_tensors() -> None:
     parameter = torch.nn.Parameter(torch.tensor([0.5]))
     assert gpo.get_loss("dpo")(parameter).requires_grad
+
+
+def test_what_a_float_holds_is_finite_where_a_part_of_it_is_not() -> None:
+    """cell is e^−z/2 far out: e^710/2 and, in float32, e^89/2 are numbers although e^710 and e^89 are none."""
+    cell = gpo.get_loss("cell")
+    z = torch.tensor([-710.45, -710.0, -709.8, -709.0, -711.0, 3.0, float("nan")], dtype=torch.float64)
+    truth = [float(mpmath.exp(-mpmath.mpf(float(x))) / 2) for x in z[:4]]
+    np.testing.assert_allclose(cell(z)[:4].numpy(), truth, rtol=1e-12)
+    np.testing.assert_allclose(cell(z).numpy(), cell(z.numpy()), rtol=1e-12)
+    assert torch.isinf(cell(z)[4])
+    z.requires_grad_()
+    (slope,) = torch.autograd.grad(cell(z)[:6].sum(), z)
+    np.testing.assert_allclose(slope[:4].numpy(), -np.array(truth), rtol=1e-12)
+    narrow = torch.tensor([-89.0, -88.9, -88.0], dtype=torch.float32)
+    np.testing.assert_allclose(cell(narrow).numpy(), np.exp(-narrow.double().numpy()) / 2, rtol=1e-6)
+    for dtype in (torch.float32, torch.float64):
+        rows = torch.tensor([[-710.0, 0.5], [1.0, -89.0]], dtype=dtype)
+        together = torch.func.vmap(torch.func.grad(lambda row: cell(row).sum()))(rows)
+        for row, found in zip(rows, together, strict=True):
+            alone = row.clone().requires_grad_()
+            assert torch.equal(torch.autograd.grad(cell(alone).sum(), alone)[0], found)
