@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.framework import Check
-from gpo_analysis.losses import PAPER_LOSSES, get_loss, list_losses
+from gpo_analysis.losses import PAPER_LOSSES, get_loss, list_losses, refuse_repeated
 from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.losses.shape import convexity
 from gpo_analysis.training.polygonal import has_jump
@@ -69,8 +69,6 @@ def accepted(
     for text in losses:
         f = get_margin_loss(text)
         name = f.name if f.name in CATALOGUE else text
-        if name in found:
-            raise ValueError(f"losses: {name} is there twice; accepted is each once")
         found.append(name)
         exempt = () if isinstance(curvature, bool) else curvature
         if name in PAPER_LOSSES:
@@ -93,6 +91,7 @@ def accepted(
             raise ValueError(f"losses: f′ of {text} jumps; accepted are losses that a flow can follow, and hinge")
         if known and not convexity(f).is_convex:
             raise ValueError(f"losses: {text} is not known to be convex; accepted are convex losses and savage")
+    refuse_repeated(found)
     return tuple(found)
 
 

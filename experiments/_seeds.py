@@ -25,26 +25,6 @@ def share_of(hits: ArrayLike) -> Interval:
     return share_interval(int(found.sum()), len(found)) if len(found) else Interval(np.nan, np.nan, np.nan)
 
 
-def mean_share(shares: ArrayLike) -> Interval:
-    """Mean of shares, one of each thing drawn, with Wilson's interval for that many trials; NaN of nothing.
-
-    No share in [0, 1] of mean p varies more than a coin of that p, so that the interval is wide rather than narrow, and
-    shares that are all 0, or all 1, have one.
-
-    Examples
-    --------
-    >>> print(mean_share([1.0, 0.0]), mean_share([0.5, 0.5]), mean_share([0.0] * 100))
-    0.5 [0.0945, 0.905] 0.5 [0.0945, 0.905] 0 [0, 0.037]
-    """
-    found = np.asarray(shares, dtype=np.float64)
-    if not len(found):
-        return Interval(np.nan, np.nan, np.nan)
-    n, p, z = len(found), float(found.mean()), 1.959963984540054
-    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1.0, 1.0))
-    return Interval(p, max(float(low), 0.0) if p > 0 else 0.0, min(float(high), 1.0) if p < 1 else 1.0)
-
-
 def geometric_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Geometric mean of positive values with Student's interval of their logarithms.
 
@@ -69,19 +49,21 @@ def median_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     Parameters
     ----------
     values : array, shape (r,)
-        NaN is left out; infinities count. With so few that no pair of order statistics has the confidence, the ends are
-        the least and the largest.
+        NaN is left out; infinities count. With so few that the least and the largest do not have the confidence (five
+        or fewer at 95 %) there is no interval: its ends are NaN.
     confidence : float
 
     Examples
     --------
     >>> print(median_interval(range(1, 12)))
     6 [2, 10]
+    >>> print(median_interval(range(5)))
+    2 [nan, nan]
     """
     x = np.sort(np.asarray(values, dtype=np.float64).ravel())
     x = x[~np.isnan(x)]
-    if len(x) < 2:
-        return Interval(float(x[0]) if len(x) else np.nan, np.nan, np.nan)
+    if 2 * 0.5 ** len(x) > 1 - confidence:
+        return Interval(float(np.median(x)) if len(x) else np.nan, np.nan, np.nan)
     below = int(binom.ppf((1.0 - confidence) / 2.0, len(x), 0.5))
     k = max(below - 1, 0)
     return Interval(float(np.median(x)), float(x[k]), float(x[len(x) - 1 - k]))

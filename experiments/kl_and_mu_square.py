@@ -13,6 +13,7 @@ related to KL(πθ‖πref) and distinct from it. Two parts, with a softmax poli
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -153,11 +154,15 @@ def _regularizing(config: Config, behavior: str) -> pd.DataFrame:
     square = gpo.parse_loss("z**2/2", name="square loss alone")
     noise = np.random.default_rng([config.seed, 1]).normal(size=(config.starts, problem.n))
     rate = config.learning_rate
-    runs = train_many(
-        problem, square, [1.0] * config.starts, learning_rate=rate, steps=round(config.regularizing_duration / rate),
-        refresh_every=int(behavior == "policy"), initial=np.log(problem.reference) + config.spread * noise,
-        record_every=5,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", ".*does not push chosen above rejected"
+        )  # the regularizer does not, by itself
+        runs = train_many(
+            problem, square, [1.0] * config.starts, learning_rate=rate,
+            steps=round(config.regularizing_duration / rate), refresh_every=int(behavior == "policy"),
+            initial=np.log(problem.reference) + config.spread * noise, record_every=5,
+        )  # fmt: skip
     tables = [
         trajectory.table[["time", "loss", "kl", "mu_squared_loss", "max_margin"]].assign(
             start=start, status=trajectory.status

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from experiments._llm import Study, StudyConfig, per_seed, seeds_of, study_cells
-from experiments._seeds import mean_share
 from experiments.framework import Check
+from gpo_analysis.statistics import mean_share_interval
 from gpo_analysis.tables import find
 
 CLAIM = "The second-order gradient is the true one while |βρ| is small, and fails as margins near the Taylor radius."
@@ -95,7 +95,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     claim = "logistic, Savage: fourth order is worse than second where over a quarter of |βρ| is beyond the radius"
     if len(beyond):
         worse = (beyond["relative_error_4"] > beyond["relative_error_2"]).groupby(beyond["seed"]).mean()
-        checks.append(Check.above(f"{claim} (share)", 0.9, mean_share(worse), over))
+        checks.append(Check.above(f"{claim} (share)", 0.9, mean_share_interval(worse), over))
     else:
         checks.append(Check.not_run(claim, 0.9, "no checkpoint has that many margins beyond π"))
     return checks

@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, logsumexp
 
-from experiments._seeds import mean_share, share_of
+from experiments._seeds import share_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.statistics import Interval, mean_interval
+from gpo_analysis.statistics import Interval, mean_interval, mean_share_interval
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import regularizer_mismatch
 
@@ -201,7 +201,7 @@ def by_start(rows: pd.DataFrame, values: pd.Series[Any]) -> Interval:
 
 def _share(rows: pd.DataFrame, steps: pd.Series[bool]) -> Interval:
     """Share of steps, its interval over starts."""
-    return mean_share(steps.astype(float).groupby(rows["start"]).mean())
+    return mean_share_interval(steps.astype(float).groupby(rows["start"]).mean())
 
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:

@@ -22,12 +22,11 @@ import pandas as pd
 
 import gpo_analysis as gpo
 from experiments._losses import accepted
-from experiments._seeds import mean_share
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import PAPER_LOSSES
-from gpo_analysis.statistics import Interval, mean_interval, share_interval
+from gpo_analysis.statistics import Interval, mean_interval, mean_share_interval, share_interval
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 
@@ -285,7 +284,7 @@ def _of_beta(config: Config, beta: pd.DataFrame) -> list[Check]:
 
 
 def _over(values: pd.Series[float], column: str) -> Interval:
-    return mean_interval(values) if column.startswith("log") else mean_share(values.dropna())
+    return mean_interval(values) if column.startswith("log") else mean_share_interval(values.dropna())
 
 
 def _decided(column: str, found: Interval, over: str) -> Check:

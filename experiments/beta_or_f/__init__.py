@@ -103,7 +103,7 @@ def _share_rows(config: Config, rows: pd.DataFrame, outcome: str) -> pd.DataFram
     for effect in (*EFFECTS, *MADE_OF):
         interval = bootstrap_interval(
             by_seed, lambda x, e=effect: _sum_of(shares(np.moveaxis(x, 0, 2)), e),  # type: ignore[misc]
-            resamples=config.resamples, seed=config.seed,
+            resamples=config.resamples, seed=config.seed, within=(-1.0 if effect == "beta - f" else 0.0, 1.0),
         )  # fmt: skip
         found.append((effect, np.log10(points[-1] / points[0]), interval.value, interval.low, interval.high))
     best = int(values.mean(axis=(0, 2)).argmax())

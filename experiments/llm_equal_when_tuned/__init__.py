@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments._errors import restated_wider
 from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import Check, explained
 from experiments.llm_equal_when_tuned.analysis import (
@@ -25,7 +26,6 @@ from experiments.llm_equal_when_tuned.analysis import (
     clock_shift,
     curves,
     decided,
-    interval,
     judge,
     octaves,
     omega_rows,
@@ -34,7 +34,7 @@ from experiments.llm_equal_when_tuned.analysis import (
 from experiments.llm_equal_when_tuned.mechanisms import of_the_clock, of_the_narrow_grid
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from gpo_analysis.statistics import Interval, share_interval
+from gpo_analysis.statistics import Interval, share_interval, two_way_interval
 from gpo_analysis.tables import find
 
 CLAIM = "With β tuned the six losses reach the same win rate; the best β moves as κ says; β decides more than f."
@@ -146,7 +146,8 @@ def _numbers(config: Config, policies: pd.DataFrame, read: dict[tuple[str, int],
         found, edge = octaves(own, tilt, "logistic")
         add("own over tilt", found, trained, edge)
         curved = [k for k, loss in enumerate(tilt.losses) if float(get_loss(loss).curvature_ratio) > 0]
-        add("spread", interval(float(_spread(tilt.means, curved)), _spread(tilt.drawn, curved)), trained)
+        (value, whole), (drawn, _) = (_spread(part, curved) for part in (tilt.means, tilt.drawn))
+        add("spread", two_way_interval(float(value), *drawn, int(whole)), trained)
         low = np.flatnonzero(tilt.strengths <= config.blind)
         if len(low) and trained == sizes[0]:
             part = np.ix_(curved, low)
@@ -156,7 +157,7 @@ def _numbers(config: Config, policies: pd.DataFrame, read: dict[tuple[str, int],
                 np.nanmean((curves(b) - curves(a))[..., part[0], part[1]], axis=(-2, -1))
                 for a, b in ((tilt.means, own.means), (tilt.drawn, own.drawn))
             ]
-            add("own less tilt", interval(float(gap[0]), gap[1]), trained)
+            add("own less tilt", two_way_interval(float(gap[0]), *gap[1], len(tilt.seeds)), trained)
         limit = policies[(policies["loss"] == "hinge") & (policies["trained"] == trained)]
         limit = limit[limit["strength"] == limit["strength"].min()]
         if len(limit):
@@ -165,18 +166,19 @@ def _numbers(config: Config, policies: pd.DataFrame, read: dict[tuple[str, int],
     return rows
 
 
-def _spread(counts: FloatArray, losses: list[int]) -> FloatArray:
-    """Range over losses of the rate at the smallest strength, seeds left out in which one of them ran away."""
+def _spread(counts: FloatArray, losses: list[int]) -> tuple[FloatArray, FloatArray]:
+    """Range over losses of the rate at the smallest strength, and of how many seeds: those in which none ran away."""
     rates = decided(counts.sum(-4))[..., losses, 0]  # (…, S, losses)
     whole = np.where(np.isfinite(rates).all(-1, keepdims=True), rates, np.nan)
     count = np.isfinite(whole).sum(-2)
     means = np.where(count > 0, np.nansum(whole, axis=-2) / np.maximum(count, 1), np.nan)
-    return np.asarray(np.ptp(means, axis=-1))
+    return np.asarray(np.ptp(means, axis=-1)), np.asarray(count[..., 0])
 
 
 def _of(judged: Judged, statistic: Callable[[Any], Any]) -> Interval:
     """A statistic of the mean curves, with its interval."""
-    return interval(float(statistic(curves(judged.means))), np.asarray(statistic(curves(judged.drawn))))
+    drawn = np.asarray(statistic(curves(judged.drawn)))
+    return two_way_interval(float(statistic(curves(judged.means))), *drawn, len(judged.seeds))
 
 
 def _number(table: pd.DataFrame, name: str, trained: int, measure: str = "tilt") -> Any:
@@ -204,7 +206,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         _steady(config, table),
     ]
     return explained(
-        checks,
+        restated_wider(checks),
         {
             "by the tilt, is what the clock says": lambda: of_the_clock(table, "tilt"),
             "by their own samples, is what the clock says": lambda: of_the_clock(table, "own"),

@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from gpo_analysis.statistics import Interval, anova, two_way_means
+from gpo_analysis.statistics import Interval, anova, two_way_interval, two_way_means
 from gpo_analysis.training.clock import predicted_course
 
 PREFIXES = {"tilt": "", "own": "own_"}
@@ -33,8 +33,8 @@ class Judged:
         The axes L, K and S.
     means : array, shape (S, 2, L, K, 2)
         Mean over the prompts of wins and defeats, halves apart.
-    drawn : array, shape (B, S, 2, L, K, 2)
-        The same of B two-way resamples.
+    drawn : array, shape (2, B, S, 2, L, K, 2)
+        The same of B draws: of seeds drawn again and prompts within them, and of these seeds with their own prompts.
     """
 
     losses: list[str]
@@ -75,7 +75,7 @@ def judge(prompts: pd.DataFrame, measure: str, resamples: int, seed: int) -> Jud
         data.append(np.stack([np.where(half == k, values, 0.0 * values) for k in (0, 1)], 1).reshape(len(values), -1))
     shape = (len(seeds), 2, len(losses), len(strengths), 2)
     means = np.stack([part.mean(0) for part in data]).reshape(shape)
-    drawn = two_way_means(data, resamples, seed).reshape(resamples, *shape)
+    drawn = np.stack(two_way_means(data, resamples, seed)).reshape(2, resamples, *shape)
     return Judged(losses, strengths, seeds, means, drawn)
 
 
@@ -133,31 +133,22 @@ def peaks(strengths: FloatArray, rates: FloatArray) -> tuple[FloatArray, FloatAr
     return found.reshape(rates.shape[:-1]), edges.reshape(rates.shape[:-1])
 
 
-def interval(value: float, drawn: FloatArray, level: float = 0.95) -> Interval:
-    """A value with the percentile interval of its resamples; NaN ends where none is known."""
-    known = drawn[np.isfinite(drawn)]
-    if not len(known) or not np.isfinite(value):
-        return Interval(float(value), np.nan, np.nan)
-    low, high = np.quantile(known, [0.5 - level / 2, 0.5 + level / 2])
-    return Interval(float(value), float(low), float(high))
-
-
 def tuned_rows(judged: Judged) -> list[dict[str, Any]]:
     """Rows ``tuned``, a row a loss, and ``pair``, a row a pair of losses, with 95 % and simultaneous intervals.
 
     ``student_low`` and ``student_high`` are Student's interval over the seeds' differences, which trusts no bootstrap
     of a few seeds.
     """
-    value, drawn = tuned_rates(judged.means), tuned_rates(judged.drawn)
+    value, drawn, seeds = tuned_rates(judged.means), tuned_rates(judged.drawn), len(judged.seeds)
     rows: list[dict[str, Any]] = []
     for k, loss in enumerate(judged.losses):
-        one = interval(value[:, k].mean(), drawn[..., k].mean(-1))
+        one = two_way_interval(value[:, k].mean(), *drawn[..., k].mean(-1), seeds)
         rows.append({"kind": "tuned", "loss": loss, "value": one.value, "low": one.low, "high": one.high})
     pairs = [(a, b) for a in range(len(judged.losses)) for b in range(a + 1, len(judged.losses))]
     for a, b in pairs:
         gaps, again = value[:, a] - value[:, b], (drawn[..., a] - drawn[..., b]).mean(-1)
-        one = interval(gaps.mean(), again)
-        whole = interval(gaps.mean(), again, 1 - 0.05 / len(pairs))
+        one = two_way_interval(gaps.mean(), *again, seeds)
+        whole = two_way_interval(gaps.mean(), *again, seeds, 1 - 0.05 / len(pairs))
         count = len(gaps)
         half = float(student.ppf(0.975, count - 1) * gaps.std(ddof=1) / np.sqrt(count)) if count > 1 else np.nan
         rows.append(
@@ -176,17 +167,18 @@ def best_rows(judged: Judged) -> list[dict[str, Any]]:
     A strength at which one seed of a loss ran away has no rate of that loss.
     """
     (value, edge), (drawn, edges) = (peaks(judged.strengths, curves(one)) for one in (judged.means, judged.drawn))
-    base = judged.losses.index("logistic")
+    base, seeds = judged.losses.index("logistic"), len(judged.seeds)
     rows: list[dict[str, Any]] = []
     for k, loss in enumerate(judged.losses):
-        one = interval(value[k], drawn[:, k])
-        shift = interval((value[k] - value[base]) / OCTAVE, (drawn[:, k] - drawn[:, base]) / OCTAVE)
+        one = two_way_interval(value[k], *drawn[..., k], seeds)
+        again = (drawn[..., k] - drawn[..., base]) / OCTAVE
+        shift = two_way_interval((value[k] - value[base]) / OCTAVE, *again, seeds)
         rows.append(
             {
                 "kind": "best", "loss": loss, "value": float(np.exp(one.value)), "low": float(np.exp(one.low)),
                 "high": float(np.exp(one.high)), "shift": shift.value, "shift_low": shift.low,
                 "shift_high": shift.high, "at_edge": bool(edge[k]),
-                "edge_share": float((edges[:, k] | edges[:, base]).mean()),
+                "edge_share": float((edges[0, :, k] | edges[0, :, base]).mean()),
             }
         )  # fmt: skip
     return rows
@@ -198,9 +190,11 @@ def octaves(one: Judged, other: Judged, loss: str) -> tuple[Interval, float]:
     for judged in (one, other):
         k = judged.losses.index(loss)
         (value, _), (drawn, edges) = (peaks(judged.strengths, curves(part)) for part in (judged.means, judged.drawn))
-        found.append((value[k], drawn[:, k], edges[:, k]))
+        found.append((value[k], drawn[..., k], edges[0, :, k]))
     (a, again, edge), (b, other_again, other_edge) = found
-    return interval((a - b) / OCTAVE, (again - other_again) / OCTAVE), float((edge | other_edge).mean())
+    seeds = min(len(one.seeds), len(other.seeds))
+    found_shift = two_way_interval((a - b) / OCTAVE, *(again - other_again) / OCTAVE, seeds)
+    return found_shift, float((edge | other_edge).mean())
 
 
 def omega_rows(values: FloatArray, strengths: FloatArray, best: FloatArray) -> list[dict[str, Any]]:

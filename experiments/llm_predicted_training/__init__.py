@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments._errors import OVER, RUN, RUNAWAY, Errors, decided, with_status
+from experiments._errors import OVER, RUN, RUNAWAY, Errors, decided, restated_wider, with_status
 from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import UNKNOWN, Check, explained
 from experiments.llm_predicted_training.claims import claims, summarise
@@ -92,7 +92,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     mechanisms: dict[str, str | Callable[[], str]] = {
         "17.": lambda: _of_the_thermometer(steps), "19.": lambda: _of_the_runaways(steps),
     }  # fmt: skip
-    return explained(checks, mechanisms)
+    return explained(restated_wider(checks), mechanisms)
 
 
 def _of_the_thermometer(steps: pd.DataFrame) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments._errors import OVER, RUN, decided, stated, with_status
+from experiments._errors import OVER, RUN, decided, restated_wider, stated, with_status
 from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import Check, NotRun
 from experiments.framework.checks import UNKNOWN, explained
@@ -102,7 +102,9 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
         absent = stated(one.number, f"{one.domain}: {one.text}", one.rule, one.bound, None, one.tolerance)
         why = f"no study of {one.domain} has such runs, or all ran away"
         checks.append(decided(rows.get(one.number, absent), OVER, why))
-    return explained(checks, {f"{domain}: {text}": _why(table, domain, text) for domain in DOMAINS for text in _WHY})
+    return explained(
+        restated_wider(checks), {f"{domain}: {text}": _why(table, domain, text) for domain in DOMAINS for text in _WHY}
+    )
 
 
 _WHY = ("linear in W: rms error of the chosen", "two parts: rms E(KL)")

@@ -37,7 +37,8 @@ and the rest is how it moves mass between S and all else, which labels do not sh
 --kl compares losses and data at equal strength; what one label a pair identifies is a
 --margin. For a language model's budget give the --log of one short run (as for gpo
 diagnose): --kl-per-token, --kl a response, --drop of the chosen, or --margin are then
-of a run of the same data, rate and length at another β."""
+of a run of the same data, rate and length at another β. Its --loss and --beta are
+needed, but for a run of llm train, whose run.json says them."""
 
 
 @click.command("recommend-beta", epilog=RECOMMEND_HELP)
@@ -45,7 +46,7 @@ of a run of the same data, rate and length at another β."""
 @click.option("--kl", type=NUMBER, help="Budget for KL(π‖πref) in nats, averaged over prompts.")
 @click.option("--margin", type=NUMBER, help="Target for the mean |ρ| over the labels, in nats.")
 @click.option("--log", type=click.Path(path_type=Path), help="A run's log, in place of FILE: β for its next run.")
-@click.option("--beta", type=NUMBER, help="With --log: the β of that run, in GPO's convention.")
+@click.option("--beta", type=NUMBER, help="With --log: that run's β, in GPO's convention (with trl:ipo in TRL's).")
 @click.option("--drop", type=NUMBER, help="With --log: target for the fall of log π/πref of the chosen, in nats.")
 @click.option("--kl-per-token", type=NUMBER, help="With --log: budget in nats a token.")
 @click.option(
@@ -123,15 +124,17 @@ def _from_log(
     as_json: bool,
     files: tuple[Path | None, Path | None],
 ) -> None:
-    if beta is None or len(losses) != 1:
-        raise ValueError("--log needs the --beta and the one --loss that the run was trained with")
-    check_at_once(log, losses)
+    if len(losses) > 1:
+        raise ValueError(f"--log takes the one --loss that the run was trained with, got {len(losses)}")
+    check_at_once(log, [name for name in losses if ":" not in name])
     from gpo_analysis.estimation import beta_from_log, read_training_log
-    from gpo_analysis.losses.lookup import get_margin_loss
+    from gpo_analysis.estimation.trained_with import recorded_objective
 
+    if (beta is None or not losses) and recorded_objective(log) is None:
+        raise ValueError("--log needs the --beta and the --loss that the run was trained with; no run.json says them")
     data = read_training_log(log)
     found = beta_from_log(
-        data, get_margin_loss(losses[0]), check_beta(beta, "--beta"),
+        data, losses[0] if losses else None, None if beta is None else check_beta(beta, "--beta"),
         resamples=resamples, confidence=confidence, seed=seed,
         **targets,
     )  # fmt: skip

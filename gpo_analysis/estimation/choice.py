@@ -12,14 +12,21 @@ from scipy.special import log_expit
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_loss, get_margin_losses
+from gpo_analysis.losses import (
+    PAPER_LOSSES,
+    MarginLoss,
+    distinct_losses,
+    get_margin_loss,
+    get_margin_losses,
+    warn_of_rising,
+)
 from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.showing.shown import Shown, of_rows
-from gpo_analysis.statistics import Interval
-from gpo_analysis.tabular.grid import fit
+from gpo_analysis.statistics import Interval, resampled_interval
+from gpo_analysis.tabular.implicit_reward import fitted as fits_of
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 _FLOOR = 0.005  # probabilities of the losses' own links are kept within [0.005, 0.995]
@@ -187,7 +194,8 @@ def choose_loss(
     """
     check_resampling(resamples, confidence)
     check_smoothing(smoothing)
-    functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
+    functions = get_margin_losses(PAPER_LOSSES if losses is None else distinct_losses(losses))
+    warn_of_rising(functions)
     pool, split = _split(comparisons, folds, seed)
     scored = [_scored(f, pool, split, smoothing) for f in followed(functions, progress, "losses")]
     counts = split.sum(axis=0)
@@ -225,7 +233,7 @@ def _scored(f: MarginLoss, pool: Comparisons, split: IntArray, smoothing: float)
     parts = [Comparisons(pool.winner, pool.loser, counts, items=pool.items).aggregated() for counts in training]
     scores = np.full((3, *split.shape), np.nan)
     without_fit = 0
-    for k, found in enumerate(fit([PreferenceProblem.from_comparisons(part) for part in parts], fitted)):
+    for k, found in enumerate(fits_of([PreferenceProblem.from_comparisons(part) for part in parts], [fitted])):
         g = found.minimiser
         if g is None:
             without_fit += 1
@@ -257,14 +265,14 @@ def _rows(
     confidence: float,
 ) -> tuple[HeldOut, ...]:
     flat = split.ravel() / split.sum()
-    ends = [0.5 - confidence / 2, 0.5 + confidence / 2]
+    labels = int(split.sum())
 
-    def interval(values: FloatArray) -> Interval:
+    def interval(values: FloatArray, within: tuple[float, float] | None = None) -> Interval:
         if not np.isfinite(values[flat > 0]).all():
             return Interval(np.nan, np.nan, np.nan)
         x = np.where(flat > 0, values, 0.0)
-        low, high = np.quantile(weights @ x / weights.sum(axis=1), ends)
-        return Interval(float(flat @ x), float(low), float(high))
+        drawn = weights @ x / weights.sum(axis=1)
+        return resampled_interval(float(flat @ x), drawn, labels, confidence, within=within)
 
     able = [scores[0].ravel() for scores, without_fit in scored if not without_fit]
     best = max(able, key=lambda values: float(flat @ values)) if able else np.full(split.size, np.nan)
@@ -272,5 +280,6 @@ def _rows(
     for f, (scores, without_fit) in zip(functions, scored, strict=True):
         likelihood, scaled, hit = (part.ravel() for part in scores)
         behind = interval(best - likelihood)
-        rows.append(HeldOut(f.name, interval(likelihood), interval(scaled).value, interval(hit), behind, without_fit))
+        own, hits = interval(likelihood), interval(hit, (0.0, 1.0))
+        rows.append(HeldOut(f.name, own, interval(scaled).value, hits, behind, without_fit))
     return tuple(rows)

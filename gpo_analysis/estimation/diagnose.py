@@ -20,13 +20,13 @@ from gpo_analysis.estimation.mean_diagnosis import MeanDiagnosis, of_history, of
 from gpo_analysis.estimation.others import mark, marked, name_width, other_runs, others_shown
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.estimation.trained_with import as_trained, objective_of
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, distinct_losses, get_margin_losses
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import ReadReport, shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Curve, Panel
 from gpo_analysis.showing.style import cycle_style
-from gpo_analysis.statistics import Interval
+from gpo_analysis.statistics import Interval, mean_share_interval, resampled_interval
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -268,7 +268,7 @@ def diagnose(
     data, said = as_trained(found_log, run)
     if one_row_a_step(data.step):
         return of_rows(data, run, said)
-    others = get_margin_losses(PAPER_LOSSES if losses is None else losses)
+    others = get_margin_losses(PAPER_LOSSES if losses is None else distinct_losses(losses))
     grid = [check_positive(b, "beta") for b in ((scale / 3, scale, 3 * scale) if betas is None else betas)]
     last = data if data.step is None else data.at(data.step == data.step.max())
     rho, radius = last.rho, float(taylor_radius(f))
@@ -282,14 +282,14 @@ def diagnose(
         "step": None if last.step is None else float(last.step[0]),
         "rho_quantiles": quantiles,
         "z_quantiles": {q: scale * value for q, value in quantiles.items()},
-        "accuracy": draw.mean((rho > 0) + 0.5 * (rho == 0)),
+        "accuracy": draw.share((rho > 0) + 0.5 * (rho == 0)),
         "taylor_radius": radius,
         "beyond_taylor": float(np.mean(scale * np.abs(rho) > radius)),
-        "mu_squared_loss": draw.mean(0.5 * rho**2),
+        "mu_squared_loss": draw.mean(0.5 * rho**2, (0.0, np.inf)),
         "chosen_change": draw.mean(last.chosen_ratio),
         "rejected_change": draw.mean(last.rejected_ratio),
-        "chosen_falling": draw.mean(last.chosen_ratio < 0),
-        "length_correlation": None if longer is None else draw.of(lambda i: _spearman(rho[i], longer[i])),
+        "chosen_falling": draw.share(last.chosen_ratio < 0),
+        "length_correlation": None if longer is None else draw.of(lambda i: _spearman(rho[i], longer[i]), (-1.0, 1.0)),
         "length_slope": None if longer is None else draw.of(lambda i: _slope(rho[i], longer[i])),
     }
     every = [(g, b) for g in others for b in grid]
@@ -319,25 +319,24 @@ def _read(path: str | Path) -> TrainingLog | History:
 
 
 class _Resampler:
-    """Percentile intervals over one set of resampled pairs."""
+    """Intervals over one set of resampled pairs."""
 
     def __init__(self, size: int, resamples: int, confidence: float, seed: int) -> None:
-        self.size, self.resamples, self.seed = size, int(resamples), seed
-        self.ends = (0.5 - confidence / 2, 0.5 + confidence / 2)
+        self.size, self.resamples, self.seed, self.confidence = size, int(resamples), seed, confidence
 
-    def of(self, statistic: Callable[[IntArray], float]) -> Interval:
+    def of(self, statistic: Callable[[IntArray], float], within: tuple[float, float] | None = None) -> Interval:
         rng = np.random.default_rng(self.seed)
         drawn = [statistic(rng.integers(self.size, size=self.size)) for _ in range(self.resamples)]
-        value = statistic(np.arange(self.size))
-        finite = np.asarray(drawn)[np.isfinite(drawn)]
-        if self.size < 2 or not len(finite):
-            return Interval(value, float("nan"), float("nan"))
-        low, high = np.quantile(finite, self.ends)
-        return Interval(value, float(low), float(high))
+        return resampled_interval(statistic(np.arange(self.size)), drawn, self.size, self.confidence, within=within)
 
-    def mean(self, values: Any) -> Interval:
+    def mean(self, values: Any, within: tuple[float, float] | None = None) -> Interval:
         x = np.asarray(values, dtype=np.float64)
-        return self.of(lambda i: float(x[i].mean()))
+        return self.of(lambda i: float(x[i].mean()), within)
+
+    def share(self, values: Any) -> Interval:
+        """Of pairs: Wilson's interval, which has a width where all pairs are alike; none of one pair."""
+        found = mean_share_interval(values, self.confidence)
+        return found if self.size > 1 else Interval(found.value, float("nan"), float("nan"))
 
 
 def _length_difference(log: TrainingLog) -> FloatArray | None:

@@ -52,11 +52,31 @@ def told(
             "a higher learning rate or more steps: the margin of the first steps grows in proportion to either"
             + (f" (a |βρ| of 0.3 is {0.3 / largest:.2g} times this one)" if largest > 0 else "")
         )
-    for part in (_of_chosen(found, f, beta, others), _of_losses(found, f, beta, rho), _of_data(found, log)):
+    for part in (
+        of_rising(f),
+        _of_chosen(found, f, beta, others),
+        _of_losses(found, f, beta, rho),
+        _of_data(found, f, log),
+    ):
         for fact, advice in part:
             said.append(fact)
             todo += [advice] if advice else []
     return tuple(said) or ("nothing stands out",), tuple(todo)
+
+
+def of_rising(f: MarginLoss) -> list[tuple[str, str]]:
+    """What to say, and to do, of a loss that does not fall at 0.
+
+    Examples
+    --------
+    >>> from gpo_analysis.losses import get_loss
+    >>> of_rising(get_loss("log(1+exp(z))"))[0][1]
+    'train with f(−z) in place of f(z): it falls at 0; chosen and rejected need not be exchanged'
+    """
+    if f.falls_at_zero:
+        return []
+    other = "f(−z) in place of f(z): it falls at 0" if f.derivative(0.0) > 0 else "a loss with f′(0) < 0"
+    return [(f.why_not_falling(), f"train with {other}; chosen and rejected need not be exchanged")]
 
 
 def _of_chosen(
@@ -116,7 +136,7 @@ def _of_losses(found: dict[str, Any], f: MarginLoss, beta: float, rho: FloatArra
     return said
 
 
-def _of_data(found: dict[str, Any], log: TrainingLog) -> list[tuple[str, str]]:
+def _of_data(found: dict[str, Any], f: MarginLoss, log: TrainingLog) -> list[tuple[str, str]]:
     said, link, rho = [], found["length_correlation"], log.rho
     if link is not None and (link.low > 0 or link.high < 0):
         assert log.chosen_length is not None
@@ -130,7 +150,11 @@ def _of_data(found: dict[str, Any], log: TrainingLog) -> list[tuple[str, str]]:
                 "means (GPOTrainer(reduction='mean'), trl:sigmoid_norm), or pairs of like lengths",
             )
         )
-    if found["accuracy"].high < 0.5:
+    if found["accuracy"].high < 0.5 and not f.falls_at_zero:
+        said.append(
+            (f"{found['accuracy'].value:.0%} of the pairs have ρ > 0, as a loss that does not fall leaves it", "")
+        )
+    elif found["accuracy"].high < 0.5:
         said.append(
             (
                 "fewer than half of the pairs have ρ > 0: chosen and rejected may be swapped, or β's sign be wrong",

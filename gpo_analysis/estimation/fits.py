@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 
 from gpo_analysis.divergences import kl_divergence
-from gpo_analysis.losses import PAPER_LOSSES, Loss, MarginLoss, get_losses
+from gpo_analysis.losses import PAPER_LOSSES, Loss, MarginLoss, distinct_losses, warn_of_rising
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.diagnostics import Diagnostics, diagnostics
 from gpo_analysis.preferences.validation import check_positive
@@ -21,9 +21,10 @@ from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import MOST_ROWS, Curve, Panel
 from gpo_analysis.showing.style import loss_label, loss_style
 from gpo_analysis.solvers.minimum import described
-from gpo_analysis.tabular.grid import fit
+from gpo_analysis.tabular.implicit_reward import fitted
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.solution import Solution, as_json
+from gpo_analysis.tabular.two_ratio import solved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,15 +207,17 @@ def fit_comparisons(
     array([ 0.   , -2.949, -0.48 ,  0.269])
     """
     scale = check_positive(beta, "beta")
-    functions = get_losses(PAPER_LOSSES if losses is None else losses)
+    functions = distinct_losses(PAPER_LOSSES if losses is None else losses)
     names = [f.name for f in functions]
     if len(set(names)) < len(names):
         raise ValueError(f"losses must have distinct names, got {names}")
+    warn_of_rising(functions)
     problem = PreferenceProblem.from_comparisons(comparisons, reference)
     margin = [f for f in functions if isinstance(f, MarginLoss)]
-    fits = iter(fit(problem, margin) if margin else [])
+    fits = iter(fitted([problem], margin) if margin else [])
     solutions = {
-        f.name: next(fits).solution(scale) if isinstance(f, MarginLoss) else problem.solve(f, scale) for f in functions
+        f.name: next(fits).solution(scale) if isinstance(f, MarginLoss) else solved(problem, f, scale)
+        for f in functions
     }
     pairs = combinations(solutions.values(), 2)
     return ComparisonFits(

@@ -20,11 +20,12 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.logs import TrainingLog, read_training_log
 from gpo_analysis.estimation.others import REACH, USUAL_STEPS, fewer
 from gpo_analysis.estimation.resampling import check_resampling
-from gpo_analysis.losses import MarginLoss, get_margin_loss
+from gpo_analysis.estimation.trained_with import as_trained, objective_of
+from gpo_analysis.losses import MarginLoss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
-from gpo_analysis.statistics import Interval
+from gpo_analysis.statistics import Interval, resampled_interval
 from gpo_analysis.training import limit_mean, predicted_course
 
 _TARGETS = ("margin", "drop", "kl", "kl_per_token")
@@ -97,8 +98,8 @@ class LoggedBeta(Shown):
 
 def beta_from_log(
     log: TrainingLog | str | Path,
-    loss: MarginLoss | str,
-    beta: float,
+    loss: MarginLoss | str | None = None,
+    beta: float | None = None,
     *,
     margin: float | None = None,
     drop: float | None = None,
@@ -114,8 +115,9 @@ def beta_from_log(
     ----------
     log : TrainingLog, str or Path
         Of pairs that were trained on; with steps, the last one counts. See :func:`read_training_log`.
-    loss, beta : MarginLoss or str, float
-        What the run was trained with.
+    loss, beta : MarginLoss or str, float, optional
+        What the run was trained with: by default as ``run.json`` beside the log says, else logistic at 0.1, as
+        :func:`gpo_analysis.diagnose` takes them ("trl:ipo" with TRL's β, too).
     margin : float, optional
         Mean ρ, in nats. One target is to be given.
     drop : float, optional
@@ -132,7 +134,8 @@ def beta_from_log(
     ------
     ValueError
         Unless exactly one target is given, positive and finite; for a malformed log; where the run's own measure says
-        nothing (no margin yet, a chosen that rises).
+        nothing (no margin yet, a chosen that rises); for a loss or β that the run's record contradicts; for a target
+        other than the margin of a run over token means, whose margin is in nats a token.
 
     Examples
     --------
@@ -150,20 +153,24 @@ def beta_from_log(
     kind = named[0]
     target = check_positive(given[kind], kind)  # type: ignore[arg-type]
     check_resampling(resamples, confidence)
-    data = log if isinstance(log, TrainingLog) else read_training_log(log)
-    f, scale = get_margin_loss(loss), check_positive(beta, "beta")
+    run_of = objective_of(log, loss, beta)
+    if run_of.reduction == "mean" and kind != "margin":
+        raise ValueError(
+            f"{kind} of a run over token means ({run_of.loss.name}): what follows the law there is its margin a token; "
+            "accepted is margin, in nats a token"
+        )
+    data, said = as_trained(log if isinstance(log, TrainingLog) else read_training_log(log), run_of)
+    f, scale, notes = run_of.loss, run_of.beta, (*said, *_NOTES)
     last = data if data.step is None else data.at(data.step == data.step.max())
     factor = _Factor(last, kind, target)
     own = factor.of(np.arange(len(last)))
     course = _Course(f, scale, last)
     rng = np.random.default_rng(seed)
-    drawn = np.array([factor.of(rng.integers(len(last), size=len(last))) for _ in range(int(resamples))])
-    ends = (0.5 - confidence / 2, 0.5 + confidence / 2)
-    low, high = np.quantile(drawn[:, 0], ends)
-    run = Interval(own[0], float(low), float(high))
-    found = course.beta_of(own[1])
+    drawn = [factor.of(rng.integers(len(last), size=len(last))) for _ in range(int(resamples))]
+    run = resampled_interval(own, drawn, len(last), confidence, within=factor.within)
+    found = course.beta_of(factor.by(own))
     nan = float("nan")
-    largest = factor.measured(own[0], course.limit / course.mean)
+    largest = factor.measured(own, course.limit / course.mean)
     if math.isnan(found):
         status = f"out of reach: with this data, rate and length β → 0 comes to {largest:.4g}"
         return LoggedBeta(
@@ -176,13 +183,14 @@ def beta_from_log(
             nan,
             False,
             status,
-            _NOTES,
+            notes,
         )
-    # β falls with the ratio, so its quantiles are those of the ratios, the other way round
-    interval = Interval(found, *(course.beta_of(float(end)) for end in np.quantile(drawn[:, 1], ends)[::-1]))
+    # β falls with the ratio and this with what is measured, so that the ends are those of that
+    ends = sorted((factor.by(run.low), factor.by(run.high)), reverse=True)
+    interval = Interval(found, *(course.beta_of(end) for end in ends))
     reach = course.spread * max(found, scale) * float(f.curvature_ratio) * course.limit
     return LoggedBeta(
-        _WORDS[kind].format(target), f.name, scale, interval, run, largest, reach, reach <= REACH, "found", _NOTES
+        _WORDS[kind].format(target), f.name, scale, interval, run, largest, reach, reach <= REACH, "found", notes
     )
 
 
@@ -212,16 +220,25 @@ class _Factor:
                 f"the chosen of this run have not dropped: their mean log π/πref is {self.chosen.mean():.4g} nats"
             )
 
-    def of(self, rows: IntArray) -> tuple[float, float]:
-        """What is measured of these pairs, and the factor."""
+    @property
+    def within(self) -> tuple[float, float] | None:
+        """What the measured can be, where that is less than all numbers."""
+        return None if self.kind in ("margin", "drop") else (0.0, math.inf)
+
+    def of(self, rows: IntArray) -> float:
+        """What is measured of these pairs."""
         if self.kind == "margin":
-            value = float(self.rho[rows].mean())
-            return value, self.target / value
+            return float(self.rho[rows].mean())
         if self.kind == "drop":
-            value = float(self.chosen[rows].mean())
-            return value, -self.target / value
-        value = float(np.mean(self.rho[rows] ** 2) / 4 / np.mean(self.length[rows]))
-        return value, math.sqrt(self.target / value)
+            return float(self.chosen[rows].mean())
+        return float(np.mean(self.rho[rows] ** 2) / 4 / np.mean(self.length[rows]))
+
+    def by(self, value: float) -> float:
+        """The factor where that much is measured; infinite where it is nothing, or has the other sign."""
+        size = -value if self.kind == "drop" else value
+        if size <= 0:
+            return math.inf
+        return self.target / size if self.kind in ("margin", "drop") else math.sqrt(self.target / size)
 
     def measured(self, value: float, factor: float) -> float:
         """What it would be after such a change."""
@@ -251,8 +268,8 @@ class _Course:
         return float(course.mean_rho[0]) / self.mean
 
     def beta_of(self, ratio: float) -> float:
-        """NaN where no β within twelve decades comes to it, or none does at all."""
-        if ratio >= self.limit / self.mean:
+        """NaN where no β within twelve decades comes to it, or none does at all, and of NaN."""
+        if math.isnan(ratio) or ratio >= self.limit / self.mean:
             return float("nan")
         near = far = math.log(self.beta)
         step = math.log(4) if ratio < 1 else -math.log(4)

@@ -11,6 +11,7 @@ import numpy as np
 from gpo_analysis.analysis import analyze, taylor_radius
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.courses import course_of
+from gpo_analysis.estimation.findings import of_rising
 from gpo_analysis.estimation.histories import History
 from gpo_analysis.estimation.logs import ACCEPTED, TrainingLog
 from gpo_analysis.estimation.trained_with import WORDS, TrainedWith
@@ -233,6 +234,8 @@ def _found(
 def _words(run: TrainedWith, rows: tuple[dict[str, float], ...], z: float, same: bool) -> tuple[list[str], list[str]]:
     """What stands out in the means, and what to do."""
     said, todo, last = [], [], rows[-1]
+    for fact, advice in of_rising(run.loss):
+        said, todo = [fact], [advice]
     chosen, rejected, rho = last["chosen_change"], last["rejected_change"], last["mean_rho"]
     if chosen < 0:
         faster = f", rejected ones faster ({rejected:.3g})" if rejected < chosen else ""
@@ -247,7 +250,7 @@ def _words(run: TrainedWith, rows: tuple[dict[str, float], ...], z: float, same:
         said.append(
             f"mean margin {rho:.3g} and {last['accuracy']:.0%} of the pairs with ρ > 0: the run unlearns its labels"
         )
-        todo.append("check that chosen and rejected are not swapped in the data")
+        todo += ["check that chosen and rejected are not swapped in the data"] if run.loss.falls_at_zero else []
     if np.isfinite(rho) and rho > 0 and last["accuracy"] == 0:
         said.append(f"a mean margin of {rho:.3g} with no pair above 0 is impossible: one of them is of something else")
     radius = float(taylor_radius(run.loss))

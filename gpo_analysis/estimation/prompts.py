@@ -20,7 +20,7 @@ from gpo_analysis.estimation.warm import refitted
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.solvers.minimum import described
-from gpo_analysis.tabular.grid import fit
+from gpo_analysis.tabular.implicit_reward import fitted as fits_of
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 _NEAR = 1e-9  # of the largest difference: fitted values this close count as one at β → 0
@@ -276,7 +276,7 @@ def fit_prompts(known: Prompts, f: MarginLoss) -> tuple[PromptFits | None, str]:
                 items=known.names[begin[k] : begin[k] + sizes[k]],
             )  # fmt: skip
             problems.append(PreferenceProblem.from_comparisons(part))
-        for k, found in zip(large, fit(problems, f), strict=True):
+        for k, found in zip(large, fits_of(problems, [f]), strict=True):
             if not found.converged:
                 return None, described(found.status, found.reason)
             g[begin[k] : begin[k] + sizes[k]] = found.reward
@@ -322,7 +322,7 @@ def fit_samples(
             if part is not None:
                 problems.append(PreferenceProblem.from_comparisons(part))
                 owners.append((s, members))
-    for (s, members), found in zip(owners, fit(problems, f) if problems else [], strict=True):
+    for (s, members), found in zip(owners, fits_of(problems, [f]) if problems else [], strict=True):
         if found.converged:
             answers[s][members] = found.reward
     result: list[PromptFits | None] = []
@@ -341,7 +341,7 @@ def _warm(pool: Comparisons, samples: list[Comparisons], f: MarginLoss, members:
     nothing = np.full((len(samples), len(members)), np.nan)
     if whole is None or len(members) > _DENSE:
         return nothing
-    (start,) = fit(PreferenceProblem.from_comparisons(whole), f)
+    (start,) = fits_of([PreferenceProblem.from_comparisons(whole)], [f])
     if not start.converged:
         return nothing
     index = np.full(pool.n, -1)

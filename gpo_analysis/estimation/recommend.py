@@ -14,7 +14,6 @@ model take one short run's log and :func:`gpo_analysis.estimation.beta_from_log`
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +33,7 @@ from gpo_analysis.estimation.prompts import (
     prompts_of,
 )
 from gpo_analysis.estimation.resampling import check_resampling, check_smoothing, resampled
-from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, get_margin_losses
+from gpo_analysis.losses import PAPER_LOSSES, MarginLoss, distinct_losses, get_margin_losses, warn_of_rising
 from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
@@ -243,10 +242,8 @@ def recommend_beta(
     pool = check_comparisons(comparisons).aggregated()
     prompt = prompts_of(pool)
     ref = _reference(reference, prompt)
-    functions = get_margin_losses(PAPER_LOSSES if losses is None else losses)
-    for f in functions:
-        if f.why_not_falling():
-            warnings.warn(f.why_not_falling(), stacklevel=2)
+    functions = get_margin_losses(PAPER_LOSSES if losses is None else distinct_losses(losses))
+    warn_of_rising(functions)
     known = Prompts.of(pool, prompt, ref)
     search = _Search(pool, prompt, ref, known, target, kl is not None, smoothing, int(resamples), confidence, seed)
     rows = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.losses import MarginLoss, get_margin_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss, warn_of_rising
 from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.progress import Progress, followed
@@ -17,8 +17,7 @@ from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.reweighted import minimise_reweighted
-from gpo_analysis.tabular.grid import fit
-from gpo_analysis.tabular.implicit_reward import Fit
+from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.problem import PreferenceProblem
 
 if TYPE_CHECKING:
@@ -214,8 +213,9 @@ def bootstrap_scores(
     """
     check_resampling(resamples, confidence)
     f = get_margin_loss(loss)
+    warn_of_rising([f])
     pool = check_comparisons(comparisons).aggregated()
-    whole = PreferenceProblem.from_comparisons(pool).fit(f)
+    whole = fitted([PreferenceProblem.from_comparisons(pool)], [f])[0]
     refits = _refitted(pool, f, whole, _drawn_counts(pool, resamples, seed), progress)
     nothing = np.full(comparisons.n, np.nan)
     drawn = refits[np.isfinite(refits).all(axis=1)]
@@ -252,7 +252,7 @@ def _refitted(pool: Comparisons, f: MarginLoss, whole: Fit, counts: IntArray, pr
         found, done = minimise_reweighted(known, f, whole.minima[0], weights)
         others = [PreferenceProblem.from_comparisons(_with_counts(pool, count)) for count in batch[~done]]
         if others:
-            found[~done] = [one.reward for one in fit(others, f)]
+            found[~done] = [one.reward for one in fitted(others, [f])]
         scores[first : first + size] = found
     return scores
 

@@ -14,7 +14,7 @@ from gpo_analysis.analysis import get_convention
 from gpo_analysis.estimation.histories import History
 from gpo_analysis.estimation.log_tables import log_in
 from gpo_analysis.estimation.logs import TrainingLog
-from gpo_analysis.losses import MarginLoss, get_margin_loss
+from gpo_analysis.losses import MarginLoss, get_margin_loss, same_function
 from gpo_analysis.preferences.validation import check_positive
 
 WORDS = 12.0  #: Nats; the log-probability of one token of a vocabulary of 160,000 words drawn at random.
@@ -116,7 +116,7 @@ class Recorded:
     def holds(self, run: TrainedWith) -> bool:
         """Whether an objective is this one."""
         f = self.margin_loss
-        alike = f is not None and f.expression == run.loss.expression
+        alike = f is not None and same_function(f, run.loss)
         return alike and math.isclose(self.beta, run.beta, rel_tol=1e-9) and self.reduction == run.reduction
 
 

@@ -12,7 +12,7 @@ from gpo_analysis.analysis import strength
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.explore.state import State
 from gpo_analysis.gaussian import GaussianMixture
-from gpo_analysis.losses import MarginLoss
+from gpo_analysis.losses import MarginLoss, same_function
 from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.losses.parse import parse_loss
 from gpo_analysis.preferences import Comparisons, bradley_terry, cyclic, from_matrix, mixture_of_annotators
@@ -109,7 +109,7 @@ def rows(text: str, field: str, *, least: int) -> list[list[float]]:
 
 
 def losses_of(state: State) -> list[MarginLoss]:
-    """The losses, each once.
+    """The losses, each function once.
 
     Raises
     ------
@@ -124,14 +124,15 @@ def losses_of(state: State) -> list[MarginLoss]:
     texts = [text for text in state.losses if text.strip()]
     if not 1 <= len(texts) <= MOST_LOSSES:
         raise FieldError("losses", f"{len(texts)} losses; accepted are 1 to {MOST_LOSSES}: choose one, or type one")
-    found: dict[str, MarginLoss] = {}
+    found: list[MarginLoss] = []
     for text in texts:
         try:
             loss = get_margin_loss(text.strip())
         except ValueError as error:
             raise FieldError("losses", _why(text.strip(), str(error))) from None
-        found.setdefault(loss.name, loss)
-    return list(found.values())
+        if not any(same_function(one, loss) for one in found):
+            found.append(loss)
+    return found
 
 
 def _why(text: str, both: str) -> str:

@@ -43,7 +43,7 @@ from gpo_analysis.integrations.preference_sets import (
 )
 from gpo_analysis.integrations.sampling import has_learned_positions, position_limit
 from gpo_analysis.integrations.trl_config import GPOConfig, Settings, settings_of
-from gpo_analysis.losses import BatchLoss
+from gpo_analysis.losses import BatchLoss, warn_of_rising
 from gpo_analysis.progress import Progress
 
 _Base: Any = DPOTrainer  # TRL is typed in part only
@@ -114,6 +114,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         given = Settings(loss, reduction, link, kl_prompts, kl_max_new_tokens)
         self.settings = settings_of(args, given)
         self.objective = self.settings.objective
+        warn_of_rising([self.objective])
         self.reduction, self.link = str(self.settings.reduction), str(self.settings.link)
         # known before the sets are prepared, unless the model is still to be loaded
         self._limit = None if isinstance(model, str) else _hard_limit(model)

@@ -231,6 +231,17 @@ class TwoRatioLoss(Shown):
         half = MARGIN / 2
         return MarginLoss(f"{self.name} along the margin", self.expression.xreplace({CHOSEN: half, REJECTED: -half}))
 
+    def why_not_falling(self) -> str:
+        """What is to be said before it is fitted or trained where it does not fall along the margin at 0; else "".
+
+        Examples
+        --------
+        >>> from gpo_analysis.losses import get_loss
+        >>> get_loss("bco_pair").why_not_falling(), get_loss("log(1+exp(a)) + b**2").why_not_falling()[:45]
+        ('', 'log(1+exp(a)) + b**2 along the margin has f′(')
+        """
+        return self.along_margin.why_not_falling()
+
     @property
     def curvature_ratio(self) -> sympy.Expr:
         """κ along the margin, (F_aa − 2F_ab + F_bb)/4 over \\|F_a − F_b\\|/2 at 0: that of f for F = f(a − b).

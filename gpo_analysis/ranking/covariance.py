@@ -4,9 +4,10 @@ r"""The sandwich covariance of a fit to votes, by vote or by cluster.
 
     V = H⁻¹ M H⁻¹,    M = Σ_v s_v s_vᵀ,   or by cluster   M = C/(C−1) Σ_c (Σ_{v∈c} s_v)(Σ_{v∈c} s_v)ᵀ
 
-(Liang and Zeger 1986), on what comparisons identify: H⁻¹ is the inverse along scores that sum to zero in each connected
-part. A tie at half a win each is one vote, with the mean of both gradients. V holds whether or not the model does;
-where numbers of votes a pair are fixed by design and the model is wrong it errs to the wide side.
+(Liang and Zeger 1986; intervals and tests are by Student's law of C − 1 degrees then), on what comparisons identify:
+H⁻¹ is the inverse along scores that sum to zero in each connected part. A tie at half a win each is one vote, with the
+mean of both gradients. V holds whether or not the model does; where numbers of votes a pair are fixed by design and the
+model is wrong it errs to the wide side.
 """
 
 from __future__ import annotations

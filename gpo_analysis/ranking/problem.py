@@ -194,6 +194,11 @@ class ComparisonProblem(Shown):
         """Number of votes, ties included."""
         return float(self.counts.sum())
 
+    @property
+    def freedom(self) -> float:
+        """Degrees of Student's law that noise is taken to have: clusters less one, without clusters ∞ (normal)."""
+        return np.inf if self.cluster is None else float(self.cluster.max())
+
     @cached_property
     def parts(self) -> IntArray:
         """Labels (n,) of the items that comparisons connect; scores of two parts cannot be compared."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import xlogy
-from scipy.stats import chi2, norm
+from scipy.stats import chi2, norm, t
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss
@@ -361,12 +361,12 @@ def _log_scores(votes: HeldOutVotes, three: bool) -> FloatArray:
 
 
 def _mean(score: FloatArray, counts: FloatArray) -> Interval:
-    """Mean over votes with a normal interval, the fits held fixed."""
+    """Mean over votes with Student's interval, the fits held fixed; NaN ends of one vote."""
     total = float(counts.sum())
     if np.isnan(score[counts > 0]).any():
         return Interval(np.nan, np.nan, np.nan)
     values = np.where(counts > 0, score, 0.0)
     mean = float((counts * values).sum() / total)
     spread = float((counts * (values - mean) ** 2).sum() / total)
-    half = float(norm.ppf(0.975)) * np.sqrt(spread / total)
+    half = float(t.ppf(0.975, total - 1)) * np.sqrt(spread / (total - 1)) if total > 1 else np.nan
     return Interval(mean, mean - half, mean + half)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.stats import t
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.losses import MarginLoss, get_margin_loss
+from gpo_analysis.losses import MarginLoss, distinct_losses, get_margin_loss, warn_of_rising
 from gpo_analysis.ranking.covariance import NoCovarianceError, sandwich
 from gpo_analysis.ranking.fitting import fitted_theta
 from gpo_analysis.ranking.intervals import NO_SPREAD, ScoreIntervals, caveats, near_the_edge, spread
@@ -125,7 +124,7 @@ class Ranking(Shown):
     @cached_property
     def intervals(self) -> ScoreIntervals:
         """Of each score by itself: sandwich, near the edge the profile of the likelihood, or none with the reason."""
-        half = float(norm.ppf(0.5 + self.confidence / 2)) * self.standard_errors[: self.problem.n]
+        half = float(t.ppf(0.5 + self.confidence / 2, self.problem.freedom)) * self.standard_errors[: self.problem.n]
         none = np.isnan(half)
         reason = self.why or (NO_SPREAD if none.any() else "")
         found = ScoreIntervals(
@@ -144,8 +143,8 @@ class Ranking(Shown):
         """Rank sets that hold together, and the probability of being best; None where there is no covariance."""
         if self.covariance is None:
             return None
-        n = self.problem.n
-        return rank_sets(self.scores, self.covariance[:n, :n], self.problem.parts, confidence=self.confidence)
+        v, given = self.covariance[: self.problem.n, : self.problem.n], self.problem
+        return rank_sets(self.scores, v, given.parts, confidence=self.confidence, freedom=given.freedom)
 
     def differences(self, first: ArrayLike, second: ArrayLike, *, simultaneous: bool = True) -> ScoreDifferences:
         """Differences of scores with their intervals, a row a pair: a DataFrame that shows itself.
@@ -168,12 +167,13 @@ class Ranking(Shown):
         i, j = self._indices(first), self._indices(second)
         v = self.covariance
         error = np.where(i == j, 0.0, spread(np.diag(v)[i] + np.diag(v)[j] - 2 * v[i, j], float(np.diag(v).max())))
-        c = self.ranks.critical if simultaneous else float(norm.ppf(0.5 + self.confidence / 2))
+        c = self.ranks.critical if simultaneous else float(t.ppf(0.5 + self.confidence / 2, self.problem.freedom))
         d = np.where(self.problem.parts[i] == self.problem.parts[j], self.scores[i] - self.scores[j], np.nan)
         names = np.array(self.items, dtype=object)
         return ScoreDifferences(
             {"first": names[i], "second": names[j], "difference": d, "standard_error": error,
-             "low": d - c * error, "high": d + c * error, "p": 2 * norm.sf(np.abs(d) / np.where(error > 0, error, 1))}
+             "low": d - c * error, "high": d + c * error,
+             "p": 2 * t.sf(np.abs(d) / np.where(error > 0, error, 1), self.problem.freedom)}
         )  # fmt: skip
 
     def predict_proba(
@@ -258,10 +258,10 @@ class Ranking(Shown):
         names = [*self.problem.feature_names, *(["tie parameter"] if self.model.has_parameter else [])]
         value = self.fit.theta[n:] if self.converged else np.full(len(names), np.nan)
         error = self.standard_errors[n:]
-        half = norm.ppf(0.5 + self.confidence / 2) * error
+        half = t.ppf(0.5 + self.confidence / 2, self.problem.freedom) * error
         with np.errstate(invalid="ignore", divide="ignore"):
             z = value / error
-        columns = {"value": value, "standard_error": error, "z": z, "p": 2 * norm.sf(np.abs(z))}
+        columns = {"value": value, "standard_error": error, "z": z, "p": 2 * t.sf(np.abs(z), self.problem.freedom)}
         return pd.DataFrame({**columns, "low": value - half, "high": value + half}, index=names)
 
     def summary(self, most: int = 30) -> str:
@@ -348,8 +348,7 @@ def rank(
     array([0.808])
     """
     f, problem = get_margin_loss(loss), ComparisonProblem.of(problem)
-    if f.why_not_falling():
-        warnings.warn(f.why_not_falling(), stacklevel=2)
+    warn_of_rising([f])
     for name, value in (("ridge", ridge), ("prior", prior)):
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
@@ -391,5 +390,6 @@ def rank_all(
     ridge, prior, confidence : float
         Of :func:`rank`.
     """
-    found = [rank(problem, loss, ridge=ridge, prior=prior, confidence=confidence) for loss in losses]
+    functions = [get_margin_loss(loss) for loss in distinct_losses(losses)]
+    found = [rank(problem, f, ridge=ridge, prior=prior, confidence=confidence) for f in functions]
     return {one.loss: one for one in found}

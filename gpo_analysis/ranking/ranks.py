@@ -82,6 +82,7 @@ def rank_sets(
     stepwise: bool = True,
     draws: int = DRAWS,
     seed: int = 0,
+    freedom: float = np.inf,
 ) -> RankSets:
     """Rank sets of all items, holding together.
 
@@ -96,6 +97,8 @@ def rank_sets(
     draws : int
         Of the normal distribution.
     seed : int
+    freedom : float
+        Degrees of the covariance: draws are Student's with as many. One less than the clusters where it is by cluster.
 
     Examples
     --------
@@ -111,7 +114,7 @@ def rank_sets(
     if parts is not None:
         told &= parts[first] == parts[second]
     first, second, error = first[told], second[told], error[told]
-    z = _drawn(covariance, draws, seed)
+    z = _drawn(covariance, draws, seed, freedom)
     statistic = (scores[first] - scores[second]) / error
     sign, critical = np.zeros(len(first)), 0.0
     largest = np.full(len(z), -np.inf)  # over hypotheses whose opposite is rejected, of each draw
@@ -145,11 +148,13 @@ def rank_sets(
     )
 
 
-def _drawn(covariance: FloatArray, draws: int, seed: int) -> FloatArray:
-    """Normal vectors with this covariance, shape (draws, n)."""
+def _drawn(covariance: FloatArray, draws: int, seed: int, freedom: float) -> FloatArray:
+    """Normal vectors with this covariance, or Student's of so many degrees, shape (draws, n)."""
     values, axes = np.linalg.eigh(covariance)
     root = axes * np.sqrt(np.maximum(values, 0.0))
-    return np.asarray(np.random.default_rng(seed).standard_normal((draws, len(values))) @ root.T)
+    rng = np.random.default_rng(seed)
+    z = np.asarray(rng.standard_normal((draws, len(values))) @ root.T)
+    return z if np.isinf(freedom) else z * np.sqrt(freedom / rng.chisquare(freedom, (draws, 1)))
 
 
 def _largest(

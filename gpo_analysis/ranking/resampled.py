@@ -19,6 +19,7 @@ from gpo_analysis.ranking.ranking import Ranking
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.optimum import optimise
+from gpo_analysis.statistics import resampled_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class BootstrapScores(Shown):
     theta : array, shape (r, p)
         With coefficients and tie parameter.
     low, high : array, shape (n,)
-        Percentile interval; NaN where all draws are alike, `reason` says why then.
+        Percentile interval, where votes come in clusters as wide as their number needs it
+        (`gpo_analysis.statistics.resampled_ends`); NaN where all draws are alike, `reason` says why then.
     standard_error : array, shape (n,)
     best_probability : array, shape (n,)
         Share of the draws in which the item comes first, ties shared.
@@ -147,6 +149,9 @@ def _concluded(ranking: Ranking, parts: list[Resampled]) -> BootstrapScores:
             ranking.loss, draws, theta, nothing, nothing, nothing, nothing, without, "no resample has a finite fit"
         )
     low, high = np.quantile(draws, ends, axis=0)
+    if ranking.problem.cluster is not None:  # few, as votes are not
+        clusters = int(ranking.problem.cluster.max()) + 1
+        low, high = resampled_ends(ranking.scores, draws, clusters, ranking.confidence)
     stuck = np.ptp(draws, axis=0) <= 1e-9 * (1 + np.abs(draws).max())
     low[stuck] = high[stuck] = np.nan
     reason = STUCK.format(int(stuck.sum()), n, ranking.loss) if stuck.any() else ""

@@ -1,14 +1,11 @@
-"""Intervals over independent repetitions: means, shares, and whatever a bootstrap can resample."""
+"""Intervals over independent repetitions: means and shares. What can only be drawn again: `resampled`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-from gpo_analysis.arrays import FloatArray
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,8 @@ class Interval:
         return format(self, "")
 
 
-def _confidence(confidence: float) -> float:
+def checked_confidence(confidence: float) -> float:
+    """As a float strictly between 0 and 1."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1, got {confidence!r}")
     return float(confidence)
@@ -65,7 +63,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """
     from scipy.stats import t
 
-    level = _confidence(confidence)
+    level = checked_confidence(confidence)
     x = np.asarray(values, dtype=np.float64).ravel()
     x = x[np.isfinite(x)]
     if len(x) < 2:
@@ -89,51 +87,43 @@ def share_interval(hits: int, total: int, confidence: float = 0.95) -> Interval:
     """
     from scipy.stats import binomtest
 
-    level = _confidence(confidence)
+    level = checked_confidence(confidence)
     if not 0 <= hits <= total or total < 1:
         raise ValueError(f"hits must lie between 0 and total, and total be at least 1, got {hits!r} of {total!r}")
     found = binomtest(int(hits), int(total)).proportion_ci(level, method="wilson")
     return Interval(hits / total, float(found.low), float(found.high))
 
 
-def bootstrap_interval(
-    values: ArrayLike,
-    statistic: Callable[[FloatArray], float],
-    *,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int,
-) -> Interval:
-    """Percentile bootstrap over the first axis (Efron 1979).
+def mean_share_interval(shares: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Mean of shares, one of each thing drawn, with Wilson's interval for that many trials; NaN of nothing.
+
+    No share in [0, 1] of mean p varies more than a coin of that p, so that the interval is wide rather than narrow, and
+    shares that are all 0, or all 1, have one.
 
     Parameters
     ----------
-    values : array, shape (r, …)
-        Independent repetitions along the first axis; drawn again with replacement, whole.
-    statistic : callable
-        From an array of that shape to a number.
-    resamples : int
+    shares : array, shape (r,)
+        In [0, 1].
     confidence : float
-    seed : int
 
     Raises
     ------
     ValueError
-        For fewer than two repetitions, no resamples, or a confidence outside (0, 1).
+        For a confidence outside (0, 1).
 
     Examples
     --------
-    >>> found = bootstrap_interval([1.0, 2.0, 3.0, 4.0], np.mean, seed=0)
-    >>> found.value, found.low < 2.5 < found.high
-    (2.5, True)
+    >>> found = mean_share_interval
+    >>> print(found([1.0, 0.0]), found([0.5, 0.5]), found([0.0] * 100))
+    0.5 [0.0945, 0.905] 0.5 [0.0945, 0.905] 0 [0, 0.037]
     """
-    level = _confidence(confidence)
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim == 0 or len(x) < 2:
-        raise ValueError(f"a bootstrap needs at least two repetitions, got shape {x.shape}")
-    if int(resamples) != resamples or resamples < 1:
-        raise ValueError(f"resamples must be a whole number of at least 1, got {resamples!r}")
-    rng = np.random.default_rng(seed)
-    drawn = [float(statistic(x[rng.integers(len(x), size=len(x))])) for _ in range(int(resamples))]
-    low, high = np.nanquantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
-    return Interval(float(statistic(x)), float(low), float(high))
+    from scipy.stats import norm
+
+    z = float(norm.ppf(0.5 + checked_confidence(confidence) / 2))
+    found = np.asarray(shares, dtype=np.float64)
+    if not len(found):
+        return Interval(np.nan, np.nan, np.nan)
+    n, p = len(found), float(found.mean())
+    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = ((middle + sign * half) / (1 + z**2 / n) for sign in (-1.0, 1.0))
+    return Interval(p, max(float(low), 0.0) if p > 0 else 0.0, min(float(high), 1.0) if p < 1 else 1.0)

@@ -9,12 +9,13 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
-from gpo_analysis.losses import Loss, MarginLoss, get_losses, get_margin_losses
+from gpo_analysis.losses import Loss, MarginLoss, distinct_losses, get_margin_losses, warn_of_rising
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.progress import Progress, followed
 from gpo_analysis.tabular.implicit_reward import Fit, fitted, over, spread, tilted_kl
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.tabular.solution import Solution
+from gpo_analysis.tabular.two_ratio import solved
 
 if TYPE_CHECKING:
     from gpo_analysis.showing.tables import SolutionGrid
@@ -57,6 +58,7 @@ def fit(
     named, functions = _named(problems), get_margin_losses(losses)
     if not named:
         raise ValueError("fit needs at least one problem")
+    warn_of_rising(functions)
     return fitted(list(named.values()), functions)
 
 
@@ -78,6 +80,7 @@ def solve_grid(
     ----------
     problems : PreferenceProblem, sequence of them, or mapping of names to them
     losses : MarginLoss, TwoRatioLoss or str, or several
+        Different functions: "dpo" and "log(1+exp(-z))" are one.
     betas : float or several
         Finite and above 0.
     link : str or GeneratorDerivative
@@ -107,19 +110,20 @@ def solve_grid(
     ['logistic', '0.5', '0.4694']
     """
     named = _named(problems)
-    functions = get_losses(losses)
+    functions = distinct_losses(losses)
+    warn_of_rising(functions)
     scales = np.array([check_positive(b, "beta") for b in _several(betas, (int, float, np.number), "betas")])
     if not named or not len(scales):
         raise ValueError("solve_grid needs at least one problem and one beta")
     chosen = get_link(link)
     margin = [f for f in functions if isinstance(f, MarginLoss)]
-    found = fit(list(named.values()), margin) if margin else []
+    found = fitted(list(named.values()), margin) if margin else []
     fits = iter(zip(found, _measured(found, scales, chosen), strict=True))
     blocks = []
     for name, problem in followed(named.items(), progress, "problems"):
         for f in functions:
             columns = _columns(*next(fits), scales, chosen.name) if isinstance(f, MarginLoss) else {}
-            columns = columns or _solved_at_each([problem.solve(f, float(beta), link=chosen) for beta in scales])
+            columns = columns or _solved_at_each([solved(problem, f, float(beta), chosen) for beta in scales])
             blocks.append({"problem": name, "loss": f.name, **columns})
     return _table(blocks, len(scales))
 

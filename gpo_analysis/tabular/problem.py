@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative
-from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss
+from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss, warn_of_rising
 from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.pairs import DirectedPairs
@@ -25,7 +25,7 @@ from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.tabular import problem_view
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
 from gpo_analysis.tabular.solution import Solution
-from gpo_analysis.tabular.two_ratio import solve_two_ratio
+from gpo_analysis.tabular.two_ratio import solved
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +300,9 @@ class PreferenceProblem(Shown):
         >>> fit.reward.round(4), fit.status.value
         (array([ 0.6931, -0.6931]), 'optimum')
         """
-        return fitted([self], [get_margin_loss(loss)])[0]
+        f = get_margin_loss(loss)
+        warn_of_rising([f])
+        return fitted([self], [f])[0]
 
     def solve(self, loss: Loss | str, beta: float, *, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
         """The policy of full support that minimises ``E f(β [g(t_i) − g(t_j)])``, ``t = π/πref`` (arXiv 2402.05749).
@@ -346,9 +348,8 @@ class PreferenceProblem(Shown):
         """
         check_positive(beta, "beta")
         found = get_loss(loss)
-        if isinstance(found, TwoRatioLoss) and found.margin_loss is None:
-            return solve_two_ratio(self, found, beta, link)
-        return self.fit(found).solution(beta, link)
+        warn_of_rising([found])
+        return solved(self, found, beta, link)
 
     def sample(self, size: int, *, seed: int) -> Comparisons:
         """Draw `size` labelled comparisons: a pair from μ (equal draws left out) and its label from P.

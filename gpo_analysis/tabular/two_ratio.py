@@ -11,13 +11,20 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
-from gpo_analysis.losses import TwoRatioLoss
+from gpo_analysis.losses import Loss, TwoRatioLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.solvers.minimum import Status
 from gpo_analysis.solvers.simplex import SimplexMinimum, minimise_on_simplex
-from gpo_analysis.tabular.implicit_reward import average, half_square
+from gpo_analysis.tabular.implicit_reward import average, fitted, half_square
 from gpo_analysis.tabular.setting import Setting
 from gpo_analysis.tabular.solution import Solution
+
+
+def solved(problem: Setting, loss: Loss, beta: float, link: str | GeneratorDerivative = "reverse_kl") -> Solution:
+    """:meth:`PreferenceProblem.solve` of a loss of which all has been said that is to be said."""
+    if isinstance(loss, TwoRatioLoss) and loss.margin_loss is None:
+        return solve_two_ratio(problem, loss, beta, link)
+    return fitted([problem], [get_margin_loss(loss)])[0].solution(beta, link)
 
 
 def solve_two_ratio(

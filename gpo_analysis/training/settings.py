@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, get_loss
+from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, get_loss, warn_of_rising
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -46,6 +46,7 @@ def aligned(
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"seed must be an integer ≥ 0, got {seed!r}")
     fs = [named[f] if isinstance(f, str) else _margin_first(get_loss(f)) for f in rows["losses"]]
+    warn_of_rising(dict.fromkeys(fs))
     return [made[id(data)] for data in rows["problems"]], fs, betas_found, rows["seeds"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gpo_analysis.losses import get_loss
+from gpo_analysis.losses import get_loss, refuse_repeated
 from llm.data.world import WorldConfig
 from llm.policy.models import LlamaSize
 
@@ -103,6 +103,7 @@ def check_grid(losses: Sequence[str], strengths: Sequence[float], seeds: Sequenc
     """
     for name in losses:
         get_loss(name)
+    refuse_repeated(losses)
     if not (len(losses) and len(strengths) and len(seeds)) or min(strengths) <= 0 or min(seeds) < 0:
         raise ValueError(
             f"losses {losses}, strengths {strengths}, seeds {seeds}; accepted is one or more of each, strengths above "

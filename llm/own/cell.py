@@ -158,10 +158,12 @@ def _trainer(setting: Setting, cell: TuningCell, folder: Path) -> Any:
         )
     # without adapters πref is a second model, in memory only where the KL needs it
     reference = load() if config.kl_prompts and adapter is None else None
-    trainer = GPOTrainer(
-        load(), reference, args, train_dataset=train, eval_dataset=held_out, processing_class=inputs.tokenizer,
-        peft_config=adapter,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* does not push chosen above rejected")  # said once, for all cells
+        trainer = GPOTrainer(
+            load(), reference, args, train_dataset=train, eval_dataset=held_out, processing_class=inputs.tokenizer,
+            peft_config=adapter,
+        )  # fmt: skip
     if not known and trainer.is_world_process_zero():
         made = [one for one in (trainer.train_dataset, trainer.eval_dataset) if one is not None]
         columns = {

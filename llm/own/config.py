@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gpo_analysis.losses import MarginLoss
+from gpo_analysis.losses import MarginLoss, refuse_repeated
 from gpo_analysis.losses.lookup import get_margin_loss
 from gpo_analysis.reading import in_short, setting_of, settings_in
 from llm.own.tokens import FORMATS
@@ -86,6 +86,7 @@ class TuningConfig:
             raise ValueError(f"beta {self.beta} and strength {self.strength} are both given; accepted is one of them")
         for text in self.loss:
             get_margin_loss(text)
+        refuse_repeated(self.loss, "loss")
         least = {
             "lora": 0, "lora_alpha": 0, "lr": 0, "warmup": 0, "steps": 0, "epochs": 0, "batch": 1, "accumulation": 1,
             "weight_decay": 0, "max_length": 2, "held_out": 0, "sft_steps": 0, "record_steps": 0, "record_pairs": 1,

@@ -11,7 +11,7 @@ import numpy as np
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import MarginLoss
-from gpo_analysis.statistics import bootstrap_interval
+from gpo_analysis.statistics import Interval, bootstrap_interval, mean_share_interval
 
 
 def pair_measures(rows: Sequence[Sequence[float]], loss: MarginLoss, beta: float, reduction: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def pair_measures(rows: Sequence[Sequence[float]], loss: MarginLoss, beta: float
     }  # fmt: skip
     found: dict[str, Any] = {"pairs": len(rho)}
     for name, part in each.items():
-        interval = bootstrap_interval(np.asarray(part, dtype=np.float64), _mean, seed=0) if len(rho) > 1 else None
+        interval = _interval(name, np.asarray(part, dtype=np.float64)) if len(rho) > 1 else None
         mean = float(np.mean(part))
         found |= {name: mean, f"{name}_low": None if interval is None else interval.low}
         found[f"{name}_high"] = None if interval is None else interval.high
@@ -59,6 +59,13 @@ def kl_measures(trainer: Any, dataset: Any, *, progress: bool = False) -> dict[s
         warnings.warn(f"the KL divergence was not measured: {error}", stacklevel=2)
         return {"value": None, "why": f"{type(error).__name__}: {error}"}
     return {"value": kl, "stderr": stderr if np.isfinite(stderr) else None, "finished": finished}
+
+
+def _interval(name: str, values: FloatArray) -> Interval:
+    """Of a mean over pairs; of the share that is right Wilson's, which has a width where all are."""
+    if name == "accuracy":
+        return mean_share_interval(values)
+    return bootstrap_interval(values, _mean, seed=0, within=(0, np.inf) if name == "mu_squared_loss" else None)
 
 
 def _mean(values: FloatArray) -> float:

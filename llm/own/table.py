@@ -80,7 +80,7 @@ def rising(losses: Sequence[str]) -> list[str]:
     >>> rising(["dpo", "log(1+exp(z))"])
     ['warning: log(1+exp(z)) has f′(0) = 0.5, not below 0: from πref on it does not push chosen above rejected']
     """
-    said = [get_margin_loss(text).why_not_falling() for text in dict.fromkeys(losses)]
+    said = dict.fromkeys(get_margin_loss(text).why_not_falling() for text in losses)
     return [f"warning: {words}" for words in said if words]
 
 

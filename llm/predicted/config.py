@@ -129,7 +129,7 @@ class PredictedConfig:
         if self.record[0] < 1:
             raise ValueError(f"record begins with {self.record[0]}; accepted are steps from 1")
         check_grid(
-            (*self.losses, *self.varied, *self.coin_losses),
+            tuple(dict.fromkeys((*self.losses, *self.varied, *self.coin_losses))),
             (*self.strengths, *self.sgd_strengths, *self.varied_strengths, *self.coin_strengths), self.seeds,
         )  # fmt: skip
         if not all(0 < epsilon < COIN for epsilon in self.epsilons):

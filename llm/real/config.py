@@ -107,7 +107,11 @@ class RealConfig:
             )
         if self.device != "cpu":
             raise ValueError(f"device is {self.device!r}; accepted is 'cpu'")
-        check_grid((*self.losses, *self.fixed_losses), (*self.strengths, *self.fixed_strengths), self.seeds)
+        check_grid(
+            tuple(dict.fromkeys((*self.losses, *self.fixed_losses))),
+            (*self.strengths, *self.fixed_strengths),
+            self.seeds,
+        )
 
     @property
     def prompts(self) -> int:

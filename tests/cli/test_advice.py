@@ -116,6 +116,27 @@ def test_a_run_s_folder_says_what_it_was_trained_with(tmp_path: Path) -> None:
         assert recorded_objective(tmp_path) is None
 
 
+def test_a_beta_for_the_next_run_reads_what_the_run_was_trained_with(tmp_path: Path) -> None:
+    rows = [
+        {"policy_chosen": -8.9 - k / 20, "policy_rejected": -9.4 - k / 30, "reference_chosen": -9.0,
+         "reference_rejected": -9.0, "step": 4}
+        for k in range(9)
+    ]  # fmt: skip
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = ("recommend-beta", "--log", str(tmp_path), "--margin", "0.3", "--resamples", "5")
+    without = gpo(*asked, "--loss", "dpo")
+    assert without.returncode == 2
+    assert "--log needs the --beta and the --loss that the run was trained with; no run.json says" in without.stderr
+    run = {"loss": "log(cosh(1-z))", "beta": 0.25, "reduction": "sum", "link": "reverse_kl"}
+    (tmp_path / "run.json").write_text(json.dumps({"run": run}))
+    told = as_json(*asked)
+    assert (told["loss"], told["run_beta"]) == ("log(cosh(1-z))", 0.25)
+    assert told == as_json(*asked, "--loss", "log(cosh(1-z))", "--beta", "0.25")
+    other = gpo(*asked, "--loss", "dpo")
+    assert other.returncode == 2
+    assert "accepted are none of these, or both a loss and a beta" in other.stderr
+
+
 def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import linregress, spearmanr
 
 import gpo_analysis as gpo
@@ -239,3 +240,47 @@ def test_lengths_are_named_where_the_interval_of_their_correlation_leaves_zero(s
     assert (rank.pvalue < 0.05) == (said is not None)
     assert len(told) == (said is not None)
     assert all(f"towards {said} responses" in finding for finding in told)
+
+
+RISING = "sqrt(1+(1+z)**2)"
+
+
+def test_a_loss_that_rises_is_what_is_wrong_and_not_the_columns() -> None:
+    """A run that unlearnt its labels: of a loss that falls the columns are swapped, one that rises did what it says."""
+    down = gpo.TrainingLog(*(REFERENCE + CHANGE)[::-1], *REFERENCE[::-1])
+    for found in (gpo.diagnose(down, RISING, 0.5, resamples=50), gpo.diagnose(down, "dpo", 0.5, resamples=50)):
+        words, todo = " ".join(found.findings), " ".join(found.advice)
+        rises = found.loss == RISING
+        assert ("does not push chosen above rejected" in words) is rises
+        assert ("train with f(−z) in place of f(z)" in todo) is rises
+        assert ("exchange the columns" in todo) is not rises
+        assert ("swapped" in words) is not rises
+    flat = gpo.diagnose(down, "z**2", 0.5, resamples=5)
+    assert "train with a loss with f′(0) < 0" in " ".join(flat.advice)
+
+
+def test_of_batch_means_too(tmp_path: Path) -> None:
+    log = [{"step": k, "loss": 1.5, "rewards/chosen": -0.1 * k, "rewards/rejected": 0.1 * k,
+            "rewards/margins": -0.2 * k, "rewards/accuracies": 0.2} for k in range(1, 9)]  # fmt: skip
+    path = tmp_path / "trainer_state.json"
+    path.write_text(json.dumps({"log_history": log}))
+    rising, falling = (gpo.diagnose(path, loss, 0.5) for loss in (RISING, "dpo"))
+    assert "does not push chosen above rejected" in rising.findings[0]
+    assert "swapped" not in " ".join(rising.advice)
+    assert "swapped" in " ".join(falling.advice)
+
+
+def test_few_pairs_have_wide_intervals() -> None:
+    """Four pairs that are all right: no certainty; one pair: no interval."""
+    few = gpo.TrainingLog(*(part[:4] for part in (*(REFERENCE + CHANGE), *REFERENCE)))
+    found = gpo.diagnose(few, "dpo", 0.5, resamples=2000)
+    rho = CHANGE[0, :4] - CHANGE[1, :4]
+    assert found.accuracy.value == 1.0
+    assert found.accuracy.low == pytest.approx(4 / (4 + stats.norm.ppf(0.975) ** 2))  # Wilson's
+    student = stats.t.interval(0.95, 3, loc=CHANGE[0, :4].mean(), scale=stats.sem(CHANGE[0, :4]))
+    assert found.chosen_change.low <= student[0] + 0.05 * (student[1] - student[0])
+    assert found.chosen_change.high >= student[1] - 0.05 * (student[1] - student[0])
+    assert found.mu_squared_loss.low >= 0
+    assert found.mu_squared_loss.value == pytest.approx(np.mean(rho**2) / 2)
+    one = gpo.diagnose(gpo.TrainingLog(*(part[:1] for part in (*(REFERENCE + CHANGE), *REFERENCE))), "dpo", 0.5)
+    assert np.isnan([one.accuracy.low, one.chosen_change.low]).all()

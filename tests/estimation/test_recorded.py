@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpo_analysis as gpo
-from gpo_analysis.estimation import read_training_log
+from gpo_analysis.estimation import beta_from_log, read_training_log
 from gpo_analysis.estimation.audit import audit_log
 
 MINE, BETA = "log(cosh(1-z))", 0.25
@@ -82,3 +82,39 @@ def test_an_audit_tries_what_the_record_says(run: Path, changed: dict[str, Any],
 def test_a_record_of_another_loss_is_contradicted(run: Path) -> None:
     says(run, loss="dpo")
     assert audit_log(run, losses=MINE).claim.endswith("the log contradicts its loss")
+
+
+def shortened(folder: Path, **more: float) -> None:
+    """The run a tenth of the way, where it is not at rest: margins say how far another β would go."""
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for row in rows:
+        for side in ("chosen", "rejected"):
+            row[f"policy_{side}"] = -20.0 + 0.1 * (row[f"policy_{side}"] + 20.0)
+        row |= {"step": 4, **more}
+        row["loss"] = float(np.log(np.cosh(1 - BETA * (row["policy_chosen"] - row["policy_rejected"]))))
+    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_beta_for_the_next_run_is_of_the_run_s_own_loss(run: Path) -> None:
+    shortened(run)
+    found = beta_from_log(run, margin=0.1, resamples=20)
+    assert (found.loss, found.run_beta) == (MINE, BETA)
+    assert found.notes[0].endswith(f"run.json says: {MINE} at β = {BETA}")
+    asked = beta_from_log(read_training_log(run), MINE, BETA, margin=0.1, resamples=20)
+    assert found.to_dict() == asked.to_dict()
+    with pytest.raises(ValueError, match=r"run\.json says --loss .* --beta 0\.25; accepted are none of these, or both"):
+        beta_from_log(run, "dpo", margin=0.1)
+    other = beta_from_log(run, "dpo", 0.3, margin=0.1, resamples=20)
+    assert other.notes[0].startswith("read as logistic at β = 0.3, as given, not as ")
+
+
+def test_a_run_over_token_means_has_a_margin_a_token(run: Path) -> None:
+    """ρ of sums over lengths of 5 is five times ρ of means: the same run at a fifth of the margin."""
+    shortened(run, chosen_length=5, rejected_length=5)
+    plain = beta_from_log(run, margin=0.1, resamples=20)
+    says(run, reduction="mean", beta=5 * BETA)
+    found = beta_from_log(run, margin=0.02, resamples=20)
+    assert found.beta.value == pytest.approx(5 * plain.beta.value, rel=1e-4)
+    for target in ("kl", "drop", "kl_per_token"):
+        with pytest.raises(ValueError, match=f"{target} of a run over token means .* accepted is margin"):
+            beta_from_log(run, **{target: 0.1})

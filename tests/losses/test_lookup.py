@@ -40,8 +40,8 @@ def test_the_library_takes_an_expression_where_it_takes_a_name() -> None:
     problem = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0]))
     assert gpo.analyze(text).curvature_ratio == gpo.analyze(same).curvature_ratio
     assert problem.solve(text, 0.5).kl == pytest.approx(problem.solve(same, 0.5).kl, rel=1e-12)
-    grid = gpo.solve_grid([problem], [text, same], [0.3])
-    assert grid["kl"][0] == pytest.approx(grid["kl"][1], rel=1e-12)
+    grids = [gpo.solve_grid([problem], name, [0.3]) for name in (text, same)]
+    assert grids[0]["kl"][0] == pytest.approx(grids[1]["kl"][0], rel=1e-12)
     assert gpo.equivalent_beta(0.1, "dpo", text) == pytest.approx(0.05)
     trained = gpo.train(problem, text, 0.5, learning_rate=1.0, steps=3).table["kl"]
     np.testing.assert_allclose(trained, gpo.train(problem, same, 0.5, learning_rate=1.0, steps=3).table["kl"])

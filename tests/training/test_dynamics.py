@@ -156,6 +156,7 @@ def test_features_with_contexts_follow_autograd() -> None:
     np.testing.assert_allclose(run.state.parameters, w.detach(), atol=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not push chosen above rejected")
 def test_on_policy_gradient_of_the_square_is_twice_that_of_kl() -> None:
     """μ = πθ at every step, sampling not differentiated; the loss z²/2 makes E f(βρ) the square loss itself."""
     problem = problem_of(4, seed=4)

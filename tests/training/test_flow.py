@@ -90,6 +90,7 @@ def test_flow_of_hinge_with_features_slides() -> None:
     np.testing.assert_allclose(flow.columns["loss"], descent.columns["loss"], atol=4e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not push chosen above rejected")
 def test_flow_refuses_other_jumps() -> None:
     with pytest.raises(ValueError, match="jumps in its slope"):
         train(problem_of(), parse_loss("Max(z**2/2 - z, 0)"), 1.0, optimizer="flow", learning_rate=0.1, steps=1)
@@ -113,6 +114,7 @@ def test_flow_to_infinity_in_finite_time_is_said() -> None:
     assert_same(again, run)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not push chosen above rejected")
 def test_on_policy_flow_lowers_kl_at_twice_its_gradient() -> None:
     problem = problem_of(3, seed=4)
     start = np.log(problem.reference) + np.array([1.0, -0.5, 0.3])
