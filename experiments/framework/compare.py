@@ -306,9 +306,12 @@ def _apart(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatA
     """Absolute and relative differences and those in units of the last place; infinite beside what is not finite."""
     with np.errstate(all="ignore"):
         absolute = np.abs(x.astype(np.float64) - y.astype(np.float64))
-        largest = np.maximum(np.abs(x), np.abs(y)).astype(np.float64)
+        of_either = np.maximum(np.abs(x), np.abs(y))
+        largest = of_either.astype(np.float64)
         relative = np.where(largest > 0, absolute / np.where(largest > 0, largest, 1.0), 0.0)
-        ulps = absolute / np.spacing(np.maximum(np.abs(x), np.abs(y))).astype(np.float64)
+        unit = np.spacing(of_either)  # upwards, where the greatest number of all has none
+        unit = np.where(np.isfinite(unit), unit, of_either - np.nextafter(of_either, of_either.dtype.type(0)))
+        ulps = absolute / unit.astype(np.float64)
     odd = ~(np.isfinite(x) & np.isfinite(y))
     return tuple(np.where(odd, np.inf, part) for part in (absolute, relative, ulps))  # type: ignore[return-value]
 
