@@ -8,6 +8,8 @@ import pytest
 
 from gpo_analysis.reading import in_short, setting_of, settings_in, yaml_of
 
+pytest.importorskip("yaml")  # of an extra
+
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
