@@ -7,21 +7,19 @@ cannot convert (token means against sums, label smoothing, the scale of the loss
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sympy
 
 from gpo_analysis.analysis.checks import positive
-from gpo_analysis.analysis.convention_rows import all_conventions, own_convention
+from gpo_analysis.analysis.convention_rows import all_conventions, convention_named, own_convention
 from gpo_analysis.analysis.conventions import BetaConvention
 from gpo_analysis.analysis.equivalence import equivalent_beta, strength
 from gpo_analysis.analysis.taylor import derivative_at_zero
 from gpo_analysis.calculus.arithmetic import number
-from gpo_analysis.loss_names import some_of
+from gpo_analysis.convention_names import find_convention
 from gpo_analysis.losses import Loss, MarginLoss, TwoRatioLoss, parse_loss
 from gpo_analysis.losses.exo import EXO_EPSILON
 from gpo_analysis.showing import Shown
@@ -129,21 +127,8 @@ def get_convention(name: str | Loss) -> BetaConvention:
     """
     if isinstance(name, MarginLoss | TwoRatioLoss):
         return own_convention(name)
-    known = {alias: item for item in all_conventions() for alias in (item.name, *item.aliases)}
-    key = name.strip().lower().replace(" ", "") if isinstance(name, str) else ""
-    for candidate in (key, key.replace("_", "-"), key.replace("-", "_")):
-        for written in (candidate, f"gpo:{candidate}"):
-            if written in known:
-                return known[written]
-    if ":" not in key and re.search(r"(?<![a-z_])[abz](?![a-z_])", key):
-        return own_convention(parse_loss(name))
-    of_library = [item.name for item in all_conventions() if item.name.startswith(f"{key}:")]
-    if of_library:
-        raise ValueError(f"{name!r} is a library; accepted are its losses: {', '.join(of_library)}")
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    names = some_of((item.name for item in all_conventions()), "gpo conventions")
-    raise ValueError(f"unknown convention {name!r}{hint} (known: {names})")
+    found = find_convention(name)
+    return own_convention(parse_loss(name)) if found is None else convention_named(found)
 
 
 def convert_beta(

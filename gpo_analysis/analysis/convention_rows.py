@@ -7,12 +7,14 @@ again, with the day on which its files were packed. Dates that neither tells are
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import sympy
 
 from gpo_analysis.analysis.conventions import BetaConvention
+from gpo_analysis.convention_names import OF_OTHERS
 from gpo_analysis.losses import CHOSEN, REJECTED, Loss, TwoRatioLoss, get_loss, list_losses, two_ratio_losses
 from gpo_analysis.losses.exo import EXO_EPSILON
 
@@ -76,8 +78,8 @@ def _two_ratios(name: str, objective: str, **more: Any) -> BetaConvention:
 def _of_trl() -> tuple[BetaConvention, ...]:
     """TRL's, made when they are asked for: a program that analyses one loss does without."""
     return (
-        _sigmoid("trl:sigmoid", f'{_TRL} "sigmoid"', _TRL_VERSION, smoothing="ignored", aliases=("trl:dpo",)),
-        _hinge("trl:hinge", f'{_TRL} "hinge"', _TRL_VERSION, smoothing="ignored", aliases=("trl:slic",)),
+        _sigmoid("trl:sigmoid", f'{_TRL} "sigmoid"', _TRL_VERSION, smoothing="ignored"),
+        _hinge("trl:hinge", f'{_TRL} "hinge"', _TRL_VERSION, smoothing="ignored"),
         _ipo(
             "trl:ipo", f'{_TRL} "ipo" (token means since trl pull request 1265; trl issue 1677)', _TRL_VERSION,
             ratio="means", smoothing="ignored",
@@ -92,7 +94,6 @@ def _of_trl() -> tuple[BetaConvention, ...]:
             needs_smoothing=True,
             note=f"label_smoothing 0, the default, is refused there; the paper recommends {EXO_EPSILON:g}",
             version=_TRL_VERSION,
-            aliases=("trl:exo",),
         ),
         BetaConvention(
             "trl:discopop",
@@ -104,7 +105,7 @@ def _of_trl() -> tuple[BetaConvention, ...]:
         ),
         _sigmoid(
             "trl:sigmoid_norm", f'{_TRL} "sigmoid_norm" (arXiv 2411.15124, eq. 6; trl pull request 5406)', _TRL_VERSION,
-            ratio="means", smoothing="ignored", note=_MEANS, aliases=("trl:dpo_norm",),
+            ratio="means", smoothing="ignored", note=_MEANS,
         ),
         _two_ratios("nca_pair", "−log σ(βh_w) − ½ log σ(−βh_w) − ½ log σ(−βh_l)"),
         _two_ratios("bco_pair", "−log σ(βh_w) − log σ(−βh_l)"),
@@ -129,12 +130,11 @@ def _of_trl() -> tuple[BetaConvention, ...]:
 
 
 _OTHERS: tuple[BetaConvention, ...] = (
-    _sigmoid("openrlhf:dpo", _OPENRLHF, _OPENRLHF_VERSION, aliases=("openrlhf:sigmoid",)),
+    _sigmoid("openrlhf:dpo", _OPENRLHF, _OPENRLHF_VERSION),
     _ipo("openrlhf:ipo", _OPENRLHF, _OPENRLHF_VERSION),
-    _sigmoid("torchtune:dpo", f"{_TORCHTUNE} (DPOLoss)", _TORCHTUNE_VERSION, aliases=("torchtune:sigmoid",)),
+    _sigmoid("torchtune:dpo", f"{_TORCHTUNE} (DPOLoss)", _TORCHTUNE_VERSION),
     _hinge(
         "torchtune:rso", f"{_TORCHTUNE} (RSOLoss; its γ)", _TORCHTUNE_VERSION, "γ",
-        aliases=("torchtune:hinge", "torchtune:slic"),
     ),
     _ipo(
         "torchtune:ipo", f"{_TORCHTUNE} (IPOLoss; its τ), removed by torchtune pull request 1615", _EARLIER, "τ",
@@ -142,26 +142,24 @@ _OTHERS: tuple[BetaConvention, ...] = (
     ),
     _sigmoid(
         "llama-factory:sigmoid", f"{_FACTORY}; pref_beta, pref_loss: sigmoid", _FACTORY_VERSION,
-        note="cDPO's smoothing is that of TRL before its version 1, on which it runs", aliases=("llama-factory:dpo",),
+        note="cDPO's smoothing is that of TRL before its version 1, on which it runs",
     ),
     _hinge(
         "llama-factory:hinge", f"{_FACTORY}; pref_beta, pref_loss: hinge", _FACTORY_VERSION,
-        aliases=("llama-factory:slic",),
     ),
     _ipo("llama-factory:ipo", f"{_FACTORY}; pref_beta, pref_loss: ipo", _FACTORY_VERSION, ratio="means"),
     _sigmoid(
         "axolotl:dpo", f"{_AXOLOTL}; rl: dpo", _AXOLOTL_VERSION, smoothing="ignored", note=_BY_TRL,
-        aliases=("axolotl:sigmoid",),
     ),
     _ipo("axolotl:ipo", f"{_AXOLOTL}; rl: ipo", _AXOLOTL_VERSION, ratio="means"),
     _sigmoid(
         "unsloth:dpo", f"{_UNSLOTH}; loss_type sigmoid", _UNSLOTH_VERSION, smoothing="ignored",
-        note=f"{_BY_TRL}; on an older TRL, which it allows too, it is cDPO's", aliases=("unsloth:sigmoid",),
+        note=f"{_BY_TRL}; on an older TRL, which it allows too, it is cDPO's",
     ),
     _ipo("unsloth:ipo", f"{_UNSLOTH}; loss_type ipo", _UNSLOTH_VERSION, ratio="means"),
-    _sigmoid("verl:dpo", _VERL, _VERL_VERSION, aliases=("verl:sigmoid",)),
+    _sigmoid("verl:dpo", _VERL, _VERL_VERSION),
     _ipo("verl:ipo", _VERL, _VERL_VERSION),
-    _sigmoid("nemo-rl:dpo", _NEMO, _NEMO_VERSION, smoothing=None, aliases=("nemo-rl:sigmoid", "nemo:dpo")),
+    _sigmoid("nemo-rl:dpo", _NEMO, _NEMO_VERSION, smoothing=None),
     _sigmoid(
         "nemo-rl:dpo-average", f"{_NEMO}, preference_average_log_probs: true", _NEMO_VERSION, smoothing=None,
         ratio="means", note=_MEANS,
@@ -174,11 +172,10 @@ _OTHERS: tuple[BetaConvention, ...] = (
         "halos:cdpo", f"{_HALOS} (CDPOTrainer; its ε is loss.epsilon)", _HALOS_VERSION,
         note="HALOs adds the losses of a batch up, where others average them: its learning rate counts the batch size",
     ),
-    _sigmoid("dpo-reference:dpo", _DPO, _EARLIER, smoothing=None, aliases=("dpo-paper:beta", "arxiv:2305.18290")),
+    _sigmoid("dpo-reference:dpo", _DPO, _EARLIER, smoothing=None),
     _ipo("dpo-reference:ipo", f"{_DPO}, its ipo option (issue 64 of that repository)", _EARLIER),
     _ipo(
         "ipo-paper:tau", "Azar et al. 2023, arXiv 2310.12036, eq. 17", _EARLIER, "τ",
-        aliases=("ipo:tau", "arxiv:2310.12036"),
     ),
     BetaConvention(
         "arxiv:2405.08448",
@@ -188,7 +185,6 @@ _OTHERS: tuple[BetaConvention, ...] = (
         factor=2.0,
         scale=0.25,
         version=_EARLIER,
-        aliases=("online-offline:ipo",),
     ),
     BetaConvention(
         "bandit:ipo",
@@ -208,7 +204,17 @@ _OTHERS: tuple[BetaConvention, ...] = (
 def all_conventions() -> tuple[BetaConvention, ...]:
     """GPO's own f(βρ) for every loss of the catalogue, then the other libraries and papers."""
     own = [own_convention(get_loss(name)) for name in (*list_losses(), *two_ratio_losses())]
-    return (*own, *_of_trl(), *_OTHERS)
+    return (*own, *(replace(row, aliases=OF_OTHERS[row.name]) for row in (*_of_trl(), *_OTHERS)))
+
+
+@lru_cache(maxsize=1)
+def _by_name() -> dict[str, BetaConvention]:
+    return {row.name: row for row in all_conventions()}
+
+
+def convention_named(name: str) -> BetaConvention:
+    """The convention of a name proper."""
+    return _by_name()[name]
 
 
 def own_convention(loss: Loss) -> BetaConvention:

@@ -10,6 +10,7 @@ from gpo_analysis.cli.completing import convention_names
 from gpo_analysis.cli.keeping import keep, keep_rows, out_option
 from gpo_analysis.cli.numbers import NUMBER
 from gpo_analysis.cli.output import json_option, print_json, say
+from gpo_analysis.convention_names import find_convention
 
 BETA_HELP = """\b
 Examples:
@@ -57,6 +58,9 @@ def beta(
     """
     if not listing and (value is None or source is None or target is None):
         raise ValueError("beta needs a value, --from and --to (gpo beta --list names the conventions)")
+    for name in (source, target):
+        if name is not None and not listing:
+            find_convention(name)  # an unknown one is refused before computer algebra is loaded
     from gpo_analysis.analysis import convert_beta, list_conventions
 
     if listing:

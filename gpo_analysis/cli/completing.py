@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gpo_analysis.convention_names import convention_names as conventions
 from gpo_analysis.loss_names import OF_MARGINS, OF_TWO_RATIOS, proper_names
 
 
@@ -29,7 +30,5 @@ def convention_names(context: click.Context, parameter: click.Parameter, incompl
     incomplete : str
         What has been typed of the word.
     """
-    from gpo_analysis.analysis import list_conventions
-
-    known = [row.name for row in list_conventions() if row.name.startswith(incomplete.lower())]
+    known = [name for name in conventions() if name.startswith(incomplete.lower())]
     return list(dict.fromkeys([*known, *loss_names(context, parameter, incomplete)]))

@@ -38,6 +38,8 @@ def after(*arguments: str) -> tuple[int, set[str]]:
         (["diagnose", "nothing.csv", "--beta", "1"], 1),
         (["audit-log", "nothing.csv"], 1),
         (["beta"], 2),
+        (["beta", "0.1", "--from", "foo", "--to", "gpo:ipo"], 2),
+        (["beta", "0.1", "--from", "gpo:ipo", "--to", "trl"], 2),
         (["gaussians", "--modes", "x"], 2),
     ],
 )
