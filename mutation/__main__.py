@@ -7,7 +7,7 @@
 
 All of them work on a copy of the tree that ``trace`` makes in the folder (``out/mutation``), so that line numbers stay
 what they were while the tree is worked on. ``tests`` takes new tests into that copy; ``run --again`` tries survivors
-against them. A full run is ``trace``, ``plan``, ``run``, each resumable: ``python -m mutation all``.
+against them (``--tests tests/solvers`` against these alone). A full run is ``trace``, ``plan``, ``run``, each resumable: ``python -m mutation all``.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _run(given: argparse.Namespace, work: campaign.Campaign) -> int:
     if given.command in ("run", "all"):
         code = work.run(
             given.workers, given.first, tuple(given.area or ()),
-            again=given.again, seconds=given.seconds, start=given.start,
+            again=given.again, seconds=given.seconds, start=given.start, tests=tuple(given.tests or ()),
         )  # fmt: skip
     else:
         code = 0
@@ -136,6 +136,7 @@ def _running(one: argparse.ArgumentParser) -> None:
     one.add_argument("--seconds", type=number, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
     one.add_argument("--start", type=number, default=6.0, metavar="S", help="beyond four times what its tests take")
     one.add_argument("--again", action="store_true", help="survivors once more: new tests, or more seconds")
+    one.add_argument("--tests", action="append", metavar="START", help="by test files that begin so alone; repeatable")
 
 
 if __name__ == "__main__":

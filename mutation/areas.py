@@ -9,10 +9,9 @@ ROOT = Path(__file__).parents[1]
 #: In the order in which they are tried, which follows the paper: first what the mathematics rests on.
 LIBRARY = (
     "losses", "analysis", "calculus", "solvers", "tabular", "training", "estimation", "preferences", "gaussian",
-    "statistics", "ranking", "reading", "alone", "integrations", "plotting", "cli", "explore",
+    "statistics", "ranking", "reading", "alone", "integrations", "showing", "plotting", "datasets", "advice", "cli",
+    "explore",
 )  # fmt: skip
-#: Modules of the library that lie in no package of their own, taken together as one.
-ALONE = ("arrays", "divergences", "files", "locks", "provenance", "records", "runs", "tables")
 LANGUAGE = {
     "llm.objective": ("llm/training/objective.py",),
     "llm.logprobs": ("llm/policy/logprobs.py",),
@@ -45,12 +44,9 @@ def areas(root: Path = ROOT) -> list[Area]:
     """Every package that is measured, in the order in which it is tried."""
     found = []
     for name in LIBRARY:
-        if name == "alone":
-            files = [f"gpo_analysis/{module}.py" for module in ALONE]
-            files = [file for file in files if (root / file).is_file()]
-        else:
-            files = [str(path.relative_to(root)) for path in sorted((root / "gpo_analysis" / name).rglob("*.py"))]
-        found.append(Area(name, tuple(files)))
+        # modules of the library that lie in no package of their own are taken together as one
+        modules = (root / "gpo_analysis").glob("*.py") if name == "alone" else (root / "gpo_analysis" / name).rglob("*.py")
+        found.append(Area(name, tuple(str(path.relative_to(root)) for path in sorted(modules))))
     for name, places in LANGUAGE.items():
         paths = [path for place in places for path in root.glob(place if place.endswith(".py") else f"{place}/*.py")]
         found.append(Area(name, tuple(str(path.relative_to(root)) for path in sorted(paths))))

@@ -179,13 +179,17 @@ class Campaign:
         ]
 
     def run(
-        self, workers: int, first: int | None, only: tuple[str, ...], again: bool, seconds: float, start: float
-    ) -> int:
-        """Try what has not been tried, each verdict written down at once; 1 where a control failed."""
+        self, workers: int, first: int | None, only: tuple[str, ...], again: bool, seconds: float, start: float,
+        tests: tuple[str, ...] = (),
+    ) -> int:  # fmt: skip
+        """Try what has not been tried, each verdict written down at once; 1 where a control failed.
+
+        Where starts of test files are named, only those are tried, and a survivor's earlier tests stay counted.
+        """
         from mutation.server import preload
 
         todo = self.todo(first, only, again)
-        known = Contexts(self.tree, self.folder)
+        known = Contexts(self.tree, self.folder, tests)
         if known.missing:
             print(f"{len(known.missing)} test files are not traced; faults only they notice survive", file=sys.stderr)
         preload()
@@ -197,12 +201,13 @@ class Campaign:
         from mutation.trials import Bench
 
         bench = Bench(self.tree, known, seconds, start)
+        have = self.verdicts() if known.some else {}
         try:
-            return self._try(bench, todo[number::of], number == 0)
+            return self._try(bench, todo[number::of], number == 0, have)
         finally:
             bench.close()
 
-    def _try(self, bench: Any, todo: list[Mutant], shows: bool) -> int:
+    def _try(self, bench: Any, todo: list[Mutant], shows: bool, have: dict[str, dict[str, Any]]) -> int:
         code = 0
         bar = tqdm(todo, desc="faults", file=sys.stderr, disable=not shows)
         counted: dict[str, int] = {}
@@ -211,7 +216,7 @@ class Campaign:
                 for failed in bench.control(mutant):
                     bar.write(f"without any fault fails {failed}")
                     code = 1
-            verdict = asdict(bench.attempt(mutant))
+            verdict = added(have.get(mutant.name), asdict(bench.attempt(mutant)))
             with self.results.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(verdict, ensure_ascii=False) + "\n")
             counted[verdict["verdict"]] = counted.get(verdict["verdict"], 0) + 1
@@ -229,6 +234,15 @@ class Campaign:
             for line in difflib.unified_diff(before, after, mutant.file, mutant.file, lineterm="", n=0)
             if not line.startswith(("---", "+++"))
         )
+
+
+def added(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """A verdict by some tests beside an earlier one: who survives both has met the tests of both."""
+    if old is None or new["verdict"] not in ("survived", "no test"):
+        return new
+    tests, seconds = old["tests"] + new["tests"], round(old["seconds"] + new["seconds"], 2)
+    verdict = old["verdict"] if new["verdict"] == "no test" else "survived"
+    return {**old, "verdict": verdict, "tests": tests, "seconds": seconds}
 
 
 def _apart(workers: int, work: Callable[[int], int]) -> int:

@@ -13,7 +13,7 @@ Left out, before anything is drawn, for no test should fix it or none can see it
 - annotations, imports, ``if TYPE_CHECKING:``, overloads, bodies of protocols, first arguments of ``cast``, ``TypeVar``;
 - text for people: docstrings, strings with a space between letters, strings within ``raise``, ``warnings.warn`` and
   ``help=``, ``stacklevel=``, and the message of an exception as a whole (that and when it is raised stays in);
-- the style of pictures (``plotting/style.py``: widths, sizes, colours);
+- the style of pictures (``showing/style.py``: widths, sizes, colours);
 - decorators (most faults in one end the import), ``__all__``, ``if __name__ == "__main__":``;
 - ``strict=`` of ``zip`` and capitals in names of encodings, which change nothing where the program is right;
 - mutmut's None for every argument, and dropping a positional one: half of all faults, a TypeError wherever the line
@@ -37,7 +37,7 @@ from mutmut.mutation.mutators import mutation_operators, operator_arg_removal
 PROSE = re.compile(r"[^\W\d]\S* +\S*[^\W\d]")
 ENCODINGS = {"utf-8", "utf8", "ascii", "latin-1", "utf-8-sig", "utf-16"}
 LEFT_OUT = m.Annotation() | m.Decorator() | m.Import() | m.ImportFrom()
-LOOKS = {"gpo_analysis/plotting/style.py"}
+LOOKS = {"gpo_analysis/showing/style.py"}
 TYPES = m.Call(func=m.Name("cast") | m.Name("TypeVar") | m.Name("ParamSpec") | m.Name("NewType"))
 WARNING = m.Call(func=m.Name("warn") | m.Attribute(attr=m.Name("warn")))
 

@@ -34,13 +34,16 @@ class Chosen:
 
 
 class Contexts:
-    """What is known of all test files: which lines each test executes, and its processor time."""
+    """What is known of all test files, or of those that begin so: which lines each test executes, and its time."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, starts: tuple[str, ...] = ()) -> None:
+        self.some = bool(starts)
         self.lines: dict[str, dict[int, int]] = {}  # file → line → its tests, as bits
         self.tests: list[Chosen] = []
         self.missing: list[str] = []
         for unit in pool(root):
+            if starts and not unit.startswith(starts):
+                continue
             record = known(unit, root, folder)
             if record is None:
                 self.missing.append(unit)
@@ -70,23 +73,26 @@ class Contexts:
         bits = 0
         for number in numbers:
             bits |= at.get(number, 0)
-        own = Path(mutant.file).parent.name
+        own, module = Path(mutant.file).parent.name, Path(mutant.file).stem
         if not mutant.inside:  # those first that execute much of the module for what they cost
             uses = {test.test: sum(bits >> place & 1 for bits in at.values()) for place, test in enumerate(self.tests)}
-            return self._ordered([test for test in self.tests if uses[test.test]], own, uses)
+            return self._ordered([test for test in self.tests if uses[test.test]], own, module, uses)
         first = [test for place, test in enumerate(self.tests) if bits >> place & 1]
         units = {test.unit for test in first}
         if len(first) > FEW * len(units):
-            return self._ordered(first, own)
+            return self._ordered(first, own, module)
         names = {test.test for test in first}
         others = [test for test in self.tests if test.unit in units and test.test not in names]
-        return self._ordered(first, own) + self._ordered(others, own)
+        return self._ordered(first, own, module) + self._ordered(others, own, module)
 
-    def _ordered(self, tests: list[Chosen], own: str, uses: dict[str, int] | None = None) -> list[Chosen]:
-        """The cheapest first, cases of one test function the later the more of them went before, own folder first."""
+    def _ordered(
+        self, tests: list[Chosen], own: str, module: str, uses: dict[str, int] | None = None
+    ) -> list[Chosen]:
+        """The cheapest first, a test function's cases the later the more went before; own file, then own folder first."""
 
         def weight(test: Chosen) -> float:
-            return test.seconds * (1.0 if f"/{own}/" in test.test else 3.0) / (uses or {}).get(test.test, 1)
+            away = 1.0 if test.unit.endswith(f"/test_{module}.py") else 2.0 if f"/{own}/" in test.test else 6.0
+            return test.seconds * away / (uses or {}).get(test.test, 1)
 
         seen: Counter[str] = Counter()
         dear: dict[str, float] = {}

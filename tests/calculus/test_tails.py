@@ -7,7 +7,7 @@ import pytest
 import sympy
 
 import gpo_analysis as gpo
-from gpo_analysis.calculus.limits import limit_at_infinity
+from gpo_analysis.calculus.limits import by_parts, limit_at_infinity
 from gpo_analysis.calculus.tails import KINDS, tails_of
 from gpo_analysis.losses.shape import tails
 
@@ -131,3 +131,30 @@ def test_limits() -> None:
     # sympy alone leaves this limit undone; the numbers give it
     probit_slope = (-log(sympy.erfc(-Z) / 2)).diff(Z) / Z
     assert limit_at_infinity(probit_slope, Z, -1) == 2
+
+
+INNER = (Z, exp(Z), sympy.erfc(Z), sympy.tanh(Z), sympy.atan(Z), sympy.erf(Z), sympy.sinh(Z), sympy.cosh(Z))
+POWERS = (2, 3, -1, -2, -3, Q(1, 2), -Q(1, 2))
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize("inner", INNER, ids=str)
+def test_limits_of_powers_by_parts_against_values_far_out(inner: sympy.Expr, side: int) -> None:
+    """What is said is what 50 digits say at |z| = 200; nothing is said of 0^{-1}, whose sign is open, and of √ of < 0."""
+    end = by_parts(inner, Z, side)
+    assert end is not None
+    with mpmath.workdps(50):
+        base = sympy.lambdify(Z, inner, "mpmath")(mpmath.mpf(200 * side))
+        for power in POWERS:
+            found = by_parts(sympy.Pow(inner, power, evaluate=False), Z, side)
+            open_sign = end == 0 and power < 0 and power != -2
+            if open_sign or (end < 0 and not sympy.sympify(power).is_Integer):
+                assert found is None, power
+                continue
+            assert found is not None, power
+            value = base ** mpmath.mpf(sympy.N(power, 50))
+            if found.is_infinite:
+                assert mpmath.sign(value) == sympy.sign(found), power
+                assert abs(value) > 10, power
+            else:
+                assert abs(value - mpmath.mpf(sympy.N(found, 50))) < 0.08, power

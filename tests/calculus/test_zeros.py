@@ -76,3 +76,12 @@ def test_what_is_large_stays_as_it_is() -> None:
     long = sum((sympy.sqrt(p) for p in sympy.primerange(200)), sympy.S.Zero) ** 3
     assert simplified(long) is long
     assert simplified(sympy.sqrt(8) / sympy.sqrt(2)) == 2
+
+
+def test_one_count_too_many_is_too_many() -> None:
+    for terms in (4, 5, 6):
+        for degree in (2, 3, 4):
+            for generators in (1, 2, 3, 4):
+                size = Size(terms, degree, generators)
+                assert size.within(5, 3, 2) == (max(terms - 5, degree - 3, generators - 2) <= 0)
+                assert size.within(5, 3) == (max(terms - 5, degree - 3, generators - 3) <= 0)

@@ -24,6 +24,11 @@ def test_a_formula_with_a_minus_sign_first_is_a_value(parser: Parser, words: lis
     assert given.flag
 
 
+def test_long_options_may_be_shortened_and_hold_their_value(parser: Parser) -> None:
+    given = parser.parse_args(["--loss=-z", "--bet", "2", "--fl"])
+    assert (given.loss, given.beta, given.flag) == (["-z"], 2.0, True)
+
+
 @pytest.mark.parametrize("words", [["-bet", "1"], ["--los"], ["--nope"], ["--beta", "--flag"]])
 def test_what_is_no_option_is_refused_in_one_line(
     parser: Parser, words: list[str], capsys: pytest.CaptureFixture[str]

@@ -136,6 +136,14 @@ def test_margins_by_hand() -> None:
     for order, series in ((1, -0.5), (2, -0.5 + z / 4), (4, -0.5 + z / 4 - z**3 / 48)):
         error = np.sqrt(np.mean((series - weight) ** 2) / np.mean(weight**2))
         assert found[f"weight_error_{order}"] == pytest.approx(error, rel=1e-9)
+    ends = {"chosen_logp": policy[:, 0], "rejected_logp": policy[:, 1], "mean_rho": rho,
+            "chosen_change": policy[:, 0] - reference[:, 0], "rejected_change": policy[:, 1] - reference[:, 1],
+            "accuracy": rho > 0}  # fmt: skip
+    for name, values in ends.items():
+        assert found[name] == pytest.approx(np.mean(values)), name
+    assert found["margin_q90"] == pytest.approx(np.quantile(np.abs(z), 0.9))
+    tied = margins([[0.0, 0.0], [1.0, 0.0]], np.zeros((2, 2)), loss, 1.0)
+    assert (tied["accuracy"], tied["held_out_loss"]) == (0.75, pytest.approx((np.log(2) + np.log1p(np.exp(-1))) / 2))
     assert taylor_radius(gpo.get_loss("squared")) == np.inf
     with pytest.raises(ValueError, match=r"\(n, 2\) twice"):
         margins(policy[:, 0], reference[:, 0], loss, 1.0)

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from mutation.areas import areas
+from mutation.campaign import added
 from mutation.contexts import record_of
 from mutation.guard import guarded
 from mutation.report import equivalents
@@ -211,6 +213,23 @@ def test_tests_are_tried_in_growing_parts_within_their_seconds() -> None:
     assert [test.test for part in made for test in part] == [f"t{n}" for n in range(sum(sizes))]
     assert parts([Chosen("dear", "file", 100.0)], 9.0) == ([[Chosen("dear", "file", 100.0)]], 0)
     assert parts([], 9.0) == ([], 0)
+
+
+def test_who_survives_some_tests_alone_keeps_the_earlier_ones() -> None:
+    old = {"mutant": "m", "verdict": "survived", "by": "", "tests": 7, "left": 3, "seconds": 2.0}
+    new = {"mutant": "m", "verdict": "survived", "by": "", "tests": 2, "left": 0, "seconds": 0.5}
+    assert added(old, new) == {**old, "tests": 9, "seconds": 2.5}
+    nothing = {**new, "verdict": "no test", "tests": 0, "seconds": 0.0}
+    assert added(old, nothing) == old
+    assert added({**nothing, "left": 0}, new) == {**new, "seconds": 0.5}
+    killed = {**new, "verdict": "killed", "by": "test"}
+    assert added(old, killed) == killed
+    assert added(None, new) == new
+
+
+def test_every_file_of_the_library_is_of_one_package_that_is_measured() -> None:
+    sources = [source for area in areas() for source in area.sources if source.startswith("gpo_analysis/")]
+    assert sorted(sources) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "gpo_analysis").rglob("*.py"))
 
 
 def test_equivalents_have_reasons() -> None:
