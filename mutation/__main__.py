@@ -7,7 +7,8 @@
 
 All of them work on a copy of the tree that ``trace`` makes in the folder (``out/mutation``), so that line numbers stay
 what they were while the tree is worked on. ``tests`` takes new tests into that copy; ``run --again`` tries survivors
-against them (``--tests tests/solvers`` against these alone). A full run is ``trace``, ``plan``, ``run``, each resumable: ``python -m mutation all``.
+against them (``--tests tests/solvers``: against these alone). A full run is ``trace``, ``plan``, ``run``, each
+resumable: ``python -m mutation all``.
 """
 
 from __future__ import annotations

@@ -45,7 +45,9 @@ def areas(root: Path = ROOT) -> list[Area]:
     found = []
     for name in LIBRARY:
         # modules of the library that lie in no package of their own are taken together as one
-        modules = (root / "gpo_analysis").glob("*.py") if name == "alone" else (root / "gpo_analysis" / name).rglob("*.py")
+        modules = (
+            (root / "gpo_analysis").glob("*.py") if name == "alone" else (root / "gpo_analysis" / name).rglob("*.py")
+        )
         found.append(Area(name, tuple(str(path.relative_to(root)) for path in sorted(modules))))
     for name, places in LANGUAGE.items():
         paths = [path for place in places for path in root.glob(place if place.endswith(".py") else f"{place}/*.py")]

@@ -200,10 +200,11 @@ class Campaign:
     def _bench(self, known: Contexts, seconds: float, start: float, todo: list[Mutant], number: int, of: int) -> int:
         from mutation.trials import Bench
 
-        bench = Bench(self.tree, known, seconds, start)
+        own = todo[number::of]
+        bench = Bench(self.tree, known, seconds, start, own)
         have = self.verdicts() if known.some else {}
         try:
-            return self._try(bench, todo[number::of], number == 0, have)
+            return self._try(bench, own, number == 0, have)
         finally:
             bench.close()
 

@@ -217,10 +217,17 @@ def mutated_source(mutant: Mutant, root: Path) -> str:
     LookupError
         Where the file has no such fault (any more).
     """
-    for found, module, node, mutated in _all(mutant.file, (root / mutant.file).read_text(encoding="utf-8")):
-        if found.name == mutant.name:
-            return _replaced(module, node, mutated)
-    raise LookupError(f"{mutant.name}: no such fault in this file")
+    try:
+        return mutated_sources([mutant], root)[mutant.name]
+    except KeyError:
+        raise LookupError(f"{mutant.name}: no such fault in this file") from None
+
+
+def mutated_sources(mutants: list[Mutant], root: Path) -> dict[str, str]:
+    """Texts of one file with each of several faults in it, by their names: what takes the time is reading the file."""
+    wanted, file = {mutant.name for mutant in mutants}, mutants[0].file
+    every = _all(file, (root / file).read_text(encoding="utf-8"))
+    return {one.name: _replaced(module, node, mutated) for one, module, node, mutated in every if one.name in wanted}
 
 
 def _replaced(module: cst.Module, node: cst.CSTNode, mutated: cst.CSTNode) -> str:

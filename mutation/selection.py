@@ -85,10 +85,8 @@ class Contexts:
         others = [test for test in self.tests if test.unit in units and test.test not in names]
         return self._ordered(first, own, module) + self._ordered(others, own, module)
 
-    def _ordered(
-        self, tests: list[Chosen], own: str, module: str, uses: dict[str, int] | None = None
-    ) -> list[Chosen]:
-        """The cheapest first, a test function's cases the later the more went before; own file, then own folder first."""
+    def _ordered(self, tests: list[Chosen], own: str, module: str, uses: dict[str, int] | None = None) -> list[Chosen]:
+        """The cheapest first, later the more cases of its function went before; own file, then own folder first."""
 
         def weight(test: Chosen) -> float:
             away = 1.0 if test.unit.endswith(f"/test_{module}.py") else 2.0 if f"/{own}/" in test.test else 6.0

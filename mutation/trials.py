@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mutation.guard import guarded, write_startup
-from mutation.mutants import Mutant, mutated_source
+from mutation.mutants import Mutant, mutated_sources
 from mutation.selection import Chosen, Contexts, parts
 from mutation.server import QUIET, forked
 
@@ -64,9 +65,13 @@ class Chooser:
 
 
 class Bench:
-    """A throw-away copy of the tree in which faults are tried, one after another."""
+    """A throw-away copy of the tree in which faults are tried, one after another; the next ones may be named ahead."""
 
-    def __init__(self, source: Path, contexts: Contexts, seconds: float, start: float = START) -> None:
+    def __init__(
+        self, source: Path, contexts: Contexts, seconds: float, start: float = START, ahead: Sequence[Mutant] = ()
+    ) -> None:
+        self.ahead = ahead
+        self.texts: dict[str, str] = {}
         self.contexts = contexts
         self.seconds = seconds
         self.start = start
@@ -122,6 +127,13 @@ class Bench:
         outcome, by, _ = self.run(chosen[0]) if chosen else ("passed", "", 0.0)
         return [] if outcome == "passed" else [by]
 
+    def text_of(self, mutant: Mutant) -> str:
+        """The file with the fault in it, made with those of the file's other faults ahead."""
+        if mutant.name not in self.texts:
+            here = [one for one in self.ahead if one.file == mutant.file and one.name not in self.texts]
+            self.texts |= mutated_sources([mutant, *here], self.source)
+        return self.texts.pop(mutant.name)
+
     def attempt(self, mutant: Mutant) -> Verdict:
         """Put a fault in, run its tests part by part, take it out again."""
         chosen, left = parts(self.contexts.tests_of(mutant), self.seconds)
@@ -131,7 +143,7 @@ class Bench:
         original = path.read_text(encoding="utf-8")
         used, tried = 0.0, 0
         try:
-            path.write_text(mutated_source(mutant, self.source), encoding="utf-8")
+            path.write_text(self.text_of(mutant), encoding="utf-8")
             Path(cache_from_source(str(path))).unlink(missing_ok=True)
             for part in chosen:
                 outcome, by, seconds = self.run(part)

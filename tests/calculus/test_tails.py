@@ -140,7 +140,7 @@ POWERS = (2, 3, -1, -2, -3, Q(1, 2), -Q(1, 2))
 @pytest.mark.parametrize("side", [-1, 1])
 @pytest.mark.parametrize("inner", INNER, ids=str)
 def test_limits_of_powers_by_parts_against_values_far_out(inner: sympy.Expr, side: int) -> None:
-    """What is said is what 50 digits say at |z| = 200; nothing is said of 0^{-1}, whose sign is open, and of √ of < 0."""
+    """What 50 digits say at |z| = 200; nothing is said of 0^{-1}, whose sign is open, and of roots of what is < 0."""
     end = by_parts(inner, Z, side)
     assert end is not None
     with mpmath.workdps(50):
