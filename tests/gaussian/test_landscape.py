@@ -231,6 +231,17 @@ def test_saddles_are_dropped() -> None:
     assert minimum.c == pytest.approx((1.0, 0.0), abs=1e-8)
 
 
+@pytest.mark.parametrize("scale", [3.0, 0.2])
+def test_one_mode_has_the_curvature_of_its_closed_form(scale: float) -> None:
+    """KL of a shift is |c|²/2s², the square loss |c|²/s²: flat and steep minima alike."""
+    g = GaussianMixture([1.0], [[0.5, -0.5]], [scale])
+    found = landscape(g, g, g, starts=2)
+    for objective, curvature in (("kl", scale**-2), ("mu_squared_loss", 2 * scale**-2)):
+        (minimum,) = found.minima(objective)  # type: ignore[arg-type]
+        assert minimum.c == pytest.approx((0.0, 0.0), abs=1e-8)
+        assert minimum.curvature == pytest.approx(curvature, rel=1e-6)
+
+
 def test_three_dimensions_by_monte_carlo() -> None:
     g = GaussianMixture([0.5, 0.5], [[0.0, 0.0, 0.0], [3.0, 1.0, 0.0]], [0.5, 0.5])
     mu = GaussianMixture([1.0], [[0.0, 0.0, 0.0]], [0.5])
@@ -248,6 +259,8 @@ def test_three_dimensions_by_monte_carlo() -> None:
         ({"grid": [0.0, 1.0]}, "three or more increasing"),
         ({"grid": [0.0, 2.0, 1.0]}, "three or more increasing"),
         ({"grid": [0.0, np.nan, 1.0]}, "three or more increasing"),
+        ({"grid": [[0.0, 1.0, 2.0]]}, "three or more increasing"),
+        ({"grid": [0.0, 1.0, np.inf]}, "three or more increasing"),
         ({"points": 2}, "points must be 3 or more"),
     ],
 )

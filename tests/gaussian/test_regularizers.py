@@ -179,7 +179,8 @@ def test_shapes_of_c() -> None:
     column = GaussianMixture([1.0], [[0.0]], [0.5])  # vectors of one number
     assert Regularizers.of(column, column, column)("kl", [1.0]).value[0] == pytest.approx(2.0)
     assert LocationFamily(column)(1.0).means.tolist() == [[1.0]]
-    for bad, words in (([1.0, 2.0, 3.0], "2 coordinates a point"), ([[np.nan, 0.0]], "c must be finite, got nan")):
+    for bad, words in (([1.0, 2.0, 3.0], "2 coordinates a point"), ([[np.nan, 0.0]], "c must be finite, got nan"),
+                       (np.zeros((1, 2, 2)), "2 coordinates a point")):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             plane("kl", bad)
 
