@@ -98,7 +98,7 @@ class Contexts:
             function = (
                 test.test if test.unit.startswith(CASES_APART) else re.sub(r"\[.*", "", test.test, flags=re.DOTALL)
             )
-            dear[test.test] = weight(test) * (1.0 + seen[function] / 4)
+            dear[test.test] = weight(test) * (1.0 + seen[function] / (20 if f"/{own}/" in test.test else 4))
             seen[function] += 1
         return sorted(tests, key=lambda test: (dear[test.test], test.test))
 

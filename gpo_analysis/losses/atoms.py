@@ -261,7 +261,7 @@ def _log(inner: sympy.Expr) -> sympy.Expr:
 def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
     if base == sympy.E:
         return sympy.exp(exponent)
-    exponents = _exponentials(base) if isinstance(base, sympy.Add) and not exponent.free_symbols else None
+    exponents = _exponentials(base)
     if exponents is None or len(exponents) != 2:
         return base**exponent
     first, second = sorted(exponents, key=lambda term: len(term.free_symbols))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -87,6 +89,13 @@ def test_what_is_not_a_margin() -> None:
 def test_parameters_and_subclasses_are_tensors() -> None:
     parameter = torch.nn.Parameter(torch.tensor([0.5]))
     assert gpo.get_loss("dpo")(parameter).requires_grad
+
+    class Own(torch.Tensor):
+        """A class of another module, as libraries of wrappers have them."""
+
+    found = gpo.get_loss("dpo")(torch.tensor([0.5], dtype=torch.float64).as_subclass(Own))
+    assert isinstance(found, torch.Tensor)
+    assert float(found) == pytest.approx(math.log1p(math.exp(-0.5)), rel=1e-15)
 
 
 def test_what_a_float_holds_is_finite_where_a_part_of_it_is_not() -> None:

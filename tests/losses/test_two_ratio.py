@@ -60,6 +60,21 @@ def test_slopes_and_curvatures(name: str) -> None:
             assert found == pytest.approx(exact(name, *point, orders), rel=1e-9, abs=1e-20)
 
 
+LINES = {"a = 0": lambda t: (t, 0.7), "b = 0": lambda t: (0.7, t), "a = b": lambda t: (0.7 + t, 0.7)}
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_kinks_are_claimed_where_the_slope_jumps(name: str) -> None:
+    loss = gpo.get_loss(name)
+    jumps = [
+        line
+        for line, at in LINES.items()
+        if np.abs(np.subtract(loss.gradient(*at(1e-7)), loss.gradient(*at(-1e-7)))).max() > 1e-3
+    ]
+    assert loss.claims is not None
+    assert list(loss.claims.kinks) == jumps
+
+
 @pytest.mark.parametrize("name", DIGITS)
 def test_no_loss_of_the_catalogue_needs_many_digits(name: str) -> None:
     loss = gpo.get_loss(name)

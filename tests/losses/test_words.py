@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+import sympy
 
 import gpo_analysis as gpo
 
@@ -96,6 +97,23 @@ def test_clipping_by_name_or_place() -> None:
         assert_same(text, lambda z: min(max(z, -1), 1))
     assert_same("clamp(z, max=1)", lambda z: min(z, 1))
     assert_same("pow(2+z**2, exponent=3)", lambda z: (2 + z * z) ** 3)
+
+
+POWERS = {
+    "2": lambda z: 2, "-3/2": lambda z: -1.5, "3/2": lambda z: 1.5, "2+tanh(z)": lambda z: 2 + mpmath.tanh(z),
+    "-2-tanh(z)": lambda z: -2 - mpmath.tanh(z), "z/50": lambda z: z / 50,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_powers_of_two_exponentials(power: str) -> None:
+    """(1 + e^{-3z})^p, where e^{-3z} is beyond every float, too; p may depend on z in a loss made with sympy."""
+    z = gpo.get_loss("dpo").symbol
+    loss = gpo.MarginLoss("power", (1 + sympy.exp(-3 * z)) ** sympy.sympify(power, locals={"z": z}))
+    for x in (-150.0, -1.5, 0.0, 0.4, 2.0, 40.0, 300.0):
+        meant = float((1 + mpmath.exp(-3 * mpmath.mpf(x))) ** POWERS[power](mpmath.mpf(x)))
+        assert float(loss(x)) == pytest.approx(meant, rel=1e-12), x
+    assert_same("(1+sqrt(2))**z", lambda z: (1 + mpmath.sqrt(2)) ** z)
 
 
 def test_constants() -> None:

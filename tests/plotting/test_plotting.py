@@ -148,8 +148,22 @@ def test_plot_sweep_sorts_and_separates(ax: Axes) -> None:
     plot_sweep(SWEEP, "kl", ax)
     assert [line.get_label() for line in ax.lines] == ["logistic (DPO)", "squared (IPO)"]
     np.testing.assert_array_equal(ax.lines[0].get_data(), [[0.1, 1.0, 3.0], [2, 0, 4]])
+    for line, name in zip(ax.lines, ("logistic", "squared"), strict=True):
+        assert to_rgb(line.get_color()) == to_rgb(loss_style(name).color)
     plot_sweep(SWEEP, "kl", ax, by="win_rate")
     assert ax.lines[-1].get_label() == "win_rate = 0.6"
+
+
+def test_plot_scores_marks_ends_beyond_the_known_values(ax: Axes) -> None:
+    """Infinite ends stand a tenth of the known range outside of it, or at ±1 where nothing is known."""
+    plotting.plot_scores(["a", "b"], [1.0, np.nan], [0.0, -np.inf], [np.inf, 2.0], ax)
+    scores, left, right = ax.lines
+    np.testing.assert_array_equal(scores.get_data(), [[1.0, np.nan], [0, 1]])
+    np.testing.assert_allclose(left.get_data(), [[-0.2], [1]])
+    np.testing.assert_allclose(right.get_data(), [[2.2], [0]])
+    assert [mark.get_marker() for mark in (left, right)] == ["<", ">"]
+    plotting.plot_scores(["c"], [np.nan], [-np.inf], [np.inf], ax)
+    assert [list(line.get_xdata()) for line in ax.lines[-2:]] == [[-1.0], [1.0]]
 
 
 def test_plot_frontier(ax: Axes) -> None:

@@ -126,6 +126,17 @@ def test_one_sided_pairs_have_no_optimum_but_an_infimum() -> None:
     assert problem.solve("sppo_hard", 0.7).status is Status.OPTIMUM
 
 
+@pytest.mark.parametrize("losers", [5, 6])
+def test_at_most_five_that_lose_their_mass_are_named(losers: int) -> None:
+    names = [f"l{k}" for k in range(losers)]
+    games = gpo.Comparisons.from_pairs([("best", name, 1) for name in names])
+    found = gpo.PreferenceProblem.from_comparisons(games).solve("bco_pair", 0.7)
+    assert found.status is Status.NO_FINITE_OPTIMUM
+    assert found.limit == pytest.approx([1.0] + [0.0] * losers, abs=1e-12)
+    assert f"no mass to {', '.join(names[:5])}{', …' * (losers > 5)}" in found.reason
+    assert ("…" in found.reason) == (losers > 5)
+
+
 def test_unseen_responses() -> None:
     p, mu = gpo.bradley_terry([0.0, 1.0, 2.5, 0.0, 0.0]), [0.5, 0.3, 0.2, 0.0, 0.0]
     problem = gpo.PreferenceProblem(p, mu, [0.3, 0.3, 0.1, 0.2, 0.1])
