@@ -217,6 +217,24 @@ def test_rules_of_composition() -> None:
     assert rules(Max(0, sympy.tanh(Z)), Z) is None
 
 
+@pytest.mark.parametrize("rest", [Z**2, Z**2 + exp(Z), exp(-(Z**2)), sympy.tanh(Z), Abs(Z), exp(Z) - exp(2 * Z)], ids=str)
+def test_logarithms_of_what_is_no_sum_of_exponentials_are_not_called_convex(rest: sympy.Expr) -> None:
+    """Each has second differences below 0 somewhere, so that no rule may call it convex."""
+    expression = log(3 + rest) if rest != exp(Z) - exp(2 * Z) else log(3 + exp(2 * Z) - exp(Z))
+    f = sympy.lambdify(Z, expression, "mpmath")
+    with mpmath.workdps(30):
+        second = [f(x - 0.1) + f(x + 0.1) - 2 * f(x) for x in map(mpmath.mpf, range(-6, 7))]
+    assert min(second) < 0
+    assert curvature_by_rules(expression, Z) is None
+
+
+def test_a_proof_names_the_piece_only_where_there_are_several() -> None:
+    whole = convexity_of(1 / (1 + exp(Z)) ** 2, Z)
+    assert " on (" not in whole.proof
+    cut = convexity_of(Max(0, 1 - Z) ** 3 - Abs(Z) ** 3, Z)
+    assert " on (" in cut.proof
+
+
 def test_one_sided_limits() -> None:
     assert value_at(Z**2, Z, sympy.Integer(3), 1) == 9
     assert value_at(sympy.sinh(Z) / Z, Z, sympy.S.Zero, 1) == 1

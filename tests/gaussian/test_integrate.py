@@ -138,6 +138,21 @@ def test_first_boxes_cover_the_ball_once_and_resolve_every_feature(d: int) -> No
                 assert side[mine][holding].max() <= 2.0 * scale
 
 
+def test_a_narrow_feature_by_the_edge_of_the_ball_is_covered() -> None:
+    """Boxes as small as the feature lie beside an axis, just inside the radius; those just outside are left out."""
+    lower, side, task = graded_boxes(np.array([[[7.99, 0.0]]]), np.array([[1e-3]]), radius=8.0, own=1.0, grading=2.0)
+    angle = np.linspace(-np.pi, np.pi, 400)
+    for reach in (7.995, 7.999, 3.0):
+        points = reach * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        points = np.vstack([points, [[reach, 0.0003]]])
+        inside = np.all((points[:, None] >= lower) & (points[:, None] < lower + side[:, None]), axis=-1)
+        np.testing.assert_array_equal(inside.sum(axis=1), 1)
+    nearest = np.linalg.norm(np.clip(0.0, lower, lower + side[:, None]), axis=1)
+    assert nearest.max() <= 8.0
+    assert side[nearest > 7.98].min() <= 2e-3
+    assert set(task) == {0}
+
+
 def test_an_estimate_is_a_number_that_tells_its_error() -> None:
     e = Estimate(1.5, 1e-11, "quadrature", 300)
     assert float(e) == 1.5
