@@ -101,6 +101,20 @@ def test_no_bounds_give_zero_and_contradictory_ones_the_start() -> None:
     assert given is start
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_bounds_that_contradict_each_other_a_little_give_the_start_or_what_they_nearly_allow(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(rng.normal(size=(2, 2)), 2, axis=0)
+    start = rng.normal(size=2)
+    for gap in 10.0 ** -np.arange(1.0, 14.0, 0.5):
+        middle = rng.normal(size=2)
+        lower = np.array([middle[0] + gap, -np.inf, middle[1], -np.inf])
+        upper = np.array([np.inf, middle[0] - gap, np.inf, middle[1] + 1.0])
+        found = least_norm_within(rows, lower, upper, start)
+        short = max(np.max(lower - rows @ found), np.max(rows @ found - upper))
+        assert found is start or short <= 1e-6, gap
+
+
 def test_only_one_point_or_more() -> None:
     rows = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [1.0, 1.0, 1.0]])
     v = np.array([0.5, 0.0, -0.5])
