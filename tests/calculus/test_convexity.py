@@ -217,7 +217,9 @@ def test_rules_of_composition() -> None:
     assert rules(Max(0, sympy.tanh(Z)), Z) is None
 
 
-@pytest.mark.parametrize("rest", [Z**2, Z**2 + exp(Z), exp(-(Z**2)), sympy.tanh(Z), Abs(Z), exp(Z) - exp(2 * Z)], ids=str)
+@pytest.mark.parametrize(
+    "rest", [Z**2, Z**2 + exp(Z), exp(-(Z**2)), sympy.tanh(Z), Abs(Z), exp(Z) - exp(2 * Z)], ids=str
+)
 def test_logarithms_of_what_is_no_sum_of_exponentials_are_not_called_convex(rest: sympy.Expr) -> None:
     """Each has second differences below 0 somewhere, so that no rule may call it convex."""
     expression = log(3 + rest) if rest != exp(Z) - exp(2 * Z) else log(3 + exp(2 * Z) - exp(Z))

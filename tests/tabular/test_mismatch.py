@@ -61,6 +61,19 @@ def test_the_bound_is_never_broken_and_is_not_vacuous(seed: int) -> None:
     assert near.renyi == pytest.approx(np.log(np.sum(((1 - 1e-4) * pi + 1e-4 * other) ** 2 / pi)), abs=1e-12)
 
 
+def test_the_bound_by_singular_values() -> None:
+    """√χ² ‖√π|h| S‖ + χ² √E_π[h²] ‖√π S‖, h and scores centred under π: largest singular values for eigenvalues."""
+    rng = np.random.default_rng(8)
+    pi, ref, mu = rng.dirichlet(np.full(6, 2.0), 3)
+    scores = rng.normal(size=(6, 3)) * 3
+    found = regularizer_mismatch(np.log(pi), np.log(ref), mu, scores)
+    h, s = np.log(pi / ref), scores - pi @ scores
+    h = h - pi @ h
+    chi = np.sum(mu**2 / pi) - 1
+    mixed, plain = (np.linalg.norm((np.sqrt(pi) * weight)[:, None] * s, 2) for weight in (np.abs(h), 1.0))
+    assert found.bound == pytest.approx(np.sqrt(chi) * mixed + chi * np.sqrt(pi @ h**2) * plain, rel=1e-10)
+
+
 def test_mass_that_the_policy_lacks_and_bad_input() -> None:
     assert chi_squared([0.5, 0.5], [1.0, 0.0]) == np.inf
     with pytest.raises(ValueError, match="shapes must be"):

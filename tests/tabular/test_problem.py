@@ -172,3 +172,25 @@ def test_bad_sample_sizes_are_refused(size):
 def test_nothing_to_sample():
     with pytest.raises(ValueError, match="nothing to compare"):
         PreferenceProblem(P, [1.0, 0.0]).sample(3, seed=0)
+
+
+@pytest.mark.parametrize("name", ["bco_pair", "dpo"])
+def test_losses_of_a_stack_of_log_ratios_are_those_of_each(name):
+    rng = np.random.default_rng(4)
+    p = np.stack([gpo.bradley_terry(rng.normal(size=3)) for _ in range(2)])
+    problem = PreferenceProblem(p, rng.dirichlet(np.ones(3), 2), rng.dirichlet(np.ones(3), 2))
+    h = rng.normal(size=(4, 2, 3))
+    found = problem.loss_at(h, name, 0.7)
+    assert found == pytest.approx([problem.loss_at(one, name, 0.7) for one in h], rel=1e-13)
+    assert np.ptp(found) > 0.01
+
+
+def test_pictures_say_what_they_leave_out():
+    p = gpo.bradley_terry([0.0, 1.0, 0.5])
+    assert PreferenceProblem(p)._panel().note == ""
+    assert PreferenceProblem(np.stack([p, p.T]))._panel().note == "the first of 2 contexts"
+    many = PreferenceProblem(gpo.bradley_terry(np.arange(60.0)))._panel()
+    assert many.note == f"the {len(many.cells.rows)} of 60 responses that μ draws most"
+    assert len(many.cells.rows) < 60
+    assert "first of" not in PreferenceProblem(p).fit("dpo")._panel().title
+    assert PreferenceProblem(np.stack([p, p.T])).fit("dpo")._panel().title.endswith(", in the first of 2 contexts")

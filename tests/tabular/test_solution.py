@@ -39,6 +39,12 @@ def test_it_shows_itself_in_a_terminal_and_in_jupyter():
     assert "chi_po" in str(PROBLEM.solve("dpo", 0.5, link="chi_po"))
 
 
+def test_columns_are_named_once_above_the_numbers():
+    found = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0])).solve("dpo", 1.0)
+    (head,) = (line for line in found.summary().splitlines() if line.startswith("response"))
+    assert head.split() == ["response", "πref", "π", "log", "π/πref"]
+
+
 def test_long_tables_are_cut():
     found = PreferenceProblem(gpo.bradley_terry(np.arange(30.0) / 10)).solve("squared", 1.0)
     assert "… 10 more" in str(found)
