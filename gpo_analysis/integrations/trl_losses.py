@@ -173,7 +173,7 @@ def _as_trl_has_them(pairs: Pairs, dtype: Any) -> tuple[dict[str, Any], SimpleNa
         "ref_chosen_logps": chosen, "ref_rejected_logps": rejected,
     }  # fmt: skip
     outputs = SimpleNamespace(
-        log_probs=tokens, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool(), log_sum_sq_probs=zeros,
+        log_probs=tokens, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool(),
         aux_loss=torch.zeros((), dtype=dtype),
     )  # fmt: skip
     return inputs, outputs

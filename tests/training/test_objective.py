@@ -93,3 +93,23 @@ def test_kernels_at_the_ends() -> None:
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(NUMPY["expit"](ends), special.expit(ends), rtol=1e-15, atol=1e-320)
         np.testing.assert_allclose(NUMPY["softplus"](ends), np.logaddexp(0.0, ends), rtol=1e-15)
+
+
+@pytest.mark.parametrize("renewable", [True, False])
+@pytest.mark.parametrize("links", [((0, 1), (1, 2), (0, 2)), ((0, 1), (1, 2))])
+def test_certain_pairs_add_nothing_where_their_other_direction_is_infinite(renewable: bool, links: tuple) -> None:
+    """0 always beats 1, 1 always 2: e^{-z} of what never happens is e^2000, of weight 0; of what happens it is 0."""
+    p = np.full((3, 3), 0.5)
+    for winner, loser in links:
+        p[winner, loser], p[loser, winner] = 1.0, 0.0
+    objective = Objective.stack(
+        [gpo.PreferenceProblem(p)], [gpo.get_loss("exponential")], [1.0], renewable=renewable
+    )
+    certain = len(links) == 3
+    logits = np.array([[4000.0, 2000.0, 0.0]]) if certain else np.array([[2000.0, 0.0, 2000.0 - 1e-3]])
+    with np.errstate(all="ignore"):
+        loss = objective.metrics(logits)["loss"][0]
+    if certain:  # what is left is f(0) = 1 of pairs of a response and itself, a third of all
+        assert loss == pytest.approx(1 / 3, rel=1e-12)
+    else:  # 1 beats 2 always, and here is 2000 below it
+        assert loss == np.inf
