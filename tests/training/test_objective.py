@@ -102,9 +102,7 @@ def test_certain_pairs_add_nothing_where_their_other_direction_is_infinite(renew
     p = np.full((3, 3), 0.5)
     for winner, loser in links:
         p[winner, loser], p[loser, winner] = 1.0, 0.0
-    objective = Objective.stack(
-        [gpo.PreferenceProblem(p)], [gpo.get_loss("exponential")], [1.0], renewable=renewable
-    )
+    objective = Objective.stack([gpo.PreferenceProblem(p)], [gpo.get_loss("exponential")], [1.0], renewable=renewable)
     certain = len(links) == 3
     logits = np.array([[4000.0, 2000.0, 0.0]]) if certain else np.array([[2000.0, 0.0, 2000.0 - 1e-3]])
     with np.errstate(all="ignore"):
