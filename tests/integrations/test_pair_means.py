@@ -104,3 +104,17 @@ def test_every_field_of_the_configuration_has_help() -> None:
     for field in fields(GPOConfig):
         if field.name in own:
             assert len(str(field.metadata["help"]).split()) >= 5, field.name
+
+
+def test_random_pairs_reach_as_far_over_sums_as_over_means() -> None:
+    pytest.importorskip("trl")
+    from gpo_analysis.integrations.guard_pairs import random_pairs
+
+    pairs = random_pairs(0.3, count=4000, seed=1)
+    for ratios, lengths in ((pairs.chosen, pairs.chosen_length), (pairs.rejected, pairs.rejected_length)):
+        assert lengths is not None
+        assert set(np.unique(lengths)) == set(range(1, 20))
+        sums, means = 0.3 * ratios[::2], 0.3 * ratios[1::2] / lengths[1::2]
+        for part in (sums, means):
+            assert part.std() == pytest.approx(1.5, rel=0.1)
+            assert abs(part.mean()) < 0.2
