@@ -194,7 +194,7 @@ def test_averages_that_have_a_closed_form(variance: float) -> None:
 
 def test_which_losses_find_no_rest() -> None:
     for wrong in (0.0, -1.0, math.nan):
-        with pytest.raises(ValueError, match="^theta must"):
+        with pytest.raises(ValueError, match=r"^theta must"):
             noise_variance("squared", wrong)
     assert noise_variance("exponential", 0.73) < 2.1 < math.inf
     assert noise_variance("exponential", 2 / math.e + 0.001) == math.inf  # v e^(−v/2) is greatest at v = 2
