@@ -144,12 +144,21 @@ def test_plot_heatmap_writes_every_number_readably(ax: Axes) -> None:
     assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2"]
 
 
+def test_every_loss_is_drawn_over_the_range_that_was_asked_for(ax: Axes) -> None:
+    plot_losses(["dpo", "ipo"], ax, low=-1.25, high=2.75)
+    curves = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) > 10]
+    assert len(curves) >= 2
+    for x in curves:
+        assert (min(x), max(x)) == (-1.25, 2.75)
+
+
 def test_plot_sweep_sorts_and_separates(ax: Axes) -> None:
     plot_sweep(SWEEP, "kl", ax)
     assert [line.get_label() for line in ax.lines] == ["logistic (DPO)", "squared (IPO)"]
     np.testing.assert_array_equal(ax.lines[0].get_data(), [[0.1, 1.0, 3.0], [2, 0, 4]])
-    for line, name in zip(ax.lines, ("logistic", "squared"), strict=True):
-        assert to_rgb(line.get_color()) == to_rgb(loss_style(name).color)
+    plot_sweep(SWEEP[SWEEP["loss"] == "ipo"], "kl", ax)  # first of its table, in its own colour all the same
+    assert to_rgb(ax.lines[-1].get_color()) == to_rgb(loss_style("squared").color)
+    assert to_rgb(ax.lines[-1].get_color()) != to_rgb(cycle_style(0).color)
     plot_sweep(SWEEP, "kl", ax, by="win_rate")
     assert ax.lines[-1].get_label() == "win_rate = 0.6"
 
