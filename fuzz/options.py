@@ -11,6 +11,7 @@ Files of configuration and ``--set`` are made likewise. The command runs in a fo
 at most some seconds of processor time: one that is still at work then is *busy*, which is no fault. Nothing of this may
 be found, and the exit code is 1 where something is:
 
+- *hang*: after a minute it has not ended, and with all that it started has used less than a second of the processor;
 - *traceback*: anything that Python prints of an exception that nobody met, or a fault of the program (code 3);
 - *code*: another exit code than 0, 1 and 2;
 - *lines*: an error of no line, or of more than one for the one thing that was wrong;
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import random
 import re
@@ -47,7 +49,7 @@ from fuzz.parsers import Option, Verb, verbs  # noqa: E402
 from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.reading.visible import BEYOND_ASCII  # noqa: E402
 
-FAULTS = ("traceback", "code", "lines", "nameless", "unseen", "written")
+FAULTS = ("hang", "traceback", "code", "lines", "nameless", "unseen", "written")
 PROGRAMS = (
     "gpo", "experiments", "figures", "benchmarks", "llm", "llm train", "llm export", "llm gpu", "llm optimum",
     "llm predicted", "llm tuned", "llm real", "llm fetch", "fuzz.attack", "fuzz.coverage", "fuzz.expressions",
@@ -56,7 +58,7 @@ PROGRAMS = (
 )  # fmt: skip
 """Names of ``python -m``, but gpo, with the words that go before the options."""
 CPU_SECONDS = 3
-WALL_SECONDS = 40.0
+WALL_SECONDS = 60.0
 MEMORY = 6 << 30
 
 ODD = (
@@ -216,6 +218,7 @@ class End:
     errors: str
     left: tuple[str, ...]  # new files
     seconds: float
+    idle: bool = False  # it did not end, and did next to nothing
 
 
 def ended(call: Call, folder: Path) -> End:
@@ -228,12 +231,13 @@ def ended(call: Call, folder: Path) -> End:
     child = os.fork()
     if child == 0:
         _run(call, folder, streams)
-    status, patience = 0, time.monotonic() + WALL_SECONDS
+    status, patience, idle = 0, time.monotonic() + WALL_SECONDS, False
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             break
         if time.monotonic() > patience:
+            idle = _processor_seconds(child) < 1.0
             os.killpg(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
             break
@@ -243,7 +247,18 @@ def ended(call: Call, folder: Path) -> End:
     out, errors = (stream.read_text(encoding="utf-8", errors="replace") for stream in streams)
     signalled = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU)
     code = None if signalled else os.waitstatus_to_exitcode(status)
-    return End(code, out, errors, tuple(sorted(_files(folder) - before)), time.perf_counter() - started)
+    return End(code, out, errors, tuple(sorted(_files(folder) - before)), time.perf_counter() - started, idle)
+
+
+def _processor_seconds(group: int) -> float:
+    """What the processes of a group have used, with those that they have waited for (where the system lists them)."""
+    used = [0.0] if Path("/proc/self/stat").exists() else [math.inf]
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            words = file.read_text().rpartition(")")[2].split()
+            if int(words[2]) == group:
+                used.append(sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK"))
+    return sum(used)
 
 
 def _run(call: Call, folder: Path, streams: tuple[Path, Path]) -> None:
@@ -277,7 +292,7 @@ def _files(folder: Path) -> set[str]:
 
 def faults_of(call: Call, end: End) -> list[str]:
     """What is wrong with how a command ended, by kind."""
-    found = []
+    found = ["hang"] if end.code is None and end.idle else []
     if "Traceback (most recent call last)" in end.errors or end.code == 3 or "a fault of the program" in end.errors:
         found.append("traceback")
     if end.code is not None and end.code not in (0, 1, 2, 3):

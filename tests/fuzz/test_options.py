@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fuzz.options import Call, End, faults_of
+from fuzz.options import Call, End, _processor_seconds, faults_of
 from fuzz.parsers import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +106,19 @@ def test_verdicts() -> None:
     assert faults_of(call, End(7, "", "gpo: --kl\n", (), 0.1)) == ["code"]
     assert faults_of(call, End(1, "", "Traceback (most recent call last):\n", (), 0.1)) == ["traceback"]
     assert faults_of(call, End(None, "", "", (), 3.0)) == []  # still at work: not a fault
+    assert faults_of(call, End(None, "", "", (), 60.0, idle=True)) == ["hang"]
+
+
+def test_what_a_group_of_processes_has_used_is_counted() -> None:
+    work = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'sum(range(10**7))']); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", work], start_new_session=True) as process:
+        idle = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+        while _processor_seconds(process.pid) < 0.1:
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert _processor_seconds(idle.pid) < 1.0
+        idle.communicate(b"\n")
+        process.kill()
 
 
 def test_every_verb_of_every_program_has_its_options() -> None:
