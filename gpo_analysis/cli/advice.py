@@ -131,7 +131,9 @@ def _from_log(
     from gpo_analysis.estimation.trained_with import recorded_objective
 
     if (beta is None or not losses) and recorded_objective(log) is None:
-        raise ValueError("--log needs the --beta and the --loss that the run was trained with; no run.json says them")
+        raise ValueError(
+            "--log needs the --beta and the one --loss that the run was trained with; no run.json says them"
+        )
     data = read_training_log(log)
     found = beta_from_log(
         data, losses[0] if losses else None, None if beta is None else check_beta(beta, "--beta"),
