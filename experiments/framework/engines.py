@@ -28,6 +28,9 @@ ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss)://)?[^/\s]+:\d+")
 LOST_WORKERS = 2
 """How many workers may be lost on one cell before it counts as suspect, or, alone on the cluster, as failed."""
 
+NO_WORKER = "300s"
+"""How long a cluster of this run's own may be without any worker; Dask gives up starting one where that fails."""
+
 
 class SchedulerError(OSError):
     """The Dask scheduler cannot be used; the message says why, in one line."""
@@ -167,7 +170,11 @@ def connected(scheduler: str, jobs: int = 1) -> Iterator[Any]:
     except ImportError as error:
         raise SchedulerError(f"--scheduler needs Dask ({error}): pip install 'gpo-analysis[dask]'") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of a lost worker its cell says
-    with dask.config.set({"distributed.scheduler.allowed-failures": LOST_WORKERS}), ExitStack() as stack:
+    settings = {
+        "distributed.scheduler.allowed-failures": LOST_WORKERS,
+        "distributed.scheduler.no-workers-timeout": NO_WORKER,
+    }
+    with dask.config.set(settings), ExitStack() as stack:
         target: Any = scheduler
         if scheduler == LOCAL:
             with sigint_blocked():

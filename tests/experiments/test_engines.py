@@ -103,6 +103,22 @@ def test_a_cell_that_kills_its_workers_fails_and_the_others_go_on(project: Path)
     assert len(table_of(project / "out")) == 24
 
 
+def test_a_cluster_without_workers_fails_in_place_of_waiting_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "NO_WORKER", "100ms")
+    module = "experiments.losses"
+    cell = Cell(module, losses.Config(), {"loss": "hinge"}, tmp_path, tmp_path / "x.cell", code_hash(module))
+    with engines.connected("local") as client:
+        client.cluster.scale(0)
+        while client.scheduler_info()["workers"]:
+            time.sleep(0.05)
+        ((index, failure),) = engines._submitted(client, [cell], [0], lambda _: False)
+    assert index == 0
+    assert isinstance(failure, Failure)
+    assert "worker" in failure.reason
+
+
 def test_failures_on_a_cluster_are_told_as_elsewhere(project: Path) -> None:
     add(project, "broken", GOOD.replace("rng = ", "1 / 0\n    rng = "))
     done = run(project, "run", "broken", "--out", "out", "--scheduler", "local", "--jobs", 2)
