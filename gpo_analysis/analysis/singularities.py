@@ -193,23 +193,19 @@ class _Search:
             if clear:
                 low, radius = radius, 2 * radius
                 clear = self._settled(radius)
-                if not clear:
-                    return low, radius
-            elif beyond:
+            if clear is False and (beyond or low):
                 return low, radius
-            else:
-                smaller = self._settled(radius / 2)
-                if smaller:
+            if clear is None and (beyond or low):
+                raise _Unsettled
+            if not clear:  # too far out for numbers, too: of f(1024 z) the circle of radius 1 is
+                if self._settled(radius / 2):
                     return radius / 2, radius
                 radius = radius / 2
         raise _Unsettled
 
-    def _settled(self, radius: float) -> bool:
-        for stretch in (1.0, 1.013, 0.981):
-            clear = self._is_clear(radius * stretch)
-            if clear is not None:
-                return clear
-        raise _Unsettled
+    def _settled(self, radius: float) -> bool | None:
+        turns = (self._is_clear(radius * stretch) for stretch in (1.0, 1.013, 0.981))
+        return next((clear for clear in turns if clear is not None), None)
 
     # ---- finding ------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import sympy
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
@@ -41,6 +41,7 @@ def test_the_height_of_a_loss_has_no_unit(text: str, power: int) -> None:
 
 @given(text=st.sampled_from(BASES), power=st.integers(-20, 20))
 @cases(25)
+@example("log(1+softplus(-z)**2)", 10)
 def test_the_margin_has_no_unit(text: str, power: int) -> None:
     factor = sympy.Rational(2) ** power
     loss, scaled = loss_of(text), loss_of(text, lambda f: f.subs(Z, factor * Z))
