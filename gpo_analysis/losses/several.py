@@ -6,7 +6,7 @@ import itertools
 import os
 import sys
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,9 @@ def refuse_repeated(losses: Iterable[Loss | str], name: str = "losses") -> None:
 
 
 def distinct_losses(losses: str | Loss | Iterable[str | Loss]) -> list[Loss]:
-    """`get_losses` of losses that are different functions.
+    """`get_losses` of losses with different names, by which rows and entries are told apart.
+
+    One function under two names is let through: that a loss of one's own is logistic is seen where both are computed.
 
     Parameters
     ----------
@@ -99,16 +101,22 @@ def distinct_losses(losses: str | Loss | Iterable[str | Loss]) -> list[Loss]:
     Raises
     ------
     ValueError
-        As :func:`get_losses`, and where two are one function.
+        As :func:`get_losses`, and where two have one name.
 
     Examples
     --------
-    >>> [loss.name for loss in distinct_losses(["ipo", "slic"])]
-    ['squared', 'hinge']
+    >>> [loss.name for loss in distinct_losses(["ipo", "slic", "-log(sigmoid(z))"])]
+    ['squared', 'hinge', '-log(sigmoid(z))']
+    >>> distinct_losses(["dpo", "logistic"])
+    Traceback (most recent call last):
+    ...
+    ValueError: losses: logistic is there twice; accepted is each name once
     """
-    given = losses if isinstance(losses, Collection) else list(losses) if isinstance(losses, Iterable) else losses
-    found = get_losses(given)
-    refuse_repeated(found if isinstance(given, str) or not isinstance(given, Iterable) else given)
+    found = get_losses(losses)
+    names = [loss.name for loss in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"losses: {twice} is there twice; accepted is each name once")
     return found
 
 

@@ -80,7 +80,7 @@ def solve_grid(
     ----------
     problems : PreferenceProblem, sequence of them, or mapping of names to them
     losses : MarginLoss, TwoRatioLoss or str, or several
-        Different functions: "dpo" and "log(1+exp(-z))" are one.
+        Each name once.
     betas : float or several
         Finite and above 0.
     link : str or GeneratorDerivative

@@ -93,7 +93,12 @@ def test_a_reference_moves_the_policy_and_not_the_scores():
 
 @pytest.mark.parametrize(
     ("losses", "beta", "message"),
-    [([], 1.0, "at least one"), (["dpo", "logistic"], 1.0, "one function"), (["dpo"], -1.0, "beta"), (["x"], 1.0, "x")],
+    [
+        ([], 1.0, "at least one"),
+        (["dpo", "logistic"], 1.0, "there twice"),
+        (["dpo"], -1.0, "beta"),
+        (["x"], 1.0, "x"),
+    ],
 )
 def test_bad_arguments_are_refused(losses, beta, message):
     with pytest.raises(ValueError, match=message):

@@ -50,12 +50,20 @@ TAKERS: dict[str, Callable[[list[Any]], Any]] = {
 
 
 @pytest.mark.parametrize("taker", TAKERS)
-@pytest.mark.parametrize("again", ["logistic", "log(1+exp(-z))", get_loss("-log(sigmoid(z))")])
-def test_one_function_twice_is_refused_where_several_are_compared(taker: str, again: Any) -> None:
-    with pytest.raises(ValueError, match=r"losses: dpo and .*are one function, f\(z\) = log\(1 \+ exp\(-z\)\)"):
+@pytest.mark.parametrize("again", ["logistic", "dpo", get_loss("logistic")])
+def test_one_name_twice_is_refused_where_several_are_compared(taker: str, again: Any) -> None:
+    with pytest.raises(ValueError, match="losses: logistic is there twice; accepted is each name once"):
         TAKERS[taker](["dpo", "squared", again])
+
+
+@pytest.mark.parametrize("again", ["log(1+exp(-z))", get_loss("-log(sigmoid(z))")])
+def test_one_function_under_two_names_is_computed_twice_and_trained_once(again: Any) -> None:
+    table = gpo.solve_grid(PROBLEM, ["dpo", again], [0.5, 1.0])
+    assert table["kl"].to_numpy()[:2] == pytest.approx(table["kl"].to_numpy()[2:], rel=1e-12)
+    with pytest.raises(ValueError, match=r"losses: dpo and .*are one function, f\(z\) = log\(1 \+ exp\(-z\)\)"):
+        refuse_repeated(["dpo", "squared", again])
     with pytest.raises(ValueError, match="dpo is there twice; accepted is each once"):
-        TAKERS[taker](["dpo", "squared", "dpo"])
+        refuse_repeated(["dpo", "squared", "dpo"])
 
 
 def test_what_differs_is_not_refused() -> None:
