@@ -69,7 +69,8 @@ def tree_basis(n: int, tail: IntArray, head: IntArray, strength: FloatArray) -> 
         The edges' ends: ``x = g[child] − g[parent]``.
     """
     low, high = np.minimum(tail, head), np.maximum(tail, head)
-    both = sparse.coo_array((strength, (low, high)), shape=(n, n)).tocsr().tocoo()
+    ends = (low.astype(np.int32), high.astype(np.int32))  # scipy 1.15's graphs take no other indices
+    both = sparse.coo_array((strength, ends), shape=(n, n)).tocsr().tocoo()
     # ranks stand in for the strengths: the least of them makes the tree, and none is 0
     rank = np.empty(both.nnz)
     rank[np.argsort(-both.data, kind="stable")] = np.arange(1.0, both.nnz + 1)
