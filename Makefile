@@ -77,7 +77,7 @@ test-lowest test-newest: test-%: $(OUT)/tools/.installed
 	  --resolution $(if $(filter lowest,$*),lowest-direct,highest) pyproject.toml -o $(OUT)/$*/resolved.txt
 	$(OUT)/tools/bin/uv pip install -q -p $(OUT)/$*/bin/python -r $(OUT)/$*/resolved.txt
 	$(OUT)/tools/bin/uv pip install -q -p $(OUT)/$*/bin/python --no-deps -e .
-	$(OUT)/$*/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider $(if $(filter lowest,$*),-W ignore::DeprecationWarning)
+	$(OUT)/$*/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider $(if $(filter lowest,$*),-W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning)
 
 test-wheel: $(OUT)/tools/.installed
 	$(OUT)/tools/bin/python -m build -q --wheel --outdir $(OUT)/wheel .
