@@ -26,6 +26,7 @@ from experiments._seeds import share_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.losses import RisingLossWarning
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
 from gpo_analysis.tabular.gradients import mu_squared_loss_gradient
@@ -155,9 +156,7 @@ def _regularizing(config: Config, behavior: str) -> pd.DataFrame:
     noise = np.random.default_rng([config.seed, 1]).normal(size=(config.starts, problem.n))
     rate = config.learning_rate
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", ".*does not push chosen above rejected"
-        )  # the regularizer does not, by itself
+        warnings.simplefilter("ignore", RisingLossWarning)  # by itself the regularizer prefers nothing
         runs = train_many(
             problem, square, [1.0] * config.starts, learning_rate=rate,
             steps=round(config.regularizing_duration / rate), refresh_every=int(behavior == "policy"),

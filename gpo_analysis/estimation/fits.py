@@ -208,9 +208,6 @@ def fit_comparisons(
     """
     scale = check_positive(beta, "beta")
     functions = distinct_losses(PAPER_LOSSES if losses is None else losses)
-    names = [f.name for f in functions]
-    if len(set(names)) < len(names):
-        raise ValueError(f"losses must have distinct names, got {names}")
     warn_of_rising(functions)
     problem = PreferenceProblem.from_comparisons(comparisons, reference)
     margin = [f for f in functions if isinstance(f, MarginLoss)]

@@ -5,7 +5,13 @@ from gpo_analysis.losses.catalogue import PAPER_LOSSES, list_losses
 from gpo_analysis.losses.lookup import get_loss, get_losses, get_margin_loss, get_margin_losses
 from gpo_analysis.losses.margin_loss import Claims, MarginLoss
 from gpo_analysis.losses.parse import parse_loss
-from gpo_analysis.losses.several import distinct_losses, refuse_repeated, same_function, warn_of_rising
+from gpo_analysis.losses.several import (
+    RisingLossWarning,
+    distinct_losses,
+    refuse_repeated,
+    same_function,
+    warn_of_rising,
+)
 from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, Loss, TwoRatioLoss, mixture
 from gpo_analysis.losses.two_ratio_catalogue import get_two_ratio_loss, two_ratio_losses
 
@@ -17,6 +23,7 @@ __all__ = [
     "Claims",
     "Loss",
     "MarginLoss",
+    "RisingLossWarning",
     "TwoRatioLoss",
     "distinct_losses",
     "get_batch_loss",

@@ -172,19 +172,32 @@ def overflow_ranges(expression: sympy.Expr, symbol: sympy.Symbol, order: int) ->
     def is_infinite(z: float) -> bool:
         return math.isinf(evaluate_precisely(expression, symbol, order, z))
 
+    return infinite_early(printed_is_infinite, is_infinite)
+
+
+def infinite_early(
+    printed_is_infinite: Callable[[float], bool], is_infinite: Callable[[float], bool]
+) -> tuple[tuple[float, float], ...]:
+    """Intervals in which what is printed is infinite and the value is not, from edges between neighbouring probes.
+
+    Parameters
+    ----------
+    printed_is_infinite, is_infinite : callable
+        Of a number z: of the compiled expression, and of the value.
+    """
     ranges = []
     infinite = [printed_is_infinite(z) for z in PROBES]
     for (a, b), (at_a, at_b) in zip(pairwise(PROBES), pairwise(infinite), strict=True):
         if at_a != at_b:
             inside, outside = (b, a) if at_a else (a, b)
-            begin = edge(printed_is_infinite, inside, outside)
+            begin = _edge(printed_is_infinite, inside, outside)
             if not is_infinite(begin):
-                end = edge(is_infinite, begin, outside)
+                end = _edge(is_infinite, begin, outside)
                 ranges.append((min(begin, end), max(begin, end)))
     return tuple(ranges)
 
 
-def edge(beyond: Callable[[float], bool], inside: float, outside: float) -> float:
+def _edge(beyond: Callable[[float], bool], inside: float, outside: float) -> float:
     """The first number on the way from ``inside`` to ``outside`` that is ``beyond``, by halving."""
     while True:
         middle = inside + (outside - inside) / 2

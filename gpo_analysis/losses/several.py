@@ -20,6 +20,10 @@ _LIBRARY = str(Path(__file__).parents[1]) + os.sep
 _POINTS = np.concatenate([np.linspace(-12.0, 12.0, 97), [-300.1, -29.3, 29.3, 300.1]])
 
 
+class RisingLossWarning(UserWarning):
+    """A loss that is to be fitted or trained does not fall at 0."""
+
+
 def same_function(first: Loss | str, second: Loss | str) -> bool:
     """Whether two losses are one function, however they are named or written.
 
@@ -121,9 +125,10 @@ def distinct_losses(losses: str | Loss | Iterable[str | Loss]) -> list[Loss]:
 
 
 def warn_of_rising(losses: Iterable[Loss | BatchLoss]) -> None:
-    """Warn once of each loss that does not fall at 0, before it is fitted or trained: `MarginLoss.why_not_falling`.
+    """A `RisingLossWarning` of each loss that does not fall at 0, before it is fitted or trained, once.
 
-    The warning is of the line outside of the library that asked, so that a loop over β or problems says it once.
+    It has the words of `MarginLoss.why_not_falling` and the line outside of the library that asked, so that a loop over
+    β or problems says it once.
 
     Parameters
     ----------
@@ -131,7 +136,7 @@ def warn_of_rising(losses: Iterable[Loss | BatchLoss]) -> None:
     """
     said = {(loss.loss if isinstance(loss, BatchLoss) else loss).why_not_falling(): None for loss in losses}
     for words in filter(None, said):
-        warnings.warn(words, stacklevel=2 + _inside())
+        warnings.warn(words, RisingLossWarning, stacklevel=2 + _inside())
 
 
 def _inside() -> int:

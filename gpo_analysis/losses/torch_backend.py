@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache, reduce
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import sympy
 import torch
 
 from gpo_analysis.losses import compile_two
-from gpo_analysis.losses.compile import PROBES, edge, evaluate, needs_precision, overflow_ranges, printed
+from gpo_analysis.losses.compile import PROBES, evaluate, infinite_early, needs_precision, overflow_ranges, printed
 from gpo_analysis.losses.compile_two import Orders, Symbols
 
 #: Beyond what float32 holds, ±inf is right.
@@ -100,16 +99,7 @@ def _narrow_overflow(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -
     def is_infinite(z: float) -> bool:
         return bool(np.abs(evaluate(expression, symbol, order, np.array([z])))[0] > most)
 
-    ranges = []
-    infinite = [printed_is_infinite(z) for z in PROBES]
-    for (a, b), (at_a, at_b) in zip(pairwise(PROBES), pairwise(infinite), strict=True):
-        if at_a != at_b:
-            inside, outside = (b, a) if at_a else (a, b)
-            begin = edge(printed_is_infinite, inside, outside)
-            if not is_infinite(begin):
-                end = edge(is_infinite, begin, outside)
-                ranges.append((min(begin, end), max(begin, end)))
-    return tuple(ranges)
+    return infinite_early(printed_is_infinite, is_infinite)
 
 
 def _values(z: torch.Tensor, expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> torch.Tensor:

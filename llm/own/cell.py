@@ -20,6 +20,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from gpo_analysis.integrations.preference_sets import REFERENCE, some_rows
 from gpo_analysis.integrations.trl import GPOTrainer
 from gpo_analysis.integrations.trl_config import GPOConfig
+from gpo_analysis.losses import RisingLossWarning
 from llm.devices import Rank, on_first
 from llm.own.checkpoints import SaveWhenStopped, SealCheckpoints, newest_checkpoint
 from llm.own.config import TuningCell, TuningConfig
@@ -159,7 +160,7 @@ def _trainer(setting: Setting, cell: TuningCell, folder: Path) -> Any:
     # without adapters πref is a second model, in memory only where the KL needs it
     reference = load() if config.kl_prompts and adapter is None else None
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".* does not push chosen above rejected")  # said once, for all cells
+        warnings.simplefilter("ignore", RisingLossWarning)  # said once, for all cells
         trainer = GPOTrainer(
             load(), reference, args, train_dataset=train, eval_dataset=held_out, processing_class=inputs.tokenizer,
             peft_config=adapter,

@@ -33,6 +33,9 @@ LAUNCH = (
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SWEEP = ("--loss", "squared", "hinge", "--epochs", "2", "--reduction", "mean")
 ADAPTERS = ("--lora", "2", "--accumulation", "2", "--held-out", "0.34", "--sft-steps", "2", "--sft-lr", "0.01")
+#: Whether this torch shards on processors, as tests have it do (llm refuses it there): since the versions after 2.6.
+SHARDS = hasattr(torch.cpu.Stream, "record_event")
+SHARED = pytest.param("sharded", marks=pytest.mark.skipif(not SHARDS, reason="this torch shards on GPUs alone"))
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -81,7 +84,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert task[0] == "trainer" or main(task) == 0
     trained(folder / "one" / "trainer")
     sharded = [["FSDP", *task] for task in tasks(folder, folder / "sharded", study=False)]
-    commands = [*tasks(folder, folder / "two", study=True), sharded[0], *(task[1:] for task in sharded[1:])]
+    sharded = [sharded[0], *(task[1:] for task in sharded[1:])] if SHARDS else []
+    commands = [*tasks(folder, folder / "two", study=True), *sharded]
     (folder / "commands.json").write_text(json.dumps(commands))
     done = subprocess.run(
         [*LAUNCH, str(ROOT / "tests/llm/launched.py"), str(folder / "commands.json")], env=ENVIRONMENT, cwd=ROOT,
@@ -112,7 +116,7 @@ def assert_alike(here: Any, there: Any) -> None:
 CELLS = {"squared-beta0.1-seed0": "sweep", "hinge-beta0.1-seed0": "sweep", ".": "adapters"}
 
 
-@pytest.mark.parametrize("name", ["two", "sharded"])
+@pytest.mark.parametrize("name", ["two", SHARED])
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_is_that_of_one_process(ran: Path, name: str, cell: str) -> None:
     one, many = (ran / which / CELLS[cell] / cell for which in ("one", name))
@@ -138,10 +142,10 @@ def test_training_is_that_of_one_process(ran: Path, name: str, cell: str) -> Non
 def test_one_process_speaks(ran: Path) -> None:
     said = (ran / "said").read_text()
     assert said.count(f"written to {ran / 'two' / 'sweep'}") == 1
-    assert said.count("18 pairs to train on") == 2  # the sweep, and once more sharded
+    assert said.count("18 pairs to train on") == 1 + SHARDS  # the sweep, and once more sharded
 
 
-@pytest.mark.parametrize("name", ["two", "sharded"])
+@pytest.mark.parametrize("name", ["two", SHARED])
 def test_a_trainer_s_means_are_over_pairs(ran: Path, name: str) -> None:
     one, many = (json.loads((ran / which / "trainer" / "logs.json").read_text()) for which in ("one", name))
     assert any(key.endswith("eval_kl") for key in one)

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 import gpo_analysis as gpo
-from gpo_analysis.losses import BatchLoss, get_loss, list_losses, refuse_repeated, same_function, warn_of_rising
+from gpo_analysis.losses import (
+    BatchLoss,
+    RisingLossWarning,
+    get_loss,
+    list_losses,
+    refuse_repeated,
+    same_function,
+    warn_of_rising,
+)
 
 PROBLEM = gpo.PreferenceProblem([[0.5, 0.8, 0.7], [0.2, 0.5, 0.6], [0.3, 0.4, 0.5]])
 GAMES = gpo.Comparisons.from_counts([[0, 7, 8], [3, 0, 6], [2, 4, 0]])
@@ -89,7 +97,7 @@ WARNED: dict[str, Callable[[str], Any]] = {
 @pytest.mark.parametrize("name", WARNED)
 def test_a_rising_loss_is_warned_of_once(name: str) -> None:
     """Once a loss, whatever the numbers of problems, β and runs, and at the line that asked."""
-    with pytest.warns(UserWarning, match="not below 0: from πref on it does not push chosen above rejected") as said:
+    with pytest.warns(RisingLossWarning, match="not below 0: from πref on it does not push chosen") as said:
         WARNED[name](RISING)
     assert len(said) == 1
     assert said[0].filename == __file__
@@ -99,8 +107,8 @@ def test_a_rising_loss_is_warned_of_once(name: str) -> None:
 
 
 def test_losses_of_two_log_ratios_and_of_a_batch_rise_too() -> None:
-    with pytest.warns(UserWarning, match="does not push chosen above rejected") as said:
+    with pytest.warns(RisingLossWarning, match="does not push chosen above rejected") as said:
         gpo.solve_grid(PROBLEM, ["log(1+exp(a)) + log(1+exp(-b))"], [0.5, 1.0])
     assert len(said) == 1
-    with pytest.warns(UserWarning, match="does not push"):
+    with pytest.warns(RisingLossWarning, match="does not push"):
         warn_of_rising([BatchLoss("aot", get_loss(RISING))])
