@@ -50,16 +50,15 @@ def dask_processes(folder: Path, workers: int) -> Iterator[str]:
     lines[0] += ["--no-dashboard", "--no-show"]
     lines += [[*dask, "worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]] * workers
     settings["env"]["PYTHONPATH"] = f"{folder}{os.pathsep}{settings['env']['PYTHONPATH']}"  # type: ignore[index]
-    running = [subprocess.Popen(line, **silent) for line in lines]  # type: ignore[call-overload]
+    running = [subprocess.Popen(line, start_new_session=True, **silent) for line in lines]  # type: ignore[call-overload]
     try:
         while not file.exists():
             assert running[0].poll() is None
             time.sleep(0.01)
         yield json.loads(file.read_text())["address"]
     finally:
-        for process in running:
-            process.terminate()
-        for process in running:
+        for process in running:  # with what it has started: asked to end, a worker may wait for its scheduler for ever
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
