@@ -72,6 +72,7 @@ def _in_processes(
 ) -> Iterator[tuple[int, Failure | None]]:
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.backend.resource_tracker import ensure_running
 
     def tasks() -> Iterator[Any]:
         for index, cell in enumerate(cells):
@@ -83,6 +84,7 @@ def _in_processes(
     skipped: list[int] = []
     try:
         with parallel_config(backend="loky", inner_max_num_threads=1):
+            ensure_running()  # joblib's own tracker unblocks Ctrl-C when it starts, as the library's does (before 1.6)
             with sigint_blocked():  # workers inherit it: Ctrl-C in a terminal reaches them too, and is for us alone
                 results = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(tasks())
             yield from results
