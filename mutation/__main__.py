@@ -3,11 +3,13 @@
     python -m mutation trace                    which test executes which line (once; an hour of one core)
     python -m mutation plan                     draws the faults: 100 a package, all where there are fewer
     python -m mutation run                      tries them, the first 20 of every package first; goes on where it was
+    python -m mutation join FOLDER              takes in verdicts that were reached on another machine
     python -m mutation report                   scores, survivors as diffs; writes the table and the list
 
 All of them work on a copy of the tree that ``trace`` makes in the folder (``out/mutation``), so that line numbers stay
 what they were while the tree is worked on. ``tests`` takes new tests into that copy; ``run --again`` tries survivors
-against them (``--tests tests/solvers``: against these alone). A full run is ``trace``, ``plan``, ``run``, each
+against them (``--tests tests/solvers``: against these alone). The folder holds all that a run needs: on another machine
+(``cd FOLDER/tree && python -m mutation --out .. run``) and back. A full run is ``trace``, ``plan``, ``run``, each
 resumable: ``python -m mutation all``.
 """
 
@@ -84,6 +86,8 @@ def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
     _drawing(one)
     one = commands.add_parser("run", help="try the faults")
     _running(one)
+    one = commands.add_parser("join", help="take in verdicts of the same faults from another machine's folder")
+    one.add_argument("folder", type=Path, metavar="FOLDER")
     one = commands.add_parser("report", help="scores and survivors")
     one.add_argument("--to", type=Path, default=None, metavar="FOLDER", help="also write the table and list there")
     one = commands.add_parser("all", help="trace, plan, run and report")
@@ -100,12 +104,15 @@ def _run(given: argparse.Namespace, work: campaign.Campaign) -> int:
     if given.command == "tests":
         work.take_tests()
         work.trace(given.most, given.workers, tuple(given.files or ()))
+    if given.command == "join":
+        print(f"{work.join(campaign.Campaign(given.folder.resolve())):,} verdicts joined")
     if given.command in ("plan", "all"):
         work.plan(given.size, given.seed)
     if given.command in ("run", "all"):
         code = work.run(
             given.workers, given.first, tuple(given.area or ()),
             again=given.again, seconds=given.seconds, start=given.start, tests=tuple(given.tests or ()),
+            limit=given.limit,
         )  # fmt: skip
     else:
         code = 0
@@ -136,6 +143,7 @@ def _running(one: argparse.ArgumentParser) -> None:
     one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
     one.add_argument("--seconds", type=number, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
     one.add_argument("--start", type=number, default=6.0, metavar="S", help="beyond four times what its tests take")
+    one.add_argument("--limit", type=number, default=math.inf, metavar="S", help="begin no fault after so long")
     one.add_argument("--again", action="store_true", help="survivors once more: new tests, or more seconds")
     one.add_argument("--tests", action="append", metavar="START", help="by test files that begin so alone; repeatable")
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import compileall
 import difflib
 import fcntl
 import json
 import math
+import multiprocessing
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from mutation import contexts as traced
 from mutation.areas import ROOT, areas, pool
-from mutation.mutants import Mutant, drawn, mutants_of
+from mutation.faults import Mutant, mutated_source
+from mutation.machines import run_record, said
 from mutation.selection import Contexts
 
+if TYPE_CHECKING:
+    from mutation.trials import Bench
+
+NOTICED = ("killed", "timeout")
 #: Faults of every package are tried in this many at a time, so that all packages have an interval early.
 ROUND = 20
 
@@ -44,6 +52,7 @@ class Campaign:
         self.folder = folder
         self.tree = folder / "tree"
         self.results = folder / "results.jsonl"
+        self.runs = folder / "runs.jsonl"
 
     def snapshot(self, fresh: bool = False) -> None:
         """Copy what git tracks, as it is now; nothing where there is a copy already."""
@@ -114,6 +123,8 @@ class Campaign:
 
     def plan(self, size: int, seed: int) -> None:
         """Draw the faults of every package and write them down."""
+        from mutation.mutants import drawn, mutants_of
+
         self._require_tree()
         made: dict[str, Any] = {"seed": seed, "size": size, "areas": {}}
         for area in tqdm(areas(self.tree), desc="plan", file=sys.stderr):
@@ -132,12 +143,31 @@ class Campaign:
 
     def provenance(self) -> str:
         """What was tried on what, in a line."""
-        made = self.plan_record()
-        commit = (self.folder / "commit").read_text(encoding="utf-8").strip()
-        return (
+        made, commit = self.plan_record(), self.commit()
+        counted = Counter(run for one in self.verdicts().values() for run in one.get("run", "").split("+"))
+        runs = [said(one, counted[one["run"]]) for one in records(self.runs) if counted[one["run"]]]
+        head = (
             f"Code of commit {commit[:10]}{'+' if commit.endswith('+') else ''}, seed {made['seed']}, "
-            f"at most {made['size']} a package; mutmut {version('mutmut')}, Python {platform.python_version()}."
+            f"at most {made['size']} a package; mutmut {version('mutmut')}. Runs:"
         )
+        return "\n".join([head, "", *runs])
+
+    def commit(self) -> str:
+        """The commit of the copied tree, with a + where it had changes."""
+        return (self.folder / "commit").read_text(encoding="utf-8").strip()
+
+    def join(self, other: Campaign) -> int:
+        """Take in verdicts of another folder, of the same faults in the same code; how many."""
+        if other.commit() != self.commit() or other.plan_record() != self.plan_record():
+            raise ValueError(
+                f"{other.folder} holds no results of these faults in the code of commit {self.commit()[:10]}"
+            )
+        have = self.verdicts()
+        new = [one for name, one in other.verdicts().items() if have.get(name, {}).get("verdict") not in NOTICED]
+        known = {one["run"] for one in records(self.runs)}
+        append(self.runs, [one for one in records(other.runs) if one["run"] not in known])
+        append(self.results, [one for one in new if one != have.get(one["mutant"])])
+        return len(new)
 
     def planned(self) -> dict[str, list[Mutant]]:
         """The drawn faults by package."""
@@ -146,15 +176,7 @@ class Campaign:
 
     def verdicts(self) -> dict[str, dict[str, Any]]:
         """What became of every fault that was tried, the last word counting."""
-        found: dict[str, dict[str, Any]] = {}
-        if self.results.exists():
-            for line in self.results.read_text(encoding="utf-8").splitlines():
-                try:
-                    one = json.loads(line)
-                except ValueError:  # the end of a line that was cut off
-                    continue
-                found[one["mutant"]] = one
-        return found
+        return {one["mutant"]: one for one in records(self.results)}
 
     def todo(self, first: int | None, only: tuple[str, ...], again: bool) -> list[Mutant]:
         """Faults to try: the first of every package, then the next of every package."""
@@ -180,54 +202,55 @@ class Campaign:
 
     def run(
         self, workers: int, first: int | None, only: tuple[str, ...], again: bool, seconds: float, start: float,
-        tests: tuple[str, ...] = (),
+        tests: tuple[str, ...] = (), limit: float = math.inf,
     ) -> int:  # fmt: skip
-        """Try what has not been tried, each verdict written down at once; 1 where a control failed.
+        """Try what has not been tried, each verdict written down at once; 1 where tests fail without any fault.
 
-        Where starts of test files are named, only those are tried, and a survivor's earlier tests stay counted.
+        Where starts of test files are named, only those are tried, and a survivor's earlier tests stay counted. After
+        `limit` seconds no further fault is begun.
         """
         from mutation.server import preload
+        from mutation.trials import Bench, Controls
 
+        end = time.monotonic() + limit
         todo = self.todo(first, only, again)
+        workers = max(1, min(workers, len(todo)))
         known = Contexts(self.tree, self.folder, tests)
         if known.missing:
             print(f"{len(known.missing)} test files are not traced; faults only they notice survive", file=sys.stderr)
+        for room in ("gpo_analysis", "llm"):
+            compileall.compile_dir(self.tree / room, quiet=2, workers=workers)
+        record = run_record(self.tree, self.commit(), workers=workers, seconds=seconds, again=again, only=list(tests))
+        append(self.runs, [record])
         preload()
-        return _apart(
-            max(1, min(workers, len(todo))), lambda number: self._bench(known, seconds, start, todo, number, workers)
-        )
+        controls = Path(tempfile.mkdtemp(prefix="controls-"))
+        turn = multiprocessing.get_context("fork").Value("l", 0)
 
-    def _bench(self, known: Contexts, seconds: float, start: float, todo: list[Mutant], number: int, of: int) -> int:
-        from mutation.trials import Bench
+        def work(number: int) -> int:
+            bench = Bench(self.tree, known, seconds, start, Controls(controls))
+            try:
+                return self._try(bench, _taken_in_turn(todo, turn, end, number == 0), record["run"])
+            finally:
+                bench.close()
 
-        own = todo[number::of]
-        bench = Bench(self.tree, known, seconds, start, own)
-        have = self.verdicts() if known.some else {}
         try:
-            return self._try(bench, own, number == 0, have)
+            return _apart(workers, work)
         finally:
-            bench.close()
+            shutil.rmtree(controls, ignore_errors=True)
 
-    def _try(self, bench: Any, todo: list[Mutant], shows: bool, have: dict[str, dict[str, Any]]) -> int:
+    def _try(self, bench: Bench, todo: Iterator[Mutant], run: str) -> int:
         code = 0
-        bar = tqdm(todo, desc="faults", file=sys.stderr, disable=not shows)
-        counted: dict[str, int] = {}
-        for number, mutant in enumerate(bar):
-            if number % ROUND == 0:
-                for failed in bench.control(mutant):
-                    bar.write(f"without any fault fails {failed}")
-                    code = 1
-            verdict = added(have.get(mutant.name), asdict(bench.attempt(mutant)))
-            with self.results.open("a", encoding="utf-8") as out:
-                out.write(json.dumps(verdict, ensure_ascii=False) + "\n")
-            counted[verdict["verdict"]] = counted.get(verdict["verdict"], 0) + 1
-            bar.set_postfix(counted)
+        have = self.verdicts() if bench.contexts.some else {}
+        for mutant in todo:
+            verdict, failing = bench.attempt(mutant)
+            for test in failing:
+                print(f"without any fault fails {test}", file=sys.stderr)
+                code = 1
+            append(self.results, [added(have.get(mutant.name), {**asdict(verdict), "run": run})])
         return code
 
     def diff(self, mutant: Mutant) -> Iterator[str]:
         """What a fault changes, as lines of a diff."""
-        from mutation.mutants import mutated_source
-
         before = (self.tree / mutant.file).read_text(encoding="utf-8").splitlines()
         after = mutated_source(mutant, self.tree).splitlines()
         return (
@@ -243,7 +266,20 @@ def added(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
         return new
     tests, seconds = old["tests"] + new["tests"], round(old["seconds"] + new["seconds"], 2)
     verdict = old["verdict"] if new["verdict"] == "no test" else "survived"
-    return {**old, "verdict": verdict, "tests": tests, "seconds": seconds}
+    runs = "+".join(one["run"] for one in (old, new) if "run" in one)
+    return {**old, "verdict": verdict, "tests": tests, "seconds": seconds, **({"run": runs} if runs else {})}
+
+
+def _taken_in_turn(todo: list[Mutant], turn: Any, end: float, shows: bool) -> Iterator[Mutant]:
+    """Each fault once among processes that share the number of the next one; none after the end."""
+    with tqdm(total=len(todo), desc="faults", file=sys.stderr, disable=not shows) as bar:
+        while time.monotonic() < end:
+            with turn.get_lock():
+                place, turn.value = turn.value, turn.value + 1
+            bar.update(min(place, len(todo)) - bar.n)
+            if place >= len(todo):
+                return
+            yield todo[place]
 
 
 def _apart(workers: int, work: Callable[[int], int]) -> int:
@@ -279,7 +315,26 @@ def taken(path: Path) -> Iterator[bool]:
 
 def mutant_of(one: dict[str, Any]) -> Mutant:
     """A fault from its record."""
-    return Mutant(one["name"], one["file"], one["operator"], (one["lines"][0], one["lines"][1]), one["inside"])
+    first, last = one["lines"]
+    place, old, new = one["change"]
+    return Mutant(one["name"], one["file"], one["operator"], (first, last), one["inside"], (place, old, new))
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of lines; none where there is no file."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except ValueError:  # the end of a line that was cut off
+            continue
+    return found
+
+
+def append(path: Path, new: list[dict[str, Any]]) -> None:
+    """Add records to a file of lines."""
+    with path.open("a", encoding="utf-8") as out:
+        out.write("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in new))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -25,54 +25,34 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import libcst as cst
 import libcst.matchers as m
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst._nodes.internal import CodegenState
+from libcst.metadata import MetadataWrapper, PositionProvider, WhitespaceInclusivePositionProvider
 from mutmut.mutation.mutators import mutation_operators, operator_arg_removal
+
+from mutation.faults import Mutant
 
 PROSE = re.compile(r"[^\W\d]\S* +\S*[^\W\d]")
 ENCODINGS = {"utf-8", "utf8", "ascii", "latin-1", "utf-8-sig", "utf-16"}
+INDENT = "    "
 LEFT_OUT = m.Annotation() | m.Decorator() | m.Import() | m.ImportFrom()
 LOOKS = {"gpo_analysis/showing/style.py"}
 TYPES = m.Call(func=m.Name("cast") | m.Name("TypeVar") | m.Name("ParamSpec") | m.Name("NewType"))
 WARNING = m.Call(func=m.Name("warn") | m.Attribute(attr=m.Name("warn")))
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One fault.
-
-    Parameters
-    ----------
-    name : str
-        File, function, operator and the fault's number among those: stays what it is while other functions change.
-    file : str
-        Relative to the root.
-    operator : str
-        mutmut's name.
-    lines : tuple of int
-        First and last line of the statement that holds it.
-    inside : bool
-        Whether it lies in a function (else it takes effect when the module is imported).
-    """
-
-    name: str
-    file: str
-    operator: str
-    lines: tuple[int, int]
-    inside: bool
-
-
 class _Visitor(cst.CSTVisitor):
-    METADATA_DEPENDENCIES = (PositionProvider,)
+    METADATA_DEPENDENCIES = (PositionProvider, WhitespaceInclusivePositionProvider)
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, str, tuple[int, int], bool, cst.CSTNode, cst.CSTNode]] = []
+        self.found: list[tuple[str, str, tuple[int, int], bool, tuple[int, str, str]]] = []
+        self._source = source
+        self._starts = [0, *(place.end() for place in re.finditer("\n", source))]
+        self._indent: list[str] = []
         self._names: list[str] = []
         self._functions = 0
         self._statements: list[tuple[int, int]] = []
@@ -91,6 +71,8 @@ class _Visitor(cst.CSTVisitor):
             self._heads.append(self._whole(node))
         if isinstance(node, cst.Parameters):  # defaults matter where the function is called
             self._statements.append(self._heads[-1])
+        if isinstance(node, cst.IndentedBlock):
+            self._indent.append(INDENT if node.indent is None else node.indent)
         if _speaks(node):
             self._text += 1
         self._collect(node)
@@ -108,6 +90,8 @@ class _Visitor(cst.CSTVisitor):
             self._heads.pop()
         if isinstance(original_node, cst.Parameters):
             self._statements.pop()
+        if isinstance(original_node, cst.IndentedBlock):
+            self._indent.pop()
         if _speaks(original_node):
             self._text -= 1
 
@@ -155,7 +139,21 @@ class _Visitor(cst.CSTVisitor):
                     if not self._empty(node, mutated):
                         name = operator.__name__.removeprefix("operator_")
                         place = ".".join(self._names) or "module"
-                        self.found.append((place, name, self._statements[-1], self._functions > 0, node, mutated))
+                        change = self._change(node, mutated)
+                        self.found.append((place, name, self._statements[-1], self._functions > 0, change))
+
+    def _change(self, node: cst.CSTNode, mutated: cst.CSTNode) -> tuple[int, str, str]:
+        """Where the text changes, what stands there, and what will."""
+        start = self.get_metadata(WhitespaceInclusivePositionProvider, node).start
+        place, old = self._starts[start.line - 1] + start.column, self._code(node)
+        if not self._source.startswith(old, place):
+            raise ValueError(f"line {start.line}: {old!r:.60} does not stand there")
+        return place, old, self._code(mutated)
+
+    def _code(self, node: cst.CSTNode) -> str:
+        state = CodegenState(INDENT, "\n", indent_tokens=list(self._indent))
+        node._codegen(state)
+        return "".join(state.tokens)
 
     def _empty(self, node: cst.CSTNode, mutated: cst.CSTNode) -> bool:
         """Whether a fault only touches what is left out."""
@@ -191,49 +189,21 @@ def _prose(node: cst.BaseString) -> bool:
     return isinstance(node, cst.SimpleString) and PROSE.search(node.raw_value) is not None
 
 
-def _all(file: str, source: str) -> Iterator[tuple[Mutant, cst.Module, cst.CSTNode, cst.CSTNode]]:
-    if file in LOOKS:
-        return
-    wrapper = MetadataWrapper(cst.parse_module(source))
-    visitor = _Visitor()
-    wrapper.visit(visitor)
-    seen: Counter[tuple[str, str]] = Counter()
-    for place, operator, lines, inside, node, mutated in visitor.found:
-        seen[place, operator] += 1
-        name = f"{file}::{place}::{operator}::{seen[place, operator]}"
-        yield Mutant(name, file, operator, lines, inside), wrapper.module, node, mutated
-
-
 def mutants_of(file: str, root: Path) -> list[Mutant]:
     """Every fault that a file may be given."""
-    return [mutant for mutant, *_ in _all(file, (root / file).read_text(encoding="utf-8"))]
-
-
-def mutated_source(mutant: Mutant, root: Path) -> str:
-    """The file's text with the fault in it.
-
-    Raises
-    ------
-    LookupError
-        Where the file has no such fault (any more).
-    """
-    try:
-        return mutated_sources([mutant], root)[mutant.name]
-    except KeyError:
-        raise LookupError(f"{mutant.name}: no such fault in this file") from None
-
-
-def mutated_sources(mutants: list[Mutant], root: Path) -> dict[str, str]:
-    """Texts of one file with each of several faults in it, by their names: what takes the time is reading the file."""
-    wanted, file = {mutant.name for mutant in mutants}, mutants[0].file
-    every = _all(file, (root / file).read_text(encoding="utf-8"))
-    return {one.name: _replaced(module, node, mutated) for one, module, node, mutated in every if one.name in wanted}
-
-
-def _replaced(module: cst.Module, node: cst.CSTNode, mutated: cst.CSTNode) -> str:
-    changed = module.deep_replace(node, mutated)
-    assert isinstance(changed, cst.Module)
-    return changed.code
+    if file in LOOKS:
+        return []
+    source = (root / file).read_text(encoding="utf-8")
+    visitor = _Visitor(source)
+    MetadataWrapper(cst.parse_module(source)).visit(visitor)
+    seen: Counter[tuple[str, str]] = Counter()
+    found = []
+    for place, operator, lines, inside, change in visitor.found:
+        seen[place, operator] += 1
+        found.append(
+            Mutant(f"{file}::{place}::{operator}::{seen[place, operator]}", file, operator, lines, inside, change)
+        )
+    return found
 
 
 def drawn(mutants: list[Mutant], seed: int) -> list[Mutant]:

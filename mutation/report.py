@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mutation.campaign import Campaign, write_text
-from mutation.mutants import Mutant
+from mutation.faults import Mutant
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 AIM = 0.85

@@ -11,7 +11,7 @@ from typing import Any
 
 from mutation.areas import pool
 from mutation.contexts import known
-from mutation.mutants import Mutant
+from mutation.faults import Mutant
 
 #: Processor seconds of the tests that are tried first, together; what they do not notice goes to three times as many.
 FIRST, MORE = 2.0, 3.0

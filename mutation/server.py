@@ -1,7 +1,7 @@
 """Work in a forked process that has the third-party modules already, within limits of processor time and memory.
 
-A child that runs past its processor time is ended by the kernel (SIGXCPU); one that waits for a minute without using
-any, or that takes more memory than it may, is ended by its parent together with its own children.
+A child that runs past its processor time is ended by the kernel (SIGXCPU); one that waits for 45 seconds without
+using any, or that takes more memory than it may, is ended by its parent together with its own children.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 #: pytest says of some that they came too early to have their assertions rewritten; the project makes warnings errors.
 QUIET = ("-p", "no:cacheprovider", "-W", "ignore:Module already imported")
-STALLED = 90.0
+STALLED = 45.0
 MEMORY = 3 * 2**30
 
 

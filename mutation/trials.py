@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import compileall
+import hashlib
 import os
 import py_compile
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
+from mutation.faults import Mutant, mutated_source
 from mutation.guard import guarded, write_startup
-from mutation.mutants import Mutant, mutated_sources
 from mutation.selection import Chosen, Contexts, parts
 from mutation.server import QUIET, forked
 
@@ -64,22 +63,47 @@ class Chooser:
         )
 
 
+class Controls:
+    """Which tests pass here without any fault, for a failure of others says nothing: shared by processes, as files.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _file(self, test: str) -> Path:
+        return self.folder / hashlib.sha256(test.encode()).hexdigest()[:24]
+
+    def note(self, test: str, passes: bool) -> None:
+        """Write down what a test came to."""
+        self._file(test).write_text("passes" if passes else "fails", encoding="utf-8")
+
+    def of(self, test: str) -> bool | None:
+        """Whether a test passes; None where it was not tried."""
+        try:
+            return self._file(test).read_text(encoding="utf-8") != "fails"
+        except FileNotFoundError:
+            return None
+
+
 class Bench:
-    """A throw-away copy of the tree in which faults are tried, one after another; the next ones may be named ahead."""
+    """A throw-away copy of the tree in which faults are tried, one after another."""
 
     def __init__(
-        self, source: Path, contexts: Contexts, seconds: float, start: float = START, ahead: Sequence[Mutant] = ()
+        self, source: Path, contexts: Contexts, seconds: float, start: float = START, controls: Controls | None = None
     ) -> None:
-        self.ahead = ahead
-        self.texts: dict[str, str] = {}
         self.contexts = contexts
         self.seconds = seconds
         self.start = start
         self.source = source
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+        self.controls = controls or Controls(self.folder / "controls")
         self.tree = self.folder / "tree"
-        for room in ("gpo_analysis", "llm"):
-            compileall.compile_dir(source / room, quiet=2, workers=1)
         shutil.copytree(source, self.tree, ignore=shutil.ignore_patterns("out", ".git"))
         write_startup(self.folder / "guard")
 
@@ -121,38 +145,61 @@ class Bench:
         options = ["-x", "-q", "--tb=line", *QUIET, f"--basetemp={self.folder}/tmp/pytest"]
         return int(pytest.main([*files, *options], plugins=[Chooser(tests)]))
 
-    def control(self, mutant: Mutant) -> list[str]:
-        """Run a fault's first tests without the fault; whatever fails, which nothing should."""
-        chosen, _ = parts(self.contexts.tests_of(mutant), self.seconds)
-        outcome, by, _ = self.run(chosen[0]) if chosen else ("passed", "", 0.0)
-        return [] if outcome == "passed" else [by]
+    def failing(self, suspects: list[Chosen]) -> list[str]:
+        """Which of some tests fail, or never end, in the tree as it is now, without a fault."""
+        found: list[str] = []
+        while any(self.controls.of(test.test) is None for test in suspects):
+            outcome, by, _ = self.run(suspects)
+            if outcome == "passed":
+                bad = []
+            else:
+                bad = [test for test in suspects if by and test.test.startswith(by)] or suspects
+            for test in suspects if outcome == "passed" else bad:
+                self.controls.note(test.test, outcome == "passed")
+            found += [f"{test.test} ({by})" for test in bad]
+            suspects = [test for test in suspects if test not in bad] if bad else []
+        return found
 
-    def text_of(self, mutant: Mutant) -> str:
-        """The file with the fault in it, made with those of the file's other faults ahead."""
-        if mutant.name not in self.texts:
-            here = [one for one in self.ahead if one.file == mutant.file and one.name not in self.texts]
-            self.texts |= mutated_sources([mutant, *here], self.source)
-        return self.texts.pop(mutant.name)
+    def _suspects(self, part: list[Chosen], outcome: str, by: str) -> list[Chosen]:
+        """The tests that have to pass without the fault if a failure of the part is to count: those that it names."""
+        if outcome == "failed":
+            named = [test for test in part if test.test == by] or [test for test in part if test.test.startswith(by)]
+            if named:
+                return named[:1]
+        return part
 
-    def attempt(self, mutant: Mutant) -> Verdict:
-        """Put a fault in, run its tests part by part, take it out again."""
-        chosen, left = parts(self.contexts.tests_of(mutant), self.seconds)
-        if not chosen:
-            return Verdict(mutant.name, "no test", "", 0, 0, 0.0)
+    def attempt(self, mutant: Mutant) -> tuple[Verdict, list[str]]:
+        """Put a fault in, run its tests part by part, take it out again; tests that fail without it are named.
+
+        Of a test that fails it is asked once whether it passes without any fault; one that does not is left out.
+        """
         path = self.tree / mutant.file
-        original = path.read_text(encoding="utf-8")
-        used, tried = 0.0, 0
+        original, faulty = path.read_text(encoding="utf-8"), mutated_source(mutant, self.source)
+        tests = [test for test in self.contexts.tests_of(mutant) if self.controls.of(test.test) is not False]
+        chosen, left = parts(tests, self.seconds)
+        if not chosen:
+            return Verdict(mutant.name, "no test", "", 0, 0, 0.0), []
+        used, tried, bad = 0.0, 0, []
         try:
-            path.write_text(self.text_of(mutant), encoding="utf-8")
-            Path(cache_from_source(str(path))).unlink(missing_ok=True)
-            for part in chosen:
-                outcome, by, seconds = self.run(part)
-                used, tried = used + seconds, tried + len(part)
+            while chosen:
+                part = [test for test in chosen[0] if self.controls.of(test.test) is not False]
+                self._write(path, faulty)
+                outcome, by, seconds = self.run(part) if part else ("passed", "", 0.0)
+                used += seconds
                 if outcome != "passed":
+                    self._write(path, original)
+                    bad += self.failing(self._suspects(part, outcome, by))
+                    if any(self.controls.of(test.test) is False for test in part):
+                        continue  # once more without those
                     verdict = "killed" if outcome == "failed" else "timeout"
-                    return Verdict(mutant.name, verdict, by, tried, left, round(used, 2))
-            return Verdict(mutant.name, "survived", "", tried, left, round(used, 2))
+                    return Verdict(mutant.name, verdict, by, tried + len(part), left, round(used, 2)), bad
+                tried += len(part)
+                del chosen[0]
+            return Verdict(mutant.name, "survived" if tried else "no test", "", tried, left, round(used, 2)), bad
         finally:
-            path.write_text(original, encoding="utf-8")
-            Path(cache_from_source(str(path))).unlink(missing_ok=True)
+            self._write(path, original)
             py_compile.compile(str(path), doraise=True)
+
+    def _write(self, path: Path, text: str) -> None:
+        path.write_text(text, encoding="utf-8")
+        Path(cache_from_source(str(path))).unlink(missing_ok=True)

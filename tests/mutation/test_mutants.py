@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mutation.mutants import drawn, mutants_of, mutated_source
+from mutation.faults import mutated_source
+from mutation.mutants import drawn, mutants_of
 
 
 def faults(source: str, folder: Path) -> set[str]:

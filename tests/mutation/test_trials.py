@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +18,11 @@ from typing import Any
 import pytest
 
 from mutation.areas import areas
-from mutation.campaign import added
+from mutation.campaign import Campaign, added
 from mutation.contexts import record_of
+from mutation.faults import mutated_source
 from mutation.guard import guarded
+from mutation.mutants import mutants_of
 from mutation.report import equivalents
 from mutation.selection import COLLECTING, Chosen, parts
 from mutation.server import forked
@@ -37,10 +41,16 @@ def grade(a):
 
 def nobody(a):
     return a + 1
+
+
+def idle(a):
+    b = a * 2
+    return a
 """
 TESTS = """
+import os
 import pytest
-from gpo_analysis.statistics.one import down, grade
+from gpo_analysis.statistics.one import down, grade, idle
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +68,10 @@ def test_graded(graded):
 
 def test_grade():
     assert grade(0) == 0
+
+
+def test_idle():
+    assert idle(1) == 1
 """
 
 
@@ -65,19 +79,32 @@ NEW_TEST = """
 
 def test_the_boundary():
     assert (grade(10), grade(11)) == (0, 1)
+
+
+def test_that_fails_elsewhere():
+    assert idle(0) == 0
+    assert "ELSEWHERE" not in os.environ
 """
-#: Both campaigns in one process, so that modules are loaded once: all of it, then again with a test more.
+#: Both campaigns in one process, so that modules are loaded once: all of it, then again with two tests more, one of
+#: which fails where the faults are tried; and what was noticed there is joined to a copy of the first.
 SCRIPT = """
-import shutil, sys
+import os, shutil, sys
 from pathlib import Path
 from mutation.__main__ import main
 first, again, more = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 begun = ["--out", str(first)]
-code = main([*begun, "trace"]) + main([*begun, "plan"]) + main([*begun, "run", "--start", "2"])
+code = main([*begun, "trace"]) + main([*begun, "plan"]) + main([*begun, "run", "--limit", "0"])
+assert not (first / "results.jsonl").exists()
+code += main([*begun, "run", "--start", "2"])
 shutil.copytree(first, again)
 with (again / "tree/tests/statistics/test_one.py").open("a") as test:
     test.write(more)
-code += main(["--out", str(again), "trace"]) + main(["--out", str(again), "run", "--again", "--start", "2"])
+code += main(["--out", str(again), "trace"])
+os.environ["ELSEWHERE"] = "1"
+code += main(["--out", str(again), "run", "--again", "--start", "2"]) - 1
+joined = again.with_name("joined")
+shutil.copytree(first, joined)
+code += main(["--out", str(joined), "join", str(again)])
 sys.exit(code + main([*begun, "report"]))  # at last, for it uses the library of this tree
 """
 
@@ -89,6 +116,7 @@ class Made:
     first: Path
     again: Path
     text: str
+    said: str
 
     def verdicts(self, folder: Path) -> list[dict[str, Any]]:
         """Every line of results."""
@@ -116,13 +144,13 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Made:
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return Made(out, folder / "again", done.stdout)
+    return Made(out, folder / "again", done.stdout, done.stderr)
 
 
 def test_faults_are_noticed_unnoticed_or_without_end(campaign: Made) -> None:
     lines = campaign.verdicts(campaign.first)
     found = {one["mutant"].split("::", 1)[1]: one for one in lines}
-    assert len(found) == len(lines) == 13
+    assert len(found) == len(lines) == 16
     assert found["down::swap_op::1"]["verdict"] == "killed"  # >= 0 ends at -1
     assert found["down::swap_op::2"]["verdict"] == "timeout"  # n + 1 has no end
     assert found["grade::number::1"]["verdict"] == "killed"
@@ -152,13 +180,56 @@ def test_new_tests_alone_are_traced_and_survivors_meet_them(campaign: Made) -> N
     assert before is not None
     assert after is not None
     old = f"{test}::test_down"
-    assert after["seconds"].keys() - before["seconds"].keys() == {f"{test}::test_the_boundary"}
+    assert after["seconds"].keys() - before["seconds"].keys() == {
+        f"{test}::test_the_boundary", f"{test}::test_that_fails_elsewhere",
+    }  # fmt: skip
     assert after["seconds"][old] == before["seconds"][old]
     assert after["lines"][old] == before["lines"][old]
     lines = campaign.verdicts(campaign.again)
     found = {one["mutant"].split("::", 1)[1]: one["verdict"] for one in lines}
     assert found["grade::swap_op::1"] == found["grade::number::2"] == "killed"
-    assert len(lines) < 2 * 13
+    assert len(lines) < 2 * 16
+
+
+def test_a_test_that_fails_without_a_fault_notices_none(campaign: Made) -> None:
+    found = campaign.verdicts(campaign.again)[16:]
+    assert not [one for one in found if "elsewhere" in one["by"]]
+    idle = [one for one in found if "::idle::" in one["mutant"]]
+    assert {(one["verdict"], one["tests"]) for one in idle} == {("survived", 5)}  # all of the file but that one
+    assert len(idle) == 3
+    assert "without any fault fails tests/statistics/test_one.py::test_that_fails_elsewhere" in campaign.said
+
+
+def test_verdicts_name_the_run_that_reached_them_and_those_of_two_machines_join(campaign: Made) -> None:
+    joined = campaign.verdicts(campaign.first.with_name("joined"))
+    last = {one["mutant"]: one for one in joined}
+    again = {one["mutant"]: one for one in campaign.verdicts(campaign.again)}
+    assert {name: one["verdict"] for name, one in last.items()} == {n: one["verdict"] for n, one in again.items()}
+    runs = [json.loads(line) for line in (campaign.first.with_name("joined") / "runs.jsonl").read_text().splitlines()]
+    known = {one["run"]: one for one in runs}
+    assert len(known) == len(runs) == 3  # of which the one with no time tried nothing
+    assert {one["run"] for one in joined} <= set(known)
+    boundary = known[last["gpo_analysis/statistics/one.py::grade::number::2"]["run"]]
+    assert boundary["versions"]["python"] == platform.python_version()
+    assert boundary["tests"] != known[last["gpo_analysis/statistics/one.py::down::swap_op::1"]["run"]]["tests"]
+    assert re.search(rf"^- run {runs[1]['run']}, .* 16 verdicts by 1 processes", campaign.text, re.MULTILINE)
+
+
+def test_verdicts_on_other_code_do_not_join(campaign: Made, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(campaign.again, other)
+    (other / "commit").write_text("1" * 40)
+    with pytest.raises(ValueError, match="no results of these faults"):
+        Campaign(campaign.first).join(Campaign(other))
+
+
+def test_a_fault_of_a_file_that_has_changed_is_not_put_in(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("def f(a):\n    return a + 1\n")
+    (mutant,) = [one for one in mutants_of("one.py", tmp_path) if one.operator == "number"]
+    assert mutated_source(mutant, tmp_path) == "def f(a):\n    return a + 2\n"
+    (tmp_path / "one.py").write_text("def f(abc):\n    return abc + 1\n")
+    with pytest.raises(LookupError, match="has changed"):
+        mutated_source(mutant, tmp_path)
 
 
 def test_limits_of_a_child(tmp_path: Path) -> None:
@@ -225,6 +296,7 @@ def test_who_survives_some_tests_alone_keeps_the_earlier_ones() -> None:
     killed = {**new, "verdict": "killed", "by": "test"}
     assert added(old, killed) == killed
     assert added(None, new) == new
+    assert added({**old, "run": "a"}, {**new, "run": "b"})["run"] == "a+b"
 
 
 def test_every_file_of_the_library_is_of_one_package_that_is_measured() -> None:
