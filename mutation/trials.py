@@ -150,13 +150,16 @@ class Bench:
         found: list[str] = []
         while any(self.controls.of(test.test) is None for test in suspects):
             outcome, by, _ = self.run(suspects)
-            if outcome == "passed":
-                bad = []
-            else:
-                bad = [test for test in suspects if by and test.test.startswith(by)] or suspects
+            bad = (
+                []
+                if outcome == "passed"
+                else [test for test in suspects if by and test.test.startswith(by)] or suspects
+            )
+            if bad and "::" not in by:  # a file that cannot be collected
+                bad = [test for test in self.contexts.tests if by and test.test.startswith(f"{by}::")] or bad
             for test in suspects if outcome == "passed" else bad:
                 self.controls.note(test.test, outcome == "passed")
-            found += [f"{test.test} ({by})" for test in bad]
+            found += [f"{test.test} ({by})" for test in bad[:1]]
             suspects = [test for test in suspects if test not in bad] if bad else []
         return found
 
