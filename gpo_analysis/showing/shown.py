@@ -262,9 +262,13 @@ def table_text(table: pd.DataFrame, most: int) -> list[str]:
 def _printable(table: pd.DataFrame) -> str:
     known = without_noise(table)
     for name in known.columns:
-        if known[name].dtype == object or isinstance(known[name].dtype.type, str):
-            known[name] = [shown(str(one), 40) if one is not None else "–" for one in known[name]]
+        if known[name].dtype.kind == "O":  # of strings, too
+            known[name] = ["–" if _is_missing(one) else shown(str(one), 40) for one in known[name]]
     return str(known.to_string(index=False, float_format=_number, na_rep="–", line_width=None))
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
 
 
 def _first_lines(text: str) -> str:
