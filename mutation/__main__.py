@@ -79,6 +79,9 @@ def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("trace", help="which test executes which line")
     one.add_argument("--fresh", action="store_true", help="copy the tree anew; drops plan, contexts and results")
+    one.add_argument(
+        "--since", type=Path, metavar="FOLDER", help="take over what an older folder knows of the same tests"
+    )
     _tracing(one)
     one = commands.add_parser("tests", help="take tests that were changed or added into the copy, and trace them")
     _tracing(one)
@@ -100,6 +103,8 @@ def _given(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _run(given: argparse.Namespace, work: campaign.Campaign) -> int:
     if given.command in ("trace", "all"):
         work.snapshot(fresh=getattr(given, "fresh", False))
+        if getattr(given, "since", None) is not None:
+            print(f"{work.carry(campaign.Campaign(given.since.resolve())):,} test files as they were", file=sys.stderr)
         work.trace(given.most, given.workers, tuple(given.files or ()))
     if given.command == "tests":
         work.take_tests()

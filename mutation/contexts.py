@@ -8,6 +8,7 @@ written when a test file is through, so that a run that was stopped goes on wher
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import json
 import math
@@ -179,6 +180,40 @@ def _joined(old: dict[str, Any], new: dict[str, Any], same: set[str]) -> dict[st
         kept = {key: value for key, value in old[part].items() if key.startswith("fixture ") or _function(key) in same}
         joined[part] = {**kept, **new[part]}
     return {**joined, "whole": old["whole"] and new["whole"]}
+
+
+def carried(record: dict[str, Any], before: Path, now: Path) -> dict[str, Any]:
+    """A record made in an older tree, its lines those of the present one.
+
+    What stands between lines that have not changed is executed by the tests that executed what stood there, or the line
+    above. It only says which tests are tried: whether one passes without a fault is asked where it fails with one.
+    """
+    places: dict[str, dict[int, list[int]]] = {}
+    lines: dict[str, dict[str, list[int]]] = {}
+    for context, files in record["lines"].items():
+        for file, numbers in files.items():
+            if file not in places:
+                places[file] = _moved(before / file, now / file)
+            found = {new for old in numbers for new in places[file].get(old, ())}
+            if found:
+                lines.setdefault(context, {})[file] = sorted(found)
+    return {**record, "lines": lines}
+
+
+def _moved(before: Path, now: Path) -> dict[int, list[int]]:
+    """Where each line of a file stands now, counted from 1; nowhere, where the file is gone."""
+    if not now.is_file():
+        return {}
+    old, new = (path.read_text(encoding="utf-8").splitlines() for path in (before, now))
+    found: dict[int, list[int]] = {}
+    for kind, first, last, start, stop in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            found |= {first + k + 1: [start + k + 1] for k in range(last - first)}
+        elif kind == "insert" and first:
+            found[first] = [*found.get(first, []), *range(start + 1, stop + 1)]
+        else:
+            found |= {number: list(range(start + 1, stop + 1)) for number in range(first + 1, last + 1)}
+    return found
 
 
 def _function(test: str) -> str:

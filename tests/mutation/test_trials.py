@@ -19,7 +19,7 @@ import pytest
 
 from mutation.areas import areas
 from mutation.campaign import Campaign, added
-from mutation.contexts import record_of
+from mutation.contexts import carried, record_of
 from mutation.faults import mutated_source
 from mutation.guard import guarded
 from mutation.mutants import mutants_of
@@ -230,6 +230,18 @@ def test_a_fault_of_a_file_that_has_changed_is_not_put_in(tmp_path: Path) -> Non
     (tmp_path / "one.py").write_text("def f(abc):\n    return abc + 1\n")
     with pytest.raises(LookupError, match="has changed"):
         mutated_source(mutant, tmp_path)
+
+
+def test_what_is_known_of_unchanged_tests_moves_with_the_lines(tmp_path: Path) -> None:
+    before, now = tmp_path / "before", tmp_path / "now"
+    for folder, text in ((before, "a\nb\nc\nd\ne\n"), (now, "new\na\nb\nB\nX\nY\nd\n")):
+        folder.mkdir()
+        (folder / "one.py").write_text(text)
+    (before / "gone.py").write_text("a\n")
+    record = {"seconds": {"t": 1.0}, "lines": {"t": {"one.py": [1, 2, 3, 4, 5], "gone.py": [1]}, "u": {"one.py": [4]}}}
+    found = carried(record, before, now)
+    assert found["lines"] == {"t": {"one.py": [2, 3, 4, 5, 6, 7]}, "u": {"one.py": [7]}}
+    assert found["seconds"] == record["seconds"]
 
 
 def test_limits_of_a_child(tmp_path: Path) -> None:
