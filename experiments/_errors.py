@@ -12,7 +12,7 @@ import pandas as pd
 
 from experiments.framework import Check
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.statistics import Interval, two_way
+from gpo_analysis.statistics import Interval, mean_interval, two_way
 
 RUN = ["loss", "strength", "optimizer", "rate", "batch", "epsilon"]
 
@@ -89,6 +89,19 @@ class Errors:
         """Rms of E over what is left by ``where``."""
         error = difference if quantity == "chosen_logp" else log_ratio
         return self.interval([self.rows(where, method, split)], quantity, lambda part: root_mean_square(error(*part)))
+
+    def by_seed(self, where: Where, method: str, quantity: str, split: str = "seen") -> Interval | None:
+        """Mean over seeds of a seed's own rms of E, with Student's interval over seeds; None for fewer than two.
+
+        E is of means over all prompts of a seed, which are not drawn again: an rms grows with what is drawn.
+        """
+        error = difference if quantity == "chosen_logp" else log_ratio
+        rows = self.rows(where, method, split)
+        keys = ["seed", *RUN, "step"]
+        means = rows.groupby(keys)[[f"{quantity}_predicted", quantity]].mean()
+        errors = pd.Series(error(*(means[name].to_numpy() for name in means.columns)), index=means.index)
+        own = errors.groupby("seed").agg(lambda one: root_mean_square(one.to_numpy())).dropna()
+        return mean_interval(own.to_numpy()) if len(own) > 1 else None
 
 
 def _wide(rows: pd.DataFrame, quantity: str, columns: Sequence[tuple[Any, ...]]) -> FloatArray:

@@ -322,6 +322,7 @@ def make_predicted(folder: Path, off: dict[str, float], *, spread: float = 0.0, 
     grid += [("logistic", 0.0, "adamw", 1.0, 16, 0.2), ("logistic", 0.0, "adamw", 1.0, 16, 0.5)]
     grid += [("savage", s, "adamw", 1.0, 16, 0.5) for s in (1.6, 6.4)]
     grid += [("logistic", 1.6, "adamw", r, b, 0.5) for r, b in ((1.0, 16), (2.0, 16), (1.0, 64))]
+    grid += [("logistic", 0.2, "adamw", 1.0, 16, 0.2)]
     rows = []
     for loss, strength, optimizer, rate, batch, epsilon in grid:
         for seed in range(PREDICTED_SEEDS):

@@ -145,8 +145,9 @@ def study_command(
     parser.add_argument("--out", metavar="DIR", help=f"the study's folder (default: out/llm/{name}-PRESET)")
     parser.add_argument("--seeds", type=whole(0), nargs="+", action="extend", help="only these seeds of the preset")
     parser.add_argument(
-        "--budget-seconds", type=number(0.0, above=True), metavar="N", help="time of this run (default: the preset's)"
-    )
+        "--budget-seconds", type=number(0.0), metavar="N",
+        help="time of this run (default: the preset's); 0: tables of what is there",
+    )  # fmt: skip
     parser.add_argument("--device", choices=("cpu", "cuda"), help="where to compute (default: the preset's)")
     parser.add_argument("--commit", metavar="HASH", help="the commit that runs, where git does not know")
     parser.add_argument("--progress", action="store_true", help="show bars")

@@ -21,7 +21,7 @@ import pandas as pd
 from experiments._errors import OVER, RUN, RUNAWAY, Errors, decided, restated_wider, with_status
 from experiments._llm import PiecesStudy, provenance_of
 from experiments.framework import UNKNOWN, Check, explained
-from experiments.llm_predicted_training.claims import claims, summarise
+from experiments.llm_predicted_training.claims import claims, claims_of_fresh_seeds, summarise
 from gpo_analysis.tables import find
 from gpo_analysis.training import noise_balance
 from llm.predicted.config import COIN
@@ -40,14 +40,21 @@ class Config:
         Folder that ``python -m llm predicted`` wrote, under that of GPO_LLM (default out/llm).
     resamples, seed : int
         Of the two-way bootstrap.
+    fresh : bool
+        Whether the study's seeds were drawn after all claims were stated, those included that were read off the first
+        run (docs/predictions/fresh-seeds.md).
     """
 
     study: str = "predicted-cpu"
     resamples: int = 400
     seed: int = 0
+    fresh: bool = False
 
 
-PRESETS = {"quick": Config(), "paper": Config(study="predicted-small", resamples=2000)}
+PRESETS = {
+    "quick": Config(), "paper": Config(study="predicted-small", resamples=2000),
+    "fresh": Config(study="predicted-fresh", resamples=2000, fresh=True),
+}  # fmt: skip
 
 
 def cells(config: Config) -> list[dict[str, Any]]:
@@ -69,7 +76,9 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
         [
             kept.assign(kind="step", **made),
             pd.DataFrame(summarise(found)).assign(kind="summary"),
-            pd.DataFrame(claims(found, steps)).assign(kind="claim"),
+            pd.DataFrame(claims(found, steps) + (claims_of_fresh_seeds(found) if config.fresh else [])).assign(
+                kind="claim"
+            ),
         ],
         ignore_index=True,
     )
@@ -92,7 +101,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     mechanisms: dict[str, str | Callable[[], str]] = {
         "17.": lambda: _of_the_thermometer(steps), "19.": lambda: _of_the_runaways(steps),
     }  # fmt: skip
-    return explained(restated_wider(checks), mechanisms)
+    return explained(checks if config.fresh else restated_wider(checks), mechanisms)
 
 
 def _of_the_thermometer(steps: pd.DataFrame) -> str:

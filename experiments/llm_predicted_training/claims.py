@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from experiments._errors import (
     RUN,
@@ -83,9 +84,7 @@ def claims(found: Errors, steps: pd.DataFrame) -> list[dict[str, Any]]:
                found.interval([smooth], "mean_rho", lambda part: np.nanmedian(log_ratio(*part))))
     )  # fmt: skip
     one, other = (found.rows(grid, method) for method in ("kappa", "direction"))
-    worse = found.interval(
-        [one, other], "mean_rho", lambda a, b: root_mean_square(log_ratio(*a)) - root_mean_square(log_ratio(*b))
-    )
+    worse = found.interval([one, other], "mean_rho", _rms_less)
     rows.append(stated(11, "κ alone: rms E(mean ρ) less that of one direction, the same runs", "above", 0.0, worse))
     one, other = (found.rows(every(base, middle, last), "scalar") for base in (adam, sgd))
     clocks = found.interval([one, other], "mean_rho", lambda a, b: np.nanmedian(_paired_difference(a, b)), paired=True)
@@ -113,6 +112,84 @@ def claims(found: Errors, steps: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
+def claims_of_fresh_seeds(found: Errors) -> list[dict[str, Any]]:
+    """Claims 23 to 36, read off the first run and stated before fresh seeds were drawn; a row each."""
+    adam, last = found.base("adamw"), equal("step", found.last)
+    strong, middle, weak = (
+        between("strength", 0.2, np.inf),
+        one_of("strength", (0.2, 0.8)),
+        between("strength", 0.01, 0.8),
+    )
+    coin = every(equal("epsilon", COIN), last, between("strength", 0.01, np.inf))
+    quiet = every(coin, one_of("loss", ("logistic", "squared")))
+    usual = every(quiet, equal("rate", 1.0), equal("batch", found.batch))
+    hotter = every(quiet, lambda table: (table["rate"] != 1.0) | (table["batch"] != found.batch))
+    real = every(between("epsilon", 0.0, COIN - 1e-9), between("run_kl", 0.1, 0.4), middle)
+    by = [found.rows(every(real, found.base(optimizer)), "tangent") for optimizer in ("adamw", "sgd")]
+    varied = every(middle, equal("optimizer", "adamw"))
+    flips = every(varied, equal("rate", 1.0), equal("batch", found.batch), between("epsilon", 0.01, COIN - 1e-9))
+    limits_far = every(
+        varied, equal("epsilon", 0.0), lambda table: (table["rate"] != 1.0) | (table["batch"] != found.batch)
+    )
+    rows = [
+        stated(23, "thermometer with 1 − Σμ²: log of mean predicted over mean measured KL over seeds, B = 16", "within",
+               0.0, _of_means(found, usual), 0.25),
+        stated(24, "the same at twice the rate or B = 64", "within", 0.0, _of_means(found, hotter), 0.25),
+        stated(25, "tangent, KL 0.1 to 0.4, βκ 0.2 and 0.8: rms E(mean ρ) by Adam less that by SGD", "above", 0.0,
+               found.interval(by, "mean_rho", _rms_less)),
+        stated(26, "tangent, KL 0.1 to 0.4: rms E(mean ρ) at βκ ≥ 0.8 less that at βκ ≤ 0.2", "below", 0.0,
+               _same_kl(found, every(between("epsilon", 0.0, COIN - 1e-9)))),
+        stated(27, "two parts: rms E(mean ρ) at another rate or batch less that with flips", "above", 0.0,
+               found.interval([found.rows(one, "scalar") for one in (limits_far, flips)], "mean_rho", _rms_less)),
+        stated(28, "Spearman's correlation over seeds of a of the limit run with the two parts' rms E(mean ρ)", "above",
+               0.0, _spread_and_error(found, every(adam, weak), every(adam, equal("strength", 0.0), last))),
+    ]  # fmt: skip
+    seeds = (
+        (29, "1", 0.10, every(adam, strong, last), "tangent", "mean_rho", "seen"),
+        (30, "2", 0.15, every(adam, strong, last), "tangent", "kl", "seen"),
+        (31, "3", 0.05, every(between("epsilon", 0.0, COIN - 1e-9), between("run_kl", 0.0, 0.2)), "tangent",
+         "mean_rho", "seen"),
+        (32, "6", 0.10, every(adam, weak), "scalar", "mean_rho", "seen"),
+        (33, "7", 0.15, every(found.base("sgd"), middle), "scalar", "mean_rho", "seen"),
+        (34, "8", 0.15, every(adam, weak, last), "scalar", "kl", "seen"),
+        (35, "20", 0.25, every(adam, strong, last), "tangent", "chosen_logp", "seen"),
+        (36, "22", 0.25, every(adam, strong, last), "tangent", "mean_rho", "held"),
+    )  # fmt: skip
+    for number, of, bound, where, method, quantity, split in seeds:
+        value = found.by_seed(where, method, quantity, split)
+        rows.append(stated(number, f"mean over seeds of a seed's own rms of claim {of}", "below", bound, value))
+    return rows
+
+
+def _of_means(found: Errors, where: Where) -> Interval | None:
+    """Log of the mean over seeds predicted over that measured, of KL, mean over losses, strengths and conditions."""
+
+    def statistic(part: tuple[FloatArray, FloatArray]) -> float:
+        predicted, measured = (np.nanmean(np.where(np.isfinite(one), one, np.nan), axis=0) for one in part)
+        return float(np.mean(np.log(predicted / measured)))
+
+    return found.interval([found.rows(where, "thermometer")], "kl", statistic)
+
+
+def _rms_less(a: tuple[FloatArray, FloatArray], b: tuple[FloatArray, FloatArray]) -> float:
+    """Rms of E of one less that of the other."""
+    return root_mean_square(log_ratio(*a)) - root_mean_square(log_ratio(*b))
+
+
+def _spread_and_error(found: Errors, runs: Where, limit: Where) -> Interval | None:
+    """Rank correlation over seeds of a = E[ρ²]/E[ρ]² of the limit run with a seed's rms E of the two parts."""
+    limits = found.rows(limit, "tangent")
+    groups = [found.rows(runs, "scalar"), limits.assign(mean_rho_predicted=limits["rho_squared"])]
+
+    def statistic(part: tuple[FloatArray, FloatArray], one: tuple[FloatArray, FloatArray]) -> float:
+        error = np.sqrt(np.nanmean(log_ratio(*part) ** 2, axis=1))
+        spread = (one[0] / one[1] ** 2)[:, 0]
+        alike = np.ptp(error) == 0 or np.ptp(spread) == 0
+        return float("nan") if alike else float(spearmanr(spread, error).statistic)
+
+    return found.interval(groups, "mean_rho", statistic)
+
+
 def _paired_difference(one: tuple[FloatArray, FloatArray], other: tuple[FloatArray, FloatArray]) -> FloatArray:
     """E of one less E of the other, run by run."""
     return log_ratio(*one) - log_ratio(*other)
@@ -124,9 +201,7 @@ def _same_kl(found: Errors, real: Where) -> Interval | None:
     groups = [
         found.rows(every(near, between("strength", low, high)), "tangent") for low, high in ((0.8, np.inf), (0.0, 0.2))
     ]
-    return found.interval(
-        groups, "mean_rho", lambda a, b: root_mean_square(log_ratio(*a)) - root_mean_square(log_ratio(*b))
-    )
+    return found.interval(groups, "mean_rho", _rms_less)
 
 
 def _exponent(found: Errors) -> Interval | None:

@@ -16,7 +16,7 @@ Methods, none with a fitted number:
   is read off the limit run where its mean margin was the predicted one.
 - ``direction``: the same with the limit run's direction alone; ``kappa``: m₀φ(aβκm₀), κ alone, for Adam as for SGD.
 - ``thermometer``: KL of tossed labels at the last step, by `gpo_analysis.training.noise_variance` from the gradients at
-  πref.
+  πref, times 1 − Σμ², since pairs are of two distinct samples.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class _Measured:
             "held": _some(problem.held, 0, trained),
             "unseen": _some(problem.seen, trained, config.prompts),
         }
+        # a pair is of two distinct samples: E[ρ²] = 2 Var_μ(h)/(1 − Σμ²), and the thermometer's v is β²E[ρ²]
+        self.distinct = 1.0 - (problem.seen.forest.weight[:trained].numpy().astype(np.float64) ** 2).sum(1)
 
     def part(self, course: Course, split: str, step: int, run: int) -> FloatArray:
         """h of a split's samples, (m, n)."""
@@ -141,7 +143,7 @@ def _run_rows(measured: _Measured, piece: Finished, run: int) -> pd.DataFrame:
                 methods[name] = said
             methods |= {name: found[place, split] for name, found in scalars.items() if (place, split) in found}
             if cell.epsilon == COIN and cell.beta and split == "seen" and place == len(config.record) - 1:
-                methods["thermometer"] = {"kl": np.full(len(real["kl"]), _floor(piece, cell, config))}
+                methods["thermometer"] = {"kl": _floor(piece, cell, config) * measured.distinct}
             for method, found in methods.items():
                 size = len(real["kl"])
                 columns: dict[str, Any] = {"step": step, "split": split, "method": method, "prompt": np.arange(size)}

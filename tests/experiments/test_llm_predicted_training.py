@@ -44,6 +44,25 @@ def test_errors_are_those_that_were_put_in(tmp_path: Path, monkeypatch: pytest.M
     assert abs(claims[5]) < 1e-12
 
 
+def test_claims_of_fresh_seeds_are_what_was_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "summarise", lambda found: [])
+    read(tmp_path, monkeypatch, OFF)
+    fresh = dataclasses.replace(CONFIG, fresh=True)
+    (cell,) = experiment.cells(fresh)
+    table = experiment.run(fresh, **cell)
+    claims = table[table["kind"] == "claim"].set_index("number")
+    assert [*claims.index] == [*range(1, 37)]
+    # E is the same in every run: no difference, and each seed's own rms is what was put in
+    assert claims["value"][[25, 26, 27]].to_numpy() == pytest.approx(0.0, abs=1e-9)
+    own = [0.02, 0.02, 0.02, 0.03, 0.03, 0.03, 0.02]
+    assert claims["value"][[29, 30, 31, 32, 33, 34, 36]].to_numpy() == pytest.approx(own)
+    assert (claims["low"][[29, 32]] <= claims["value"][[29, 32]] + 1e-12).all()
+    checks = experiment.check(fresh, table)
+    assert len(checks) == 36
+    assert not any(check.restated for check in checks)
+    assert any(check.restated for check in experiment.check(CONFIG, table))
+
+
 def test_verdicts_go_by_the_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = {}
     for name, off, spread in (("near", 0.02, 0.0), ("far", 0.3, 0.0), ("wide", 0.1, 0.1)):

@@ -191,6 +191,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _shares(study: Path, seed: int) -> np.ndarray:
+    """μ of the trained prompts, (m, n)."""
+    from llm.forests.store import Store, claim
+
+    problem = Store(study, claim(study, CONFIG.to_json()), print).problem(seed)
+    return np.asarray(problem.seen.forest.weight[: CONFIG.trained_prompts].double().numpy())
+
+
 def test_tables(study: Path) -> None:
     steps, prompts = (pd.read_parquet(study / f"{name}.parquet") for name in ("steps", "prompts"))
     assert {
@@ -204,6 +212,13 @@ def test_tables(study: Path) -> None:
     ratio = np.log(first["kl_predicted"] / first["kl"])
     assert abs(ratio.median()) < 0.1
     assert set(steps["split"]) == {"seen", "held", "unseen"}
+    cold = prompts[prompts["method"] == "thermometer"].set_index(["seed", "prompt"])["kl_predicted"]
+    shares = {seed: [*_shares(study, seed)] for seed in CONFIG.seeds}
+    # times of drawing two different samples, counted one by one: the same for every run of a prompt
+    for seed, own in shares.items():
+        distinct = [sum(p * q for i, p in enumerate(w) for j, q in enumerate(w) if i != j) for w in own]
+        theirs = cold[seed].groupby("prompt").mean()
+        assert (theirs / theirs[0]).to_numpy() == pytest.approx(np.array(distinct) / distinct[0], rel=1e-5)
     scalar = steps[(steps["method"] == "scalar") & (steps["split"] == "seen")]
     assert np.isfinite(scalar[["mean_rho_predicted", "kl_predicted", "chosen_logp_predicted"]].to_numpy()).all()
 
@@ -250,6 +265,16 @@ def test_what_is_damaged_is_named_and_made_again(tmp_path: Path, file: str) -> N
 
 def small() -> PredictedConfig:
     return dataclasses.replace(CONFIG, seeds=(0,), varied=(), coin_losses=(), coin_strengths=())
+
+
+def test_a_command_without_time_writes_the_tables_of_what_is_there(tmp_path: Path) -> None:
+    from llm.predicted.__main__ import main
+
+    assert main(["--preset", "tiny", "--seeds", "0", "--out", str(tmp_path)]) == 0
+    before = pd.read_parquet(tmp_path / "steps.parquet")
+    (tmp_path / "steps.parquet").unlink()
+    assert main(["--preset", "tiny", "--budget-seconds", "0", "--out", str(tmp_path)]) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "steps.parquet"), before)
 
 
 def test_a_budget_of_nothing_and_other_configurations(tmp_path: Path) -> None:
