@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.framework import Check
-from gpo_analysis.arrays import FloatArray
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.statistics import Interval, mean_interval, two_way
 
 RUN = ["loss", "strength", "optimizer", "rate", "batch", "epsilon"]
@@ -70,14 +70,14 @@ class Errors:
         if not all(len(group) for group in groups):
             return None
         seeds = sorted(set(self.prompts["seed"]))
-        columns = [sorted(set(g[[*RUN, "step"]].itertuples(index=False, name=None))) for g in groups]
+        placed = [_placed(group) for group in groups]
         tables = [
-            [_wide(g[g["seed"] == seed], quantity, own) for g, own in zip(groups, columns, strict=True)]
+            [_wide(g, g["seed"].to_numpy() == seed, quantity, *own) for g, own in zip(groups, placed, strict=True)]
             for seed in seeds
         ]
         size = max(len(one) for own in tables for one in own)
         data = [np.concatenate([_filled(one, size) for one in own], 1) for own in tables]
-        edges = np.cumsum([0, *(2 * len(own) for own in columns)])
+        edges = np.cumsum([0, *(2 * count for _, count in placed)])
 
         def of(means: FloatArray) -> float:
             parts = [means[:, low:high] for low, high in itertools.pairwise(edges)]
@@ -104,14 +104,24 @@ class Errors:
         return mean_interval(own.to_numpy()) if len(own) > 1 else None
 
 
-def _wide(rows: pd.DataFrame, quantity: str, columns: Sequence[tuple[Any, ...]]) -> FloatArray:
+def _placed(rows: pd.DataFrame) -> tuple[IntArray, int]:
+    """Which run and step each row is of, numbered in their order, and how many there are."""
+    keys = list(rows[[*RUN, "step"]].itertuples(index=False, name=None))
+    numbers = {key: number for number, key in enumerate(sorted(set(keys)))}
+    return np.array([numbers[key] for key in keys], dtype=np.int64), len(numbers)
+
+
+def _wide(rows: pd.DataFrame, kept: BoolArray, quantity: str, place: IntArray, count: int) -> FloatArray:
     """(prompts, 2 · runs and steps): predicted and measured side by side; NaN where a seed lacks a run."""
-    if not len(rows):
-        return np.full((1, 2 * len(columns)), np.nan)
-    both = rows.set_index([*RUN, "step", "prompt"])[[f"{quantity}_predicted", quantity]]
-    wide = both.unstack("prompt").reindex(pd.MultiIndex.from_tuples(columns))
-    predicted, measured = (wide[name].to_numpy().T for name in (f"{quantity}_predicted", quantity))
-    return np.stack([predicted, measured], -1).reshape(len(predicted), -1)
+    if not kept.any():
+        return np.full((1, 2 * count), np.nan)
+    prompts, prompt = np.unique(rows["prompt"].to_numpy()[kept], return_inverse=True)
+    if len(np.unique(prompt * count + place[kept])) < len(prompt):
+        raise ValueError("a run has a prompt twice at one step")
+    found = np.full((len(prompts), count, 2), np.nan)
+    for k, name in enumerate((f"{quantity}_predicted", quantity)):
+        found[prompt, place[kept], k] = rows[name].to_numpy()[kept]
+    return found.reshape(len(prompts), -1)
 
 
 def _filled(values: FloatArray, rows: int) -> FloatArray:

@@ -118,18 +118,19 @@ def peaks(strengths: FloatArray, rates: FloatArray) -> tuple[FloatArray, FloatAr
     """
     x = np.log(strengths)
     flat = rates.reshape(-1, rates.shape[-1])
-    found, edges = np.full(len(flat), np.nan), np.ones(len(flat), dtype=bool)
-    for row, y in enumerate(flat):
-        known = np.flatnonzero(np.isfinite(y))
-        if not len(known):
-            continue
-        top = known[int(y[known].argmax())]
-        found[row] = x[top]
-        if top - 1 in known and top + 1 in known:
-            edges[row] = False
-            a, b, _ = np.polyfit(x[top - 1 : top + 2] - x[top], y[top - 1 : top + 2], 2)
-            if a < 0:
-                found[row] += np.clip(-b / (2 * a), x[top - 1] - x[top], x[top + 1] - x[top])
+    known = np.isfinite(flat)
+    top = np.where(known, flat, -np.inf).argmax(-1)
+    found = np.where(known.any(-1), x[top], np.nan)
+    rows = np.flatnonzero((top > 0) & (top < len(x) - 1))
+    rows = rows[known[rows, top[rows] - 1] & known[rows, top[rows] + 1]]
+    at = top[rows]
+    left, right = x[at - 1] - x[at], x[at + 1] - x[at]
+    falls, rises = ((flat[rows, at + k] - flat[rows, at]) / u for k, u in ((1, right), (-1, left)))
+    a = (falls - rises) / (right - left)  # y = a u² + b u through the neighbours, u from the highest point
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found[rows] += np.where(a < 0, np.clip((a * left - rises) / (2 * a), left, right), 0.0)
+    edges = np.ones(len(flat), dtype=bool)
+    edges[rows] = False
     return found.reshape(rates.shape[:-1]), edges.reshape(rates.shape[:-1])
 
 

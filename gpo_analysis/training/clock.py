@@ -119,9 +119,14 @@ def relative_slope(loss: MarginLoss | str, z: ArrayLike) -> FloatArray:
     [1.0, 0.5, -1.0]
     """
     f = get_margin_loss(loss)
+    return _slope(f, float(f.derivative(0.0)), np.asarray(z, dtype=np.float64))
+
+
+def _slope(f: MarginLoss, first: float, z: FloatArray) -> FloatArray:
+    """`relative_slope`, f′(0) given."""
     with np.errstate(over="ignore", invalid="ignore"):
-        w = np.asarray(f.derivative(np.asarray(z, dtype=np.float64)) / float(f.derivative(0.0)))
-    return np.clip(np.nan_to_num(w, nan=_STEEP), -_STEEP, _STEEP)
+        w = np.asarray(f.derivative(z) / first)
+    return np.clip(np.where(np.isnan(w), _STEEP, w), -_STEEP, _STEEP)
 
 
 def predicted_course(
@@ -298,13 +303,15 @@ def _follow(
     count, n = parts.incidence.shape
     strides = np.unique(np.concatenate([times, np.linspace(0.0, times[-1], min(int(times[-1]), _MOST_STEPS) + 1)]))
     growth, lengths = np.diff(np.interp(strides, times, m0)), np.diff(strides)
-    u, direction, own_rate = parts.last / parts.last.mean(), parts.direction, parts.own_rate
+    u, direction, own_rate, first = parts.last / parts.last.mean(), parts.direction, parts.own_rate, f.derivative(0.0)
+    incidence, transposed, none = parts.incidence, parts.incidence.T, np.zeros(n)
     state, momentum, square = np.zeros(1 + n), np.zeros(1 + n), 0.0
     found = []
-    for end, gain, length in zip(strides[1:], growth, lengths, strict=True):
-        w = relative_slope(f, beta * (state[0] * direction + parts.incidence @ state[1:]))
+    for end, gain, length, kept in zip(strides[1:], growth, lengths, np.isin(strides[1:], times), strict=True):
+        margins = state[0] * direction + incidence @ state[1:] if own_rate else state[0] * direction
+        w = _slope(f, float(first), beta * margins)
         shared = float(direction @ w) / count / (1.0 - parts.own_share) if parts.own_share < 1.0 else 0.0
-        push = np.concatenate([[shared], own_rate * (parts.incidence.T @ w) / count])
+        push = np.concatenate([[shared], own_rate * (transposed @ w) / count if own_rate else none])
         if betas is None:
             state = state + gain * push
         else:
@@ -314,7 +321,7 @@ def _follow(
             square = fast * square + (1 - fast) * size
             scale = math.sqrt(max(square / (1 - betas[1] ** end), 1e-24)) * (1 - betas[0] ** end)
             state = state + gain / scale * momentum
-        if end in times:
+        if kept:
             found.append(state)
     return np.array(found)
 

@@ -28,23 +28,23 @@ def read(folder: Path, monkeypatch: pytest.MonkeyPatch, **more: Any) -> pd.DataF
     return experiment.run(CONFIG, **cell)
 
 
-def said(table: pd.DataFrame, words: str) -> Check:
-    (found,) = [check for check in experiment.check(CONFIG, table) if words in check.claim]
+def said(checks: list[Check], words: str) -> Check:
+    (found,) = [check for check in checks if words in check.claim]
     return found
 
 
 def test_equal_losses_are_equal_and_one_that_wins_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    same = read(tmp_path / "same", monkeypatch)
+    same = experiment.check(CONFIG, read(tmp_path / "same", monkeypatch))
     for words in ("by the tilt: difference", "by their own samples: difference"):
         assert said(same, words).verdict == "holds"
         assert len(said(same, words).parts) == 12
-    other = read(tmp_path / "other", monkeypatch, gain={"squared": 0.06})
+    other = experiment.check(CONFIG, read(tmp_path / "other", monkeypatch, gain={"squared": 0.06}))
     claim = said(other, "by the tilt: difference")
     assert claim.verdict == "contradicted"
     apart = {name for name, part in claim.parts if part.verdict == "contradicted"}
     assert all("squared" in name for name in apart)
     assert len(apart) == 6
-    near = read(tmp_path / "near", monkeypatch, gain={"squared": 0.03}, noise=0.03)
+    near = experiment.check(CONFIG, read(tmp_path / "near", monkeypatch, gain={"squared": 0.03}, noise=0.03))
     assert said(near, "by the tilt: difference").verdict == "undecided"
 
 
@@ -66,21 +66,23 @@ def test_best_strengths_are_those_that_were_put_in(tmp_path: Path, monkeypatch: 
     assert best.loc["logistic", "value"] == pytest.approx(0.1, rel=0.05)
     assert best.loc["squared", "shift"] == pytest.approx(-0.5, abs=0.1)
     assert best.loc["exponential", "shift"] == pytest.approx(2.0, abs=0.15)
-    assert said(table, "by the tilt, is what κ alone").verdict == "contradicted"
+    checks = experiment.check(CONFIG, table)
+    assert said(checks, "by the tilt, is what κ alone").verdict == "contradicted"
     rows = table[(table["kind"] == "number") & (table["measure"] == "tilt")]
     numbers = rows.set_index(["name", "trained"])["value"]
     assert numbers["few over many", 8] == pytest.approx(np.log2(0.1 / 0.03), abs=0.1)
     assert numbers["own over tilt", 8] == pytest.approx(np.log2(3.0), abs=0.1)
     assert numbers["limit margin", 8] == pytest.approx(20.0)
-    assert said(table, "falls with the number").verdict == "holds"
-    assert said(table, "need more regularization").verdict == "holds"
+    assert said(checks, "falls with the number").verdict == "holds"
+    assert said(checks, "need more regularization").verdict == "holds"
 
 
 def test_a_best_strength_at_the_edge_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read(tmp_path, monkeypatch, shift=dict.fromkeys(TUNED_LOSSES, 6.0), noise=0.0)
     rows = table[(table["kind"] == "best") & (table["measure"] == "tilt")]
     assert rows["at_edge"].astype(bool).any()
-    assert said(table, "by the tilt, is what κ alone").verdict == "undecided"
+    checks = experiment.check(CONFIG, table)
+    assert said(checks, "by the tilt, is what κ alone").verdict == "undecided"
     x = np.array([1.0, 2.0, 4.0, 8.0])
     rates = np.array([[0.5, 0.6, np.nan, 0.4], [np.nan] * 4])
     at, edge = peaks(x, rates)
@@ -96,7 +98,8 @@ def test_runaways_are_counted_and_enter_nothing(tmp_path: Path, monkeypatch: pyt
     assert away.sum() == 8
     omega = table[(table["kind"] == "omega") & (table["measure"] == "tilt")]
     assert omega.groupby("runaways")["points"].max().to_dict() == {False: 6, True: 7}  # of seven strengths
-    assert said(table, "share of runaways").verdict in ("undecided", "contradicted")
+    checks = experiment.check(CONFIG, table)
+    assert said(checks, "share of runaways").verdict in ("undecided", "contradicted")
     record = Record("llm-equal-when-tuned", dataclasses.asdict(CONFIG), table)
     caption = " ".join(figure.caption({"llm-equal-when-tuned": record}).split())
     assert f"8 of {len(policies)} policies ran away" in caption
@@ -118,7 +121,8 @@ def test_variance_is_decomposed_by_width(tmp_path: Path, monkeypatch: pytest.Mon
     assert widest.loc["strength", "value"] > 0.8
     assert abs(widest.loc["loss", "value"]) < 0.05
     assert widest.loc["gap", "value"] == pytest.approx(widest.loc["strength", "value"] - widest.loc["loss", "value"])
-    assert said(table, "a policy ran away, ω² of β").verdict == "holds"
+    checks = experiment.check(CONFIG, table)
+    assert said(checks, "a policy ran away, ω² of β").verdict == "holds"
     kl = table[(table["kind"] == "omega") & (table["measure"] == "log KL") & (table["points"] == 7)].set_index("effect")
     assert kl.loc["strength", "value"].to_numpy() == pytest.approx(1.0, abs=1e-6)
 

@@ -105,17 +105,29 @@ def test_a_full_output_device_is_said_in_a_line(module: str, unbuffered: str) ->
     assert words.endswith("No space left on device")
 
 
+ONE_AFTER_ANOTHER = """
+import json, sys
+from experiments.__main__ import main
+from gpo_analysis.cli.streams import guarded
+for words in json.loads(sys.argv[1]):
+    code = guarded("experiments", lambda: main(words))
+    print(f"code {code}", end="\\f")
+"""
+"""Several commands by one process: what loads them is loaded once."""
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "gbk", "utf-8"])
 def test_output_survives_terminals_with_few_characters(encoding: str, tmp_path: Path) -> None:
-    for arguments in (("list",), ("--help",), ("run", "losses", "--out", str(tmp_path))):
-        line, settings = command("experiments", *arguments, PYTHONIOENCODING=encoding)
-        done = subprocess.run(line, capture_output=True, check=False, **settings)  # type: ignore[call-overload]
-        assert done.returncode == 0, done.stderr
-        assert b"Traceback" not in done.stderr
-        assert done.stdout.decode(encoding)
-    line, settings = command("experiments", "list", "--json", PYTHONIOENCODING=encoding)
-    listed = json.loads(subprocess.run(line, capture_output=True, check=True, **settings).stdout.decode(encoding))  # type: ignore[call-overload]
-    claims = {item["name"]: item["claim"] for item in listed}
+    commands = [["list"], ["--help"], ["run", "losses", "--out", str(tmp_path)], ["list", "--json"]]
+    line, settings = command("experiments", PYTHONIOENCODING=encoding)
+    line[1:] = ["-c", ONE_AFTER_ANOTHER, json.dumps(commands)]
+    done = subprocess.run(line, capture_output=True, check=False, **settings)  # type: ignore[call-overload]
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    *said, rest = done.stdout.decode(encoding).split("code 0\f")
+    assert (len(said), rest) == (4, "")
+    assert all(said)
+    claims = {item["name"]: item["claim"] for item in json.loads(said[-1])}
     assert "κ" in claims["arguments"]
 
 
