@@ -66,6 +66,8 @@ def existence(pairs: WeightedPairs, shape: LossShape) -> Verdict:
         return Verdict(Status.OPTIMUM)
     if shape.right_limit == shape.left_limit == -np.inf and len(pairs.weight):
         return Verdict(Status.UNBOUNDED_BELOW, "the loss falls without bound on both sides")
+    if pairs.is_complete and has_minimum_of_complete_pairs(shape):
+        return Verdict(Status.OPTIMUM)
     separated = ~pairs.within(pairs.cycles)
     if shape.convex and (falls_right or falls_left):
         return _separable(pairs, separated, shape) if separated.any() else Verdict(Status.OPTIMUM)
@@ -89,6 +91,12 @@ def existence(pairs: WeightedPairs, shape: LossShape) -> Verdict:
     if np.inf in (right, left):
         return Verdict(Status.OPTIMUM)
     return _by_slopes(pairs, right, left)
+
+
+def has_minimum_of_complete_pairs(shape: LossShape) -> bool:
+    """Whether f alone says that a minimum exists wherever every response was preferred to every other."""
+    right, left = shape.right_slope, -shape.left_slope
+    return shape.convex and min(right, left) >= 0 and max(right, left) > 0
 
 
 def _separable(pairs: WeightedPairs, separated: BoolArray, shape: LossShape) -> Verdict:

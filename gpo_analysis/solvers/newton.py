@@ -63,18 +63,62 @@ def minimise_stack(
         One a problem; the status of a minimum that was not found is "not converged", and its reward where the
         iteration ended.
     """
+    if not len(weights):
+        return []
+    ends = ends_of_stack(weights, loss, blocks, start, convex=convex, max_iterations=max_iterations)
+    return [ends.minimum(k) for k in range(len(weights))]
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """Where the iteration of each problem of a stack ended.
+
+    Attributes
+    ----------
+    reward : array, shape (b, n)
+    value, error : array, shape (b,)
+    good : array of bool, shape (b,)
+        Whether it is a minimum.
+    iterations : array of int, shape (b,)
+    """
+
+    reward: FloatArray
+    value: FloatArray
+    error: FloatArray
+    good: BoolArray
+    iterations: IntArray
+
+    def minimum(self, k: int) -> Minimum:
+        """The end of one of them, found or not."""
+        value, error = float(self.value[k]), float(self.error[k])
+        return ended(self.reward[k], value, error, bool(self.good[k]), int(self.iterations[k]))
+
+
+def ends_of_stack(
+    weights: FloatArray,
+    loss: Differentiable,
+    blocks: IntArray,
+    start: FloatArray | PairStart | None = None,
+    *,
+    convex: bool = True,
+    max_iterations: int = 2000,
+) -> Ends:
+    """As :func:`minimise_stack`, of one problem or more, as arrays."""
     b, n, _ = weights.shape
-    minima: list[Minimum] = []
+    found: list[Ends] = []
     rows = max(1, CHUNK // (n * n))
     for first in range(0, b, rows):
         part = slice(first, first + rows)
         stack = _Stack(weights[part], loss, blocks[part], convex)
         if isinstance(start, PairStart):
-            here = stack.projected(start)
-        else:
-            here = np.zeros((len(blocks[part]), n)) if start is None else start[part]
-        minima += stack.run(here, max_iterations)
-    return minima
+            found.append(stack.run(*stack.projected(start), max_iterations=max_iterations))
+            continue
+        here = np.zeros((len(blocks[part]), n)) if start is None else start[part]
+        found.append(stack.run(here, max_iterations=max_iterations))
+    if len(found) == 1:
+        return found[0]
+    columns = zip(*(vars(one).values() for one in found), strict=True)
+    return Ends(*(np.concatenate(column) for column in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,26 +152,30 @@ class _Stack:
         self.weights, self.loss, self.blocks, self.convex = weights, loss, blocks, convex
         self.ground = _grounds(weights, blocks)
 
-    def projected(self, start: PairStart) -> FloatArray:
-        """The start that a table of lone pairs gives each problem; zeros where F is no lower there, shape (b, n)."""
+    def projected(self, start: PairStart) -> tuple[FloatArray, FloatArray | None]:
+        """The start that a table of lone pairs gives each problem; zeros where F is no lower there, shape (b, n).
+
+        Beside it the terms of F at it, shape (b, n, n), where they are known.
+        """
         held, right = start.pull(self.weights)
-        laplacian = -held
-        diagonal = np.arange(held.shape[1])
-        laplacian[:, diagonal, diagonal] = held.sum(axis=2)
+        degree, diagonal = held.sum(axis=2), np.arange(held.shape[1])
+        laplacian = np.negative(held, out=held)
+        laplacian[:, diagonal, diagonal] = degree
         grounded, scale = _grounded(laplacian, self.ground)
         try:
             g = np.linalg.solve(grounded, (right * scale)[..., None])[..., 0] * scale
         except np.linalg.LinAlgError:
-            return np.zeros_like(right)
+            return np.zeros_like(right), None
         finite = np.isfinite(g).all(axis=1, keepdims=True)
         g = _centred(np.where(finite, g, 0.0), self.blocks)
         with np.errstate(over="ignore"):
-            value = _sum(_times(self.weights, self.loss(g[:, :, None] - g[:, None, :])))
-        lower = value < start.at_zero * self.weights.sum(axis=(1, 2))
-        return np.asarray(np.where(lower[:, None], g, 0.0))
+            terms = _times(self.weights, self.loss(g[:, :, None] - g[:, None, :]))
+        lower = _sum(terms) < start.at_zero * self.weights.sum(axis=(1, 2))
+        return (g, terms) if lower.all() else (np.where(lower[:, None], g, 0.0), None)
 
     @np.errstate(over="ignore", invalid="ignore")  # a step far out, where f is ∞; what is not finite is no minimum
-    def run(self, g: FloatArray, max_iterations: int) -> list[Minimum]:
+    def run(self, g: FloatArray, terms: FloatArray | None = None, *, max_iterations: int) -> Ends:
+        """From g, where the terms of F may be known, (b, n, n); they are spent."""
         b = len(g)
         g = g.copy()
         active = np.arange(b)
@@ -137,7 +185,8 @@ class _Stack:
         iterations = np.zeros(b, dtype=np.int64)
         for _ in range(max_iterations):
             w, at = (self.weights, g) if len(active) == b else (self.weights[active], g[active])
-            here = self._derivatives(w, at)
+            here = self._derivatives(w, at, terms)
+            terms = None
             value, gradient, noise = here.value, here.gradient, here.noise
             scale = 1 + _largest(at)
             step = self._direction(here.hessian, gradient[..., None], active)[..., 0]
@@ -172,12 +221,12 @@ class _Stack:
         for k in np.flatnonzero(~good) if self.convex else ():
             error[k] = self._error_on_straight_pieces(int(k), g[k])
             good[k] = np.isfinite(value[k]) and error[k] <= ACCURACY * (1 + np.abs(g[k]).max())
-        found = zip(g, value.tolist(), error.tolist(), good.tolist(), iterations.tolist(), strict=True)
-        return [ended(reward, *rest) for reward, *rest in found]
+        return Ends(g, value, error, good, iterations)
 
-    def _derivatives(self, w: FloatArray, g: FloatArray) -> _Local:
+    def _derivatives(self, w: FloatArray, g: FloatArray, terms: FloatArray | None = None) -> _Local:
         d = g[:, :, None] - g[:, None, :]
-        terms = _times(w, self.loss(d))
+        if terms is None:
+            terms = _times(w, self.loss(d))
         value = _sum(terms)
         noise = np.abs(terms, out=terms).sum(axis=(1, 2))
         flow = _times(w, self.loss.derivative(d))
@@ -222,7 +271,8 @@ class _Stack:
         for _ in range(60):
             trial = g[pending] + length[pending, None] * step[pending]
             d = trial[:, :, None] - trial[:, None, :]
-            new = _sum(_times(w[pending], self.loss(d)))
+            rows = w if len(pending) == len(w) else w[pending]
+            new = _sum(_times(rows, self.loss(d)))
             bound = value[pending] + DECREASE * length[pending] * slope[pending]
             good = (new <= bound) & np.isfinite(new)
             close = new <= value[pending] + 1e-14 * noise[pending]
@@ -266,12 +316,12 @@ class _Stack:
 
 
 def _times(weights: FloatArray, values: FloatArray) -> FloatArray:
-    """Product in which a weight of 0 silences an infinite value."""
+    """Product in which a weight of 0 silences an infinite value; the values, which it takes the place of, are spent."""
     with np.errstate(invalid="ignore", over="ignore"):
-        product = np.multiply(weights, values)
+        product = np.multiply(weights, values, out=values)
         if np.isfinite(product.sum()):
             return product
-    return np.where(weights > 0, weights * np.where(weights > 0, values, 0.0), 0.0)
+    return np.where(weights > 0, product, 0.0)
 
 
 def _largest(rows: FloatArray) -> FloatArray:
@@ -311,7 +361,9 @@ def _grounded(hessian: FloatArray, ground: BoolArray) -> tuple[FloatArray, Float
     diagonal = np.where(ground, np.where(diagonal > 0, 2 * diagonal, 1.0), diagonal)
     scale = 1 / np.sqrt(np.where(np.abs(diagonal) > 0, np.abs(diagonal), 1.0))
     held[:, i, i] = diagonal
-    return held * scale[:, :, None] * scale[:, None, :], scale
+    held *= scale[:, :, None]
+    held *= scale[:, None, :]
+    return held, scale
 
 
 def _curved_step(matrix: FloatArray, right: FloatArray, convex: bool) -> FloatArray:

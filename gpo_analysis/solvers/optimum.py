@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -18,13 +18,13 @@ from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import LossShape, shape_of
 from gpo_analysis.solvers.cuts import is_small_enough, minimise_by_cuts
-from gpo_analysis.solvers.existence import Verdict, existence, listed
+from gpo_analysis.solvers.existence import Verdict, existence, has_minimum_of_complete_pairs, listed
 from gpo_analysis.solvers.faces import Intervals, fixed_blocks, least_norm
 from gpo_analysis.solvers.functions import Differentiable, Stretched, stretched, unit_of
 from gpo_analysis.solvers.kinks import minimise_kinked
 from gpo_analysis.solvers.linear import minimise_linear
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
-from gpo_analysis.solvers.newton import minimise_stack
+from gpo_analysis.solvers.newton import Ends, ends_of_stack
 from gpo_analysis.solvers.nonconvex import DENSE_AT_MOST, Ahead, descend, look_ahead
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.precise import RESPONSES_AT_MOST, minimise_precisely
@@ -63,36 +63,38 @@ def optimise(problems: Sequence[WeightedPairs], loss: MarginLoss) -> list[Minimu
         "undecided".
     """
     try:
-        unit, shape = unit_of(loss), shape_of(loss)
+        under = _under(loss)
     except Undecided as open_question:
         reason = f"of f itself: {open_question.reason}"
         return [Minimum(nowhere(pairs.n), np.nan, Status.UNDECIDED, reason) for pairs in problems]
-    f: Differentiable = loss if unit == 1 else Stretched(loss, unit)
-    measured, at_zero = stretched(shape, unit), float(loss(np.zeros(())))
-    cases = [_Case(pairs, f, measured, shape, loss, unit, at_zero) for pairs in problems]
+    cases = {k: _Case(pairs, under) for k, pairs in enumerate(problems) if not under.is_settled(pairs)}
     found: dict[int, Minimum] = {}
     stacks: dict[int, list[int]] = {}
     with one_thread():
         ahead = _looked_ahead(cases)
-        for k, case in enumerate(cases):
+        for k, pairs in enumerate(problems):
+            if k not in cases:
+                stacks.setdefault(pairs.n, []).append(k)
+                continue
+            case = cases[k]
             try:
                 if k in ahead:
                     found[k] = case.not_convex(ahead[k])
-                elif case.is_smooth and case.pairs.matrix is not None:
-                    stacks.setdefault(case.pairs.n, []).append(k)
+                elif case.is_smooth and pairs.matrix is not None:
+                    stacks.setdefault(pairs.n, []).append(k)
                 else:
                     found[k] = case.solved()
             except FAILURES as failure:
                 found[k] = case.failed(failure)
         for rows in stacks.values():
-            found |= zip(rows, _stacked([cases[k] for k in rows]), strict=True)
-    return [_measured(found[k], unit) for k in range(len(cases))]
+            found |= zip(rows, _stacked([cases.get(k, problems[k]) for k in rows], under), strict=True)
+    return [_measured(found[k], under.unit) for k in range(len(problems))]
 
 
-def _looked_ahead(cases: list[_Case]) -> dict[int, Ahead]:
+def _looked_ahead(cases: dict[int, _Case]) -> dict[int, Ahead]:
     """For losses that are not convex, what problems of one size can find out together; nothing where that fails."""
     sizes: dict[int, list[int]] = {}
-    for k, case in enumerate(cases):
+    for k, case in cases.items():
         if case.shape.convex or case.pairs.n > DENSE_AT_MOST or case.shape.is_piecewise_linear or case.shape.kinks:
             continue
         with contextlib.suppress(*FAILURES):
@@ -111,30 +113,50 @@ def _measured(found: Minimum, unit: float) -> Minimum:
     return found if unit == 1 else replace(found, reward=unit * found.reward, error=unit * found.error)
 
 
-def _stacked(cases: list[_Case]) -> list[Minimum]:
-    """Smooth convex problems of one size, together; one by one where that fails, so that one alone is to blame."""
-    first = cases[0]
+def _stacked(members: Sequence[_Case | WeightedPairs], under: _Under) -> list[Minimum]:
+    """Smooth convex problems of one size, together; one by one where that fails, so that one alone is to blame.
+
+    Of those that are pairs the minimum is known to exist and to be the only one, and no more is asked.
+    """
+    if len(members) == 1:
+        (member,) = members
+        return [_alone(_Case(member, under) if isinstance(member, WeightedPairs) else member)]
+    kept = [member if isinstance(member, WeightedPairs) else member.kept for member in members]
     try:
-        if len(cases) == 1 and first.is_even:  # alone it takes less by pairs than as a matrix, and no LAPACK
-            minimum = minimise_sparse(first.kept, first.loss)
+        ends = under.ends(kept)
+    except FAILURES:
+        return [_stacked([member], under)[0] for member in members]
+    centred = ends.reward - ends.reward.mean(axis=1, keepdims=True)
+    columns = (ends.good, ends.value, ends.error, ends.iterations)
+    numbers = zip(members, *(column.tolist() for column in columns), strict=True)
+    found = []
+    for k, (member, good, value, error, iterations) in enumerate(numbers):
+        if good and isinstance(member, WeightedPairs):
+            value += member.diagonal_mass * under.at_zero if member.diagonal_mass else 0.0
+            found.append(Minimum(centred[k], value, Status.OPTIMUM, "", error, iterations))
+            continue
+        case = _Case(member, under) if isinstance(member, WeightedPairs) else member
+        found.append(case.ended(ends, k))
+    return found
+
+
+def _alone(case: _Case) -> Minimum:
+    """A smooth convex problem by itself."""
+
+    def solved() -> Minimum:
+        if case.is_even:  # alone it takes less by pairs than as a matrix, and no LAPACK
+            minimum = minimise_sparse(case.kept, case.loss)
             if minimum.converged:
-                return [first.concluded(minimum)]
-        weights = np.stack([case.kept.dense() for case in cases])
-        start = None if first.shape.straight else PairStart.of(first.loss)
-        minima = minimise_stack(weights, first.loss, np.stack([case.kept.parts for case in cases]), start)
-        return [case.concluded(minimum) for case, minimum in zip(cases, minima, strict=True)]
-    except FAILURES as failure:
-        return [first.failed(failure)] if len(cases) == 1 else [_stacked([case])[0] for case in cases]
+                return case.concluded(minimum)
+        return case.concluded(case.under.ends([case.kept]).minimum(0))
+
+    return case.tried(solved)
 
 
 @dataclass(frozen=True, eq=False)
-class _Case:
-    """One problem under one loss, `loss` and `shape` in the solvers' unit of z, `given` and `source` in the user's.
+class _Under:
+    """A loss, `loss` and `shape` in the solvers' unit of z, `given` and `source` in the user's; `at_zero` is f(0)."""
 
-    `at_zero` is f(0).
-    """
-
-    pairs: WeightedPairs
     loss: Differentiable
     shape: LossShape
     given: LossShape
@@ -143,9 +165,59 @@ class _Case:
     at_zero: float
 
     @cached_property
+    def start(self) -> PairStart | None:
+        """Where Newton's method starts; None for zeros."""
+        return None if self.shape.straight else PairStart.of(self.loss)
+
+    @cached_property
+    def _is_settled(self) -> bool:
+        is_curved = not (self.shape.kinks or self.shape.straight)
+        return is_curved and has_minimum_of_complete_pairs(self.given)
+
+    def is_settled(self, pairs: WeightedPairs) -> bool:
+        """Whether a minimum of these pairs is known to exist, to be the only one, and Newton's method finds it."""
+        return self._is_settled and pairs.matrix is not None and pairs.is_complete
+
+    def ends(self, problems: Sequence[WeightedPairs]) -> Ends:
+        """Newton's method on problems of one size."""
+        weights, blocks = np.stack([one.dense() for one in problems]), np.stack([one.parts for one in problems])
+        return ends_of_stack(weights, self.loss, blocks, self.start)
+
+
+@lru_cache(maxsize=512)
+def _under(loss: MarginLoss) -> _Under:
+    """A loss as the solvers take it."""
+    unit, shape = unit_of(loss), shape_of(loss)
+    f: Differentiable = loss if unit == 1 else Stretched(loss, unit)
+    return _Under(f, stretched(shape, unit), shape, loss, unit, float(loss(np.zeros(()))))
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """One problem under one loss."""
+
+    pairs: WeightedPairs
+    under: _Under
+
+    @property
+    def loss(self) -> Differentiable:
+        return self.under.loss
+
+    @property
+    def shape(self) -> LossShape:
+        return self.under.shape
+
+    def tried(self, solver: Callable[[], Minimum]) -> Minimum:
+        """What a solver finds; where it raises, that it did."""
+        try:
+            return solver()
+        except FAILURES as failure:
+            return self.failed(failure)
+
+    @cached_property
     def verdict(self) -> Verdict:
         """What is known before solving."""
-        return existence(self.pairs, self.given)
+        return existence(self.pairs, self.under.given)
 
     @cached_property
     def kept(self) -> WeightedPairs:
@@ -187,6 +259,10 @@ class _Case:
         """What is said where a solver raised."""
         return self.without(Status.NOT_CONVERGED, f"{type(failure).__name__}: {failure}", np.nan)
 
+    def ended(self, ends: Ends, k: int) -> Minimum:
+        """The answer where this is the k-th of a stack."""
+        return self.tried(lambda: self.concluded(ends.minimum(k)))
+
     def without(self, status: Status, reason: str, value: float) -> Minimum:
         return Minimum(nowhere(self.pairs.n), value, status, reason)
 
@@ -196,7 +272,7 @@ class _Case:
         if away is not None and away.any():
             value += float(self.pairs.weight[away].sum()) * self.verdict.limit
         diagonal = self.pairs.diagonal_mass
-        return value + (diagonal * self.at_zero if diagonal else 0.0)
+        return value + (diagonal * self.under.at_zero if diagonal else 0.0)
 
     def concluded(self, found: Minimum) -> Minimum:
         """From the end of a solver to the answer for the whole problem."""
@@ -219,9 +295,10 @@ class _Case:
 
     def _in_many_digits(self, found: Minimum) -> Minimum:
         """What floats do not settle; what they seemed to is not believed where this does not either."""
-        settled = minimise_precisely(self.kept, self.source, self.unit * found.reward)
+        settled = minimise_precisely(self.kept, self.under.source, self.under.unit * found.reward)
         if settled is not None:
-            return replace(settled, reward=settled.reward / self.unit, iterations=found.iterations + settled.iterations)
+            reward, iterations = settled.reward / self.under.unit, found.iterations + settled.iterations
+            return replace(settled, reward=reward, iterations=iterations)
         if not found.converged:
             return found
         ratio = self.kept.weight.min() / self.kept.weight.max()

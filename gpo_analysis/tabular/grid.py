@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Elements of an array worked on at a time: 128 kB, which stay in the cache.
 AT_ONCE = 1 << 14
+#: Two responses of more than this share each make a pair that has weight.
+LEAST_DRAWN = 1e-150
 
 
 def fit(
@@ -134,14 +136,15 @@ def _table(blocks: list[dict[str, object]], rows: int) -> SolutionGrid:
 
     from gpo_analysis.showing.tables import SolutionGrid
 
-    columns = {}
+    columns: dict[str, Any] = {}
     for name in blocks[0]:
         values = [block[name] for block in blocks]
         if any(isinstance(value, list | np.ndarray) for value in values):
             full = [value if isinstance(value, list | np.ndarray) else [value] * rows for value in values]
-            columns[name] = pd.Series(np.concatenate([np.asarray(one) for one in full]))
+            columns[name] = np.concatenate([np.asarray(one) for one in full])
         else:
-            columns[name] = pd.Series(values).repeat(rows).reset_index(drop=True)
+            numbers = all(type(value) is float for value in values)
+            columns[name] = (np.array(values) if numbers else pd.Series(values).array).repeat(rows)
     return SolutionGrid(columns)
 
 
@@ -183,30 +186,52 @@ def _several(values: Any, single: tuple[type, ...], what: str) -> list[Any]:
     return list(values)
 
 
-def _measured(fits: list[Fit], betas: FloatArray, link: GeneratorDerivative) -> list[tuple[FloatArray, FloatArray]]:
-    """KL and ½E[ρ²] at each β of each fit, shape (betas,) each; for the log link those of one size together."""
-    found: dict[int, tuple[FloatArray, FloatArray]] = {}
+class _Measured(NamedTuple):
+    """Of one fit: KL and ½E[ρ²] at each β, shape (betas,), and the largest margin."""
+
+    kl: FloatArray
+    squared: FloatArray
+    largest_margin: float
+
+
+def _measured(fits: list[Fit], betas: FloatArray, link: GeneratorDerivative) -> list[_Measured]:
+    """What is measured of each fit; for the log link of those of one size together."""
+    found: dict[int, _Measured] = {}
     sizes: dict[int, list[int]] = {}
     for k, one in enumerate(fits):
         if one.converged and link.name != "reverse_kl":
             solved = [one.solution(float(beta), link) for beta in betas]
-            found[k] = np.array([s.kl for s in solved]), np.array([s.mu_squared_loss for s in solved])
+            kl, squared = (np.array([getattr(s, name) for s in solved]) for name in ("kl", "mu_squared_loss"))
+            found[k] = _Measured(kl, squared, _largest_margin(one))
         elif one.converged and len(one.minima) == 1 and not one.problem.is_sparse:
             sizes.setdefault(one.problem.n, []).append(k)
         else:
-            found[k] = one.kl(betas), square_at_each(np.asarray(one.half_square(1.0)), betas)
+            squared = square_at_each(np.asarray(one.half_square(1.0)), betas)
+            found[k] = _Measured(one.kl(betas), squared, _largest_margin(one))
     for n, members in sizes.items():
         rows = max(1, AT_ONCE // (n * len(betas)))
         for first in range(0, len(members), rows):
             part = members[first : first + rows]
-            reward = np.stack([fits[k].minima[0].reward for k in part])
-            reference, mu = (
-                np.stack([np.ravel(getattr(fits[k].problem, name)) for k in part]) for name in ("reference", "behavior")
-            )
-            kl = tilted_kl(over(reward[:, None, :], betas[:, None]), reference[:, None, :])
-            squared = square_at_each(spread(mu, reward)[:, None], betas)
-            found |= {k: (kl[row], squared[row]) for row, k in enumerate(part)}
+            found |= zip(part, _measured_together([fits[k] for k in part], betas), strict=True)
     return [found[k] for k in range(len(fits))]
+
+
+def _measured_together(fits: list[Fit], betas: FloatArray) -> list[_Measured]:
+    """The same of fits of one size, without contexts, that have an answer, for the log link."""
+    reward = np.stack([one.minima[0].reward for one in fits])
+    reference, mu = (
+        np.stack([np.ravel(getattr(one.problem, name)) for one in fits]) for name in ("reference", "behavior")
+    )
+    at_each = over(reward[:, None, :], betas[:, None])
+    highest = reward.max(axis=1, keepdims=True)
+    kl = tilted_kl(at_each, reference[:, None, :], (highest / betas)[..., None])
+    squared = square_at_each(spread(mu, reward)[:, None], betas)
+    range_of_all = (highest[:, 0] - reward.min(axis=1)).tolist()
+    drawn = (mu.min(axis=1) > LEAST_DRAWN).tolist()  # each with each, so that all pairs have weight
+    return [
+        _Measured(kl[k], squared[k], range_of_all[k] if drawn[k] else _largest_margin(one))
+        for k, one in enumerate(fits)
+    ]
 
 
 def square_at_each(at_one: FloatArray, betas: FloatArray) -> FloatArray:
@@ -215,25 +240,23 @@ def square_at_each(at_one: FloatArray, betas: FloatArray) -> FloatArray:
         return np.asarray(at_one / betas / betas)
 
 
-def _columns(found: Fit, numbers: tuple[FloatArray, FloatArray], betas: FloatArray, link: str) -> dict[str, object]:
-    """Columns for all βs of one fit, whose KL and ½E[ρ²] are given."""
+def _columns(found: Fit, measured: _Measured, betas: FloatArray, link: str) -> dict[str, object]:
+    """Columns for all βs of one fit."""
+    said = found.minima[0] if len(found.minima) == 1 else found
     return {
         "beta": betas,
         "link": link,
-        "population_loss": found.value,
-        "kl": numbers[0],
-        "mu_squared_loss": numbers[1],
-        "max_margin": _largest_margin(found),
-        "converged": found.converged,
-        "status": found.status.value,
-        "reason": found.reason,
-        "iterations": found.iterations,
-        "error": found.error,
+        "population_loss": said.value,
+        "kl": measured.kl,
+        "mu_squared_loss": measured.squared,
+        "max_margin": measured.largest_margin,
+        "converged": said.converged,
+        "status": said.status.value,
+        "reason": said.reason,
+        "iterations": said.iterations,
+        "error": said.error,
     }
 
 
 def _largest_margin(found: Fit) -> float:
-    pairs = found.problem.directed_pairs()
-    if len(found.minima) == 1 and len(pairs) == found.problem.n * (found.problem.n - 1):
-        return float(np.ptp(found.reward))
     return float(np.max(np.abs(found.margins), initial=0.0))

@@ -74,6 +74,8 @@ class Fit(Shown):
     @property
     def status(self) -> Status:
         """The status, with contexts the worst of theirs."""
+        if len(self.minima) == 1:
+            return self.minima[0].status
         order = list(Status)
         return min((one.status for one in self.minima), key=order.index)
 
@@ -210,7 +212,7 @@ class Fit(Shown):
 
 def fitted(problems: Sequence[Setting], losses: Sequence[MarginLoss]) -> list[Fit]:
     """Fit each loss to each problem, all problems in one vectorised iteration; in the order problem, loss."""
-    groups = [weighted_pairs(problem) for problem in problems]
+    groups = weighted_pairs(problems)
     flat = [pairs for group in groups for pairs in group]
     columns = [(loss.name, iter(optimise(flat, loss))) for loss in losses]
     return [
@@ -220,9 +222,9 @@ def fitted(problems: Sequence[Setting], losses: Sequence[MarginLoss]) -> list[Fi
     ]
 
 
-def tilted_kl(u: FloatArray, reference: FloatArray) -> FloatArray:
-    """KL(π‖πref) of ``π ∝ πref e^u`` along the last axis; u is overwritten."""
-    u -= u.max(axis=-1, keepdims=True)
+def tilted_kl(u: FloatArray, reference: FloatArray, largest: FloatArray | None = None) -> FloatArray:
+    """KL(π‖πref) of ``π ∝ πref e^u`` along the last axis, whose largest u may be given; u is overwritten."""
+    u -= u.max(axis=-1, keepdims=True) if largest is None else largest
     mass = np.exp(u)
     mass *= reference
     total = mass.sum(axis=-1, keepdims=True)

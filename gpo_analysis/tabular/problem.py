@@ -24,6 +24,7 @@ from gpo_analysis.preferences.validation import as_floats, check_distribution, c
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.tabular import problem_view
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
+from gpo_analysis.tabular.setting import pair_weights
 from gpo_analysis.tabular.solution import Solution
 from gpo_analysis.tabular.two_ratio import solved
 
@@ -198,10 +199,7 @@ class PreferenceProblem(Shown):
             table[0, pairs.winner, pairs.loser] = pairs.weight
             return table
         assert self.preference is not None
-        mu = np.atleast_2d(self.behavior)
-        weights = 2 * mu[:, :, None] * mu[:, None, :] * self.preference.reshape(-1, self.n, self.n)
-        weights[:, np.arange(self.n), np.arange(self.n)] = 0.0
-        return weights
+        return pair_weights(self.preference.reshape(-1, self.n, self.n), np.atleast_2d(self.behavior))
 
     def diagonal_weights(self) -> FloatArray:
         """Weights of the draws of twice the same response, shape (m, n): ``μ_i²`` times the context's weight.
