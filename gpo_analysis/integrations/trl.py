@@ -42,6 +42,7 @@ from gpo_analysis.integrations.preference_sets import (
     without_stale_references,
 )
 from gpo_analysis.integrations.sampling import has_learned_positions, position_limit
+from gpo_analysis.integrations.trl_calls import OwnBatchSize, Recorder
 from gpo_analysis.integrations.trl_config import GPOConfig, Settings, settings_of
 from gpo_analysis.losses import BatchLoss, warn_of_rising
 from gpo_analysis.progress import Progress
@@ -49,7 +50,7 @@ from gpo_analysis.progress import Progress
 _Base: Any = DPOTrainer  # TRL is typed in part only
 
 
-class GPOTrainer(_Base):  # type: ignore[misc]
+class GPOTrainer(OwnBatchSize, _Base):  # type: ignore[misc]
     """Train a policy on preference pairs by mean f(βρ) (Tang et al. 2024, arXiv 2402.05749) or F(βh_w, βh_l), in TRL.
 
     Everything of DPOTrainer stays: data sets, PEFT, precomputed reference log-probabilities, metrics, `evaluate`. A
@@ -212,7 +213,7 @@ class GPOTrainer(_Base):  # type: ignore[misc]
         real = is_real(inputs["input_ids"], self.accelerator) if share is None else share > 0
         if not bool(real.all()):  # pairs that fill up the last batch are none of its pairs
             inputs["completion_mask"] = inputs["completion_mask"] * of_both_sides(real)[:, None]
-        recorded = _Recorder(model)
+        recorded = Recorder(model)
         with self._references_in_batch():
             theirs = super()._compute_loss(recorded, inputs, return_outputs)
         policy = recorded.first
@@ -368,20 +369,6 @@ class GPOTrainer(_Base):  # type: ignore[misc]
                 return policy(**inputs)
 
         return call
-
-
-class _Recorder:
-    """A model that remembers what its first call returned."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.first: Any = None
-
-    def __call__(self, **inputs: Any) -> Any:
-        outputs = self.model(**inputs)
-        if self.first is None:
-            self.first = outputs
-        return outputs
 
 
 def _hard_limit(model: Any) -> int | None:
