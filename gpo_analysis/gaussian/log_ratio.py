@@ -15,11 +15,11 @@ stated error holds the rounding of ``log π`` and ``log πref`` as well as the e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.arrays import FloatArray, IntArray, Scratch
 from gpo_analysis.gaussian.families import MixtureStack, Tangent
 from gpo_analysis.gaussian.mixture import _LOG_2PI
 
@@ -71,14 +71,16 @@ class _Local:
         log_norm = -d * (np.log(scales) + 0.5 * _LOG_2PI)
         return _Local(log_weights, log_norm, (mean[:, None] - means) / scales[..., None], scale[:, None] / scales)
 
-    def log_joint(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray]:
+    def log_joint(self, z: FloatArray, task: IntArray, scratch: Scratch, whose: str) -> tuple[FloatArray, FloatArray]:
         """``log w_j N_j`` at ``z`` (d, N, P), shape (k, N, P), and the standardised points (k, d, N, P).
 
         Tasks come last: numpy works fast along a long last axis, and sums fast over leading ones.
         """
-        points = _columns(self.ratio[task])[:, None, None] * z
+        k, (d, nodes, _) = self.ratio.shape[1], z.shape
+        points = scratch(f"points of {whose}", (k, d, nodes, len(task)))
+        np.multiply(_columns(self.ratio[task])[:, None, None], z, out=points)
         points += np.ascontiguousarray(np.moveaxis(self.delta[task], 0, -1))[:, :, None]
-        joint = _squares(points)
+        joint = _squares(points, scratch(f"joint of {whose}", (k, nodes, len(task))))
         joint *= -0.5
         joint += _columns((self.log_weights + self.log_norm)[task])[:, None]
         return joint, points
@@ -97,6 +99,7 @@ class LogRatio:
     weight: FloatArray  # (T,) weight of that component
     policy_is_fixed: bool  # whether tasks of one component see the same policy, and the same slope
     reference_is_fixed: bool
+    scratch: Scratch = field(default_factory=Scratch)
 
     def __call__(self, z: FloatArray, task: IntArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """``a`` (P, N), the size of its rounding error, ``∂_c log π_c`` (P, N, p) and that of its own."""
@@ -118,15 +121,17 @@ class LogRatio:
         self, z: FloatArray, policy: IntArray, reference: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """At points (d, N, P), of which tasks the policy and the reference are taken."""
-        joint, points = self.policy.log_joint(z, policy)
-        log_policy, posterior = _mixed(joint)
-        log_reference = _mixed(self.reference.log_joint(z, reference)[0])[0]
+        joint, points = self.policy.log_joint(z, policy, self.scratch, "policy")
+        log_policy, total = _mixed(joint)
+        log_reference = _mixed(self.reference.log_joint(z, reference, self.scratch, "reference")[0])[0]
         rounding = np.abs(log_policy) + np.abs(log_reference)
         rounding += 1.0
         rounding *= 4.0 * EPSILON
         if self.tangent is None:
             slope = size = np.empty((0, *rounding.shape))
         else:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                posterior = np.divide(joint, total, out=joint)
             slope, size = self._slope(posterior, log_policy, points, policy)
         return log_policy - log_reference, rounding, slope, size
 
@@ -146,7 +151,9 @@ class LogRatio:
         columns, sizes = np.empty((p, *log_policy.shape)), np.empty((p, *log_policy.shape))
         for q in range(p):
             pull = np.moveaxis(tangent.means[rows, :, :, q] / scales[..., None], 0, -1)
-            terms = points * np.ascontiguousarray(pull)[:, :, None]
+            terms = np.multiply(
+                points, np.ascontiguousarray(pull)[:, :, None], out=self.scratch("terms of slope", points.shape)
+            )
             terms = terms[:, 0] if d == 1 else terms.sum(axis=1)
             terms *= posterior
             if tangent.scales is not None:
@@ -168,25 +175,22 @@ def _columns(rows: FloatArray) -> FloatArray:
 
 
 def _mixed(joint: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """``log Σ exp`` over the first axis, and each term's share of the sum, which overwrites `joint`."""
+    """``log Σ exp`` over the first axis, and ``Σ exp`` of what is left of `joint`, the largest term taken off each."""
     top = joint.max(axis=0)
     if not np.isfinite(top).all():
         top = np.where(np.isfinite(top), top, 0.0)  # -inf - -inf would be NaN
     joint -= top
-    share = np.exp(joint, out=joint)
-    total = share.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share /= total
-        found = np.log(total, out=total)
-    found += top
-    return found, share
+    total = np.exp(joint, out=joint).sum(axis=0)
+    with np.errstate(divide="ignore"):
+        top += np.log(total)
+    return top, total
 
 
-def _squares(points: FloatArray) -> FloatArray:
+def _squares(points: FloatArray, out: FloatArray | None = None) -> FloatArray:
     """Squared lengths (k, N, P) of points (k, d, N, P)."""
     if points.shape[1] == 1:
-        return np.asarray(points[:, 0] ** 2)
-    return np.asarray(np.einsum("kdnp,kdnp->knp", points, points))
+        return np.square(points[:, 0], out=out)
+    return np.asarray(np.einsum("kdnp,kdnp->knp", points, points, out=out))
 
 
 def log_ratio_under(

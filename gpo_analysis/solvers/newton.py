@@ -10,14 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray, Scratch
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
 from gpo_analysis.solvers.rows import LONGEST
+from gpo_analysis.solvers.stacks import (
+    as_laplacian,
+    centred_in_blocks,
+    curved_step,
+    differences,
+    far_of,
+    grounds,
+    largest_of,
+    summed,
+    weighted,
+    whole_step,
+    with_grounds,
+)
 from gpo_analysis.solvers.starts import PairStart
 
 #: A last step this small, relative to 1 + max|g|, ends the iteration.
@@ -28,8 +40,9 @@ ACCURACY = 1e-6
 DECREASE = 1e-4
 #: Where f is not convex, a descent that comes this far out runs off to infinity and is left.
 ESCAPED = 300.0
-#: Elements of one (b, n, n) array worked on at a time.
-CHUNK = 2_000_000
+#: Elements of one (b, n, n) array that are kept at a time, and of those that are worked on: a temporary of 128 kB or
+#: more is fresh pages each time.
+CHUNK, AT_ONCE = 2_000_000, 15_000
 
 
 def minimise_stack(
@@ -130,19 +143,16 @@ class _Local:
     value, noise : array, shape (b,)
         F, and Σ|W f| as a measure of its rounding.
     gradient : array, shape (b, n)
-    hessian, flow : array, shape (b, n, n)
-        ``|W f′|`` of each pair is its flow.
+    hessian : array, shape (b, n, n)
+    traffic : array, shape (b, n)
+        Σ|W f′| over the pairs of each response.
     """
 
     value: FloatArray
     gradient: FloatArray
     hessian: FloatArray
     noise: FloatArray
-    flow: FloatArray
-
-    def traffic(self) -> FloatArray:
-        """Σ|W f′| over the pairs of each response, shape (b, n)."""
-        return np.asarray(self.flow.sum(axis=2) + self.flow.sum(axis=1))
+    traffic: FloatArray
 
 
 class _Stack:
@@ -150,32 +160,32 @@ class _Stack:
 
     def __init__(self, weights: FloatArray, loss: Differentiable, blocks: IntArray, convex: bool) -> None:
         self.weights, self.loss, self.blocks, self.convex = weights, loss, blocks, convex
-        self.ground = _grounds(weights, blocks)
+        self.ground = grounds(weights, blocks)
+        self.scratch = Scratch()
 
-    def projected(self, start: PairStart) -> tuple[FloatArray, FloatArray | None]:
+    def projected(self, start: PairStart) -> tuple[FloatArray, tuple[FloatArray, FloatArray] | None]:
         """The start that a table of lone pairs gives each problem; zeros where F is no lower there, shape (b, n).
 
-        Beside it the terms of F at it, shape (b, n, n), where they are known.
+        Beside it F there and its noise, where they are known.
         """
-        held, right = start.pull(self.weights)
-        degree, diagonal = held.sum(axis=2), np.arange(held.shape[1])
-        laplacian = np.negative(held, out=held)
-        laplacian[:, diagonal, diagonal] = degree
-        grounded, scale = _grounded(laplacian, self.ground)
+        laplacian = self.scratch("hessian", self.weights.shape)
+        right = start.pull(self.weights, laplacian)
+        as_laplacian(laplacian)
+        grounded, scale = with_grounds(laplacian, self.ground)
         try:
             g = np.linalg.solve(grounded, (right * scale)[..., None])[..., 0] * scale
         except np.linalg.LinAlgError:
             return np.zeros_like(right), None
         finite = np.isfinite(g).all(axis=1, keepdims=True)
-        g = _centred(np.where(finite, g, 0.0), self.blocks)
+        g = centred_in_blocks(np.where(finite, g, 0.0), self.blocks)
         with np.errstate(over="ignore"):
-            terms = _times(self.weights, self.loss(g[:, :, None] - g[:, None, :]))
-        lower = _sum(terms) < start.at_zero * self.weights.sum(axis=(1, 2))
-        return (g, terms) if lower.all() else (np.where(lower[:, None], g, 0.0), None)
+            value, noise = self._value(self.weights, g)
+        lower = value < start.at_zero * self.weights.sum(axis=(1, 2))
+        return (g, (value, noise)) if lower.all() else (np.where(lower[:, None], g, 0.0), None)
 
     @np.errstate(over="ignore", invalid="ignore")  # a step far out, where f is ∞; what is not finite is no minimum
-    def run(self, g: FloatArray, terms: FloatArray | None = None, *, max_iterations: int) -> Ends:
-        """From g, where the terms of F may be known, (b, n, n); they are spent."""
+    def run(self, g: FloatArray, known: tuple[FloatArray, FloatArray] | None = None, *, max_iterations: int) -> Ends:
+        """From g, where F and its noise may be known."""
         b = len(g)
         g = g.copy()
         active = np.arange(b)
@@ -185,16 +195,16 @@ class _Stack:
         iterations = np.zeros(b, dtype=np.int64)
         for _ in range(max_iterations):
             w, at = (self.weights, g) if len(active) == b else (self.weights[active], g[active])
-            here = self._derivatives(w, at, terms)
-            terms = None
+            here = self._derivatives(w, at, known)
+            known = None
             value, gradient, noise = here.value, here.gradient, here.noise
-            scale = 1 + _largest(at)
+            scale = 1 + largest_of(at)
             step = self._direction(here.hessian, gradient[..., None], active)[..., 0]
-            step = step * np.minimum(1.0, LONGEST * scale / np.maximum(_largest(step), 1e-300))[:, None]
-            size = _largest(step)
+            step = step * np.minimum(1.0, LONGEST * scale / np.maximum(largest_of(step), 1e-300))[:, None]
+            size = largest_of(step)
             slope = np.einsum("bi,bi->b", gradient, step)
             length = self._search(w, at, step, value, slope, noise)
-            g[active] = _centred(at + length[:, None] * step, self.blocks[active])
+            g[active] = centred_in_blocks(at + length[:, None] * step, self.blocks[active])
             iterations[active] += 1
             # Where rounding hides the descent the steps stop shrinking: three such steps end the iteration.
             hidden = (np.abs(slope) <= 1e-13 * noise) & (size > 0.5 * last[active])
@@ -212,41 +222,60 @@ class _Stack:
                 | (idle[active] >= 40)
             )
             if not self.convex:
-                done |= _largest(g[active]) > ESCAPED
+                done |= largest_of(g[active]) > ESCAPED
             active = active[~done]
             if not len(active):
                 break
         value, error = self._error(g, self.blocks)
-        good = np.isfinite(value) & (error <= ACCURACY * (1 + _largest(g)))
+        good = np.isfinite(value) & (error <= ACCURACY * (1 + largest_of(g)))
         for k in np.flatnonzero(~good) if self.convex else ():
             error[k] = self._error_on_straight_pieces(int(k), g[k])
             good[k] = np.isfinite(value[k]) and error[k] <= ACCURACY * (1 + np.abs(g[k]).max())
         return Ends(g, value, error, good, iterations)
 
-    def _derivatives(self, w: FloatArray, g: FloatArray, terms: FloatArray | None = None) -> _Local:
-        d = g[:, :, None] - g[:, None, :]
-        if terms is None:
-            terms = _times(w, self.loss(d))
-        value = _sum(terms)
-        noise = np.abs(terms, out=terms).sum(axis=(1, 2))
-        flow = _times(w, self.loss.derivative(d))
-        curvature = _times(w, self.loss.derivative(d, order=2))
-        gradient = flow.sum(axis=2) - flow.sum(axis=1)
-        hessian = np.add(curvature, np.swapaxes(curvature, 1, 2), out=terms)
-        diagonal = np.arange(g.shape[1])
-        degree = hessian.sum(axis=2)
-        np.negative(hessian, out=hessian)
-        hessian[:, diagonal, diagonal] = degree
-        return _Local(value, gradient, hessian, noise, np.abs(flow, out=flow))
+    def _parts(self, rows: int) -> list[slice]:
+        """Rows to be worked on at a time, so that a temporary of theirs stays in the cache."""
+        step = max(1, AT_ONCE // max(1, self.weights.shape[1] ** 2))
+        return [slice(first, first + step) for first in range(0, rows, step)]
+
+    def _value(self, w: FloatArray, g: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """F and its noise."""
+        value, noise = np.empty(len(g)), np.empty(len(g))
+        for part in self._parts(len(g)):
+            value[part], noise[part] = summed(weighted(w[part], self.loss(differences(g[part]))))
+        return value, noise
+
+    def _derivatives(
+        self, w: FloatArray, g: FloatArray, known: tuple[FloatArray, FloatArray] | None = None, *, ends: bool = False
+    ) -> _Local:
+        """F, known or not, and its derivatives; the traffic at the end alone. The next Hessian overwrites this one."""
+        b, n = g.shape
+        value, noise = (np.empty(b), np.empty(b)) if known is None else known
+        gradient, traffic = np.empty((b, n)), np.empty((b, n) if ends else (0, n))
+        hessian = self.scratch("hessian", (b, n, n))
+        for part in self._parts(b):
+            d, rows = differences(g[part]), w[part]
+            if known is None:
+                value[part], noise[part] = summed(weighted(rows, self.loss(d)))
+            flow = weighted(rows, self.loss.derivative(d))
+            gradient[part] = flow.sum(axis=2) - flow.sum(axis=1)
+            if ends:
+                np.abs(flow, out=flow)
+                traffic[part] = flow.sum(axis=2) + flow.sum(axis=1)
+            curvature = weighted(rows, self.loss.derivative(d, order=2))
+            np.add(curvature, np.swapaxes(curvature, 1, 2), out=hessian[part])
+            as_laplacian(hessian[part])
+        return _Local(value, gradient, hessian, noise, traffic)
 
     def _direction(
         self, hessian: FloatArray, gradients: FloatArray, rows: IntArray, *, bounded: bool = True
     ) -> FloatArray:
         """Newton's steps for gradients (b, n, s); along positive curvature only where the Hessian is not positive.
 
-        If not `bounded`, the step of a convex problem is infinite there, as nothing says how far away the minimum is.
+        The Hessian is spent. If not `bounded`, the step of a convex problem is infinite there, as nothing says how far
+        away the minimum is.
         """
-        grounded, scale = _grounded(hessian, self.ground[rows])
+        grounded, scale = with_grounds(hessian, self.ground[rows])
         right = -gradients * scale[..., None]
         try:
             if not self.convex:
@@ -257,7 +286,7 @@ class _Stack:
         descent = np.isfinite(step).all(axis=1) & (np.einsum("bis,bis->bs", step, right) >= 0)
         for k, side in np.argwhere(~descent):
             matrix, one = grounded[k], right[k, :, side]
-            step[k, :, side] = _curved_step(matrix, one, self.convex) if bounded else _whole_step(matrix, one)
+            step[k, :, side] = curved_step(matrix, one, self.convex) if bounded else whole_step(matrix, one)
         with np.errstate(over="ignore"):  # a curvature of 1e-322 sends it beyond what a float holds
             scaled: FloatArray = step * scale[..., None]
         return np.clip(scaled, -1e300, 1e300) if bounded else scaled
@@ -267,19 +296,17 @@ class _Stack:
     ) -> FloatArray:
         """Step lengths 1, ½, ¼ …: Armijo's rule, or a flatter slope where rounding hides the descent."""
         length = np.ones(len(g))
-        pending = np.flatnonzero(_largest(step) > 0)
+        pending = np.flatnonzero(largest_of(step) > 0)
         for _ in range(60):
             trial = g[pending] + length[pending, None] * step[pending]
-            d = trial[:, :, None] - trial[:, None, :]
-            rows = w if len(pending) == len(w) else w[pending]
-            new = _sum(_times(rows, self.loss(d)))
+            new = self._value(w if len(pending) == len(w) else w[pending], trial)[0]
             bound = value[pending] + DECREASE * length[pending] * slope[pending]
             good = (new <= bound) & np.isfinite(new)
             close = new <= value[pending] + 1e-14 * noise[pending]
             unsure = np.flatnonzero(~good & close)
             if len(unsure):
                 k = pending[unsure]
-                flow = _times(w[k], self.loss.derivative(d[unsure]))
+                flow = weighted(w[k], self.loss.derivative(differences(trial[unsure])))
                 gradient = flow.sum(axis=2) - flow.sum(axis=1)
                 after = np.einsum("bi,bi->b", gradient, step[k])
                 good[unsure] = np.abs(after) <= 0.9 * np.abs(slope[k]) + 1e-300
@@ -292,20 +319,20 @@ class _Stack:
 
     def _error(self, g: FloatArray, blocks: IntArray) -> tuple[FloatArray, FloatArray]:
         """F at the end, and how far rounding in the gradient can have moved g: random signs through the Hessian."""
-        here = self._derivatives(self.weights, g)
-        size = 4 * np.finfo(float).eps * here.traffic()
+        here = self._derivatives(self.weights, g, ends=True)
+        size = 4 * np.finfo(float).eps * here.traffic
         rng = np.random.default_rng(0)
         sides = [here.gradient] + [size * rng.choice([-1.0, 1.0], size=size.shape) for _ in range(3)]
-        centred = np.stack([_centred(side, blocks) for side in sides], axis=-1)
+        centred = np.stack([centred_in_blocks(side, blocks) for side in sides], axis=-1)
         steps = self._direction(here.hessian, centred, np.arange(len(g)), bounded=not self.convex)
-        error = np.maximum.reduce([_far(steps[..., k], blocks) for k in range(len(sides))])
+        error = np.maximum.reduce([far_of(steps[..., k], blocks) for k in range(len(sides))])
         return here.value, np.where(np.isfinite(error), error, np.inf)
 
     def _error_on_straight_pieces(self, k: int, g: FloatArray) -> float:
         """The error of one row within the blocks that curvature holds together, if between them F is level."""
         one = _Stack(self.weights[k : k + 1], self.loss, self.blocks[k : k + 1], True)
-        here = one._derivatives(one.weights, g[None])
-        gradient, hessian, traffic = here.gradient[0], here.hessian[0], here.traffic()[0]
+        here = one._derivatives(one.weights, g[None], ends=True)
+        gradient, hessian, traffic = here.gradient[0], here.hessian[0], here.traffic[0]
         held = np.abs(hessian) > 1e-13 * np.abs(hessian).max()
         labels = connected_components(csr_array(held), directed=False)[1].astype(np.int64)
         tilt = np.abs(np.bincount(labels, weights=gradient))
@@ -313,97 +340,3 @@ class _Stack:
             return np.inf
         inner = _Stack(self.weights[k : k + 1] * (labels[:, None] == labels), self.loss, labels[None], True)
         return float(inner._error(g[None], labels[None])[1][0])
-
-
-def _times(weights: FloatArray, values: FloatArray) -> FloatArray:
-    """Product in which a weight of 0 silences an infinite value; the values, which it takes the place of, are spent."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        product = np.multiply(weights, values, out=values)
-        if np.isfinite(product.sum()):
-            return product
-    return np.where(weights > 0, product, 0.0)
-
-
-def _largest(rows: FloatArray) -> FloatArray:
-    return np.asarray(np.abs(rows).max(axis=1))
-
-
-def _centred(g: FloatArray, blocks: IntArray) -> FloatArray:
-    """g with the mean of each block taken off."""
-    b, n = g.shape
-    key = blocks + n * np.arange(b)[:, None]
-    total = np.bincount(key.ravel(), weights=g.ravel(), minlength=b * n)
-    size = np.bincount(key.ravel(), minlength=b * n)
-    mean = total / np.maximum(size, 1)
-    return np.asarray(g - mean[key])
-
-
-def _grounds(weights: FloatArray, blocks: IntArray) -> BoolArray:
-    """One response a block, the one with the most weight."""
-    b, n = blocks.shape
-    degree = weights.sum(axis=1) + weights.sum(axis=2)
-    ground = np.zeros((b, n), dtype=bool)
-    for label in range(n):
-        inside = blocks == label
-        rows = np.flatnonzero(inside.any(axis=1))
-        if not len(rows):
-            break
-        ground[rows, np.argmax(np.where(inside[rows], degree[rows], -1.0), axis=1)] = True
-    return ground
-
-
-def _grounded(hessian: FloatArray, ground: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Hessian with the grounds held, scaled to a unit diagonal, and the scale (1/√diagonal)."""
-    n = hessian.shape[1]
-    held = hessian.copy()
-    i = np.arange(n)
-    diagonal = held[:, i, i]
-    diagonal = np.where(ground, np.where(diagonal > 0, 2 * diagonal, 1.0), diagonal)
-    scale = 1 / np.sqrt(np.where(np.abs(diagonal) > 0, np.abs(diagonal), 1.0))
-    held[:, i, i] = diagonal
-    held *= scale[:, :, None]
-    held *= scale[:, None, :]
-    return held, scale
-
-
-def _curved_step(matrix: FloatArray, right: FloatArray, convex: bool) -> FloatArray:
-    """Step from an eigendecomposition: |λ| for λ, at least 1e-10 of the largest; off a saddle along its eigenvector."""
-    if not np.isfinite(matrix).all():
-        return right
-    if not convex:
-        try:
-            return np.asarray(cho_solve(cho_factor(matrix), right))
-        except np.linalg.LinAlgError:  # negative curvature
-            pass
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    bound = 1e-10 * max(np.abs(eigenvalues).max(), 1e-300)
-    along = vectors.T @ right
-    step = along / np.maximum(np.abs(eigenvalues), bound)
-    downhill = (eigenvalues < -1e-8) & (np.abs(along) < 1e-8)
-    if not convex and downhill.any() and np.abs(step).max() < 1e-6:
-        step = step + np.where(downhill, 0.1, 0.0)
-    return np.asarray(vectors @ step)
-
-
-def _far(step: FloatArray, blocks: IntArray) -> FloatArray:
-    """The largest change of each row, centred; ∞ where the step is not finite."""
-    found = np.full(len(step), np.inf)
-    finite = np.flatnonzero(np.isfinite(step).all(axis=1))
-    found[finite] = _largest(_centred(step[finite], blocks[finite]))
-    return found
-
-
-def _whole_step(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """The solution, infinite where the matrix is singular or not positive."""
-    try:
-        step: FloatArray = np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        return np.full_like(right, np.inf)
-    sound = bool(np.isfinite(step).all()) and float(step @ right) >= 0
-    return step if sound else np.full_like(right, np.inf)
-
-
-def _sum(terms: FloatArray) -> FloatArray:
-    """Sum of each matrix; NaN, silently, where ∞ meets −∞ (far out under a loss unbounded below)."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(terms.sum(axis=(1, 2)))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from gpo_analysis.arrays import FloatArray
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.solvers.functions import Differentiable
 
 #: Log-odds of a pair that is always won: any that is large; and the largest that the table holds, in steps of so much.
@@ -65,16 +65,18 @@ class PairStart:
             return None
         return cls(margin, np.asarray(curvature), float(loss(np.zeros(()))))
 
-    def pull(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Curvatures c (b, n, n), symmetric, and ``Σ_j c_ij m_ij`` (b, n), of weights (b, n, n)."""
-        rows = max(1, AT_ONCE // max(1, weights[0].size))
-        parts = [self._pull(weights[first : first + rows]) for first in range(0, len(weights), rows)]
-        held, want = (np.concatenate(one) for one in zip(*parts, strict=True))
-        return held, want
-
-    def _pull(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def pull(self, weights: FloatArray, held: FloatArray) -> FloatArray:
+        """``Σ_j c_ij m_ij`` (b, n) of weights (b, n, n); their curvatures c, symmetric, are written into `held`."""
         b, n, _ = weights.shape
-        first, second = np.triu_indices(n, 1)
+        pulled, pairs = np.empty((b, n)), np.triu_indices(n, 1)
+        rows = max(1, AT_ONCE // max(1, n * n))
+        for first in range(0, b, rows):
+            part = slice(first, first + rows)
+            pulled[part] = self._pull(weights[part], pairs, held[part])
+        return pulled
+
+    def _pull(self, weights: FloatArray, pairs: tuple[IntArray, IntArray], held: FloatArray) -> FloatArray:
+        first, second = pairs
         forward, backward = weights[:, first, second], weights[:, second, first]
         total = forward + backward
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -86,7 +88,8 @@ class PairStart:
         part = place - low
         margin = self.margin[low] + part * (self.margin[low + 1] - self.margin[low])
         curvature = total * (self.curvature[low] + part * (self.curvature[low + 1] - self.curvature[low]))
-        held, want = np.zeros((b, n, n)), np.zeros((b, n, n))
+        want = np.zeros(weights.shape)
+        held[...] = 0.0
         held[:, first, second] = held[:, second, first] = curvature
         want[:, first, second] = np.copysign(curvature * margin, odds)
-        return held, want.sum(axis=2) - want.sum(axis=1)
+        return np.asarray(want.sum(axis=2) - want.sum(axis=1))
