@@ -1,4 +1,4 @@
-"""recommend-beta, diagnose and solve's intervals, in a process of their own."""
+"""recommend-beta, diagnose and solve's intervals, as commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpo_analysis.estimation.trained_with import recorded_objective
-from tests.cli.test_cli import as_json, gpo
+from tests.cli.inside import as_json, gpo
 
 
 @pytest.fixture

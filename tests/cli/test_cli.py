@@ -1,4 +1,4 @@
-"""The gpo command in a process of its own: what it prints, its exit codes, errors of one line."""
+"""The gpo command: what it prints, its exit codes, errors of one line; some of it in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from tests.cli.inside import as_json, gpo
+
 RUN = "from gpo_analysis.cli import main; main()"
 
 
-def gpo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", RUN, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=3600)
-
-
-def as_json(*arguments: str) -> dict:
-    done = gpo(*arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo"), ("beta", "0.1", "--from", "gpo:dpo", "--to", "gpo:ipo",
+        "--json"), ("analyze", "logistc"), ("solve", "missing.csv"), ("analyze", "--help"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_process_of_its_own_says_the_same(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-c", RUN, *arguments], capture_output=True, text=True, check=False)
+    inside = gpo(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (inside.returncode, inside.stdout, inside.stderr)
 
 
 def test_losses_and_analyze() -> None:
