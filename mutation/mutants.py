@@ -76,6 +76,8 @@ class _Visitor(cst.CSTVisitor):
         if _speaks(node):
             self._text += 1
         self._collect(node)
+        if isinstance(node, cst.Match):  # whose cases stand in no block
+            self._indent.append(INDENT if node.indent is None else node.indent)
         return True
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
@@ -90,7 +92,7 @@ class _Visitor(cst.CSTVisitor):
             self._heads.pop()
         if isinstance(original_node, cst.Parameters):
             self._statements.pop()
-        if isinstance(original_node, cst.IndentedBlock):
+        if isinstance(original_node, cst.IndentedBlock | cst.Match):
             self._indent.pop()
         if _speaks(original_node):
             self._text -= 1

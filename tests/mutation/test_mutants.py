@@ -33,6 +33,11 @@ def faults(source: str, folder: Path) -> set[str]:
         ("@cached\ndef f(a):\n    return a * 2\n", {"return a / 2", "return a * 3"}),
         ("class A:\n    size: int = 4\n", {"size: int = 5", "size: int = None"}),
         ("N = 4\n", {"N = 5", "N = None"}),
+        (
+            "def f(a):\n    match a:\n        case b if (\n            b > g(\n                1\n            )\n"
+            "        ):\n            pass\n",
+            {"b >= g(", "2"},
+        ),
     ],
 )
 def test_every_place_that_counts_is_given_its_faults(source: str, expected: set[str], tmp_path: Path) -> None:
