@@ -26,7 +26,7 @@ import coverage
 import coverage.exceptions
 import pytest
 
-from mutation.server import QUIET
+from mutation.server import QUIET, import_path
 
 #: Subprocesses of a test are measured, too: this is found by the interpreter when it starts.
 STARTUP = "import coverage\ncoverage.process_startup()\n"
@@ -135,7 +135,7 @@ def trace_file(test: str, root: Path, most: float = math.inf, old: dict[str, Any
     (folder / "sitecustomize.py").write_text(STARTUP)
     (folder / "settings").write_text(SETTINGS.format(root=root, folder=folder))
     os.environ["COVERAGE_PROCESS_START"] = str(folder / "settings")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), str(folder)])
+    os.environ["PYTHONPATH"] = import_path(root, folder)
     measured = coverage.Coverage(
         data_file=str(folder / "main"), config_file=False, source=[str(root / "gpo_analysis"), str(root / "llm")]
     )

@@ -53,6 +53,13 @@ def preload() -> None:
         raise RuntimeError(f"{ours[0]} was imported before the fork; a fault in it would not be seen")
 
 
+def import_path(*first: Path) -> str:
+    """What PYTHONPATH is for subprocesses: some folders, then those of now, without the tree that this is run from."""
+    own = str(Path(__file__).parents[1])
+    kept = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one and os.path.realpath(one) != own]
+    return os.pathsep.join([*map(str, first), *kept])
+
+
 def forked(
     work: Callable[[], int], log: Path, processor: float, stalled: float = STALLED, memory: int = MEMORY
 ) -> Ended:

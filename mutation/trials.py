@@ -18,7 +18,7 @@ import pytest
 from mutation.faults import Mutant, mutated_source
 from mutation.guard import guarded, write_startup
 from mutation.selection import Chosen, Contexts, parts
-from mutation.server import QUIET, forked
+from mutation.server import QUIET, forked, import_path
 
 #: Times the usual processor time of its tests that a fault may take, and seconds beside.
 SLACK, START = 4.0, 6.0
@@ -137,7 +137,7 @@ class Bench:
         sys.path.insert(0, str(self.tree))
         tempfile.tempdir = str(self.folder / "tmp")
         os.environ.update(
-            PYTHONPATH=os.pathsep.join([str(self.tree), str(self.folder / "guard")]),
+            PYTHONPATH=import_path(self.tree, self.folder / "guard"),
             TMPDIR=str(self.folder / "tmp"),
             MUTATION_FOLDER=str(self.folder),
         )
