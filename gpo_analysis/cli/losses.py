@@ -10,7 +10,7 @@ import click
 from gpo_analysis.cli.completing import loss_names
 from gpo_analysis.cli.keeping import figure_option, keep, keep_rows, out_option, save_figure
 from gpo_analysis.cli.output import json_option, print_json, print_table, say
-from gpo_analysis.loss_names import check_loss_name
+from gpo_analysis.formula_words import check_loss_text
 
 if TYPE_CHECKING:
     from gpo_analysis.losses import TwoRatioLoss
@@ -130,7 +130,7 @@ class _OfAFormula(click.Command):
 @figure_option
 def analyze(loss: str, parameters: tuple[str, ...], as_json: bool, out: Path | None, figure: Path | None) -> None:
     """Say what follows from a loss alone: slope, curvature, κ, convexity, tails, link, …"""
-    check_loss_name(loss)
+    check_loss_text(loss)
     from gpo_analysis.analysis import analyze as analyse
     from gpo_analysis.losses.lookup import get_loss
 

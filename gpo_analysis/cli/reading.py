@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpo_analysis.loss_names import check_loss_name
+from gpo_analysis.formula_words import check_loss_text
 
 if TYPE_CHECKING:
     from gpo_analysis.preferences.options import ReadOptions
@@ -37,7 +37,7 @@ def check_at_once(file: Path | None = None, losses: Iterable[str] = ()) -> None:
         For an unknown name of a loss.
     """
     for name in losses:
-        check_loss_name(name)
+        check_loss_text(name)
     if file is not None and str(file) != "-":
         file.stat()
 

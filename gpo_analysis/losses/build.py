@@ -19,6 +19,7 @@ import sympy
 from gpo_analysis.calculus.arithmetic import NUMBERS
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.calculus.zeros import vanishes
+from gpo_analysis.formula_words import HINTS, SPECIAL, unknown_function
 from gpo_analysis.losses.margin_loss import MARGIN
 from gpo_analysis.losses.spelling import respelled, unquoted
 from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED
@@ -26,7 +27,6 @@ from gpo_analysis.losses.words import (
     ABS,
     CONSTANTS,
     FUNCTIONS,
-    HINTS,
     LETTERS,
     LOWER,
     MAX,
@@ -34,7 +34,6 @@ from gpo_analysis.losses.words import (
     MODULES,
     REASONS,
     RELU,
-    SPECIAL,
     Function,
     Refused,
 )
@@ -172,7 +171,7 @@ def _called(name: str, arguments: list[ast.expr], keywords: list[ast.keyword], w
     if name in SPECIAL:
         return _special(name, arguments, keywords, words)
     if known not in FUNCTIONS:
-        raise Refused(f"unknown function {name!r}" + (f": {HINTS[name]}" if name in HINTS else ""))
+        raise Refused(unknown_function(name))
     raise Refused(f"{name}({keywords[0].arg}=…) is not allowed")
 
 

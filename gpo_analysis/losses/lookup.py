@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, overload
 
+from gpo_analysis.formula_words import MODIFIERS, no_loss
 from gpo_analysis.loss_names import EXO, OF_TWO_RATIOS, is_word, normal_name, proper_names, why_unknown
 from gpo_analysis.losses.build import read_number
 from gpo_analysis.losses.catalogue import margin_loss_named
@@ -23,7 +24,6 @@ from gpo_analysis.losses.two_ratio import Loss, TwoRatioLoss
 from gpo_analysis.losses.two_ratio_catalogue import get_two_ratio_loss, two_ratio_parameters
 from gpo_analysis.losses.words import Refused
 
-_MODIFIERS = {"smoothed": 2, "robust": 2, "soft_label": 2, "rescaled": 1, "swapped": 1}
 _CALL = re.compile(r"([A-Za-z][\w -]*?)\s*\((.*)\)", re.DOTALL)
 _OF_LIBRARY = re.compile(r"[A-Za-z][\w-]*:[A-Za-z][\w-]*")
 _MOST_NESTED = 8
@@ -93,7 +93,7 @@ def get_loss(name: Any, **parameters: float | str) -> Any:
                     "them) or a formula in z"
                 ) from None
             why = "gpo losses lists them" if re.search(r"[^\w\s-]", name) else unknown
-            raise ValueError(f"loss {name!r} is neither a name ({why}) nor an expression ({error})") from None
+            raise ValueError(no_loss(name, error, why)) from None
         return _as_named(typed, name)
 
 
@@ -131,7 +131,7 @@ def _with_parameters(name: Any, parameters: Mapping[str, float | str]) -> Loss:
     known = margin_loss_named(key)
     if known is not None:
         base, _, of = known.name.partition("_")
-        how = f"write {base}({of}, 0.2)" if base in _MODIFIERS else "type its formula with one"
+        how = f"write {base}({of}, 0.2)" if base in MODIFIERS else "type its formula with one"
         raise ValueError(f"{name} has no parameter {next(iter(parameters))}; it has none ({how})")
     return _named(name)
 
@@ -157,8 +157,8 @@ def _of_others(text: str, parameters: Mapping[str, float | str], depth: int = 0)
     if call is None or not _is_whole(call[2]) or parameters or given or depth > _MOST_NESTED:
         return None
     name, arguments = normal_name(call[1]), call[2]
-    if name in _MODIFIERS:
-        inner, comma, number = arguments.rpartition(",") if _MODIFIERS[name] == 2 else (arguments, ",", "")
+    if name in MODIFIERS:
+        inner, comma, number = arguments.rpartition(",") if MODIFIERS[name] == 2 else (arguments, ",", "")
         if not comma:
             raise ValueError(f"{name} takes a loss and a number: {name}(dpo, 0.1)")
         loss = _of_others(inner, {}, depth + 1) or get_loss(inner.strip())

@@ -17,6 +17,7 @@ from typing import Any
 
 import sympy
 
+from gpo_analysis.formula_words import ACCEPTED, MAX_LENGTH, cannot_read, in_short
 from gpo_analysis.loss_names import OF_TWO_RATIOS, normal_name, proper_names
 from gpo_analysis.losses import compile_two
 from gpo_analysis.losses.build import Part, constant, formula, read_number
@@ -30,13 +31,8 @@ from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, Loss, TwoRatioLoss
 from gpo_analysis.losses.two_ratio_catalogue import get_two_ratio_loss
 from gpo_analysis.losses.words import CONSTANTS, FUNCTIONS, REASONS, Ambiguous, Refused
 
-MAX_LENGTH = 1000
 MAX_PROPOSALS = 8
 SYMBOLS = {symbol.name: symbol for symbol in (MARGIN, CHOSEN, REJECTED)}
-ACCEPTED = (
-    "accepted: the symbol z, or a and b for the two log-ratios, numbers, pi, e, the operators + - * / **, and the "
-    "functions " + ", ".join(sorted(FUNCTIONS)) + "; LaTeX; values of other letters after it, c*exp(-z) with c=2"
-)
 
 
 def parse_loss(text: str, name: str | None = None, **parameters: float | str) -> Any:
@@ -91,15 +87,14 @@ def parse_loss(text: str, name: str | None = None, **parameters: float | str) ->
     """
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"a loss must be a non-empty text, got {text!r}; {ACCEPTED}")
-    shown = text.strip() if len(text) <= 60 else text.strip()[:57] + "…"
     if len(text) > MAX_LENGTH:
-        raise ValueError(f"cannot read {shown!r}: longer than {MAX_LENGTH} characters")
+        raise ValueError(f"cannot read {in_short(text)}: longer than {MAX_LENGTH} characters")
     statement = None
     try:
         statement = read_statement(text, parameters)
         expression, kind = _read(statement)
     except Refused as refused:
-        raise ValueError(f"cannot read {shown!r}: {refused}{_proposal(statement, refused)}; {ACCEPTED}") from None
+        raise ValueError(cannot_read(text, str(refused), _proposal(statement, refused))) from None
     loss = kind(name or _named(text.strip(), parameters), expression, reference=TYPED)
     return loss if name or not statement.name else _printed(loss, statement.name)
 

@@ -109,29 +109,7 @@ FUNCTIONS: dict[str, Function] = {
     "logcosh": Function(lambda u: sympy.log(sympy.cosh(u)), True),
     "logaddexp": _LOGADDEXP,
 }
-#: Functions with arguments that may be named or left out.
-SPECIAL = {
-    "pow": ("u", "exponent"), "power": ("u", "exponent"),
-    "clamp": ("u", "min", "max"), "clip": ("u", "a_min", "a_max"), "clamp_min": ("u", "min"),
-}  # fmt: skip
 CONSTANTS: dict[str, sympy.Expr] = {"pi": sympy.pi, "e": sympy.E, "E": sympy.E}
-HINTS = {
-    "huber": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
-    "smooth_l1": "write the pseudo-Huber function of u as sqrt(1 + u**2) - 1",
-    "sign": "a loss does not jump; write abs(u) for u sign(u), tanh(u) or a sigmoid for a soft one",
-    "where": "write the branches with max, min, abs or relu: where(z > 1, 0, 1 - z) is max(0, 1 - z)",
-    "Piecewise": "write the branches with max, min, abs or relu, as in max(0, 1 - z)",
-    "sin": "periodic functions are not taken",
-    "cos": "periodic functions are not taken",
-    "tan": "periodic functions are not taken",
-    "mean": "the library takes the mean over the pairs: write f(z), the loss of one pair",
-    "sum": "the library takes the mean over the pairs: write f(z), the loss of one pair",
-    "log_ndtr": "write log(ndtr(u))",
-    "mse_loss": "write (1 - z)**2",
-    "binary_cross_entropy_with_logits": "with the label 1 it is softplus(-z)",
-    "asinh": "write log(u + sqrt(1 + u**2))",
-    "arcsinh": "write log(u + sqrt(1 + u**2))",
-}
 _BETA = (
     "β is no part of f: it stands in z = βρ and is given beside the loss (beta=, --beta); "
     "a factor of z is a parameter of another name"
