@@ -34,8 +34,16 @@ def licence(name: str) -> str:
     classifiers = [
         line.rpartition(" :: ")[2] for line in said.get_all("Classifier") or () if line.startswith("License")
     ]
-    first = (said.get("License") or "").strip().partition("\n")[0]
+    first = (said.get("License") or "").strip().partition("\n")[0] or _first_line(name)
     return ", ".join(classifiers) or (first if len(first) < 60 else "its own text")
+
+
+def _first_line(name: str) -> str:
+    """Of the file of its licence, as older distributions have nothing else; empty where there is none."""
+    for path in metadata.files(name) or ():
+        if path.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
+            return next((line.strip() for line in path.read_text().splitlines() if line.strip()), "")
+    return ""
 
 
 def rows(pyproject: Path) -> list[list[object]]:

@@ -351,6 +351,8 @@ def to_html(markdown: str, shown: Mapping[str, str], folded: Iterable[str] = ())
                 else:
                     child.attrSet("src", place)
                     child.attrSet("loading", "lazy")
+                    for part in child.children or []:  # of which markdown-it-py before 4 leaves escaped letters out
+                        part.type = "text" if part.type == "text_special" else part.type
         tokens.append(token)
         if token.type == "heading_close" and token.tag == "h2" and opened:
             tokens.append(Token("html_block", "", 0, content="</summary>\n"))
