@@ -17,6 +17,8 @@ JOBS   ?= 2
 TESTS  ?=
 BIN    := $(VENV)/bin
 STUDY  := $(if $(filter paper,$(PRESET)),small,cpu)
+# experiments that read no study of language models
+EXACT  := $(subst _,-,$(filter-out llm_% claims framework,$(basename $(notdir $(wildcard experiments/[a-z]*)))))
 TESTBED := speed-and-dynamics taylor-in-training not-bradley-terry beta-or-f over-optimisation policy-deviation \
   online-and-offline statistical-efficiency links-and-divergences loss-to-order own-data
 
@@ -29,7 +31,7 @@ export MPLBACKEND := Agg
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help reproduce study study-optimum study-predicted paper test test-lowest test-newest test-wheel audit explore-test coverage lint notebooks docs docs-links clean
+.PHONY: help reproduce study study-optimum study-predicted exact paper test test-lowest test-newest test-wheel audit explore-test coverage lint notebooks docs docs-links clean
 .DELETE_ON_ERROR:
 
 help:
@@ -48,12 +50,13 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.installed-run
 
 reproduce: $(VENV)/.installed-run
-	$(MAKE) --no-print-directory -j $(JOBS) study study-optimum study-predicted
+	$(MAKE) --no-print-directory -j $(JOBS) study study-optimum study-predicted exact
 	GPO_LLM=$(OUT)/llm $(BIN)/python -m experiments all --preset $(PRESET) --jobs $(JOBS) --out $(OUT)/records
 	$(BIN)/python -m figures all --jobs $(JOBS) --records $(OUT)/records --out $(OUT)/figures
 	$(BIN)/python -m figures report --records $(OUT)/records --out $(OUT)
 
-# studies of language models: side by side, since most of each is one process
+# studies of language models, the longest first, and what needs none of them: side by side, so that no processor waits
+# while a study does what one process does
 study: $(VENV)/.installed-run
 	$(BIN)/python -m llm run --preset $(STUDY) --out $(OUT)/llm/$(STUDY)
 
@@ -62,6 +65,9 @@ study-optimum: $(VENV)/.installed-run
 
 study-predicted: $(VENV)/.installed-run
 	$(BIN)/python -m llm predicted --preset cpu --out $(OUT)/llm/predicted-cpu
+
+exact: $(VENV)/.installed-run
+	$(BIN)/python -m experiments run $(EXACT) --preset $(PRESET) --jobs $(JOBS) --out $(OUT)/records --quiet
 
 paper: $(VENV)/.installed-run
 	$(BIN)/python -m experiments run $(TESTBED) --preset paper --jobs $(JOBS) --out $(OUT)/paper
