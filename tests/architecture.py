@@ -12,7 +12,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -169,21 +169,27 @@ class Tree:
         strings = (node.value for node in module.nodes if isinstance(node, ast.Constant))
         return found | {text for text in strings if isinstance(text, str) and "." in text and text in self.modules}
 
-    def _behind_the_facade(self, name: str | None) -> set[str]:
-        """Return what ``from gpo_analysis import name`` loads; ``import gpo_analysis`` alone may load all of it."""
+    @cached_property
+    def _facade(self) -> dict[str, str]:
+        """Which module each name of the facade is from."""
         facade = self.modules["gpo_analysis"].path.with_suffix(".pyi")
         stub = ast.parse(facade.read_text(encoding="utf-8") if facade.is_file() else "")
-        names = {}
-        for node in stub.body:
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    names[alias.name] = f"gpo_analysis.{node.module or alias.name}"
+        return {
+            alias.name: f"gpo_analysis.{node.module or alias.name}"
+            for node in stub.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+
+    def _behind_the_facade(self, name: str | None) -> set[str]:
+        """Return what ``from gpo_analysis import name`` loads; ``import gpo_analysis`` alone may load all of it."""
         if name is None:
             return {"gpo_analysis"}
-        target = names.get(name, f"gpo_analysis.{name}")
+        target = self._facade.get(name, f"gpo_analysis.{name}")
         return {target} & set(self.modules)  # what is not behind it, as __version__, stands in the package itself
 
 
+@cache
 def part_of(name: str) -> tuple[int, str]:
     """Return the line of `ORDER` and the part that a module belongs to."""
     fitting = [
