@@ -2,9 +2,10 @@
 
     accelerate launch --multi_gpu --num_processes 2 tests/llm/launched.py COMMANDS
 
-COMMANDS is a JSON file: a list of lists of words of ``python -m llm``, or "trainer" and a folder (`trained`). The word
-"FSDP" before them has accelerate shard the model from then on: it does so only where it believes to have GPUs, so that
-it is told so; torch shards on processors, too.
+COMMANDS is a JSON file: a list of lists of words of ``python -m llm``, or "trainer" and a folder (`trained`), or
+"spread" and a folder (`tests.llm.tiny_stacks.spread_over_ranks`). The word "FSDP" before them has accelerate shard the
+model from then on: it does so only where it believes to have GPUs, so that it is told so; torch shards on processors,
+too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gpo_analysis.integrations.trl_config import GPOConfig
 from llm.__main__ import main
 from llm.devices import this_rank
 from tests.integrations.tiny_trl import PAIRS, gpo_trainer, make_trainer, pair_set
+from tests.llm.tiny_stacks import spread_over_ranks
 
 APART = ("runtime", "per_second", "num_tokens", "total_flos")  # the last two: computed, what fills up a batch included
 
@@ -69,5 +71,7 @@ if __name__ == "__main__":
             words = words[1:]
         if words[0] == "trainer":
             trained(Path(words[1]))
+        elif words[0] == "spread":
+            spread_over_ranks(Path(words[1]))
         elif code := main(words):
             sys.exit(code)

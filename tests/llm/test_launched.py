@@ -24,6 +24,7 @@ from llm.__main__ import main
 from llm.policy.models import LlamaSize, save_model, small_llama
 from llm.policy.tokenizers import train_tokenizer
 from tests.llm.launched import trained
+from tests.llm.tiny_stacks import assert_spread
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = (
@@ -85,7 +86,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained(folder / "one" / "trainer")
     sharded = [["FSDP", *task] for task in tasks(folder, folder / "sharded", study=False)]
     sharded = [sharded[0], *(task[1:] for task in sharded[1:])] if SHARDS else []
-    commands = [*tasks(folder, folder / "two", study=True), *sharded]
+    commands = [["spread", str(folder / "spread")], *tasks(folder, folder / "two", study=True), *sharded]
     (folder / "commands.json").write_text(json.dumps(commands))
     done = subprocess.run(
         [*LAUNCH, str(ROOT / "tests/llm/launched.py"), str(folder / "commands.json")], env=ENVIRONMENT, cwd=ROOT,
@@ -156,6 +157,11 @@ def test_a_trainer_s_means_are_over_pairs(ran: Path, name: str) -> None:
     )
     for row, other in zip(rows, logged, strict=True):
         assert_alike(row, other)
+
+
+def test_cells_are_spread_over_launched_processes(ran: Path, tmp_path: Path) -> None:
+    assert (ran / "spread" / "plan.json").is_file()
+    assert_spread(ran / "spread", tmp_path)
 
 
 def test_a_study_is_that_of_one_process(ran: Path) -> None:

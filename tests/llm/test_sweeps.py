@@ -18,7 +18,7 @@ from llm.sweep.plan import plan_stacks
 from llm.sweep.run import train_sweep
 from llm.training.cells import SweepCell
 from llm.training.config import TrainConfig
-from tests.llm.tiny_stacks import LOSSES, MODEL, PAIRS, REFERENCE, ROOT, apart, cells_at, train
+from tests.llm.tiny_stacks import LOSSES, MODEL, PAIRS, REFERENCE, ROOT, apart, assert_spread, cells_at, train
 
 
 def test_sweeps_train_each_cell_as_alone_and_go_on(tmp_path: Path) -> None:
@@ -73,53 +73,23 @@ def test_stacks_are_of_one_seed() -> None:
 LAUNCHED = """
 import sys
 from pathlib import Path
-from llm.devices import on_first, this_rank
-from llm.sweep.run import train_sweep
-from llm.training.config import TrainConfig
-from tests.llm import tiny_stacks as t
+from tests.llm.tiny_stacks import spread_over_ranks
 
 if __name__ == "__main__":
-    where = this_rank("cpu")
-    assert on_first(where, lambda: where.rank) == 0
-    here = []
-    found = train_sweep(
-        t.MODEL, t.cells_at(0.05), t.PAIRS, t.REFERENCE, TrainConfig(3, batch_size=6, optimizer="sgd"),
-        folder=sys.argv[1], device="cpu", stack_size=2,
-        on_checkpoint=lambda cell, s, m: here.append(t.cells_at(0.05).index(cell)),
-    )
-    Path(sys.argv[1], f"rank-{where.rank}-of-{where.world}").write_text(f"{sorted(here)} {found.statuses}")
+    spread_over_ranks(Path(sys.argv[1]))
 """
 
 
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"],
-    ],
-    ids=["torchrun", "accelerate"],
-)  # fmt: skip
-def test_cells_are_spread_over_launched_processes(tmp_path: Path, launcher: list[str]) -> None:
-    """Some 13 s of processor time each: a launcher and two processes load torch, and each launcher has its own way."""
+def test_cells_are_spread_over_launched_processes(tmp_path: Path) -> None:
+    """Some 13 s of processor time: torchrun and two processes load torch. accelerate's: test_launched.py."""
     script = tmp_path / "launched.py"
     script.write_text(LAUNCHED)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *launcher, str(script), str(tmp_path / "out")]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, str(script), str(tmp_path / "out")]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = {path.name: path.read_text() for path in (tmp_path / "out").glob("rank-*")}
-    assert set(told) == {"rank-0-of-2", "rank-1-of-2"}
-    assert told["rank-0-of-2"].startswith("[0, 1, 4]")  # stacks [0, 1], [2, 3], [4]
-    assert told["rank-1-of-2"].startswith("[2, 3]")
-    assert all(text.count("finished") == len(LOSSES) for text in told.values())
-    alone = train_sweep(
-        MODEL, cells_at(0.05), PAIRS, REFERENCE, TrainConfig(3, batch_size=6, optimizer="sgd"),
-        folder=tmp_path / "one", stack_size=5,
-    )  # fmt: skip
-    assert alone.stack_size == 5
-    for cell in cells_at(0.05):
-        assert apart(load_cell(MODEL, tmp_path / "out", cell), load_cell(MODEL, tmp_path / "one", cell)) < 2e-6
+    assert_spread(tmp_path / "out", tmp_path / "one")
 
 
 def note(folder: Path, cell: SweepCell, step: int, model: Any) -> None:
