@@ -220,15 +220,19 @@ def test_the_paragraph_says_what_the_table_holds(
         assert absent not in paragraph
 
 
+#: Read studies of seeds that were drawn after their predictions, too.
+FRESH = ("llm-equal-when-tuned", "llm-predicted-training")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_has_its_parts_and_a_figure_that_shows_it(name: str) -> None:
     (experiment,) = get_experiments([name])
     module = experiment.load()
     assert module.CLAIM.endswith(".")
-    assert set(module.PRESETS) == {"quick", "paper"}
+    assert set(module.PRESETS) == {"quick", "paper"} | ({"fresh"} if name in FRESH else set())
     figures = {figure.name: figure.load().EXPERIMENTS for figure in find_figures()}
     assert name in figures[module.FIGURE]
-    for preset in ("quick", "paper"):
+    for preset in module.PRESETS:
         config: Any = experiment.config(preset)
         assert isinstance(config, module.Config)
         for field in type(config).__dataclass_fields__:
