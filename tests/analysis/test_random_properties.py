@@ -91,7 +91,10 @@ def test_height_and_scale(change: str) -> None:
 
 
 def test_reflection() -> None:
-    """f(−z) has the Bayes risk of f, the mirrored conjugate, the convexity, and κ of the same size."""
+    """f(−z) has the Bayes risk of f, the mirrored conjugate, the convexity, and κ of the same size.
+
+    Some 15 s of processor time: 16 losses that were never seen are analysed by computer algebra and by enclosures.
+    """
     tried = 0
     for seed in SEEDS[:8]:
         loss, _ = pair(seed, "{f}")
@@ -128,7 +131,10 @@ def test_the_unit_of_the_margin() -> None:
 
 
 def test_sums_and_certainty() -> None:
-    """H of a sum is at least the sum of both; at η = 1 it is inf f, which no point of a grid is below."""
+    """H of a sum is at least the sum of both; at η = 1 it is inf f, which no point of a grid is below.
+
+    Some 12 s of processor time: the infimum of 24 losses that were never seen, at six labels, is enclosed.
+    """
     tried = 0
     grid = np.concatenate([np.linspace(-9, 9, 721), np.geomspace(9, 1e4, 60), -np.geomspace(9, 1e4, 60)])
     for seed in SEEDS[:8]:

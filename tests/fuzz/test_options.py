@@ -67,7 +67,10 @@ ONCE_FAULTY = (
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    """All of it in one process, which may fork and need not import everything several times."""
+    """All of it in one process, which may fork and need not import everything several times.
+
+    Some 13 s of processor time: some twenty command lines, each of a program that loads what it needs.
+    """
     command = [sys.executable, "-c", SCRIPT, json.dumps(ONCE_FAULTY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

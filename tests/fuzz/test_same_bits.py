@@ -11,6 +11,7 @@ from gpo_analysis.records import Record, find_records, read_record, write_record
 
 
 def test_an_experiment_is_the_same_bits_in_every_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """Some 12 s of processor time: each way starts programs of its own, one of them several times as it is killed."""
     assert same_bits.main(["--only", "losses"]) == 0, capsys.readouterr()
     said = capsys.readouterr().out.splitlines()
     assert said == [f"{way}: 1 of 1 experiments bit for bit" for way in same_bits.WAYS]

@@ -26,6 +26,10 @@ REASONS = {"optimum": {"aot", "aot_unpaired"}, "dynamics": {"aot", "aot_unpaired
 
 @cache
 def rows() -> list[dict[str, Any]]:
+    """The whole table.
+
+    Some 17 s of processor time: scipy looks for the optimum of every loss, of those that are not convex from 16 starts.
+    """
     done = CliRunner().invoke(command, ["conventions", "--table", "--json"])
     assert done.exit_code == 0, done.output
     found: list[dict[str, Any]] = json.loads(done.stdout)
