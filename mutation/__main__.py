@@ -8,7 +8,8 @@
 
 All of them work on a copy of the tree that ``trace`` makes in the folder (``out/mutation``), so that line numbers stay
 what they were while the tree is worked on. ``tests`` takes new tests into that copy; ``run --again`` tries survivors
-against them (``--tests tests/solvers``: against these alone). The folder holds all that a run needs: on another machine
+against them (``--tests tests/solvers``: against these alone; ``--faults FILE``: those named in it, in its order). The
+folder holds all that a run needs: on another machine
 (``cd FOLDER/tree && python -m mutation --out .. run``) and back. A full run is ``trace``, ``plan``, ``run``, each
 resumable: ``python -m mutation all``.
 """
@@ -117,7 +118,7 @@ def _run(given: argparse.Namespace, work: campaign.Campaign) -> int:
         code = work.run(
             given.workers, given.first, tuple(given.area or ()),
             again=given.again, seconds=given.seconds, start=given.start, tests=tuple(given.tests or ()),
-            limit=given.limit,
+            limit=given.limit, names=tuple(given.faults.read_text(encoding="utf-8").split()) if given.faults else (),
         )  # fmt: skip
     else:
         code = 0
@@ -146,6 +147,7 @@ def _running(one: argparse.ArgumentParser) -> None:
     _working(one)
     one.add_argument("--first", type=whole(1), metavar="N", help="only the first so many of every package")
     one.add_argument("--area", action="append", metavar="NAME", help="only this package; may be repeated")
+    one.add_argument("--faults", type=Path, metavar="FILE", help="only faults named in a file, in its order")
     one.add_argument("--seconds", type=number, default=60.0, metavar="S", help="of tests a fault, in all (default: 60)")
     one.add_argument("--start", type=number, default=6.0, metavar="S", help="beyond four times what its tests take")
     one.add_argument("--limit", type=number, default=math.inf, metavar="S", help="begin no fault after so long")

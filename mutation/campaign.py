@@ -191,8 +191,10 @@ class Campaign:
         """What became of every fault that was tried, the last word counting."""
         return {one["mutant"]: one for one in records(self.results)}
 
-    def todo(self, first: int | None, only: tuple[str, ...], again: bool) -> list[Mutant]:
-        """Faults to try: the first of every package, then the next of every package."""
+    def todo(
+        self, first: int | None, only: tuple[str, ...], again: bool, names: tuple[str, ...] = ()
+    ) -> list[Mutant]:
+        """Faults to try: the first of every package, then the next of every package; or those named, in their order."""
         have = self.verdicts()
         plan = {name: drawn for name, drawn in self.planned().items() if not only or name in only}
         unknown = set(only) - set(plan)
@@ -205,17 +207,25 @@ class Campaign:
             one = have.get(mutant.name)
             return one is None or (again and one["verdict"] in ("survived", "no test"))
 
-        return [
+        order = [
             mutant
             for start in range(0, most, ROUND)
             for chosen in plan.values()
             for mutant in chosen[start : min(start + ROUND, most)]
             if wanted(mutant)
         ]
+        if not names:
+            return order
+        of = {mutant.name: mutant for drawn in self.planned().values() for mutant in drawn}
+        for name in names:
+            if name not in of:
+                raise ValueError(f"no fault {name!r:.160} is planned")
+        there = {mutant.name for mutant in order}
+        return [of[name] for name in dict.fromkeys(names) if name in there]
 
     def run(
         self, workers: int, first: int | None, only: tuple[str, ...], again: bool, seconds: float, start: float,
-        tests: tuple[str, ...] = (), limit: float = math.inf,
+        tests: tuple[str, ...] = (), limit: float = math.inf, names: tuple[str, ...] = (),
     ) -> int:  # fmt: skip
         """Try what has not been tried, each verdict written down at once; 1 where tests fail without any fault.
 
@@ -226,7 +236,7 @@ class Campaign:
         from mutation.trials import Bench, Controls
 
         end = time.monotonic() + limit
-        todo = self.todo(first, only, again)
+        todo = self.todo(first, only, again, names)
         workers = max(1, min(workers, len(todo)))
         known = Contexts(self.tree, self.folder, tests)
         if known.missing:
