@@ -191,9 +191,7 @@ class Campaign:
         """What became of every fault that was tried, the last word counting."""
         return {one["mutant"]: one for one in records(self.results)}
 
-    def todo(
-        self, first: int | None, only: tuple[str, ...], again: bool, names: tuple[str, ...] = ()
-    ) -> list[Mutant]:
+    def todo(self, first: int | None, only: tuple[str, ...], again: bool, names: tuple[str, ...] = ()) -> list[Mutant]:
         """Faults to try: the first of every package, then the next of every package; or those named, in their order."""
         have = self.verdicts()
         plan = {name: drawn for name, drawn in self.planned().items() if not only or name in only}
