@@ -29,6 +29,8 @@ from llm.predicted.config import COIN
 CLAIM = "What a run will do is said before it is made: by its tangent, and for every f and β from one run at β → 0."
 FIGURE = "llm-predicted-training"
 
+MANY = 8  # seeds
+
 
 @dataclass(frozen=True)
 class Config:
@@ -69,7 +71,7 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
     keys = [*RUN, "seed", "step", "split", "method"]
     prompts = prompts.merge(steps[[*keys, "status", "kl"]].rename(columns={"kl": "run_kl"}), on=keys)
     found = Errors(prompts, config)
-    kept = steps[steps["method"].isin(("tangent", "scalar", "thermometer")) | (steps["step"] == steps["step"].max())]
+    kept = _kept(steps)
     numbers = [name for name in kept.columns if kept[name].dtype == np.float64 and name not in ("strength", "epsilon")]
     kept = kept.assign(**{name: kept[name].map(_five_digits) for name in numbers})
     return pd.concat(
@@ -82,6 +84,17 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
         ],
         ignore_index=True,
     )
+
+
+def _kept(steps: pd.DataFrame) -> pd.DataFrame:
+    """Rows that a record keeps: of many seeds what is drawn and what claims name, for a record has a megabyte."""
+    last = steps["step"] == steps["step"].max()
+    if steps["seed"].nunique() <= MANY:
+        return steps[steps["method"].isin(("tangent", "scalar", "thermometer")) | last]
+    courses = find(steps, optimizer="adamw", rate=1.0, epsilon=0.0, split="seen", method=["tangent", "scalar"])
+    courses = courses[courses["batch"] == steps["batch"].mode().iloc[0]]
+    ends = last & ((steps["split"] == "seen") | (steps["method"] == "tangent"))
+    return steps[steps.index.isin(courses.index) | ends]
 
 
 def _five_digits(value: float) -> float:
