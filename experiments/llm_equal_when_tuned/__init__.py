@@ -81,10 +81,7 @@ class Config:
     fresh: bool = False
 
 
-PRESETS = {
-    "quick": Config(), "paper": Config(study="tuned-small", resamples=4000),
-    "fresh": Config(study="tuned-fresh", resamples=4000, fresh=True),
-}  # fmt: skip
+PRESETS = {"quick": Config(), "paper": Config(study="tuned-fresh", resamples=4000, fresh=True)}
 
 
 def cells(config: Config) -> list[dict[str, Any]]:

@@ -53,10 +53,7 @@ class Config:
     fresh: bool = False
 
 
-PRESETS = {
-    "quick": Config(), "paper": Config(study="predicted-small", resamples=2000),
-    "fresh": Config(study="predicted-fresh", resamples=2000, fresh=True),
-}  # fmt: skip
+PRESETS = {"quick": Config(), "paper": Config(study="predicted-fresh", resamples=2000, fresh=True)}
 
 
 def cells(config: Config) -> list[dict[str, Any]]:
