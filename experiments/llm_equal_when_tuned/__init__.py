@@ -9,7 +9,7 @@ and enter nothing. Predictions and what refutes them: docs/predictions/llm-equal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +24,17 @@ from experiments.llm_equal_when_tuned.analysis import (
     Judged,
     best_rows,
     clock_shift,
-    curves,
     decided,
     judge,
     octaves,
     omega_rows,
+    rate_of_what_ran,
     tuned_rows,
 )
 from experiments.llm_equal_when_tuned.mechanisms import of_the_clock, of_the_narrow_grid
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
-from gpo_analysis.statistics import Interval, share_interval, two_way_interval
+from gpo_analysis.statistics import Interval, mean_interval, share_interval, two_way_interval
 from gpo_analysis.tables import find
 
 CLAIM = "With β tuned the six losses reach the same win rate; the best β moves as κ says; β decides more than f."
@@ -45,6 +45,8 @@ AFTERWARDS = (
     "26 November 2026: predicted of the tilt; read of own samples too once the run had begun to show the tilt blind"
 )
 WHOLE = "26 November 2026: of three decades 0.9 to 1.3 are without a runaway; over all, runaways as what they reached"
+RAN = "27 November 2026: a seed's mean over what did not run away; with 20 seeds some policy did at each small strength"
+BY_SEED = "27 November 2026: over seeds, whose policies share πref; Wilson's interval over policies before"
 NAMES = {"tilt": "by the tilt", "own": "by their own samples", "log KL": "log KL of the tilt"}
 
 
@@ -154,14 +156,10 @@ def _numbers(config: Config, policies: pd.DataFrame, read: dict[tuple[str, int],
         add("spread", two_way_interval(float(value), *drawn, int(whole)), trained)
         low = np.flatnonzero(tilt.strengths <= config.blind)
         if len(low) and trained == sizes[0]:
-            part = np.ix_(curved, low)
-            mean = _of(own, lambda rates, p=part: np.nanmean(rates[..., p[0], p[1]], axis=(-2, -1)))  # type: ignore[misc]
-            add("own", mean, trained)
-            gap = [
-                np.nanmean((curves(b) - curves(a))[..., part[0], part[1]], axis=(-2, -1))
-                for a, b in ((tilt.means, own.means), (tilt.drawn, own.drawn))
-            ]
-            add("own less tilt", two_way_interval(float(gap[0]), *gap[1], len(tilt.seeds)), trained)
+            a, drawn_a = (rate_of_what_ran(one, curved, low) for one in (own.means, own.drawn))
+            b, drawn_b = (rate_of_what_ran(one, curved, low) for one in (tilt.means, tilt.drawn))
+            add("own", two_way_interval(float(a), *drawn_a, len(own.seeds)), trained)
+            add("own less tilt", two_way_interval(float(a - b), *(drawn_a - drawn_b), len(own.seeds)), trained)
         limit = policies[(policies["loss"] == "hinge") & (policies["trained"] == trained)]
         limit = limit[limit["strength"] == limit["strength"].min()]
         if len(limit):
@@ -177,12 +175,6 @@ def _spread(counts: FloatArray, losses: list[int]) -> tuple[FloatArray, FloatArr
     count = np.isfinite(whole).sum(-2)
     means = np.where(count > 0, np.nansum(whole, axis=-2) / np.maximum(count, 1), np.nan)
     return np.asarray(np.ptp(means, axis=-1)), np.asarray(count[..., 0])
-
-
-def _of(judged: Judged, statistic: Callable[[Any], Any]) -> Interval:
-    """A statistic of the mean curves, with its interval."""
-    drawn = np.asarray(statistic(curves(judged.drawn)))
-    return two_way_interval(float(statistic(curves(judged.means))), *drawn, len(judged.seeds))
 
 
 def _number(table: pd.DataFrame, name: str, trained: int, measure: str = "tilt") -> Any:
@@ -309,8 +301,8 @@ def _blind(table: pd.DataFrame, few: int) -> list[Check]:
         row = _number(table, name, few)
         missing = row is None or not np.isfinite(row["value"])
         checks.append(
-            Check.not_run(claim, bound, "no strength that small, or a runaway at each") if missing
-            else Check.below(claim, bound, _interval(row), OVER)
+            Check.not_run(claim, bound, "no strength that small, or all ran away") if missing
+            else Check.below(claim, bound, _interval(row), OVER).as_restated(RAN)
         )  # fmt: skip
     return checks
 
@@ -358,7 +350,10 @@ def _steady(config: Config, table: pd.DataFrame) -> Check:
     claim = f"share of runaways among the policies of β or βκ ≥ {config.steady:g}"
     if not len(part):
         return Check.not_run(claim, 0.05, "no policy of such a strength")
-    return Check.below(claim, 0.05, share_interval(int((part["status"] != "ok").sum()), len(part)), "policies")
+    away = part["status"] != "ok"
+    note = f"Wilson's over policies, which share a seed's πref: {share_interval(int(away.sum()), len(part))}"
+    check = Check.below(claim, 0.05, mean_interval(away.groupby(part["seed"]).mean().to_numpy()), "seeds")
+    return dataclasses.replace(check, note=f"{check.note}; {note}").as_restated(BY_SEED)
 
 
 def summary(config: Config, table: pd.DataFrame) -> str:

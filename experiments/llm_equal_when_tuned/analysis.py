@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from gpo_analysis.arrays import FloatArray
+from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import get_loss
 from gpo_analysis.statistics import Interval, anova, two_way_interval, two_way_means
 from gpo_analysis.training.clock import predicted_course
@@ -102,6 +102,31 @@ def tuned_rates(counts: FloatArray) -> FloatArray:
 def curves(counts: FloatArray) -> FloatArray:
     """Decided rate of each loss and strength, mean over seeds, (…, L, K); NaN where one ran away."""
     return np.asarray(decided(counts.sum(-4)).mean(-3))
+
+
+def rate_of_what_ran(counts: FloatArray, losses: Sequence[int], strengths: IntArray) -> FloatArray:
+    """Decided rate at these losses and strengths: a seed's mean over what did not run away, mean over seeds, (…,).
+
+    Parameters
+    ----------
+    counts : array, shape (…, S, 2, L, K, 2)
+    losses, strengths : sequence of int
+        Places.
+
+    Examples
+    --------
+    >>> counts = np.full((2, 2, 1, 2, 2), 0.5)
+    >>> counts[0, :, 0, 0] = np.nan  # seed 0 ran away at the first strength
+    >>> counts[0, :, 0, 1] = [0.3, 0.1]
+    >>> float(rate_of_what_ran(counts, [0], np.array([0, 1])))  # (3/4 + 1/2)/2
+    0.625
+    """
+    rates = decided(counts.sum(-4))[..., losses, :][..., strengths]
+    known = np.isfinite(rates)
+    count = known.sum((-2, -1))
+    own = np.where(count > 0, np.where(known, rates, 0.0).sum((-2, -1)) / np.maximum(count, 1), 0.0)
+    seeds = (count > 0).sum(-1)
+    return np.asarray(np.where(seeds > 0, own.sum(-1) / np.maximum(seeds, 1), np.nan))
 
 
 def peaks(strengths: FloatArray, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
