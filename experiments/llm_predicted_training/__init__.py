@@ -70,7 +70,8 @@ def run(config: Config, *, sha256: str) -> pd.DataFrame:
     found = Errors(prompts, config)
     kept = _kept(steps)
     numbers = [name for name in kept.columns if kept[name].dtype == np.float64 and name not in ("strength", "epsilon")]
-    kept = kept.assign(**{name: kept[name].map(_five_digits) for name in numbers})
+    digits = 5 if steps["seed"].nunique() <= MANY else 4
+    kept = kept.assign(**{name: kept[name].map(lambda value: float(f"{value:.{digits}g}")) for name in numbers})
     return pd.concat(
         [
             kept.assign(kind="step", **made),
@@ -92,10 +93,6 @@ def _kept(steps: pd.DataFrame) -> pd.DataFrame:
     courses = courses[courses["batch"] == steps["batch"].mode().iloc[0]]
     ends = last & ((steps["split"] == "seen") | (steps["method"] == "tangent"))
     return steps[steps.index.isin(courses.index) | ends]
-
-
-def _five_digits(value: float) -> float:
-    return float(f"{value:.5g}")
 
 
 def provenance(table: pd.DataFrame) -> dict[str, Any]:
