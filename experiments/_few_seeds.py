@@ -2,7 +2,7 @@
 
     python -m experiments._few_seeds
 
-Four records were made when intervals were percentiles of a two-way bootstrap over four or five seeds, which are too
+Two records were made when intervals were percentiles of a two-way bootstrap over four or five seeds, which are too
 narrow (docs/theory/estimation.md, T19). Their tables hold every seed's means, from which the intervals over seeds are
 made again; each end is the farther of the one kept and the one made. Prints the claims, and their parts, whose verdict
 changes.
@@ -19,21 +19,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments import llm_equal_when_tuned as tuned
 from experiments import llm_optimum as optimum
-from experiments import llm_predicted_training as predicted
 from experiments import llm_real_model as real
-from experiments._errors import OVER, Errors, decided
+from experiments._errors import OVER, decided
 from experiments.framework import Check
-from experiments.llm_equal_when_tuned.analysis import PREFIXES, Judged, best_rows, octaves
-from experiments.llm_predicted_training.claims import claims as predicted_claims
 from experiments.llm_real_model.claims import Found
 from experiments.llm_real_model.claims import values as real_values
-from gpo_analysis.arrays import FloatArray
-from gpo_analysis.losses import get_loss
 from gpo_analysis.records import Record
 from gpo_analysis.runs import latest_record
-from gpo_analysis.statistics import Interval, resampled_interval, two_way_interval
+from gpo_analysis.statistics import Interval, resampled_interval
 
 RESULTS = Path(__file__).parents[1] / "results"
 RESAMPLES = 1500
@@ -56,14 +50,6 @@ class Before:
         pairs = [("", self.kept, self.again)]
         pairs += [(name, one, other) for (name, one), (_, other) in zip(self.kept.parts, self.again.parts, strict=True)]
         yield from ((name, one, other) for name, one, other in pairs if one.verdict != other.verdict)
-
-
-def of_predicted_training(record: Record) -> list[Before]:
-    """Study C: its 22 claims."""
-    steps = _steps(record.table)
-    made = predicted_claims(Errors(steps, predicted.Config(resamples=RESAMPLES)), steps)
-    found = {int(row["number"]): Interval(row["value"], row["low"], row["high"]) for row in made}
-    return [_claim(row, found.get(int(row["number"]))) for row in _rows(record.table, "claim")]
 
 
 def of_the_real_model(record: Record) -> list[Before]:
@@ -98,45 +84,8 @@ def of_the_optimum(record: Record) -> list[Before]:
     return _checked(optimum, record, again)
 
 
-def of_the_tuned(record: Record) -> list[Before]:
-    """Study B: the pairs by Student's interval over the seeds, which the record has."""
-    table, again = record.table, record.table.copy()
-    for index, row in table[table["kind"] == "pair"].iterrows():
-        _widen(again, [index], Interval(row["value"], row["student_low"], row["student_high"]))
-    policies = table[table["kind"] == "policy"]
-    read = {
-        (measure, int(size)): _judged(policies[policies["trained"] == size], prefix)
-        for size in policies["trained"].unique()
-        for measure, prefix in PREFIXES.items()
-    }
-    sizes = sorted({size for _, size in read})
-
-    def number(name: str, column: str, value: object, found: Interval) -> None:
-        kept = (table["kind"] == "number") & (table["name"] == name) & (table[column] == value)
-        _widen(again, table.index[kept], found)
-
-    for (measure, size), judged in read.items():
-        for best in best_rows(judged):
-            kept = (table["kind"] == "best") & (table["measure"] == measure) & (table["trained"] == size)
-            where = table.index[kept & (table["loss"] == best["loss"])]
-            for column, ends in (("value", ("low", "high")), ("shift", ("shift_low", "shift_high"))):
-                _widen(again, where, Interval(best[column], best[ends[0]], best[ends[1]]), column, ends)
-    for measure in PREFIXES:
-        few, many = read[measure, sizes[0]], read[measure, sizes[-1]]
-        number("few over many", "measure", measure, octaves(few, many, "logistic")[0])
-    for size in sizes:
-        own, tilt = read["own", size], read["tilt", size]
-        number("own over tilt", "trained", size, octaves(own, tilt, "logistic")[0])
-        curved = [k for k, loss in enumerate(tilt.losses) if float(get_loss(loss).curvature_ratio) > 0]
-        (value, whole), (drawn, _) = (tuned._spread(part, curved) for part in (tilt.means, tilt.drawn))
-        number("spread", "trained", size, two_way_interval(float(value), drawn[0], drawn[1], int(whole)))
-    return _checked(tuned, record, again)
-
-
 STUDIES = {
     "llm-optimum": of_the_optimum,
-    "llm-equal-when-tuned": of_the_tuned,
-    "llm-predicted-training": of_predicted_training,
     "llm-real-model": of_the_real_model,
 }
 
@@ -174,22 +123,6 @@ def _widen(
         low, high = (float(table.loc[one, end]) for end in ends)
         if low <= float(table.loc[one, value]) <= high:
             table.loc[one, list(ends)] = _wider((low, high), found)
-
-
-def _judged(rows: pd.DataFrame, prefix: str) -> Judged:
-    """Every policy's wins and defeats as one half, and draws of seeds alone."""
-    losses, strengths = list(dict.fromkeys(rows["loss"])), np.array(sorted(set(rows["strength"])))
-    seeds = sorted(set(rows["seed"]))
-    whole = rows["status"] == "ok"
-    means = np.zeros((len(seeds), 2, len(losses), len(strengths), 2))
-    for k, column in enumerate((f"{prefix}wins", f"{prefix}defeats")):
-        at = rows.assign(x=rows[column].where(whole)).pivot(index="seed", columns=["loss", "strength"], values="x")
-        for j, loss in enumerate(losses):
-            means[:, 0, j, :, k] = at.loc[seeds, [(loss, strength) for strength in strengths]].to_numpy()
-    means[:, 1] = 0 * means[:, 0]
-    chosen = np.random.default_rng(0).integers(len(seeds), size=(RESAMPLES, len(seeds)))
-    drawn: FloatArray = means[chosen]
-    return Judged(losses, strengths, seeds, means, np.stack([drawn, drawn]))
 
 
 def _checked(module: Any, record: Record, again: pd.DataFrame) -> list[Before]:

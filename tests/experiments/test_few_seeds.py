@@ -11,7 +11,7 @@ from experiments.framework.checks import verdict_of
 from gpo_analysis.runs import latest_record
 
 
-@pytest.mark.parametrize("name", ["llm-predicted-training", "llm-real-model"])
+@pytest.mark.parametrize("name", ["llm-real-model"])
 def test_what_is_kept_is_the_record_s_and_no_interval_is_narrower(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_few_seeds, "RESAMPLES", 30)
     record = latest_record(_few_seeds.RESULTS, name)
