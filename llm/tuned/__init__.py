@@ -5,8 +5,9 @@ Design
 Policies are trained from πref by each of the paper's six losses, for βκ from 0.003 to 3 on a log grid (hinge, whose κ
 is 0: β itself, marked), on *hard* labels: each pair of a prompt's four samples of πref is compared once, i winning with
 chance σ(scale · (r_i − r_j)), r the world's exact reward (`llm.rewards.world`). Two conditions differ in how many
-prompts there are, 64 or 512, so some 350 or 2,800 labels, at as many steps: sixteen passes or two. Five seeds redraw
-πref (initial weights, records, demonstrations, order), prompts, samples, labels and the order of training.
+prompts there are, 64 or 512, so some 350 or 2,800 labels, at as many steps: sixteen passes or two. Five seeds, of
+the preset ``fresh`` twenty, redraw πref (initial weights, records, demonstrations, order), prompts, samples, labels and
+the order of training.
 
 What a policy is judged on
 --------------------------

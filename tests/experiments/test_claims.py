@@ -220,16 +220,12 @@ def test_the_paragraph_says_what_the_table_holds(
         assert absent not in paragraph
 
 
-#: Read studies of seeds that were drawn after their predictions, too.
-FRESH = ("llm-equal-when-tuned", "llm-predicted-training")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_has_its_parts_and_a_figure_that_shows_it(name: str) -> None:
     (experiment,) = get_experiments([name])
     module = experiment.load()
     assert module.CLAIM.endswith(".")
-    assert set(module.PRESETS) == {"quick", "paper"} | ({"fresh"} if name in FRESH else set())
+    assert set(module.PRESETS) == {"quick", "paper"}
     figures = {figure.name: figure.load().EXPERIMENTS for figure in find_figures()}
     assert name in figures[module.FIGURE]
     for preset in module.PRESETS:

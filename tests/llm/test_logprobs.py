@@ -15,6 +15,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from gpo_analysis.integrations.sampling import cache_name
 from llm.policy import logprobs
 from llm.policy.batches import TokenizedPairs
 from llm.policy.logprobs import (
@@ -259,7 +260,7 @@ def test_the_next_token_with_and_without_what_was_kept(wrapped: bool, models: tu
             policy = add_lora(llama(0), LoraSettings(rank=2, targets=("q_proj",))).eval()
         first, cache = next_logits(policy, input_ids=inputs)
         torch.testing.assert_close(first, expected[0])
-        again, _ = next_logits(policy, input_ids=inputs[:, :1], past_key_values=cache)
+        again, _ = next_logits(policy, input_ids=inputs[:, :1], **{cache_name(policy): cache})
         torch.testing.assert_close(again, expected[1])
         with precision("cpu", "bfloat16"):
             half, _ = next_logits(policy, input_ids=inputs)
