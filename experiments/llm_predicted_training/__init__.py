@@ -140,7 +140,8 @@ def _of_the_runaways(steps: pd.DataFrame) -> str:
     edge = max(noise_balance("exponential", v, optimizer="gd") for v in np.geomspace(0.05, 10.0, 100))
     return (
         f"the grid does not go that far: the exponential loss has no rest by SGD where θ = β lr Σc²/(2B) exceeds "
-        f"{edge:.3f} (docs/predictions/fresh-seeds.md). The largest ½E[ρ²] was {most:.2f} of the limit run's, {RUNAWAY:g} being a runaway"
+        f"{edge:.3f} (docs/predictions/fresh-seeds.md). The largest ½E[ρ²] was "
+        f"{most:.2f} of the limit run's, {RUNAWAY:g} being a runaway"
     )
 
 

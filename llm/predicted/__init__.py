@@ -23,7 +23,8 @@ How big
 -------
 A step costs 6 · parameters · tokens of the trees its pairs stand in. ``small``: 71 runs of 0.12 million parameters,
 90 steps of 16 pairs, five seeds: some 18 minutes of one core; ``fresh`` is the same of 24 seeds, seven minutes of
-an H100. ``gpu``: 3.2 million parameters and 77 runs of 320 steps a seed, some 20 prompts · 260 tokens a step: 2.4 PFLOP a seed, 12 in all; J of 44 prompts × 40 samples is 23 GB in
-float32 and stays on the card. It keeps within thirteen minutes by itself: a seed's pieces are cut off from the last
-one on (another batch, then SGD), its seeds are not. It has not been run on a GPU.
+an H100. ``gpu``: 3.2 million parameters and 77 runs of 320 steps a seed, some 20 prompts · 260 tokens a step: 2.4 PFLOP
+a seed, 12 in all; J of 44 prompts × 40 samples is 23 GB in float32 and stays on the card. It keeps within thirteen
+minutes by itself: a seed's pieces are cut off from the last one on (another batch, then SGD), its seeds are not. It has
+not been run on a GPU.
 """
