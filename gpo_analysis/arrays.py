@@ -11,6 +11,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+#: Numbers of an array worked on at a time. One of 128 kB or more may be fresh pages each time that it is made.
+AT_ONCE = 15_000
+
 
 class Scratch:
     """Memory for temporaries, taken again at each turn of a loop.

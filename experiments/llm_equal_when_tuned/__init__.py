@@ -46,6 +46,7 @@ AFTERWARDS = (
 )
 WHOLE = "26 November 2026: of three decades 0.9 to 1.3 are without a runaway; over all, runaways as what they reached"
 RAN = "27 November 2026: a seed's mean over what did not run away; with 20 seeds some policy did at each small strength"
+INSIDE = "27 November 2026: undecided where seeds whose best β lies beside a runaway or at the grid's end decide"
 BY_SEED = "27 November 2026: over seeds, whose policies share πref; Wilson's interval over policies before"
 NAMES = {"tilt": "by the tilt", "own": "by their own samples", "log KL": "log KL of the tilt"}
 
@@ -216,26 +217,31 @@ def _equal(config: Config, table: pd.DataFrame, measure: str) -> Check:
     claim = f"tuned, the six losses are equal {NAMES[measure]}: difference of decided rates of each pair"
     rows = find(table, kind="pair", measure=measure)
     parts = {
-        f"{row['loss']} − {row['other']}, {row['trained']:.0f} prompts": Check.within(
-            claim, 0.0, _interval(row), config.equal, OVER
+        f"{row['loss']} − {row['other']}, {row['trained']:.0f} prompts": _inside(
+            Check.within(claim, 0.0, _interval(row), config.equal, OVER), row, config.equal
         )
         for _, row in rows.iterrows()
     }
-    whole = ((rows["all_low"] >= -config.equal) & (rows["all_high"] <= config.equal)).sum()
-    trusted = ((rows["student_low"] >= -config.equal) & (rows["student_high"] <= config.equal)).sum()
+
+    def equal(name: str) -> int:
+        return int(((rows[f"{name}_low"] >= -config.equal) & (rows[f"{name}_high"] <= config.equal)).sum())
+
     apart = ((rows["all_low"] > 0) | (rows["all_high"] < 0)).sum()
-    best = find(table, kind="best", measure=measure).set_index(["loss", "trained"])["edge_share"]
-    edges = [
-        max(best[row["loss"], row["trained"]], best[row["other"], row["trained"]]) > 0.025 for _, row in rows.iterrows()
-    ]
-    held = sum(check.holds is True and edge for check, edge in zip(parts.values(), edges, strict=True))
     note = (
-        f"in {held} of the equal pairs a best β may be the least that did not run away, and equality is of the β that "
-        f"ran; "
-        f"equal also by intervals simultaneous over the 15 pairs: {whole}, by Student's over seeds: {trusted}; "
-        f"different from 0 simultaneously: {apart}"
+        f"equal also on seeds whose choices no edge decided: {equal('inside')} (of {rows['inside'].min():.0f} to "
+        f"{rows['inside'].max():.0f} seeds), by intervals simultaneous over the 15 pairs: {equal('all')}, by Student's "
+        f"over seeds: {equal('student')}; different from 0 simultaneously: {apart}"
     )
-    return Check.each(claim, parts, note=note)
+    return Check.each(claim, parts, note=note).as_restated(INSIDE)
+
+
+def _inside(check: Check, row: Any, equal: float) -> Check:
+    """Undecided where a pair is equal, and not on the seeds alone whose choices no edge decided."""
+    if check.holds is not True or -equal <= row["inside_low"] <= row["inside_high"] <= equal:
+        return check
+    inside = f"[{row['inside_low']:.3g}, {row['inside_high']:.3g}]"
+    why = f"on the {row['inside']:.0f} seeds whose choices no edge decided {inside}"
+    return dataclasses.replace(check, holds=None, undecided=True, note=f"{why}; {check.note}")
 
 
 def _shifts(config: Config, table: pd.DataFrame, measure: str) -> list[Check]:

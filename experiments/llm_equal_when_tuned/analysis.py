@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.losses import get_loss
-from gpo_analysis.statistics import Interval, anova, two_way_interval, two_way_means
+from gpo_analysis.statistics import Interval, anova, mean_interval, two_way_interval, two_way_means
 from gpo_analysis.training.clock import predicted_course
 
 PREFIXES = {"tilt": "", "own": "own_"}
@@ -92,11 +92,39 @@ def tuned_rates(counts: FloatArray) -> FloatArray:
     >>> tuned_rates(one).round(6).tolist()  # strength 0 is chosen on half 0, strength 1 on half 1
     [[0.3]]
     """
-    rates = np.where(np.isnan(counts[..., 0]), -1.0, decided(np.nan_to_num(counts, nan=0.5)))
-    best = rates.argmax(-1)  # (…, S, 2, L)
+    best = _best(counts)
     other = np.flip(best, axis=-2)[..., None, None]
     judged = np.take_along_axis(counts, other, axis=-2)[..., 0, :]
     return decided(judged.sum(-3))
+
+
+def _best(counts: FloatArray) -> IntArray:
+    """Place of the best strength of what ran, of each half: (…, S, 2, L)."""
+    rates = np.where(np.isnan(counts[..., 0]), -1.0, decided(np.nan_to_num(counts, nan=0.5)))
+    return np.asarray(rates.argmax(-1))
+
+
+def chosen_inside(counts: FloatArray) -> BoolArray:
+    """Whether both halves' best strength has neighbours on both sides that ran, (S, L): no edge decided the choice.
+
+    Parameters
+    ----------
+    counts : array, shape (S, 2, L, K, 2)
+
+    Examples
+    --------
+    >>> counts = np.full((2, 2, 1, 3, 2), 0.5)
+    >>> counts[:, :, :, 1, 0] = 0.9  # the middle one is best
+    >>> counts[1, :, :, 0] = np.nan  # beside it one of seed 1 ran away
+    >>> chosen_inside(counts)[:, 0].tolist()
+    [True, False]
+    """
+    ran = np.isfinite(counts[..., 0])
+    none = np.zeros_like(ran[..., :1])
+    best = _best(counts)[..., None]
+    below, above = np.concatenate([none, ran], -1), np.concatenate([ran[..., 1:], none], -1)
+    inside = np.take_along_axis(below, best, -1) & np.take_along_axis(above, best, -1)
+    return np.asarray(inside[..., 0].all(-2))
 
 
 def curves(counts: FloatArray) -> FloatArray:
@@ -163,9 +191,11 @@ def tuned_rows(judged: Judged) -> list[dict[str, Any]]:
     """Rows ``tuned``, a row a loss, and ``pair``, a row a pair of losses, with 95 % and simultaneous intervals.
 
     ``student_low`` and ``student_high`` are Student's interval over the seeds' differences, which trusts no bootstrap
-    of a few seeds.
+    of a few seeds; ``inside_low`` and ``inside_high`` the same of those seeds, ``inside`` many, whose four choices no
+    edge decided.
     """
     value, drawn, seeds = tuned_rates(judged.means), tuned_rates(judged.drawn), len(judged.seeds)
+    inside = chosen_inside(judged.means)
     rows: list[dict[str, Any]] = []
     for k, loss in enumerate(judged.losses):
         one = two_way_interval(value[:, k].mean(), *drawn[..., k].mean(-1), seeds)
@@ -176,12 +206,15 @@ def tuned_rows(judged: Judged) -> list[dict[str, Any]]:
         one = two_way_interval(gaps.mean(), *again, seeds)
         whole = two_way_interval(gaps.mean(), *again, seeds, 1 - 0.05 / len(pairs))
         count = len(gaps)
+        whole_seeds = inside[:, a] & inside[:, b]
+        kept = mean_interval(gaps[whole_seeds])
         half = float(student.ppf(0.975, count - 1) * gaps.std(ddof=1) / np.sqrt(count)) if count > 1 else np.nan
         rows.append(
             {
                 "kind": "pair", "loss": judged.losses[a], "other": judged.losses[b], "value": one.value,
                 "low": one.low, "high": one.high, "all_low": whole.low, "all_high": whole.high,
                 "student_low": one.value - half, "student_high": one.value + half,
+                "inside": int(whole_seeds.sum()), "inside_low": kept.low, "inside_high": kept.high,
             }
         )  # fmt: skip
     return rows

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
+from gpo_analysis.arrays import AT_ONCE, BoolArray, FloatArray, IntArray
 from gpo_analysis.gaussian.integrate import BatchResult
 from gpo_analysis.gaussian.log_ratio import LogRatio
 
 #: Intervals at first, a multiple of 4, and how often they are halved.
 FIRST, HALVINGS = 96, 3
-#: Nodes times tasks at one call: a temporary of more than 128 kB is fresh pages each time.
-NUMBERS_PER_CALL = 15_000
 #: By how much an error may be missed by what is foreseen of it, and the rule still goes on.
 _SLACK = 10.0
 
@@ -144,7 +142,7 @@ def _sums(
     """Weighted sums over groups of nodes (G, m, T), and over all nodes of ``|f|`` and of rounding (m, T)."""
     density = np.exp(-0.5 * nodes**2) / math.sqrt(2.0 * math.pi)
     weights = np.concatenate([groups * density, density[None]])
-    most = max(1, NUMBERS_PER_CALL // nodes.size)
+    most = max(1, AT_ONCE // nodes.size)
     parts: list[tuple[FloatArray, ...]] = []
     order: list[IntArray] = []
     component = log_ratio.component[tasks]

@@ -19,6 +19,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
+from gpo_analysis.arrays import AT_ONCE
 from gpo_analysis.losses import atoms
 from gpo_analysis.losses.precise import precise_function
 
@@ -27,8 +28,6 @@ PROBES: tuple[float, ...] = (
     *(1e-8, 0.3, 1.9, 5.5, 20.5, 37.0, 101.0, 400.5, 745.5, 1000.0),
 )
 _LONGEST = 2**53
-#: Elements worked on at a time: temporaries below 128 kB stay in the cache, and need no fresh pages of memory.
-AT_ONCE = 15_000
 PRECISION = 1e-9  # relative; what falls below 1e-300 or above 1e300 is compared as 0 or inf
 
 

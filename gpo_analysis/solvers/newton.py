@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from gpo_analysis.arrays import BoolArray, FloatArray, IntArray, Scratch
+from gpo_analysis.arrays import AT_ONCE, BoolArray, FloatArray, IntArray, Scratch
 from gpo_analysis.solvers.functions import Differentiable
 from gpo_analysis.solvers.minimum import Minimum, ended
 from gpo_analysis.solvers.rows import LONGEST
@@ -40,9 +40,8 @@ ACCURACY = 1e-6
 DECREASE = 1e-4
 #: Where f is not convex, a descent that comes this far out runs off to infinity and is left.
 ESCAPED = 300.0
-#: Elements of one (b, n, n) array that are kept at a time, and of those that are worked on: a temporary of 128 kB or
-#: more is fresh pages each time.
-CHUNK, AT_ONCE = 2_000_000, 15_000
+#: Elements of one (b, n, n) array that are kept at a time.
+CHUNK = 2_000_000
 
 
 def minimise_stack(

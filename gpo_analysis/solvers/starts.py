@@ -18,13 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.arrays import AT_ONCE, FloatArray, IntArray
 from gpo_analysis.solvers.functions import Differentiable
 
 #: Log-odds of a pair that is always won: any that is large; and the largest that the table holds, in steps of so much.
 ONE_SIDED, LARGEST, STEP = 6.0, 48.0, 1 / 16
-#: Elements of an array worked on at a time.
-AT_ONCE = 15_000
 #: Margins at which f is looked at, in its own unit.
 _MARGINS = np.concatenate([np.arange(0.0, 4.0, 1 / 32), np.geomspace(4.0, 128.0, 128)])
 

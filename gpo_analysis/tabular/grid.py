@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gpo_analysis.arrays import FloatArray
+from gpo_analysis.arrays import AT_ONCE, FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses import Loss, MarginLoss, distinct_losses, get_margin_losses, warn_of_rising
 from gpo_analysis.preferences.validation import check_positive
@@ -20,8 +20,6 @@ from gpo_analysis.tabular.two_ratio import solved
 if TYPE_CHECKING:
     from gpo_analysis.showing.tables import SolutionGrid
 
-#: Elements of an array worked on at a time: 128 kB, which stay in the cache.
-AT_ONCE = 1 << 14
 #: Two responses of more than this share each make a pair that has weight.
 LEAST_DRAWN = 1e-150
 

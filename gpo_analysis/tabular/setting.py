@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gpo_analysis.arrays import FloatArray
+from gpo_analysis.arrays import AT_ONCE, FloatArray
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.solvers.pairs import WeightedPairs
 
@@ -36,10 +36,6 @@ class Setting(Protocol):
     def directed_pairs(self) -> DirectedPairs: ...
     def pair_weights(self) -> FloatArray: ...
     def diagonal_weights(self) -> FloatArray: ...
-
-
-#: Elements of the weights of problems that are made together: they stay in the cache.
-AT_ONCE = 1 << 14
 
 
 def pair_weights(preference: FloatArray, behavior: FloatArray) -> FloatArray:

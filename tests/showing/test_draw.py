@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -11,18 +9,8 @@ import pytest
 import gpo_analysis as gpo
 from gpo_analysis.plotting import plot_result
 from gpo_analysis.showing.charts import Curve, Panel, bars, intervals, lines, policies
-from gpo_analysis.showing.draw import draw
 from gpo_analysis.showing.style import cycle_style
-
-
-@pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
-    yield
-    plt.close("all")
-
-
-def drawn(panel: Panel) -> plt.Axes:
-    return draw(panel, plt.subplots()[1])
+from tests.showing.panels import drawn
 
 
 def note_of(ax: plt.Axes) -> str:

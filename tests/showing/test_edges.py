@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +12,11 @@ import pytest
 from matplotlib.colors import to_hex
 
 from gpo_analysis.showing.charts import Cells, Curve, Panel, bars, intervals, lines, policies
-from gpo_analysis.showing.draw import draw, figure_of
+from gpo_analysis.showing.draw import figure_of
 from gpo_analysis.showing.heatmaps import plot_heatmap
 from gpo_analysis.showing.shown import Shown, table_text, without_noise
 from gpo_analysis.showing.style import cycle_style, loss_label, loss_style
-
-
-@pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
-    yield
-    plt.close("all")
-
-
-def drawn(panel: Panel) -> plt.Axes:
-    return draw(panel, plt.subplots()[1])
+from tests.showing.panels import drawn
 
 
 def over(y: Any, log: str = "", x: str = "t") -> plt.Axes:

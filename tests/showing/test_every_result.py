@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,12 +13,6 @@ import pytest
 import gpo_analysis as gpo
 from gpo_analysis.showing import Shown
 from tests.showing.results import EXAMPLES, NO_RESULTS, example, kinds, name_of
-
-
-@pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def test_the_list_of_results_is_complete() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,12 +11,6 @@ import pytest
 
 import gpo_analysis as gpo
 from gpo_analysis.tabular import PrefixTree
-
-
-@pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def cells(ax: plt.Axes) -> np.ndarray:

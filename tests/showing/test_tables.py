@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ from gpo_analysis.showing.tables import SolutionGrid
 PROBLEM = gpo.PreferenceProblem(gpo.bradley_terry([0.0, 1.0, 2.0]))
 SURE = gpo.PreferenceProblem([[0.5, 1.0], [0.0, 0.5]])
 BETAS = [5.0, 0.1, 1.0]
-
-
-@pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def grid(**more: Any) -> SolutionGrid:
