@@ -15,6 +15,7 @@ from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.progress import Progress, followed
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
+from gpo_analysis.showing.shown import table_text
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.reweighted import minimise_reweighted
 from gpo_analysis.tabular.implicit_reward import Fit, fitted
@@ -136,8 +137,7 @@ class ScoreIntervals(Shown):
         """As text."""
         head = f"{self.loss}, {self.confidence:.6g} intervals from {self.resamples} resamples"
         head += f", {self.without_fit} of them without a fit" if self.without_fit else ""
-        table = self.to_frame().to_string(index=False, max_rows=30)
-        return "\n".join([head, table, *([self.reason] if self.reason else [])])
+        return "\n".join([head, *table_text(self.to_frame(), 30), *([self.reason] if self.reason else [])])
 
     __str__ = summary
 

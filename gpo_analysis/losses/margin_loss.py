@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import curvature_ratio, derivative_at_zero
 from gpo_analysis.losses import compile as backend
+from gpo_analysis.reading import on_one_line
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.showing.charts import lines
 
@@ -26,6 +27,21 @@ MARGIN = sympy.Symbol("z", real=True)
 #: The source of a loss that came as a text.
 TYPED = "typed in"
 _HALF = sympy.Rational(1, 2)
+
+
+def checked_name(name: object) -> str:
+    """The name of a loss, if it is one: text on one line, in which everything can be seen.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message has it.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"name must be text that is not empty, got {name!r:.60}")
+    if on_one_line(name) != name:
+        raise ValueError(f"name must be one line without control characters, got {name!r:.60}")
+    return name
 
 
 @dataclass(frozen=True)
@@ -95,8 +111,7 @@ class MarginLoss(Shown):
         if strangers:
             names = ", ".join(sorted(map(str, strangers)))
             raise ValueError(f"expression must have no symbol but the real {MARGIN} of MarginLoss.symbol, got {names}")
-        if not self.name:
-            raise ValueError("name must not be empty")
+        checked_name(self.name)
 
     @property
     def symbol(self) -> sympy.Symbol:

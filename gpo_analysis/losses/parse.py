@@ -30,6 +30,7 @@ from gpo_analysis.losses.statement import Statement, read_statement, split_param
 from gpo_analysis.losses.two_ratio import CHOSEN, REJECTED, Loss, TwoRatioLoss
 from gpo_analysis.losses.two_ratio_catalogue import get_two_ratio_loss
 from gpo_analysis.losses.words import CONSTANTS, FUNCTIONS, REASONS, Ambiguous, Refused
+from gpo_analysis.reading.visible import on_one_line
 
 MAX_PROPOSALS = 8
 SYMBOLS = {symbol.name: symbol for symbol in (MARGIN, CHOSEN, REJECTED)}
@@ -95,7 +96,7 @@ def parse_loss(text: str, name: str | None = None, **parameters: float | str) ->
         expression, kind = _read(statement)
     except Refused as refused:
         raise ValueError(cannot_read(text, str(refused), _proposal(statement, refused))) from None
-    loss = kind(name or _named(text.strip(), parameters), expression, reference=TYPED)
+    loss = kind(name or _named(on_one_line(text), parameters), expression, reference=TYPED)
     return loss if name or not statement.name else _printed(loss, statement.name)
 
 

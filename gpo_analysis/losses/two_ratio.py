@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.losses import compile as backend
 from gpo_analysis.losses import compile_two
-from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss, exact_number, shown_number
+from gpo_analysis.losses.margin_loss import MARGIN, Claims, MarginLoss, checked_name, exact_number, shown_number
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.showing.charts import lines
 
@@ -98,8 +98,7 @@ class TwoRatioLoss(Shown):
         if strangers:
             names = ", ".join(sorted(map(str, strangers)))
             raise ValueError(f"expression must have no symbols but the real a and b of a TwoRatioLoss, got {names}")
-        if not self.name:
-            raise ValueError("name must not be empty")
+        checked_name(self.name)
 
     @property
     def symbols(self) -> tuple[sympy.Symbol, sympy.Symbol]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.preferences.contests import FIRST, Contests, PairCounts, as_counts, as_index
+from gpo_analysis.preferences.item_names import checked_items
 from gpo_analysis.preferences.merging import merged
 from gpo_analysis.preferences.options import ReadOptions
 from gpo_analysis.preferences.reading import ReadContests, read_contests
@@ -83,8 +83,7 @@ class Comparisons(Shown):
             raise ValueError("no comparisons: winner and loser are empty; at least one pair is needed")
         if lost.shape != won.shape:
             raise ValueError(f"winner and loser must have one shape (k,), got {won.shape} and {lost.shape}")
-        names = tuple(str(i) for i in range(int(max(won.max(), lost.max())) + 1)) if items is None else tuple(items)
-        _check_names(names)
+        names = checked_items(items, int(max(won.max(), lost.max())) + 1 if size is None else size)
         if np.any(won == lost):
             k = int(np.argmax(won == lost))
             raise ValueError(f"comparison {k} sets {names[won[k]]!r} against itself; winner and loser must differ")
@@ -135,10 +134,7 @@ class Comparisons(Shown):
         """
         if not len(contests):
             raise ValueError("no comparisons: the contests are empty; at least one pair is needed")
-        names = tuple(str(i) for i in range(contests.n)) if items is None else tuple(items)
-        if len(names) != contests.n:
-            raise ValueError(f"items must name the {contests.n} items of the contests, got {len(names)} names")
-        _check_names(names)
+        names = checked_items(items, contests.n)
         found = object.__new__(cls)
         found._take(*(contests.merged() if merged else contests.directed()), names)
         object.__setattr__(found, "report", report)
@@ -232,15 +228,12 @@ class Comparisons(Shown):
         if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 2:
             raise ValueError(f"counts must be square with at least two rows, got shape {table.shape}")
         np.fill_diagonal(table, 0.0)
-        if items is not None and len(items) != len(table):
-            raise ValueError(f"items must name the {len(table)} rows, got {len(items)} names")
         bad = ~np.isfinite(table) | (table < 0)
         if bad.any():
             i, j = (int(x) for x in np.argwhere(bad)[0])
             raise ValueError(f"counts[{i}, {j}] is {table[i, j]}; accepted are finite numbers of at least 0")
         won, lost = np.nonzero(table)
-        names = tuple(str(i) for i in range(len(table))) if items is None else tuple(items)
-        return cls(won, lost, table[won, lost], items=names)
+        return cls(won, lost, table[won, lost], items=checked_items(items, len(table)))
 
     @classmethod
     def read(cls, path: str | Path, **options: Unpack[ReadOptions]) -> Comparisons:
@@ -386,12 +379,3 @@ class Comparisons(Shown):
         order = np.argsort(-np.nan_to_num(share, nan=-1.0), kind="stable")
         names = [self.items[i] for i in order]
         return intervals("who wins how often", "share of its comparisons won", names, share[order], level=0.5)
-
-
-def _check_names(names: tuple[str, ...]) -> None:
-    for i, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"items[{i}] is {name!r}; accepted are non-empty names")
-    if len(set(names)) < len(names):
-        twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise ValueError(f"items must be distinct, {twice!r} occurs more than once")

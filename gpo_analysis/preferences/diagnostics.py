@@ -13,6 +13,7 @@ from scipy import sparse
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
+from gpo_analysis.preferences.item_names import checked_items
 from gpo_analysis.preferences.shares import PairShares, pair_shares
 from gpo_analysis.reading import shown
 from gpo_analysis.showing import Shown
@@ -174,9 +175,7 @@ def diagnostics(
     (False, None, 1.0, 1.0)
     """
     seen = pair_shares(preference, weights)
-    names = tuple(getattr(preference, "items", None) or map(str, range(seen.n))) if items is None else tuple(items)
-    if len(names) != seen.n:
-        raise ValueError(f"items must be {seen.n} names, got {len(names)}")
+    names = checked_items(getattr(preference, "items", None) if items is None else items, seen.n)
     weak, strong = _violations(seen)
     decided, cyclic = _cycles(seen)
     return Diagnostics(

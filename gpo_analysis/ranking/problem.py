@@ -14,6 +14,7 @@ from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.contests import FIRST, SECOND
+from gpo_analysis.preferences.item_names import checked_items
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.showing.charts import intervals
 from gpo_analysis.solvers.faces import components
@@ -122,7 +123,7 @@ class ComparisonProblem(Shown):
                 f"first and second must have one shape (m,), m at least 1; got {one.shape} and {two.shape}"
             )
         n = int(max(one.max(), two.max())) + 1 if items is None else len(items)
-        names = tuple(map(str, range(n))) if items is None else tuple(items)
+        names = checked_items(items, n)
         for name, index in (("first", one), ("second", two)):
             outside = (index < 0) | (index >= n)
             if outside.any():

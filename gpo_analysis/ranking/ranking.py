@@ -276,6 +276,7 @@ class Ranking(Shown):
             lines.append(self.intervals.reason)
         coefficients = self.coefficients_frame()
         if len(coefficients):
+            coefficients = coefficients.rename(index=lambda name: shown(name, 40))
             lines += ["", coefficients.to_string(float_format="{:z.4f}".format)]
         table = self.to_frame().head(most).assign(item=lambda t: [shown(name, 40) for name in t["item"]])
         by = "cluster" if self.problem.cluster is not None else "vote"

@@ -12,7 +12,7 @@ from gpo_analysis.reading.report import Joined, LeftOut, ReadReport
 from gpo_analysis.reading.settings import setting_of, settings_in, yaml_of
 from gpo_analysis.reading.tables import OneDocument, Row, Table, in_words, json_decoder, read_table
 from gpo_analysis.reading.values import in_short, is_blank, number_in, number_of, text_in
-from gpo_analysis.reading.visible import shown, visible
+from gpo_analysis.reading.visible import on_one_line, shown, visible
 
 __all__ = [
     "Joined",
@@ -28,6 +28,7 @@ __all__ = [
     "json_decoder",
     "number_in",
     "number_of",
+    "on_one_line",
     "read_table",
     "setting_of",
     "settings_in",

@@ -27,6 +27,17 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def on_one_line(text: str) -> str:
+    r"""The text without what cannot be seen, and with one space for every run of blanks and line breaks.
+
+    Examples
+    --------
+    >>> on_one_line("(1 -\n    z)\u200b**2 ")
+    '(1 - z)**2'
+    """
+    return _UNSEEN.sub("", " ".join(text.split()))
+
+
 def shown(text: str, width: int = 60) -> str:
     """`visible` text, cut in the middle to at most so many columns of a table.
 

@@ -12,14 +12,14 @@ import contextlib
 import html
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gpo_analysis.reading import shown
+from gpo_analysis.reading import shown, visible
 from gpo_analysis.showing.charts import Panel
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Shown:
         table = self.to_frame()
         more = f"<p>… {len(table) - _ROWS} more rows</p>" if len(table) > _ROWS else ""
         return (
-            str(without_noise(table.head(_ROWS)).to_html(index=False, border=0, float_format=_number, na_rep="–"))
+            str(_with_text(table.head(_ROWS), visible).to_html(index=False, border=0, float_format=_number, na_rep="–"))
             + more
         )
 
@@ -217,7 +217,7 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
         return _number(float(value))
-    text = str(value)
+    text = visible(str(value))
     return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
 
 
@@ -260,11 +260,17 @@ def table_text(table: pd.DataFrame, most: int) -> list[str]:
 
 
 def _printable(table: pd.DataFrame) -> str:
+    known = _with_text(table, lambda text: shown(text, 40))
+    return str(known.to_string(index=False, float_format=_number, na_rep="–", line_width=None))
+
+
+def _with_text(table: pd.DataFrame, written: Callable[[str], str]) -> pd.DataFrame:
+    """The table without rounding errors, its names and other objects as they are written."""
     known = without_noise(table)
     for name in known.columns:
         if known[name].dtype.kind == "O":  # of strings, too
-            known[name] = ["–" if _is_missing(one) else shown(str(one), 40) for one in known[name]]
-    return str(known.to_string(index=False, float_format=_number, na_rep="–", line_width=None))
+            known[name] = ["–" if _is_missing(one) else written(str(one)) for one in known[name]]
+    return known
 
 
 def _is_missing(value: Any) -> bool:

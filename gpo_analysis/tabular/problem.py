@@ -19,6 +19,7 @@ from gpo_analysis.divergences import GeneratorDerivative
 from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss, warn_of_rising
 from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.item_names import checked_items
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
 from gpo_analysis.showing import Panel, Shown
@@ -107,9 +108,7 @@ class PreferenceProblem(Shown):
             weights = _distribution(context_weights, "context_weights", (shape[0],))
         elif context_weights is not None:
             raise ValueError(f"context_weights need a preference of shape (m, n, n), got {(*shape, n)}")
-        names = tuple(str(i) for i in range(n)) if items is None else tuple(items)
-        if len(names) != n or len(set(names)) != n:
-            raise ValueError(f"items must be {n} distinct names, got {names!r:.200}")
+        names = checked_items(items, n)
         ref = _distribution(reference, "reference", shape, positive=True)
         for array in (matrix, mu, ref, weights):
             if array is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.reading import shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, policies
 from gpo_analysis.solvers.minimum import Status, described
@@ -147,7 +148,10 @@ class Solution(Shown):
         for index in np.ndindex(*self.policy.shape):
             if len(rows) == 20:
                 break
-            cell = [self.items[index[-1]], *(f"{a[index]:z.6f}" for a in (self.reference, self.policy, self.log_ratio))]
+            cell = [
+                shown(self.items[index[-1]], 40),
+                *(f"{a[index]:z.6f}" for a in (self.reference, self.policy, self.log_ratio)),
+            ]
             rows.append([str(index[0]), *cell] if batch else cell)
         return (["context", *names] if batch else names), rows
 

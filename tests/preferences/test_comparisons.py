@@ -84,7 +84,7 @@ def test_bad_comparisons_are_refused(arguments, message):
         ([[0]], None, "square with at least two rows"),
         ([[0, -1], [1, 0]], None, r"counts\[0, 1\] is -1.0"),
         ([[0, float("nan")], [1, 0]], None, r"counts\[0, 1\] is nan"),
-        ([[0, 1], [1, 0]], ["a"], "items must name the 2 rows"),
+        ([[0, 1], [1, 0]], ["a"], "items must be 2 distinct names, got 1"),
     ],
 )
 def test_bad_tables_are_refused(counts, items, message):

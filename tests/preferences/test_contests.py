@@ -102,7 +102,7 @@ def test_bad_contests_are_refused(change: dict, message: str) -> None:
 
 def test_names_of_contests_are_checked() -> None:
     one = Contests(2, [0], [1], [2])
-    with pytest.raises(ValueError, match="items must name the 2 items"):
+    with pytest.raises(ValueError, match="items must be 2 distinct names, got"):
         Comparisons.of_contests(one, ["a"])
     with pytest.raises(ValueError, match="occurs more than once"):
         Comparisons.of_contests(one, ["a", "a"])

@@ -204,7 +204,7 @@ def test_it_shows_itself_and_goes_to_json():
         ((gpo.cyclic(3), [1.0, 0.0, 0.0]), {}, "no pair of different responses"),
         ((gpo.cyclic(3),), {"flow": "other"}, r"flow must be 'mean' \(2P − 1\) or 'log_odds', got 'other'"),
         ((gpo.cyclic(3),), {"flow": "log_odds"}, r"log-odds are infinite for the pair \(0, 1\) with P = 1"),
-        ((gpo.cyclic(3),), {"items": ["a"]}, "items must be 3 names"),
+        ((gpo.cyclic(3),), {"items": ["a"]}, "items must be 3 distinct names, got 1"),
         ((Comparisons([0], [1]), [1.0, 1.0]), {}, "bring their own weights"),
     ],
 )
