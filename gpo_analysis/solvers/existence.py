@@ -173,11 +173,10 @@ def _by_program(pairs: WeightedPairs, right: float, left: float) -> tuple[float,
 
 
 def _by_pivots(pairs: WeightedPairs, right: float, left: float) -> tuple[float, BoolArray]:
-    """As :func:`_by_program`, for weights beyond its tolerances: above, at or below 0 by twice :data:`BALANCED`."""
+    """As :func:`_by_program`, for weights beyond its tolerances: ∞, 0 or −∞, told apart by :data:`BALANCED`."""
     side = np.zeros(pairs.n, dtype=bool)
     k = len(pairs.weight)
-    for inside in (2 * BALANCED, 0.0):
-        slack = BALANCED if inside else -BALANCED
+    for inside, slack in ((np.inf, BALANCED), (0.0, -BALANCED)):
         numbers = whole(np.concatenate([(left - slack) * pairs.weight, (right - slack) * pairs.weight]))
         supply = [0] * pairs.n  # of the flow above its lower bounds −w s₋
         for i, j, least in zip(pairs.winner.tolist(), pairs.loser.tolist(), numbers[:k], strict=True):
@@ -188,7 +187,7 @@ def _by_pivots(pairs: WeightedPairs, right: float, left: float) -> tuple[float, 
         if flow.meets():
             return inside, side
         side = flow.short_of()
-    return -2 * BALANCED, side
+    return -np.inf, side
 
 
 def _one_sided(pairs: WeightedPairs, separated: BoolArray, why: str) -> str:
