@@ -139,7 +139,7 @@ def _cell_bounds(
         e[1] = e[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         cross = (c[1] - c[0] + slopes[0] * left - slopes[1] * right) / (slopes[0] - slopes[1])
-    cross = np.clip(np.nan_to_num(cross, nan=0.0, posinf=0.0, neginf=0.0), left, right)
+    cross = np.clip(np.nan_to_num(cross), left, right)  # where the tangents are one, no matter where
     tangents = [c[k] + slopes[k] * (cross - x) for k, x in enumerate((left, right))]
     inside = np.maximum(*tangents) + e[0] + chord * (cross - left)
-    return np.minimum(inside, np.minimum(c[0] + e[0], c[1] + e[1] if multiplier <= 0 else c[1] + e[0]))
+    return np.minimum(inside, np.minimum(c[0] + e[0], c[1] + e[1]))

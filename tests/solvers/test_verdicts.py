@@ -1,4 +1,4 @@
-"""What is known before solving: status, reason, the pairs that part, f at the end to which they go, and whether there."""
+"""What is known before solving: status, reason, the pairs that part, and f at the end to which they go."""
 
 from __future__ import annotations
 
@@ -33,18 +33,16 @@ def shape(text: str) -> LossShape:
 CHAIN = pairs_of((0, 1, 0.5), (1, 0, 0.25), (1, 2, 0.25))
 BOTH = pairs_of((0, 1, 0.5), (1, 0, 0.125), (1, 2, 0.125), (2, 1, 0.25))
 PART = "the preferences are separable: the responses fall into 2 groups between which all wins go one way "
+FOR_EVER = "the loss falls for ever as those margins grow, and never reaches its infimum"
 EXAMPLE = f"{PART}(e.g. 'b' over 'c'); "
 
 
 @pytest.mark.parametrize(
     ("text", "status", "why", "limit", "attained"),
     [
-        ("logistic", Status.NO_FINITE_OPTIMUM, "the loss falls for ever as those margins grow, and never reaches its "
-         "infimum", 0.0, False),
-        ("exp(-z) - 2", Status.NO_FINITE_OPTIMUM, "the loss falls for ever as those margins grow, and never reaches its "
-         "infimum", -2.0, False),
-        ("exp(z) + 3", Status.NO_FINITE_OPTIMUM, "the loss falls for ever as those margins grow, and never reaches its "
-         "infimum", 3.0, False),
+        ("logistic", Status.NO_FINITE_OPTIMUM, FOR_EVER, 0.0, False),
+        ("exp(-z) - 2", Status.NO_FINITE_OPTIMUM, FOR_EVER, -2.0, False),
+        ("exp(z) + 3", Status.NO_FINITE_OPTIMUM, FOR_EVER, 3.0, False),
         ("savage", None, "the loss falls to its infimum as they grow", 0.0, False),
         (RAMP, None, "any margin that is large enough will do", 0.0, True),
         (f"{RAMP} + 2", None, "any margin that is large enough will do", 2.0, True),
@@ -86,7 +84,9 @@ def test_a_flat_end_is_an_optimum_that_is_reached(text: str, limit: float) -> No
 def test_one_sided_pairs_under_a_loss_without_bound(text: str, how: str | None) -> None:
     found = existence(CHAIN, shape(text))
     assert found.status is Status.UNBOUNDED_BELOW
-    expected = "the loss falls without bound on both sides" if how is None else f"{EXAMPLE}the loss falls without bound "
+    expected = (
+        "the loss falls without bound on both sides" if how is None else f"{EXAMPLE}the loss falls without bound "
+    )
     assert found.reason == expected + (how or "")
     assert found.separated is None
     if how is None:  # compared or not is all that counts
