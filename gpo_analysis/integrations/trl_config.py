@@ -148,7 +148,7 @@ def refuse_other_objectives(args: Any) -> None:
     """Raise ValueError where a DPOConfig asks for another objective than the mean of ``loss``."""
     for name, (neutral, advice) in _OTHER_OBJECTIVES.items():
         value = getattr(args, name, neutral)
-        if value not in (neutral, [neutral]):
+        if value != neutral:
             raise ValueError(f"{name}={value!r} in args makes another objective than the mean of loss=: {advice}")
     if not args.beta > 0 or not math.isfinite(args.beta):
         raise ValueError(f"beta is {args.beta}; accepted are finite numbers above 0")

@@ -167,15 +167,11 @@ def _as_trl_has_them(pairs: Pairs, dtype: Any) -> tuple[dict[str, Any], SimpleNa
     tokens = ((reference + ratios) / lengths)[:, None] * mask.to(dtype)
     zeros = torch.zeros_like(tokens)
     chosen, rejected = reference.chunk(2)
-    attention = torch.cat([torch.ones(len(lengths), 1, dtype=torch.long), mask], dim=1)
-    inputs = {
-        "input_ids": torch.zeros_like(whole), "attention_mask": attention, "completion_mask": whole,
+    inputs = {  # of the attention mask TRL only counts tokens, for a metric
+        "input_ids": torch.zeros_like(whole), "attention_mask": whole, "completion_mask": whole,
         "ref_chosen_logps": chosen, "ref_rejected_logps": rejected,
     }  # fmt: skip
-    outputs = SimpleNamespace(
-        log_probs=tokens, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool(),
-        aux_loss=torch.zeros((), dtype=dtype),
-    )  # fmt: skip
+    outputs = SimpleNamespace(log_probs=tokens, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool())
     return inputs, outputs
 
 

@@ -138,7 +138,8 @@ def scipy_optimum(problem: PreferenceProblem, loss: Loss, beta: float) -> tuple[
 
     convex = isinstance(loss, MarginLoss) or joint_convexity(loss)[0] is True
     convex = convex and (not isinstance(loss, MarginLoss) or convexity(loss).is_convex is True)
-    return _constrained(problem.reference, both, spread=1.0 if convex else 2.0 / beta, starts=3 if convex else 16)
+    spread, starts = (1.0, 3) if convex else (2.0 / beta, 16)
+    return _constrained(problem.reference, both, spread=spread, starts=starts)
 
 
 def _constrained(
