@@ -35,6 +35,7 @@ import numpy as np
 import sympy
 
 from gpo_analysis.analysis.calibration import calibration
+from gpo_analysis.analysis.least_in_box import least_in_box
 from gpo_analysis.analysis.margin import optimal_margin
 from gpo_analysis.analysis.two_ratio_convexity import joint_convexity
 from gpo_analysis.analysis.two_ratio_report import as_html, as_text, rows, to_dict
@@ -289,7 +290,7 @@ def one_sided(loss: TwoRatioLoss) -> OneSided:
     >>> [one_sided(get_loss(name)).kind for name in ("sppo_hard", "bco_pair", "sft")]
     ['finite', 'infinity', 'unbounded below']
     """
-    near, far = _least_in_box(loss, 60.0, 1e-6), _least_in_box(loss, 240.0, 1e-9)
+    near, far = least_in_box(loss, 60.0, 1e-6), least_in_box(loss, 240.0, 1e-9)
     takes_part = [symbol in loss.expression.free_symbols for symbol in (CHOSEN, REJECTED)]
     places = [_place(near[k], far[k]) if takes_part[k] else math.nan for k in (0, 1)]
     kind = "infinity" if any(map(math.isinf, places)) else "finite"
@@ -303,26 +304,6 @@ def _place(near: float, far: float) -> float:
     if abs(near - far) <= 1e-3 * (1 + abs(near)):
         return round(far, 5) + 0.0
     return math.copysign(math.inf, far)
-
-
-def _least_in_box(loss: TwoRatioLoss, radius: float, weight: float) -> tuple[float, float]:
-    """Minimiser of F + weight·(a² + b²) in a box: of many minimisers, and of ways to infinity, the shortest."""
-    from scipy.optimize import minimize  # here: it takes long to load, and losses of a margin do without
-
-    def value(x: Any) -> tuple[float, Any]:
-        slopes = np.array(loss.gradient(x[0], x[1]), dtype=np.float64)
-        return float(loss(x[0], x[1])) + weight * float(x @ x), np.clip(slopes, -1e100, 1e100) + 2 * weight * x
-
-    starts = [(0.0, 0.0), (1.0, -1.0), (5.0, -5.0), (-5.0, -15.0), (-radius / 2, -radius), (radius, -radius)]
-    found = [
-        minimize(
-            value, start, jac=True, method="L-BFGS-B", bounds=[(-radius, radius)] * 2,
-            options={"ftol": 1e-16, "gtol": 1e-12},
-        )
-        for start in starts
-    ]  # fmt: skip
-    best = min(found, key=lambda one: float(one.fun))
-    return float(best.x[0]), float(best.x[1])
 
 
 def _chosen_of_two(loss: TwoRatioLoss) -> float:
