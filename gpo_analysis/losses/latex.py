@@ -144,7 +144,7 @@ class _Reader:
                 raise Refused(REASONS["pi_ref"])
         elif token[0].isdigit() or token[0] == ".":
             base = token if token != "." else self.unknown(token)
-        elif token.isalpha():
+        elif token.isalpha() or token in FUNCTIONS:  # log1p and log2 hold a digit
             if token in FUNCTIONS:
                 return self.function(token, scripts)
             if 1 < len(token) <= 3 and token not in CONSTANTS:  # letters side by side multiply

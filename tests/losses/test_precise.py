@@ -207,7 +207,7 @@ BOUNDED = [
 
 @pytest.mark.parametrize("text", BOUNDED)
 def test_a_value_is_within_the_bound_on_its_error(text: str) -> None:
-    """Where few digits are taken, against many; and the bound is no idle one: it leaves 60 of 150 bits at a middle z."""
+    """Where few digits are taken, against many; the bound is no idle one: it leaves 60 of 150 bits at a middle z."""
     atoms = {name: getattr(gpo.losses.atoms, name) for name in ATOMS if hasattr(gpo.losses.atoms, name)}
     more = {name: getattr(gpo.losses.atoms, name) for name in ("logsumexp", "select")}
     function = PreciseFunction(sympy.sympify(text, locals={"u": U, **atoms, **more}, rational=True), U)
