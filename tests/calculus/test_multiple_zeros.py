@@ -9,6 +9,9 @@ import pytest
 import sympy
 
 import gpo_analysis as gpo
+from gpo_analysis.calculus.arithmetic import NUMBERS
+from gpo_analysis.calculus.jets import JetFunction
+from gpo_analysis.calculus.multiple_zeros import isolate_all
 from gpo_analysis.calculus.pieces import kinks_of, pieces_of
 from gpo_analysis.calculus.signs import signs_on
 
@@ -72,3 +75,50 @@ def test_what_is_not_decided_is_said_and_not_raised() -> None:
     with pytest.raises(ValueError, match="changes its sign"):
         found.optimal_margin(0.7)
     assert gpo.analyze("dpo").undecided == ""
+
+
+def isolated(expression: sympy.Expr, low: float, high: float) -> tuple[list[float], list[int]] | None:
+    found = isolate_all(expression, Z, JetFunction(expression, Z), NUMBERS.mpf(low), NUMBERS.mpf(high))
+    return None if found is None else ([float(zero) for zero in found[0]], found[1])
+
+
+TOUCHING = sympy.exp(Z) - 1 - Z  # the width of its proof about 0 is 4
+
+
+@pytest.mark.parametrize(
+    ("expression", "low", "high", "zeros", "signs"),
+    [
+        (TOUCHING, -4, 4, [0], [1, 1]),  # the proof reaches exactly to both ends
+        (TOUCHING, -5, 9, [0], [1, 1]),
+        (TOUCHING, -1, 1, [0], [1, 1]),
+        (TOUCHING, 0, 3, [], [1]),  # at an end it does not count
+        (TOUCHING, -3, 0, [], [1]),
+        (-TOUCHING, -5, 9, [0], [-1, -1]),
+        (sympy.tanh(Z) - Z, -3, 3, [0], [1, -1]),
+        (TOUCHING.subs(Z, Z - sympy.Rational(1, 3)), -5, 9, [1 / 3], [1, 1]),
+        (TOUCHING.subs(Z, Z - sympy.Rational(5, 7)) * (Z + 2), -5, 9, [-2, 5 / 7], [-1, 1, 1]),
+        (TOUCHING * (Z - 1) * (Z + 3), -5, 9, [-3, 0, 1], [1, -1, -1, 1]),
+        (TOUCHING * TOUCHING.subs(Z, Z - 2), -5, 9, [0, 2], [1, 1, 1]),
+        (sympy.exp(Z) - 2, -5, 9, [float(sympy.log(2))], [-1, 1]),
+        (Z * sympy.exp(Z), -5, 9, [0], [-1, 1]),
+    ],
+)
+def test_zeros_of_every_order_and_the_signs_between(
+    expression: sympy.Expr, low: float, high: float, zeros: list[float], signs: list[int]
+) -> None:
+    found = isolated(expression, low, high)
+    assert found is not None
+    assert found[0] == pytest.approx(zeros, rel=1e-15, abs=1e-15)
+    assert found[1] == signs
+
+
+def test_orders_up_to_eight_are_decided() -> None:
+    assert isolated(Z**8 * sympy.exp(Z), -2, 3) == ([0], [1, 1])
+    assert isolated(Z**9 * sympy.exp(Z), -2, 3) is None
+
+
+def test_what_nearly_vanishes_is_no_zero() -> None:
+    found = isolated(TOUCHING + sympy.Rational(1, 10**40), -5, 9)
+    assert found is None or found[0] == []
+    irrational = isolated(TOUCHING.subs(Z, Z - sympy.sqrt(2)), -5, 9)
+    assert irrational is None  # no fraction: not decided

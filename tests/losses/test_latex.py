@@ -156,7 +156,7 @@ REFUSED = {
     r"\log z \log a": "what log takes is not clear: put it in brackets, log(z*log(a)) or log(z)*log(a)",
     r"\exp(z)_1": "an index stands after a letter",
     "z~2": "2 stands behind another factor: write * between them, or one number",
-    "log2(z)+log10(z)^{2}": "'log2' is not allowed",
+    "log2(z)+log10(z)^{2}": r"\log10(z)^2 can mean (log10(z))**2 or log10((z)**2)",
 }  # fmt: skip
 
 
