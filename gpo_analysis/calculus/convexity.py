@@ -269,7 +269,7 @@ def curvature_by_rules(expression: sympy.Expr, symbol: sympy.Symbol) -> str | No
 
 
 def _combined(kinds: list[str | None]) -> str | None:
-    seen = {kind for kind in kinds if kind != "constant"}
+    seen = set(kinds)
     if None in seen or {"convex", "concave"} <= seen:
         return None
     return next((kind for kind in ("convex", "concave", "affine") if kind in seen), "constant")

@@ -50,3 +50,39 @@ def test_values_may_hold_other_symbols() -> None:
 def test_what_is_not_settled_is_left(text: str, why: str) -> None:
     expression = sympy.sympify(text, locals={"z": z, "eta": eta}, rational=True)
     assert quick_value(expression, {z: sympy.Integer(1)}) is None, why
+
+
+@pytest.mark.parametrize("text", ["z", "z*exp(z)", "sign(z)", "Abs(z)", "sinh(z)", "tan(z)**2", "atan(z)/3"])
+def test_a_value_of_0_is_left(text: str) -> None:
+    """Nothing tells an exact 0 from what rounding leaves."""
+    assert quick_value(sympy.sympify(text, locals={"z": z}), {z: sympy.Integer(0)}) is None
+
+
+def test_where_two_precisions_disagree_the_value_is_left() -> None:
+    """Beside its branch point −1/e LambertW loses half of the digits."""
+    near = -sympy.exp(-1) + z
+    for size, settled in ((20, True), (60, False), (100, False)):
+        found = quick_value(sympy.LambertW(near), {z: sympy.Rational(1, 10**size)})
+        assert (found is not None) == settled
+    wanted = sympy.N(sympy.LambertW(-sympy.exp(-1) + sympy.Rational(1, 10**20)), 50)
+    found = quick_value(sympy.LambertW(near), {z: sympy.Rational(1, 10**20)})
+    assert abs(found - NUMBERS.mpf(str(wanted))) < NUMBERS.mpf(10) ** -44
+
+
+@pytest.mark.parametrize(
+    "text", ["z**(1/3)", "z**pi", "(z-3)**(2/3)", "(I*z)**pi", "z**eta", "exp(z)**(1/7)", "sqrt(-z)"]
+)
+def test_powers_that_are_no_whole_numbers(text: str) -> None:
+    expression = sympy.sympify(text, locals={"z": z, "eta": eta}, rational=True)
+    values = {z: sympy.Rational(7, 5), eta: sympy.Rational(2, 7)}
+    real, imaginary = sympy.N(expression.subs(values), 50).as_real_imag()
+    found = quick_value(expression, values)
+    if "I" in text:
+        assert found is None  # i itself is no number here
+        return
+    assert abs(found - NUMBERS.mpc(str(real), str(imaginary))) <= NUMBERS.mpf(10) ** -44
+
+
+def test_exponentials_within_reach() -> None:
+    for exponent, settled in ((999_999, True), (10**6, False), (-999_999, True), (-(10**6), False)):
+        assert (quick_value(sympy.exp(z), {z: sympy.Integer(exponent)}) is not None) == settled
