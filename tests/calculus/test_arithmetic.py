@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import mpmath
 import pytest
@@ -10,7 +11,6 @@ import sympy
 
 from gpo_analysis.calculus.arithmetic import (
     EXACT,
-    FLOATS,
     INTERVALS,
     NUMBERS,
     bounds,
@@ -23,7 +23,7 @@ from gpo_analysis.calculus.arithmetic import (
     polynomial,
     sign_of,
 )
-from gpo_analysis.calculus.float_intervals import FloatInterval, enclosed
+from gpo_analysis.calculus.float_intervals import FLOATS, FloatInterval, enclosed
 from gpo_analysis.calculus.recurrences import power
 
 HUGE = 2.0**1000
@@ -148,7 +148,7 @@ def test_polynomials_and_exact_names() -> None:
 
 @pytest.mark.parametrize("exponent", [sympy.Rational(1, 2), sympy.Rational(-3, 2), sympy.Integer(3), sympy.Integer(-2)])
 @pytest.mark.parametrize("ends", [("0.5", "0.75"), (2, 3)])
-def test_powers_of_series_are_enclosed(exponent: sympy.Expr, ends: tuple[object, object]) -> None:
+def test_powers_of_series_are_enclosed(exponent: sympy.Expr, ends: tuple[Any, Any]) -> None:
     """(x)^p about every point of an interval has the coefficients binom(p, k) x^{p−k}; nothing is said of roots < 0."""
     one, zero = INTERVALS.mpf(1), INTERVALS.zero
     jet = power([interval(*ends), one, zero], exponent, INTERVALS.mpf(int(exponent.p)) / int(exponent.q), INTERVALS)

@@ -215,7 +215,8 @@ def test_a_value_is_within_the_bound_on_its_error(text: str) -> None:
         if text == "(1+u)**u" and z < -1:
             assert function._at(z, 150) is None
             continue
-        (few, error), (many, _) = (function._at(z, bits) for bits in (150, 1200))
+        found = [function._at(z, bits) for bits in (150, 1200)]
+        (few, error), (many, _) = (pair for pair in found if pair is not None)
         if error == -(10**12):
             assert few == many
             continue
