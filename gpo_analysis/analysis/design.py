@@ -271,7 +271,7 @@ def _finite(k: sympy.Expr, m: sympy.Expr, bounded: bool, convex: bool) -> sympy.
 def _has_margin(found: LossAnalysis, m: sympy.Expr | None) -> bool:
     at = found.at_certainty
     if m is sympy.oo:
-        return at.kind == "infinity"
+        return at.kind == "infinity" and at.margin == sympy.oo  # a loss that rises drives it to −∞
     finite = at.kind in ("finite margin", "half line")
     return finite and (m is sympy.nan or m is None or bool(abs(at.margin - m) <= 1e-12 * (1 + abs(m))))
 
