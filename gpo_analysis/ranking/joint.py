@@ -343,7 +343,11 @@ def recession_rows(system: System) -> sparse.csr_array:
 
 
 def separated(system: System) -> str | None:
-    """Why there is no finite optimum, for losses that fall for ever: some direction hurts no vote and helps one."""
+    """Why there is no finite optimum, for losses that fall for ever: some direction hurts no vote and helps one.
+
+    Directions may be of any length, so that the linear program's least value is minus the most kinds of votes that one
+    of them helps.
+    """
     rows = recession_rows(system)
     k, p = rows.shape
     solver: Any = linprog
@@ -351,12 +355,12 @@ def separated(system: System) -> str | None:
         np.concatenate([np.zeros(p), -np.ones(k)]),
         A_ub=sparse.csr_array(sparse.hstack([-rows, sparse.eye_array(k)])),
         b_ub=np.zeros(k),
-        bounds=[(-1.0, 1.0)] * p + [(0.0, 1.0)] * k,
+        bounds=[(None, None)] * p + [(0.0, 1.0)] * k,
         method="highs",
     )
-    if found.x is None or -found.fun < 1e-7:
+    helped = 0 if found.x is None else round(-found.fun)
+    if not helped:
         return None
-    helped = int((found.x[p:] > 1e-7).sum())
     return (
         f"the votes are separable: along one direction of scores and covariates {helped} of {k} kinds of votes go ever "
         "better and none worse, so that the loss never reaches its infimum; a ridge or a prior keeps scores finite"
