@@ -151,7 +151,7 @@ class _Newton:
             else:
                 return length
             length = 2 * length if high == np.inf else 0.5 * (low + high)
-            if high - low <= 1e-12 * high:
+            if high - low <= 1e-12 * low:  # never while there is no upper end
                 break
         return low
 
