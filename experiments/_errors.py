@@ -39,6 +39,7 @@ class Errors:
     def __init__(self, prompts: pd.DataFrame, config: Resampling) -> None:
         self.config = config
         self.prompts = prompts[prompts["status"] == "ok"]
+        self.seeds = sorted(set(prompts["seed"]))
         self.last = int(prompts["step"].max())
         self.batch = int(prompts["batch"].mode().iloc[0])
 
@@ -90,10 +91,13 @@ class Errors:
         error = difference if quantity == "chosen_logp" else log_ratio
         return self.interval([self.rows(where, method, split)], quantity, lambda part: root_mean_square(error(*part)))
 
-    def by_seed(self, where: Where, method: str, quantity: str, split: str = "seen") -> Interval | None:
-        """Mean over seeds of a seed's own rms of E, with Student's interval over seeds; None for fewer than two.
+    def by_seed(
+        self, where: Where, method: str, quantity: str, split: str = "seen"
+    ) -> tuple[Interval | None, list[int]]:
+        """Mean over seeds of a seed's own rms of E, with Student's interval over seeds, and the seeds that have none.
 
-        E is of means over all prompts of a seed, which are not drawn again: an rms grows with what is drawn.
+        E is of means over all prompts of a seed, which are not drawn again: an rms grows with what is drawn. A seed
+        whose runs all ran away has no rms. None for fewer than two seeds.
         """
         error = difference if quantity == "chosen_logp" else log_ratio
         rows = self.rows(where, method, split)
@@ -101,7 +105,8 @@ class Errors:
         means = rows.groupby(keys)[[f"{quantity}_predicted", quantity]].mean()
         errors = pd.Series(error(*(means[name].to_numpy() for name in means.columns)), index=means.index)
         own = errors.groupby("seed").agg(lambda one: root_mean_square(one.to_numpy())).dropna()
-        return mean_interval(own.to_numpy()) if len(own) > 1 else None
+        without = [seed for seed in self.seeds if seed not in own.index]
+        return (mean_interval(own.to_numpy()) if len(own) > 1 else None), without
 
 
 def _placed(rows: pd.DataFrame) -> tuple[IntArray, int]:

@@ -156,8 +156,9 @@ def claims_of_fresh_seeds(found: Errors) -> list[dict[str, Any]]:
         (36, "22", 0.25, every(adam, strong, last), "tangent", "mean_rho", "held"),
     )  # fmt: skip
     for number, of, bound, where, method, quantity, split in seeds:
-        value = found.by_seed(where, method, quantity, split)
-        rows.append(stated(number, f"mean over seeds of a seed's own rms of claim {of}", "below", bound, value))
+        value, without = found.by_seed(where, method, quantity, split)
+        lost = f", {len(without)} of {len(found.seeds)} seeds without a run left" if without else ""
+        rows.append(stated(number, f"mean over seeds of a seed's own rms of claim {of}{lost}", "below", bound, value))
     return rows
 
 

@@ -114,3 +114,21 @@ def test_a_study_that_is_not_there_says_how_to_make_it(tmp_path: Path, monkeypat
     monkeypatch.setenv("GPO_LLM", str(tmp_path))
     with pytest.raises(NotRun, match="python -m llm predicted --preset cpu"):
         experiment.cells(CONFIG)
+
+
+def test_a_claim_says_how_many_seeds_had_no_run_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "summarise", lambda found: [])
+    read(tmp_path, monkeypatch, OFF)
+    steps = tmp_path / "predicted-cpu" / "steps.parquet"
+    rows = pd.read_parquet(steps)
+    strong = (rows["seed"] == rows["seed"].min()) & (rows["optimizer"] == "adamw") & (rows["strength"] >= 0.2)
+    rows.loc[strong, "mu_squared_loss"] = 1e3
+    rows.to_parquet(steps)
+    fresh = dataclasses.replace(CONFIG, fresh=True)
+    (cell,) = experiment.cells(fresh)
+    table = experiment.run(fresh, **cell)
+    claims = table[table["kind"] == "claim"].set_index("number")["claim"]
+    assert (
+        claims[29] == f"mean over seeds of a seed's own rms of claim 1, 1 of {PREDICTED_SEEDS} seeds without a run left"
+    )
+    assert claims[33] == "mean over seeds of a seed's own rms of claim 7"
