@@ -26,7 +26,7 @@ _FORMS = (
     re.compile(rf"{_VARIABLES}\s*(?:↦|->|=>|\\mapsto(?![a-z]))\s*(?P<body>.+)", re.DOTALL),
     re.compile(rf"{_HEAD}\s*\(\s*{_VARIABLES}\s*\)\s*(?::=|=)(?!=)\s*(?P<body>.+)", re.DOTALL),
 )
-_ASSIGNED = re.compile(r"(?![zab]\s*=)[^\W\d]\w*\s*(?::=|=)(?!=)\s*(?P<body>.+)", re.DOTALL)
+_ASSIGNED = re.compile(r"(?![zab]\s*=)[^\W\d]\w*\s*(?::=|=)(?![=>])\s*(?P<body>.+)", re.DOTALL)
 _GIVEN = rf"{_SYMBOL}\s*=\s*[^=,;]+"
 _CLAUSE = re.compile(rf"(?:with|where|for|given)?\s*(?P<given>{_GIVEN}(?:(?:[,;]|\band\b)\s*{_GIVEN})*)")
 _LATEX_SPACE = re.compile(r"^(?:\\q?quad|\\[,; ]|\s)+")

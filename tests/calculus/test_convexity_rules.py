@@ -212,3 +212,14 @@ def test_points_and_chords_that_refute() -> None:
     beyond = counterexample(Piece(Q(1, 2), sympy.Integer(2), -(Z**3)), Z)
     assert beyond is not None
     assert 0.5 < float(beyond) < 2
+
+
+def test_the_inverse_of_what_is_concave_and_positive() -> None:
+    """1/(2 + concave) where it is known to be positive: at chords it lies below them."""
+    w = sympy.Symbol("w", positive=True)
+    for base, power in ((1 + sqrt(w), -2), (1 + sqrt(w), Q(-1, 3)), (log(2 + w), -1)):
+        assert base.is_positive or isinstance(base, log)
+        kind = curvature_by_rules(base**power, w)
+        assert kind == ("convex" if base.is_positive else None)
+        f = sympy.lambdify(w, base**power, "mpmath")
+        assert f(1.0) + f(3.0) - 2 * f(2.0) > 0
