@@ -122,3 +122,12 @@ def test_bad_input_is_refused(call, message):
 def test_rows_of_a_stack_are_named():
     with pytest.raises(ValueError, match=r"behavior must sum to 1 .* in row \[1\], got 0.9"):
         gpo.PreferenceProblem(np.full((2, 2, 2), 0.5), [[0.5, 0.5], [0.5, 0.4]])
+
+
+def test_scores_that_are_no_numbers_are_called_scores() -> None:
+    from gpo_analysis.preferences.models import deterministic
+
+    with pytest.raises(ValueError, match=r"scores\[1\] is nan; accepted are finite numbers"):
+        deterministic([0.0, float("nan")])
+    with pytest.raises(ValueError, match=r"scores must have shape \(\.\.\., n\)"):
+        deterministic(1.0)

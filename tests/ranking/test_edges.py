@@ -93,15 +93,15 @@ def test_spread_is_told_from_rounding_relative_to_the_largest() -> None:
     assert found[0] == 2.0
     assert np.isnan(found[[1, 3, 4]]).all()
     assert found[2] == pytest.approx(np.sqrt(4.4e-18))
-    small = spread(np.array([1e-6, 1e-8]))
-    np.testing.assert_allclose(small, [1e-3, 1e-4])  # however small the largest is
+    small = spread(np.array([1e-24, 1e-26]))
+    np.testing.assert_allclose(small, [1e-12, 1e-13])  # however small the largest is
     assert np.isnan(spread(np.array([1e-6]), largest=1e13)).all()
     assert np.isfinite(spread(np.array([1e-6]), largest=1e11)).all()
     assert np.isnan(spread(np.zeros(2))).all()
 
 
 def test_the_inverse_of_the_hessian_is_that_on_scores_that_sum_to_zero_whatever_its_size() -> None:
-    for size in (1e-6, 1.0, 1e6):  # votes that weigh little or much
+    for size in (1e-14, 1.0, 1e6):  # votes that weigh little or much
         problem = chain([3 * size, 2 * size], [2 * size, 4 * size])
         system = system_of(problem)
         theta = np.array([0.3, -0.1, -0.2])

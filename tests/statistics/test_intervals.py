@@ -102,3 +102,12 @@ def test_a_share_of_one_trial(hits: int) -> None:
     found = share_interval(hits, 1)
     assert (found.low, found.high) == pytest.approx(((0, z / (1 + z)), (1 / (1 + z), 1))[hits])
     assert found.value == hits
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, -0.5, 1.5, float("nan")])
+def test_a_confidence_lies_strictly_between_0_and_1(confidence: float) -> None:
+    from gpo_analysis.statistics.intervals import checked_confidence
+
+    with pytest.raises(ValueError, match="confidence must lie strictly between 0 and 1, got"):
+        checked_confidence(confidence)
+    assert (checked_confidence(1e-9), checked_confidence(0.5)) == (1e-9, 0.5)
