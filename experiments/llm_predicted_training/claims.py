@@ -183,9 +183,10 @@ def _spread_and_error(found: Errors, runs: Where, limit: Where) -> Interval | No
     groups = [found.rows(runs, "scalar"), limits.assign(mean_rho_predicted=limits["rho_squared"])]
 
     def statistic(part: tuple[FloatArray, FloatArray], one: tuple[FloatArray, FloatArray]) -> float:
-        error = np.sqrt(np.nanmean(log_ratio(*part) ** 2, axis=1))
-        spread = (one[0] / one[1] ** 2)[:, 0]
-        alike = np.ptp(error) == 0 or np.ptp(spread) == 0
+        error = np.array([root_mean_square(of_seed) for of_seed in log_ratio(*part)])
+        left = ~np.isnan(error)  # a seed whose runs all ran away has none
+        error, spread = error[left], (one[0] / one[1] ** 2)[left, 0]
+        alike = len(error) < 2 or np.ptp(error) == 0 or np.ptp(spread) == 0
         return float("nan") if alike else float(spearmanr(spread, error).statistic)
 
     return found.interval(groups, "mean_rho", statistic)
