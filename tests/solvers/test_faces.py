@@ -5,8 +5,9 @@ from __future__ import annotations
 import cvxpy as cp
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from gpo_analysis.solvers.faces import Intervals, fixed_blocks, least_norm
+from gpo_analysis.solvers.faces import Intervals, _exactly_there, fixed_blocks, least_norm
 
 
 def intervals(*rows):
@@ -68,3 +69,11 @@ def test_nothing_holds():
     rows = Intervals(none, none, np.zeros(0), np.zeros(0))
     g = np.array([3.0, -1.0])
     np.testing.assert_allclose(least_norm(2, rows, g, fixed_blocks(2, rows, g)), 0)
+
+
+def test_where_no_constraint_pulls_the_point_stays_to_the_bit():
+    rows, bound = csr_array(np.eye(2)), np.array([1.0, 2.0])
+    near = np.array([1.0 + 1e-8, 2.0 + 1e-8])
+    np.testing.assert_array_equal(_exactly_there(rows, bound, np.zeros(2), near), near)
+    np.testing.assert_array_equal(_exactly_there(rows, bound, np.array([0.0, 1.0]), np.array([0.0, 2.0])), [0.0, 2.0])
+    np.testing.assert_array_equal(_exactly_there(rows, bound, np.ones(2), near), bound)

@@ -12,7 +12,8 @@ import pytest
 from scipy.special import expit
 
 import gpo_analysis as gpo
-from gpo_analysis.solvers.partitioned import minimise_partitioned
+from gpo_analysis.solvers.pairs import WeightedPairs
+from gpo_analysis.solvers.partitioned import _curved_labels, _State, minimise_partitioned
 
 ITEMS, EACH = 30, 1500
 
@@ -108,3 +109,11 @@ def test_a_lost_worker_costs_time_and_nothing_else():
     assert losing.calls > 100
     whole = minimise_partitioned(PARTITIONS, ITEMS, gpo.get_loss("logistic"), Here())
     np.testing.assert_array_equal(found.reward, whole.reward)
+
+
+def test_pairs_without_curvature_connect_nothing():
+    pairs = WeightedPairs(3, np.array([0, 1]), np.array([1, 2]), np.ones(2), 0.0, ("a", "b", "c"), None)
+    groups = {(0.0, 0.0): 3, (1.0, 0.0): 2, (0.0, 2.0): 2, (1.0, 2.0): 1, (1.0, 1e-15): 2, (1e-15, 1e-15): 1}
+    for curvature, count in groups.items():
+        labels = _curved_labels(_State(pairs, np.array(curvature), np.zeros(3), np.zeros(3)))
+        assert len(set(labels.tolist())) == count

@@ -9,7 +9,7 @@ from scipy.special import expit
 import gpo_analysis as gpo
 from gpo_analysis.estimation.resampling import resampled
 from gpo_analysis.solvers.pairs import WeightedPairs
-from gpo_analysis.solvers.reweighted import minimise_reweighted
+from gpo_analysis.solvers.reweighted import _inverse, minimise_reweighted
 
 
 def games(n: int, k: int, seed: int = 0) -> gpo.Comparisons:
@@ -82,3 +82,18 @@ def test_kinks_are_left_to_others():
     pool = games(6, 500)
     _, done = refits(pool, "hinge", pool.count[None])
     assert not done.any()
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_the_inverse_is_the_laplacian_s_pseudoinverse(n):
+    winner, loser = np.nonzero(np.triu(np.ones((n, n)), 1))
+    curvature = np.random.default_rng(n).exponential(size=len(winner))
+    pairs = WeightedPairs(n, winner, loser, curvature, 0.0, tuple(map(str, range(n))), None)
+    table = np.zeros((n, n))
+    table[winner, loser] = curvature
+    table += table.T
+    expected = np.linalg.pinv(np.diag(table.sum(1)) - table)
+    np.testing.assert_allclose(np.asarray(_inverse(pairs, curvature)), expected, atol=1e-12 * np.abs(expected).max())
+    assert _inverse(pairs, -curvature) is None
+    alone = np.where((winner == 0) | (loser == 0), 0.0, curvature)
+    assert _inverse(pairs, alone) is None

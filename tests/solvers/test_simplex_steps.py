@@ -160,3 +160,11 @@ def test_unseen_responses_share_their_mass_as_the_reference_has_it() -> None:
     np.testing.assert_allclose(np.exp(gone.log_policy), [0.75, 0.25, 0, 0], atol=1e-12)
     assert gone.pull == pytest.approx(1.0)
     assert gone.value == pytest.approx(-0.75 * np.log(0.75 / 0.2) - 0.25 * np.log(0.25 / 0.3))
+
+
+def test_however_low_a_response_is_it_is_asked_further_down() -> None:
+    """At −700, and at rest at −1000: every place that is looked at lies below where it is."""
+    rests = objective(TwoRatioLoss("rests", REJECTED + sympy.exp(-(REJECTED + 1000))), [0], [1], n=2)
+    np.testing.assert_array_equal(simplex._leaving(rests, np.array([0.0, -700.0])), False)
+    goes = objective(TwoRatioLoss("goes", REJECTED), [0], [1], n=2)
+    np.testing.assert_array_equal(simplex._leaving(goes, np.array([0.0, -700.0])), [False, True])

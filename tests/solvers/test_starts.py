@@ -68,3 +68,16 @@ def test_the_start_does_not_move_the_optimum(seed: int) -> None:
     ):
         assert one.converged == other.converged
         assert np.abs(one.reward - other.reward).max() <= one.error + other.error + 1e-14 * np.abs(one.reward).max()
+
+
+@pytest.mark.parametrize("name", ["softplus(1-z)**1.5", "sqrt(1+z**2) - z", "softplus(1-z)**3"])
+def test_between_the_places_of_the_table_margins_are_right_to_three_digits(name: str) -> None:
+    """Far margins too: nowhere is the grid so coarse that a straight line between two places is off."""
+    loss = get_margin_loss(name)
+    table = PairStart.of(loss)
+    assert table is not None
+    assert table.margin[-1] > 6
+    for k in range(1, min(len(table.margin), 250), 3):
+        share = 1 / (1 + np.exp(-k / 16))
+        slope = lambda m, p=share: float(p * loss.derivative(m) - (1 - p) * loss.derivative(-m))  # noqa: E731
+        assert table.margin[k] == pytest.approx(brentq(slope, -1.0, 140.0, xtol=1e-13), rel=1e-4, abs=1e-4)

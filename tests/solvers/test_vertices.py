@@ -10,7 +10,8 @@ from scipy.optimize import differential_evolution
 
 import gpo_analysis as gpo
 from gpo_analysis.losses.shape import shape_of
-from gpo_analysis.solvers.vertices import _trees
+from gpo_analysis.solvers.pairs import WeightedPairs
+from gpo_analysis.solvers.vertices import _trees, minimise_at_vertices
 
 CYCLE = [[0.5, 0.7, 0.2], [0.3, 0.5, 0.9], [0.8, 0.1, 0.5]]
 
@@ -108,3 +109,22 @@ def test_all_trees() -> None:
         trees = {frozenset(frozenset(edge) for edge in tree.tolist()) for tree in _trees(n)}
         assert len(trees) == count
         assert all(len(tree) == n - 1 and len(frozenset().union(*tree)) == n for tree in trees)
+
+
+@pytest.mark.parametrize("wins", [0.6, 0.8])
+def test_straight_pieces_with_one_minimum_are_no_flat_ones(wins: float) -> None:
+    """p |z − 1| + (1 − p) |z + 1| between z = ±1, capped far out: least at z = 1 alone, where it is 2 (1 − p)."""
+    loss = gpo.parse_loss("min(abs(z-1), 3)")
+    shape = shape_of(loss)
+    assert shape.straight
+    pairs = WeightedPairs(2, np.array([0, 1]), np.array([1, 0]), np.array([wins, 1 - wins]), 0.0, ("a", "b"), None)
+    found = minimise_at_vertices(pairs, loss, shape)
+    assert found is not None
+    assert found.status == "stationary point"
+    np.testing.assert_allclose(found.reward, [0.5, -0.5], atol=1e-15)
+    assert found.value == pytest.approx(2 * (1 - wins), rel=1e-14)
+    level = WeightedPairs(2, np.array([0, 1]), np.array([1, 0]), np.array([0.5, 0.5]), 0.0, ("a", "b"), None)
+    every = minimise_at_vertices(level, loss, shape)  # |z| ≤ 1 all cost the same
+    assert every is not None
+    assert every.status == "not unique"
+    assert every.value == pytest.approx(1.0)
