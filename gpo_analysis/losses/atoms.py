@@ -230,7 +230,7 @@ def _log(inner: sympy.Expr) -> sympy.Expr:
         known = [f for f in inner.args if f.is_positive or isinstance(f.as_base_exp()[0], _POSITIVE)]
         rest = sympy.Mul(*[f for f in inner.args if f not in known])
         if known and rest != inner:
-            return sympy.expand_log(sympy.Add(*[_log(factor) for factor in known]) + (_log(rest) if rest != 1 else 0))
+            return sympy.expand_log(sympy.Add(*[_log(factor) for factor in known], _log(rest)))
     if isinstance(inner, sympy.exp):
         return inner.args[0]
     if isinstance(inner, expit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import mpmath
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpo_analysis as gpo
-from gpo_analysis.losses import PAPER_LOSSES
+from gpo_analysis.losses import PAPER_LOSSES, catalogue
 from gpo_analysis.losses.compile import needs_precision
 
 GRID = np.array(
@@ -245,3 +246,25 @@ def test_sba_has_the_gradient_it_is_known_by() -> None:
     z = np.linspace(-3, 3, 25)
     ratio = np.exp(-z)
     np.testing.assert_allclose(gpo.get_loss("sba").derivative(z), -ratio * (ratio**0.5 + ratio**-1.5) / 4, rtol=1e-12)
+
+
+def test_the_catalogue_built_anew() -> None:
+    """All formulas, kinks, claims and sources at once."""
+    built = catalogue._catalogue.__wrapped__()
+    assert list(built) == gpo.list_losses()
+    with mpmath.workdps(60):
+        for name, loss in built.items():
+            f = sympy.lambdify(loss.symbol, loss.expression, "mpmath")
+            for z in map(mpmath.mpf, ("-7.3", "-1.4", "0", "0.6", "0.99", "1.01", "3.7")):
+                assert mpmath.almosteq(f(z), FORMULAS[name](z), 1e-50), (name, z)
+            claims = loss.claims
+            assert claims is not None
+            assert claims.bounded_below is (min(f(mpmath.mpf(-90)), f(mpmath.mpf(90))) > -1), name
+            middles = [mpmath.mpf(k) / 3 for k in range(-6, 13)]
+            gaps = [f(z - 0.25) + f(z + 0.25) - 2 * f(z) for z in middles]
+            assert claims.convex is bool(min(gaps) > -1e-50), name
+            assert claims.kinks == (("1",) if loss.expression.has(sympy.Max) else ()), name
+            assert re.search(r"arXiv \d{4}\.\d{5}|\b(19|20)\d\d\b", loss.reference), name
+            assert "None" not in loss.reference, name
+            for alias in loss.aliases:
+                assert gpo.get_loss(alias).name == name

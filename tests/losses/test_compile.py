@@ -155,3 +155,13 @@ def test_one_tensor_of_numbers_with_a_point_is_enough() -> None:
         np.testing.assert_allclose(found.numpy(), loss(a.double().numpy(), b.double().numpy()), rtol=1e-12)
     with pytest.raises(TypeError, match=r"floating-point tensors, got dtypes torch\.int64 and torch\.int64"):
         apply_two(whole, whole, loss.expression, loss.symbols, (0, 0))
+
+
+def test_both_ends_of_a_doubtful_interval_are_computed_in_many_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = gpo.get_loss("dpo")
+    z = np.array([-0.5, 0.0, 0.25, 1.0, 1.5, np.nan])
+    monkeypatch.setattr(one, "doubtful_ranges", lambda *_: ((0.0, 1.0),))
+    found = one._mended(np.array([7.0, 7.0, 7.0, 7.0, 7.0, 7.0]), loss.expression, Z, 0, z)
+    exact = np.log1p(np.exp(-z))
+    np.testing.assert_allclose(found[1:4], exact[1:4], rtol=1e-15)
+    assert found[[0, 4]].tolist() == [7.0, 7.0]  # elsewhere what floats gave stays

@@ -185,3 +185,11 @@ def test_what_is_read_as_latex() -> None:
         assert is_latex(text), text
     for text in ("(1-z)**2", "e^(-z)", "max{0, z}", "z_+", "c_1*z", "(1-z)+1"):
         assert not is_latex(text), text
+
+
+def test_brackets_that_are_closed_leave_the_depth_of_those_around_them() -> None:
+    """One that stood beside the deepest lets none be deeper."""
+    deep = "(" * (MAX_DEPTH - 1) + "z" + ")" * (MAX_DEPTH - 1)
+    with pytest.raises(Refused, match="nested too deeply"):
+        from_latex(f"((z)+{deep})")
+    assert from_latex(f"(((z)))+{deep}") == f"(((z))) + {deep}"

@@ -112,3 +112,10 @@ def test_losses_of_two_log_ratios_and_of_a_batch_rise_too() -> None:
     assert len(said) == 1
     with pytest.warns(RisingLossWarning, match="does not push"):
         warn_of_rising([BatchLoss("aot", get_loss(RISING))])
+
+
+def test_functions_that_differ_in_the_seventh_digit_are_two() -> None:
+    assert same_function("exp(-z)", "(1+1e-10)*exp(-z)")
+    assert not same_function("exp(-z)", "(1+1e-7)*exp(-z)")
+    assert same_function("exp(-a)+exp(b)", "(1+1e-10)*exp(-a)+exp(b)")
+    assert not same_function("exp(-a)+exp(b)", "(1+1e-7)*exp(-a)+exp(b)")

@@ -227,3 +227,10 @@ def test_every_sign() -> None:
 def test_keywords_are_no_factors() -> None:
     for word in ("if", "else", "and", "or", "not", "in", "is", "for", "lambda", "with", "where"):
         assert respelled(f"2 {word} z") == f"2 {word} z"
+
+
+def test_a_letter_is_no_fraction_and_any_quotes_are_taken_off() -> None:
+    for letter in "XYk":
+        assert unquoted(f"exp(-{letter})") == f"exp(-{letter})"
+    for first, last in ("“”", "””", "““", "‘’", "''", '""', "``", "$$"):
+        assert unquoted(f"{first}exp(-z){last}") == "exp(-z)"
