@@ -226,7 +226,7 @@ def test_bad_construction_and_order() -> None:
         gpo.MarginLoss("bad", x + 1)
     with pytest.raises(ValueError, match="must be a sympy expression"):
         gpo.MarginLoss("bad", "z")
-    with pytest.raises(ValueError, match="name must not be empty"):
+    with pytest.raises(ValueError, match="name must be text that is not empty"):
         gpo.MarginLoss("", x.subs(x, 1))
     for order in (-1, 1.5, True, "1"):
         with pytest.raises(ValueError, match="order must be an integer"):
