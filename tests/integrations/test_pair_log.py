@@ -119,3 +119,24 @@ def test_processes_share_rows_in_equally_many_batches(count: int, size: int, wor
     assert {row for part in parts for batch in part for row in batch} == set(range(count))
     assert all(len(batch) <= size for part in parts for batch in part)
     assert sum(map(len, parts[0])) == -(-count // world)
+
+
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_references_are_those_of_the_reference_model_or_of_the_policy_before_training(has_reference: bool) -> None:
+    from datasets import Dataset
+
+    asked: list[Any] = []
+
+    def logps(model: Any, inputs: list[int]) -> tuple[Any, Any]:
+        asked.append(model)
+        return torch.tensor([-1.0 - k for k in inputs]), torch.tensor([-2.0 - k for k in inputs])
+
+    trainer = holder(
+        model="policy", ref_model="reference" if has_reference else None, compute_ref_log_probs=logps,
+        accelerator=holder(num_processes=1, process_index=0), _prepare_inputs=lambda batch: batch,
+        data_collator=lambda rows: [row["k"] for row in rows],
+    )  # fmt: skip
+    found = pair_log.with_reference_columns(trainer, Dataset.from_dict({"k": [0, 1, 2]}), 2)
+    assert asked == ["reference" if has_reference else "policy"] * 2
+    assert found["ref_chosen_logps"][:] == [-1.0, -2.0, -3.0]
+    assert found["ref_rejected_logps"][:] == [-2.0, -3.0, -4.0]

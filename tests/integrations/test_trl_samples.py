@@ -313,3 +313,16 @@ def test_how_many_tokens_a_model_gives_probabilities_to() -> None:
     assert output_size(holder(get_output_embeddings=lambda: None)) is None
     assert output_size(holder(get_output_embeddings=lambda: head)) == 7
     assert output_size(holder(get_output_embeddings=lambda: holder(weight=torch.zeros(5, 2)))) == 5
+
+
+def test_whether_any_process_is_alive_is_asked_on_its_own_device() -> None:
+    asked: list[str] = []
+
+    def gather(flag: Any) -> Any:
+        asked.append(flag.device.type)
+        return torch.tensor([0.0, others])
+
+    accelerator = holder(device=torch.device("meta"), gather=gather)
+    for others in (0.0, 1.0):
+        assert OnPolicyKl._any(measuring(accelerator=accelerator), True) is bool(others)
+    assert asked == ["meta", "meta"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
 
 import gpo_analysis as gpo
 from gpo_analysis.estimation.resampling import resampled
+from gpo_analysis.solvers.minimum import Status
 from gpo_analysis.solvers.pairs import WeightedPairs
 from gpo_analysis.solvers.reweighted import _inverse, minimise_reweighted
 
@@ -97,3 +100,21 @@ def test_the_inverse_is_the_laplacian_s_pseudoinverse(n):
     assert _inverse(pairs, -curvature) is None
     alone = np.where((winner == 0) | (loser == 0), 0.0, curvature)
     assert _inverse(pairs, alone) is None
+
+
+def test_kinks_and_fits_that_did_not_end_are_left_to_others_even_where_nothing_would_move():
+    """The weights are the known ones and no margin is near the kink at 20: a step would be 0."""
+    pool = games(6, 2000)
+    problem = gpo.PreferenceProblem.from_comparisons(pool)
+    pairs = problem.directed_pairs()
+    known = WeightedPairs(pool.n, pairs.winner, pairs.loser, pairs.weight, 0.0, pool.items, None)
+    (found,) = problem.fit("logistic").minima
+    _, done = minimise_reweighted(known, gpo.get_loss("logistic"), found, pairs.weight[None])
+    assert done.all()
+    kinked = gpo.parse_loss("log(1+exp(-z)) + max(0, z-20)")
+    _, done = minimise_reweighted(known, kinked, found, pairs.weight[None])
+    assert not done.any()
+    lost = replace(found, status=Status.NOT_CONVERGED)
+    reward, done = minimise_reweighted(known, gpo.get_loss("logistic"), lost, pairs.weight[None])
+    assert not done.any()
+    assert np.isnan(reward).all()

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 import gpo_analysis as gpo
 from gpo_analysis.tabular import PreferenceProblem, PrefixTree, descend_sequences, solve_sequences, tilted_by_length
+from gpo_analysis.tabular import lengths as lengths_module
 from gpo_analysis.tabular.lengths import orpo
 from gpo_analysis.tabular.sequence_solution import REDUCTIONS
 
@@ -228,3 +229,27 @@ def test_preferences_without_a_finite_fit_are_said() -> None:
     assert not found.converged
     assert str(found.status) == "no finite optimum"
     assert np.isnan(found.policy).all()
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4, 1e8])
+def test_a_tilt_takes_few_steps_however_far_its_constant_is(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference that sums to e^−size moves the constant there; from above Newton's steps are quadratic."""
+    calls: list[int] = []
+
+    def counted(terms: np.ndarray) -> float:
+        calls.append(1)
+        return float(logsumexp(terms))
+
+    monkeypatch.setattr(lengths_module, "logsumexp", counted)
+    base = np.log([0.2, 0.3, 0.5]) - size
+    found = tilted_by_length([0.0, 0.4, 1.0], [1, 2, 5], 0.5, base, log=True)
+    assert logsumexp(found) == pytest.approx(0, abs=1e-12)
+    assert len(calls) <= 40
+
+
+def test_names_of_what_is_refused() -> None:
+    tree = PrefixTree(letters=2, depth=2, stop=0.5)
+    problem = tree.problem(gpo.bradley_terry(np.zeros(tree.n)))
+    with pytest.raises(ValueError, match=r"^beta "):
+        solve_sequences(tree, problem, "dpo", 0.0)
+    assert orpo(0.5).name == "orpo"

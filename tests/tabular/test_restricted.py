@@ -8,7 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 import gpo_analysis as gpo
+from gpo_analysis.arrays import FloatArray
 from gpo_analysis.tabular import restricted_optimum
+from gpo_analysis.tabular.restricted import _Class
 
 
 def objective(w: np.ndarray, r: np.ndarray, ref: np.ndarray, phi: np.ndarray, beta: float) -> float:
@@ -68,3 +70,23 @@ def test_the_gap_is_what_all_policies_have_more() -> None:
 def test_bad_input_is_refused(arguments: tuple[object, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         restricted_optimum(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_step_of_a_climb_goes_down(seed: int) -> None:
+    """Steep rewards, few mass where they are: from every start each policy on the way is as good as the last."""
+    rng = np.random.default_rng(seed)
+    r, ref, phi = 5 * rng.normal(size=6), rng.dirichlet(np.full(6, 0.5)), rng.normal(size=(6, 2))
+    met: list[float] = []
+
+    class Noted(_Class):
+        def derivatives(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+            met.append(self.objective(weights))
+            return super().derivatives(weights)
+
+    at = Noted(r, np.log(ref), phi, 0.2)
+    for start in at.starts():
+        met.clear()
+        end = at.climbed(start)
+        values = np.array([*met, at.objective(end)])
+        assert (np.diff(values) >= -1e-13 * (1 + np.abs(values[1:]))).all()

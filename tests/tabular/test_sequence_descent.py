@@ -1,0 +1,27 @@
+"""Where tied policies are descended from: log π moves by about 2 a token, whatever the features' number and size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpo_analysis as gpo
+from gpo_analysis.losses import get_loss
+from gpo_analysis.tabular import PrefixTree
+from gpo_analysis.tabular.sequence_descent import _Descent
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 50.0])
+def test_random_starts_move_log_probabilities_by_about_two(size: float) -> None:
+    tree = PrefixTree(2, 2, 0.4)
+    problem = tree.problem(gpo.bradley_terry(np.arange(float(tree.n))))
+    phi = size * np.random.default_rng(1).normal(size=(tree.tokens, 60))
+    descent = _Descent.of(tree, problem, get_loss("dpo"), 0.5, "sum", 1.0, phi)
+    first, *others = descent.starts()
+    np.testing.assert_array_equal(first, 0)
+    assert len(others) >= 5
+    moved = np.array([phi @ start for start in others])
+    assert 1.7 < np.sqrt(np.mean(moved**2)) < 2.3
+    plain = _Descent.of(tree, problem, get_loss("dpo"), 0.5, "sum", 1.0, None)
+    (only,) = plain.starts()
+    np.testing.assert_array_equal(only, tree.token_reference)
