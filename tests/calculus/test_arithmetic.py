@@ -158,3 +158,12 @@ def test_powers_of_series_are_enclosed(exponent: sympy.Expr, ends: tuple[Any, An
         for x in map(mpmath.mpf, (*ends, (float(ends[0]) + float(ends[1])) / 2)):
             exact = mpmath.binomial(p, k) * x ** (p - k)
             assert low - abs(exact) * 1e-14 <= exact <= high + abs(exact) * 1e-14
+
+
+def test_ends_of_functions_that_level_off_are_reached_far_out_and_not_passed() -> None:
+    for name, left, right in (("tanh", -1, 1), ("erf", -1, 1), ("erfc", 2, 0)):
+        for far in ("1e101", "1e1000", "inf"):
+            assert monotone(name, NUMBERS.mpf(far), NUMBERS) == right
+            assert monotone(name, -NUMBERS.mpf(far), NUMBERS) == left
+        near = monotone(name, NUMBERS.mpf(3), NUMBERS)
+        assert min(left, right) < near < max(left, right)

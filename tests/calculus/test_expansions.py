@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import sympy
 
-from gpo_analysis.calculus import budget
+from gpo_analysis.calculus import budget, expansions
 from gpo_analysis.calculus.budget import simplified
-from gpo_analysis.calculus.expansions import expansion_at_infinity
+from gpo_analysis.calculus.expansions import _ordered, expansion_at_infinity
 
 Z = sympy.Symbol("z", real=True)
 exp, Q = sympy.exp, sympy.Rational
@@ -32,3 +32,16 @@ def test_large_constants_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> No
     assert simplified(constant) == 1
     monkeypatch.setattr(budget, "SIMPLIFY_NODES", budget.nodes(constant) - 1)
     assert simplified(constant) is constant
+
+
+def test_a_first_coefficient_that_is_not_reached_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the work is used up the term begins no earlier than what was looked at, and is not called zero."""
+    x = sympy.Symbol("x", positive=True)
+    exact = _ordered(x**20 * exp(x), x, 0)
+    assert (exact.order, exact.is_zero) == (20, False)
+    monkeypatch.setattr(expansions, "_WORK", 0)
+    short = _ordered(x**20 * exp(x), x, 0)
+    assert 0 < short.order <= 20
+    assert not short.is_zero
+    assert short.coefficient() is None
+    assert _ordered(exp(x) - exp(x / 2) ** 2 + 0 * x, x, 0).is_zero

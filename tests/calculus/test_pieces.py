@@ -120,3 +120,16 @@ def test_a_branch_is_not_chosen_where_two_only_touch() -> None:
         assert sympy.simplify(piece.expression - expected) == 0
     touching = gpo.parse_loss("max(0,(-z)**2)+(z-2)**2")
     assert gpo.optimal_margin(touching, 0.97) == pytest.approx(2 * 0.97 - 1, rel=1e-12)  # f' = 4z − 4
+
+
+def test_two_crossings_with_a_line_have_a_closed_form_each() -> None:
+    """e^z = z + 2 on both branches of LambertW."""
+    for expression in (Max(exp(Z), Z + 2), Max(exp(2 * Z) / 3, 5 * Z + 4)):
+        parts = pieces_of(expression, Z)
+        places = [part.lower for part in parts[1:]]
+        assert len(places) == 2
+        assert all(place.has(sympy.LambertW) for place in places)
+        a, b = expression.args
+        for place in places:
+            assert abs(sympy.N((a - b).subs(Z, place), 30)) < 1e-25
+        assert float(places[0]) < float(places[1])

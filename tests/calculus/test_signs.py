@@ -175,3 +175,27 @@ def test_rewriting() -> None:
     for head in (sympy.sinh, sympy.cosh, sympy.tanh):
         assert abs(sympy.N((exponential_form(head(Z)) - head(Z)).subs(Z, 0.7), 30)) < 1e-14
     assert sort_numbers([sympy.pi, sympy.Integer(1), sympy.Integer(1)]) == [1, sympy.pi]
+
+
+def test_beyond_the_reach_of_algebra_intervals_prove_what_they_can() -> None:
+    """A constant of 500 digits is not factored with."""
+    near = 1 + sympy.Rational(1, 10**500)
+    found = signs_on(Z - near, Z)
+    assert found is not None
+    assert (found.signs, found.proved, found.method) == ((-1, 1), True, "intervals")
+    assert abs(found.zeros[0] - 1) < sympy.Rational(1, 10**35)
+
+
+def test_a_product_says_by_what_each_factor_was_decided() -> None:
+    omega = sympy.LambertW(1)  # the zero of e^z + z is −Ω
+    for product, method, zeros, signs in (
+        ((sympy.exp(Z) - 2) * (sympy.exp(Z) + Z), {"algebra", "intervals"}, (-omega, sympy.log(2)), (1, -1, 1)),
+        ((Z - 1) * (Z + 2), {"algebra"}, (-2, 1), (1, -1, 1)),
+        ((Z - 1) * (sympy.exp(Z) + Z) ** 3, {"algebra", "intervals"}, (-omega, 1), (1, -1, 1)),
+    ):
+        found = signs_on(product, Z)
+        assert found is not None
+        assert set(found.method.split(" and ")) == method
+        assert found.signs == signs
+        for zero, known in zip(found.zeros, zeros, strict=True):
+            assert abs(sympy.N(zero - known, 30)) < 1e-28

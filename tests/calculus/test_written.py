@@ -110,3 +110,12 @@ def test_an_analysis_has_no_long_line(text: str) -> None:
     for line in str(found).splitlines():
         assert len(line) <= 170, line
     assert not re.search(r"CRootOf|Piecewise|\boo\b|e-1[5-9]|-0\.0*(?!\d)", str(found))
+
+
+def test_pieces_that_do_not_fit_on_a_line_stand_below_one_another() -> None:
+    first_form = sum((ETA + k) ** (k + 2) * log(ETA + k) for k in range(2, 7))
+    second_form = sum((ETA - k) ** (k + 3) * exp(ETA + k) for k in range(2, 7))
+    text = formula(Piecewise((first_form, Rational(1, 2) < ETA), (second_form, True)))
+    first, second = text.split(";\n")
+    assert re.sub(r"\s+", " ", first) == f"{plain(first_form)} for η > 1/2"
+    assert re.sub(r"\s+", " ", second) == f"{plain(second_form)} else"

@@ -234,3 +234,10 @@ def test_a_letter_is_no_fraction_and_any_quotes_are_taken_off() -> None:
         assert unquoted(f"exp(-{letter})") == f"exp(-{letter})"
     for first, last in ("“”", "””", "““", "‘’", "''", '""', "``", "$$"):
         assert unquoted(f"{first}exp(-z){last}") == "exp(-z)"
+
+
+def test_capital_letters_that_look_like_latin_ones_are_not_read_as_greek() -> None:
+    """Only Φ and Δ have a meaning of their own."""
+    for letter in "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ":
+        assert name_of(letter) == letter
+    assert (name_of("Φ"), name_of("Δ"), name_of("ϵ"), name_of("ε")) == ("Phi", "Delta", "epsilon", "epsilon")
