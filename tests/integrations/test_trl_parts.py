@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from tests.integrations.tiny_trl import gpo_trainer  # noqa: E402
+from gpo_analysis.integrations.pair_shares import SHARE  # noqa: E402
+from gpo_analysis.integrations.preference_sets import LABEL  # noqa: E402
+from gpo_analysis.losses import get_batch_loss  # noqa: E402
+from tests.integrations.tiny_trl import gpo_trainer, llama, make_trainer  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
 
@@ -48,3 +53,33 @@ def test_as_many_prompts_are_measured_as_were_asked_for(asked: int) -> None:
     assert prompts(0) == prompts(None, None) == prompts(0, None) == 0
     with pytest.raises(ValueError, match=f"kl_prompts={asked} needs the reference model"):
         prompts(asked, None)
+
+
+def batch_of(trainer: Any, *rows: int) -> dict[str, Any]:
+    return dict(trainer.data_collator([trainer.train_dataset[i] for i in rows]))
+
+
+def test_pairs_without_a_share_of_the_step_do_not_count(tmp_path: Path) -> None:
+    trainer = make_trainer(gpo_trainer(), tmp_path, loss="squared")
+    each = [float(trainer.compute_loss(trainer.model, batch_of(trainer, k))) for k in range(5)]
+    shares = torch.tensor([0.5, 0.0, 0.25, 0.0, 0.125])
+    loss = float(trainer.compute_loss(trainer.model, batch_of(trainer, *range(5)) | {SHARE: shares}))
+    assert loss == pytest.approx(0.5 * each[0] + 0.25 * each[2] + 0.125 * each[4], rel=1e-5)
+
+
+def test_a_sorted_batch_takes_no_soft_label(tmp_path: Path) -> None:
+    trainer = make_trainer(gpo_trainer(), tmp_path, loss=get_batch_loss("aot"))
+    batch = batch_of(trainer, 0, 1, 2)
+    plain = float(trainer.compute_loss(trainer.model, dict(batch)))
+    assert float(trainer.compute_loss(trainer.model, batch | {LABEL: torch.ones(3)})) == pytest.approx(plain)
+    for labels in ([0.8, 0.8, 0.8], [1.0, 0.8, 1.0], [0.0, 0.0, 0.0]):
+        with pytest.raises(ValueError, match="soft labels p with aot, which sorts the batch; accepted is p = 1"):
+            trainer.compute_loss(trainer.model, batch | {LABEL: torch.tensor(labels)})
+
+
+def test_a_model_given_by_its_place_is_loaded(tmp_path: Path) -> None:
+    llama(0).save_pretrained(tmp_path / "model")
+    trainer = make_trainer(gpo_trainer(), tmp_path, model=str(tmp_path / "model"))
+    there = make_trainer(gpo_trainer(), tmp_path)
+    loss, expected = (float(one.compute_loss(one.model, batch_of(one, 0, 1))) for one in (trainer, there))
+    assert loss == pytest.approx(expected, rel=1e-5)

@@ -11,6 +11,7 @@ from gpo_analysis.ranking.intervals import _two_way_groups
 from gpo_analysis.ranking.joint import System
 from gpo_analysis.ranking.outcomes import outcome_model
 from gpo_analysis.ranking.quality import _slope
+from gpo_analysis.ranking.ranks import RankSets
 
 
 @pytest.mark.parametrize(("second", "row", "name"), [([0, 2, 1], 0, "x"), ([1, 1, 0], 1, "y"), ([1, 2, 2], 2, "z")])
@@ -49,3 +50,16 @@ def test_shares_of_zero_and_one_have_a_finite_slope() -> None:
     found = _slope(share, np.array([4.0, 0.0, 15.0, 5.0]), total)
     assert np.isfinite([found.low, found.high]).all()
     assert found.low < 1 < found.high
+
+
+def test_a_set_of_one_rank_has_the_width_one() -> None:
+    none = np.zeros((3, 3), dtype=bool)
+    sets = RankSets(np.array([1, 2, 1]), np.array([1, 3, 3]), none, np.ones(3) / 3, 2.0, 2.0, 0.95)
+    np.testing.assert_array_equal(sets.width, [1, 2, 3])
+
+
+def test_counts_given_as_whole_numbers_or_truths_are_numbers_with_a_point() -> None:
+    for wins, losses, ties in (([3], [2], [1]), ([True], [False], [True])):
+        problem = ComparisonProblem([0], [1], wins, losses, ties)
+        assert problem.counts.dtype == np.float64
+        np.testing.assert_array_equal(problem.counts, [[float(wins[0])], [float(losses[0])], [float(ties[0])]])

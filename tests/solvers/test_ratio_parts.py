@@ -231,6 +231,9 @@ def test_the_turns_in_closed_form(beta: float) -> None:
     np.testing.assert_allclose(turns, expected, rtol=1e-12)
     assert (expected < 1).any()
     assert (expected == 1).any()
+    alone = replace(parts, up=TwoRatioLoss("R", sympy.exp(-CHOSEN)), wins=losses, losses=0 * losses, tilt=0 * tilt)
+    np.testing.assert_array_equal(alone.turns(), 1.0)  # l (β + 1) e^−u > 0 everywhere
+    np.testing.assert_array_equal(replace(alone, wins=0 * losses).turns(), 1.0)  # nothing at all
     wavy = replace(parts, down=TwoRatioLoss("S", sympy.sin(3 * REJECTED)))
     assert wavy.turns() is None
     assert branched_bound(wavy, 0.0, 1e-9) == -np.inf

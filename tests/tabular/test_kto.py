@@ -84,3 +84,12 @@ def test_a_jump_beside_a_root_is_told_from_it() -> None:
     roots, jumps = crossings(lambda r: 0.3 - r if r < 0.55 else 0.7 - r, 1.0)
     assert roots == pytest.approx([0.3, 0.7])
     assert jumps == pytest.approx([0.55])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_two_roots_in_a_cell_are_found_beside_one_in_the_cell_before(sign: float) -> None:
+    wanted = [0.19, 0.39, 0.41]
+    for roots in (wanted, [1 - root for root in reversed(wanted)]):
+        found, jumps = crossings(lambda r, roots=roots: sign * float(np.prod([r - root for root in roots])), 1.0)
+        assert found == pytest.approx(roots, abs=1e-9)
+        assert jumps == []

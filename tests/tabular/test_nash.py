@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import root
 
+from gpo_analysis.tabular import nash as nash_module
 from gpo_analysis.tabular.nash import NashSolution, nash_policy
 from tests.cases import cases
 
@@ -203,3 +204,32 @@ def test_bad_input(preference: object, reference: object, tau: float, message: s
 def test_bad_tolerance() -> None:
     with pytest.raises(ValueError, match="tolerance"):
         nash_policy(CYCLE, [0.2, 0.3, 0.5], 1.0, tolerance=0.0)
+
+
+@pytest.mark.parametrize(("tau", "seed"), [(0.1, 0), (0.1, 3), (0.03, 0), (0.03, 3)])
+def test_a_step_that_is_too_long_is_halved(tau: float, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From logits of spread 4 in a cycle: whole steps alone do not lead to the root, the search along them does."""
+    payoff, log_ref = np.array([[0, 0.4, -0.4], [-0.4, 0, 0.4], [0.4, -0.4, 0]]), np.log([0.2, 0.3, 0.5])
+    inner, calls = nash_module._residual, []
+
+    def counted(*given: object) -> object:
+        calls.append(1)
+        return inner(*given)
+
+    monkeypatch.setattr(nash_module, "_residual", counted)
+    logits, steps, done = nash_module._newton(payoff, log_ref, tau, np.random.default_rng(seed).normal(0, 4, 3), 200)
+    assert done
+    assert steps <= 20
+    assert len(calls) > steps + 1
+    assert np.abs(inner(payoff, log_ref, tau, logits)).max() < 1e-12
+
+
+@pytest.mark.parametrize(("left", "done"), [(1.0, False), (1e-13, True)])
+def test_where_no_step_helps_rounding_is_told_from_failure(
+    left: float, done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nash_module, "_residual", lambda *given: np.array([left, 0.0]))
+    start = np.array([0.3, -0.3])
+    logits, steps, ended = nash_module._newton(np.zeros((2, 2)), np.zeros(2), 1.0, start, 50)
+    np.testing.assert_array_equal(logits, start)
+    assert (steps, ended) == (1, done)
