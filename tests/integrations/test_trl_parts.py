@@ -83,3 +83,22 @@ def test_a_model_given_by_its_place_is_loaded(tmp_path: Path) -> None:
     there = make_trainer(gpo_trainer(), tmp_path)
     loss, expected = (float(one.compute_loss(one.model, batch_of(one, 0, 1))) for one in (trainer, there))
     assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_learned_positions_are_a_limit_known_before_or_after_loading(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=6, n_positions=64, n_embd=16, n_layer=1, n_head=2, pad_token_id=0, eos_token_id=1, bos_token_id=1
+    )
+    learned = GPT2LMHeadModel(config)
+    learned.save_pretrained(tmp_path / "model")
+    for model, limit in ((learned, 64), (str(tmp_path / "model"), 64), (llama(0), None)):
+        assert make_trainer(gpo_trainer(), tmp_path, model=model)._limit == limit
+
+
+def test_a_verdict_is_words_and_has_no_chart() -> None:
+    from gpo_analysis.integrations.guard import Verdict
+
+    with pytest.raises(ValueError, match="^Verdict has no plot: it is a verdict in words$"):
+        Verdict("trl", "sigmoid", "1", True, "").plot()

@@ -77,3 +77,12 @@ def test_where_no_constraint_pulls_the_point_stays_to_the_bit():
     np.testing.assert_array_equal(_exactly_there(rows, bound, np.zeros(2), near), near)
     np.testing.assert_array_equal(_exactly_there(rows, bound, np.array([0.0, 1.0]), np.array([0.0, 2.0])), [0.0, 2.0])
     np.testing.assert_array_equal(_exactly_there(rows, bound, np.ones(2), near), bound)
+
+
+def test_the_exact_point_need_not_be_better_than_the_found_one():
+    """Another constraint that both miss by as much says nothing against it; one that it alone misses does."""
+    rows, pulls = csr_array(np.eye(2)), np.array([1.0, 0.0])
+    found = np.array([1.0 + 1e-8, 0.0])
+    np.testing.assert_array_equal(_exactly_there(rows, np.array([1.0, 5.0]), pulls, found), [1.0, 0.0])
+    beside = np.array([1.0 + 1e-8, 1e-8])
+    np.testing.assert_array_equal(_exactly_there(rows, np.array([1.0, 5.0]), pulls, beside), beside)
