@@ -12,9 +12,12 @@ import sympy
 import gpo_analysis as gpo
 from gpo_analysis.analysis import closed_forms
 from gpo_analysis.analysis.beta_dictionary import _smoothing_notes, get_convention
+from gpo_analysis.analysis.calibration import _odd_part_falls
 from gpo_analysis.analysis.conjugate import _end_slopes
 from gpo_analysis.analysis.minimise import _one_sided
 from gpo_analysis.analysis.objective import Objective
+from gpo_analysis.analysis.precise_minimum import _stationary
+from gpo_analysis.calculus.arithmetic import NUMBERS
 from gpo_analysis.calculus.pieces import Piece
 from gpo_analysis.losses.exo import EXO_EPSILON
 
@@ -111,3 +114,34 @@ def test_small_minimisers_beside_a_kink_have_all_their_digits(power: int) -> Non
 
         exact = mpmath.findroot(slope, 2.0 ** (2 - power))
     assert found == pytest.approx(float(exact), rel=2e-15)
+
+
+def test_a_known_place_where_the_slope_is_0_is_stationary() -> None:
+    """On a flat stretch no change of sign is beside it."""
+    one, none = NUMBERS.mpf(1), NUMBERS.mpf(0)
+    assert _stationary(gpo.get_loss("hinge"), (one, none, none), (1.0,), 2.0) == [(0, 2)]
+    assert _stationary(gpo.get_loss("hinge"), (one, none, none), (1.0,), 0.5) == []
+    near = _stationary(gpo.get_loss("squared"), (one, none, none), (1.0,), 1 + 1e-8)
+    assert abs(min(near)[1] - 1) < 1e-30
+
+
+@pytest.mark.parametrize(
+    ("text", "falls"),
+    [
+        ("z**2+(clamp(z,-1,1)-clamp(z,-1,1)**3-max(z-1,0)+max(-z-1,0))/2", False),  # above 0 up to 1, below beyond
+        ("z**2-(clamp(z,-1,1)+max(z-1,0)-max(-z-1,0))/2", True),
+        ("z**2+(clamp(z,-1,1)+max(z-1,0)-max(-z-1,0))/2", False),
+    ],
+)
+def test_the_odd_part_falls_on_every_piece_or_not_at_all(text: str, falls: bool) -> None:
+    """f(z) < f(−z) for every z > 0."""
+    loss = gpo.parse_loss(text)
+    z = np.linspace(0.05, 5, 100)
+    assert bool(np.all(loss(z) < loss(-z))) is falls
+    assert _odd_part_falls(loss) is falls
+
+
+def test_a_library_that_smooths_as_another_says_so() -> None:
+    note = get_convention("llama-factory:sigmoid").note
+    assert note is not None
+    assert "smoothing is that of TRL" in note

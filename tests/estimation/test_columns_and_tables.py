@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +13,13 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from gpo_analysis.estimation import audit_two_ratio, fit_comparisons, logs, loss_log
-from gpo_analysis.estimation.audit_fits import _PairFit, _read
+from gpo_analysis.arrays import FloatArray
+from gpo_analysis.estimation import audit_fits, audit_two_ratio, fit_comparisons, logs, loss_log
+from gpo_analysis.estimation.audit import LossAudit
+from gpo_analysis.estimation.audit_fits import _PairFit, _read, pair_fits
 from gpo_analysis.estimation.identify import families
 from gpo_analysis.estimation.logs import TrainingLog
-from gpo_analysis.estimation.recommend import BetaRecommendation
+from gpo_analysis.estimation.recommend import BetaRecommendation, BetaRecommendations
 from gpo_analysis.preferences import Comparisons
 from gpo_analysis.statistics import Interval
 from tests.estimation.test_words_and_edges import loss_log as made_log
@@ -52,18 +56,21 @@ def test_a_recommended_beta_is_drawn_with_the_others() -> None:
     row = BetaRecommendation("logistic", Interval(0.5, 0.4, 0.6), 0.25, 1.0, 2.0, 0.0, "found")
     with pytest.raises(ValueError, match="BetaRecommendation has no plot: it is a row of the recommendations"):
         row.plot()
+    names = [field.name for field in dataclasses.fields(BetaRecommendations)]
+    given: dict[str, Any] = dict.fromkeys(names, "x") | {"rows": (row,), "notes": (), "policy": ""}
+    assert BetaRecommendations(**given)["logistic"] is row
 
 
 @pytest.mark.parametrize("epsilon", [1e-3, 0.1])
 def test_coefficients_of_a_fit_are_scale_and_smoothing(epsilon: float) -> None:
-    found = _read("exo", 2.0 * np.array([1.0, logit(epsilon), -math.log(epsilon)]))
-    assert found == (2.0, "exo", pytest.approx(epsilon, rel=1e-12))
-    assert _read("logistic", np.array([3.0])) == (3.0, None, 0.0)
-    assert _read("logistic", 2 * np.array([1 - epsilon, epsilon])) == (
-        pytest.approx(2.0), "smoothed", pytest.approx(epsilon),
-    )  # fmt: skip
+    read: Callable[[str, FloatArray], Any] = _read
+    share = pytest.approx(epsilon, rel=1e-9)
+    assert read("exo", 2.0 * np.array([1.0, logit(epsilon), -math.log(epsilon)])) == (2.0, "exo", share)
+    assert read("logistic", np.array([3.0])) == (3.0, None, 0.0)
+    both = 2 * np.array([1 - epsilon, epsilon])
+    assert read("logistic", both) == (pytest.approx(2.0), "smoothed", share)
     robust = 2 * np.array([1 - epsilon, -epsilon]) / (1 - 2 * epsilon)
-    assert _read("logistic", robust) == (pytest.approx(2.0), "robust", pytest.approx(epsilon))
+    assert read("logistic", robust) == (pytest.approx(2.0), "robust", share)
 
 
 @pytest.mark.parametrize(("label", "said"), [(1.5, "1.5"), (-0.25, "-0.25")])
@@ -90,6 +97,7 @@ def test_rounding_of_certain_tokens_is_taken_as_0_up_to_its_bound() -> None:
 
 
 def test_scales_that_a_fit_tries_are_known() -> None:
+    assert list(audit_two_ratio.two_ratio_fits(made_log(), free=False)) == []  # a log of margins alone has none
     described = {"one", "ipo", "free"}
     assert {scale for family in audit_two_ratio.FAMILIES for scale in family.scales} == described
 
@@ -101,3 +109,21 @@ def test_beta_of_a_fit_has_more_digits_than_are_shown() -> None:
     found = fit("sums", "one", smoothed=False)
     assert found is not None
     assert found.beta == pytest.approx(0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("means", [False, True])
+def test_an_answer_from_means_says_what_it_does_not_rule_out(means: bool) -> None:
+    audit = LossAudit(None, "logistic", 0.1, "sums", None, None, 1.0, 0.99, ("logistic",), "margins", means=means)
+    text = audit.summary()
+    assert text.startswith("logistic at β = 0.1 of the margins over token sums, no label smoothing; the logged loss is")
+    assert ("means over batches do not rule out others" in text) is means
+    assert ("means_over_batches" in audit.to_dict()) is means
+
+
+def test_exo_is_fitted_with_its_smoothing_and_others_with_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EXO has no form without an ε: beside β it is always free."""
+    two = [one for one in families() if one.name in ("exo", "logistic")]
+    monkeypatch.setattr(audit_fits, "families", lambda _: two)
+    with np.errstate(all="ignore"):
+        found = {(one.loss, one.parameters) for one in pair_fits(made_log(), free=False)}
+    assert found == {("exo", 2), ("logistic", 1), ("logistic", 2)}

@@ -107,6 +107,7 @@ def test_ranges_about_a_doubtful_probe() -> None:
         assert beside.sum() == 2
         assert list(np.flatnonzero(beside)) == [k for k in (index, index + 1) if between[k]]
     assert two._beside(np.array(two.PROBES), 3).tolist() == [k in (2, 3, 4) for k in range(len(two.PROBES))]
+    assert list(one.PROBES) == sorted(one.PROBES)
     lost = gpo.parse_loss("log(1+exp(-z))-exp(-z)")
     ranges = one.doubtful_ranges(lost.expression, lost.symbol, 0)
     assert set(ranges) <= set(itertools.pairwise([-math.inf, *one.PROBES, math.inf]))

@@ -40,6 +40,8 @@ def test_the_words_are_these() -> None:
     assert {name for name, function in FUNCTIONS.items() if function.exponentiates} == EXPONENTIAL
     arguments = {name: 0 if name in MANY else 2 if name == "logaddexp" else 1 for name in FUNCTIONS}
     assert {name: function.arguments for name, function in FUNCTIONS.items()} == arguments
+    assert FUNCTIONS["expm1"].build(U) == sympy.exp(U) - 1
+    assert FUNCTIONS["relu"].build(U) == sympy.Max(0, U)
 
 
 def test_every_function_at_points() -> None:
@@ -87,6 +89,8 @@ def test_words_with_another_place() -> None:
         "rho", "logits", "rho_theta",
     }  # fmt: skip
     assert REASONS["margin"] == "the margin is written z"
+    assert not set(REASONS) & set(FUNCTIONS)
+    assert FUNCTIONS["relu"].build(U) == MAX.build(0, U)  # whatever is no name of a function's
     assert {name for name, said in REASONS.items() if "policies do not stand in it" in said} == {
         "theta", "pi_theta", "pi_ref", "pi", "y_w", "y_l",
     }  # fmt: skip
