@@ -100,5 +100,5 @@ def test_learned_positions_are_a_limit_known_before_or_after_loading(tmp_path: P
 def test_a_verdict_is_words_and_has_no_chart() -> None:
     from gpo_analysis.integrations.guard import Verdict
 
-    with pytest.raises(ValueError, match="^Verdict has no plot: it is a verdict in words$"):
+    with pytest.raises(ValueError, match=r"^Verdict has no plot: it is a verdict in words$"):
         Verdict("trl", "sigmoid", "1", True, "").plot()
