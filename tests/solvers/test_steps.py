@@ -76,6 +76,9 @@ def test_small_arithmetic_on_stacks() -> None:
     np.testing.assert_allclose(np.abs(stacks.curved_step(matrix, np.zeros(2), False)), [0.0, 0.1])  # off a saddle
     np.testing.assert_array_equal(stacks.curved_step(matrix, np.zeros(2), True), 0)
     np.testing.assert_allclose(stacks.curved_step(np.diag([1.0, 0.0]), right, True), [1.0, 1e10])
+    weak = np.diag([1.0, 1e-12])  # positive: where that may not be so, one that is is solved as it is
+    np.testing.assert_allclose(stacks.curved_step(weak, right, False), [1.0, 1e12])
+    np.testing.assert_allclose(stacks.curved_step(weak, right, True), [1.0, 1e10])
     np.testing.assert_array_equal(stacks.curved_step(np.full((2, 2), np.nan), right, True), right)
     np.testing.assert_allclose(stacks.whole_step(np.diag([2.0, 4.0]), right), [0.5, 0.25])
     np.testing.assert_array_equal(stacks.whole_step(matrix, np.array([0.0, 1.0])), np.inf)
