@@ -213,6 +213,11 @@ def test_prompts_without_a_token_are_refused_and_one_number_cuts_all() -> None:
         sample_responses(chain, [], ends=[], most=3, pad=0, numbers=numbers)
     found = sample_responses(chain, [[1], [2]], ends=[], most=2, pad=0, numbers=numbers)
     assert found.mask.sum(1).tolist() == [2, 2]
+    for most in (0, 1):
+        few = sample_responses(chain, [[1], [2]], ends=[], most=most, pad=0, numbers=numbers)
+        assert few.mask.sum(1).tolist() == [most, most]
+    chain.calls.clear()
+    found = sample_responses(chain, [[1], [2]], ends=[], most=2, pad=0, numbers=numbers)
     assert not found.finished.any()
     assert len(chain.calls) == 2
     asked: list[bool] = []
