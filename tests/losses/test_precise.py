@@ -14,7 +14,7 @@ import torch
 import gpo_analysis as gpo
 from gpo_analysis.calculus.arithmetic import numbers
 from gpo_analysis.losses.compile import doubtful_ranges, evaluate_precisely
-from gpo_analysis.losses.precise import PreciseFunction, _functions
+from gpo_analysis.losses.precise import _EXACT, PreciseFunction, _error, _functions, _Step
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.losses.torch_backend import needs_double
 
@@ -240,3 +240,17 @@ def test_values_at_the_edge(text: str, z: float, value: float) -> None:
 def test_functions_without_many_digits_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="Heaviside is not a function that is computed in many digits"):
         PreciseFunction(sympy.Heaviside(U), U)
+
+
+@pytest.mark.parametrize("exponent", [-7, -2, -0.5, 0.5, 3, 20])
+@pytest.mark.parametrize("inner", [1e-6, 0.3, 1.0, 7.0, 1e4])
+def test_the_error_of_a_power_is_bounded_by_that_of_its_base(inner: float, exponent: float) -> None:
+    """A change of the base by its error changes the power by no more than is said."""
+    m = numbers(300)
+    base, error = m.mpf(inner), -100
+    value = base ** m.mpf(exponent)
+    bound = _error(_Step("power", (0, 1)), [base, m.mpf(exponent)], [error, _EXACT], value, m)
+    moved = abs((base + m.mpf(2) ** error) ** m.mpf(exponent) - value)
+    assert moved <= m.mpf(2) ** bound
+    assert m.mpf(2) ** bound <= 2**12 * moved  # and not by much more
+    assert _error(_Step("power", (0, 1)), [base, m.mpf(exponent)], [_EXACT, _EXACT], value, m) <= m.mag(value) - 298
