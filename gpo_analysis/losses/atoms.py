@@ -261,6 +261,10 @@ def _log(inner: sympy.Expr) -> sympy.Expr:
 def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
     if base == sympy.E:
         return sympy.exp(exponent)
+    if isinstance(base, select) and exponent.is_number and not exponent.is_Integer and exponent > 0:
+        # √ and the like of each branch: the derivatives of √max(0, z) are ∞ · 0 where z < 0
+        u, a, b = base.args
+        return select(u, _power(a, exponent), _power(b, exponent))
     exponents = _exponentials(base)
     if exponents is None or len(exponents) != 2:
         return base**exponent

@@ -87,7 +87,7 @@ NUMPY: dict[str, Any] = {
     "select": lambda u, a, b: np.where(u > 0, a, b),
     "exp": np.exp,
     "log": np.log,
-    "sqrt": np.sqrt,
+    "sqrt": lambda u: np.sqrt(u + 0.0),  # of −0.0 it is −0.0, and 1/√(−z) would be −∞ at 0
     "cosh": np.cosh,
     "sinh": np.sinh,
     "atan": np.arctan,
@@ -107,7 +107,35 @@ def stable_form(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> sym
 def _derivative(expression: sympy.Expr, symbol: sympy.Symbol, order: int) -> sympy.Expr:
     if order == 0:
         return atoms.rewrite(expression)
-    return _derivative(expression, symbol, order - 1).diff(symbol)
+    return derived(_derivative(expression, symbol, order - 1), symbol)
+
+
+def derived(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr:
+    """The derivative, roots in one piece: sympy's of (−z)^{3/2} is 3(−z)^{3/2}/(2z), which is 0/0 at 0.
+
+    Examples
+    --------
+    >>> z = sympy.Symbol("z", real=True)
+    >>> derived((-z) ** sympy.Rational(3, 2), z)
+    -3*sqrt(-z)/2
+    """
+    return expression.diff(symbol).replace(lambda part: part.is_Mul, _with_joined_roots)
+
+
+def _with_joined_roots(product: sympy.Expr) -> sympy.Expr:
+    """A product in which bᵖ x⁻ⁿ, p no whole number and x a factor of b, is b^{p−n} (b/x)ⁿ."""
+    factors = list(product.args)
+    for k, root in enumerate(factors):
+        if not root.is_Pow or not root.exp.is_Rational or root.exp.is_Integer:
+            continue
+        for j, low in enumerate(factors):
+            if low.is_Pow and low.exp.is_Integer and low.exp < 0:
+                rest = root.base / low.base
+                if not sympy.fraction(rest)[1].free_symbols:
+                    others = [factor for i, factor in enumerate(factors) if i not in (j, k)]
+                    joined = root.base ** (root.exp + low.exp) * rest ** (-low.exp)
+                    return sympy.Mul(joined, *others)
+    return product
 
 
 def numeric_constants(expression: sympy.Expr) -> sympy.Expr:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gpo_analysis.arrays import BoolArray, FloatArray
 from gpo_analysis.losses import atoms
-from gpo_analysis.losses.compile import NUMPY, PRECISION, numeric_constants
+from gpo_analysis.losses.compile import NUMPY, PRECISION, derived, numeric_constants
 from gpo_analysis.losses.precise import PreciseFunction
 
 Symbols = tuple[sympy.Symbol, sympy.Symbol]
@@ -36,9 +36,9 @@ def stable_form(expression: sympy.Expr, symbols: Symbols, orders: Orders) -> sym
 def _derivative(expression: sympy.Expr, symbols: Symbols, orders: Orders) -> sympy.Expr:
     i, j = orders
     if j:
-        return _derivative(expression, symbols, (i, j - 1)).diff(symbols[1])
+        return derived(_derivative(expression, symbols, (i, j - 1)), symbols[1])
     if i:
-        return _derivative(expression, symbols, (i - 1, 0)).diff(symbols[0])
+        return derived(_derivative(expression, symbols, (i - 1, 0)), symbols[0])
     return atoms.rewrite(expression)
 
 

@@ -61,7 +61,7 @@ TORCH: dict[str, Any] = {
     "select": _select,
     "exp": torch.exp,
     "log": torch.log,
-    "sqrt": torch.sqrt,
+    "sqrt": lambda u: torch.sqrt(u + 0.0),
     "cosh": torch.cosh,
     "sinh": torch.sinh,
     "atan": torch.atan,
