@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
-_HALF = re.compile("[\ud800-\udfff]")
+from gpo_analysis.reading.values import HALF
 
 
 def checked_items(items: Sequence[str] | None, n: int) -> tuple[str, ...]:
@@ -40,8 +39,8 @@ def checked_items(items: Sequence[str] | None, n: int) -> tuple[str, ...]:
     for i, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f"items[{i}] is {name!r:.60}; accepted are non-empty names")
-    if _HALF.search("".join(names)):
-        i, name = next((i, name) for i, name in enumerate(names) if _HALF.search(name))
+    if HALF.search("".join(names)):
+        i, name = next((i, name) for i, name in enumerate(names) if HALF.search(name))
         raise ValueError(f"items[{i}] is {name!r:.60}, which holds half a character (a lone surrogate)")
     if len(set(names)) < n:
         twice = next(name for name, times in Counter(names).items() if times > 1)

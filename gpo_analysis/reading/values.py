@@ -10,7 +10,8 @@ from typing import Any
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-_HALF = re.compile("[\ud800-\udfff]")
+#: Half a character: a lone surrogate.
+HALF = re.compile("[\ud800-\udfff]")
 _NESTED = reprlib.Repr()  # of few parts: YAML's aliases make lists of a billion
 MOST_DIGITS = 400  #: Characters of a number that may be meant: float's own take at most some 340.
 
@@ -125,7 +126,7 @@ def text_in(value: Any, what: str, where: str) -> str:
         text = ""
     if not text:
         raise ValueError(f"{where}: {what} is {in_short(value)}; accepted are non-empty names")
-    half = _HALF.search(text)
+    half = HALF.search(text)
     if half is not None:
         raise ValueError(
             f"{where}: {what} is {in_short(value)}, which holds the lone surrogate {half[0]!a}: half of a character, "

@@ -15,14 +15,11 @@ from gpo_analysis.cli.main import gpo as command
 from gpo_analysis.divergences import alpha_link
 from gpo_analysis.estimation.identify import Pairs, identify
 from gpo_analysis.losses import get_loss
+from tests.integrations.stand_ins import OF_LIBRARIES
 
 pytest.importorskip("torch", reason="the guard executes TRL, which needs torch")
 pytest.importorskip("trl", reason="the guard executes TRL: pip install 'gpo-analysis[trl]'")
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),  # of TRL and transformers about their own options
-]
+pytestmark = OF_LIBRARIES
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,9 @@ pytest.importorskip("trl")
 
 from gpo_analysis import get_loss  # noqa: E402
 from gpo_analysis.integrations import pair_log  # noqa: E402
+from tests.integrations.stand_ins import OLD_CALLS, holder  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
-
-
-def holder(**named: Any) -> SimpleNamespace:
-    return SimpleNamespace(**named)
+pytestmark = OLD_CALLS
 
 
 def pair_trainer(**named: Any) -> Any:

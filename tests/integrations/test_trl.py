@@ -14,13 +14,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+from tests.integrations.stand_ins import OF_LIBRARIES  # noqa: E402
 from tests.integrations.tiny_trl import PAIRS, gpo_trainer, llama, logp, make_trainer, pair_set  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),  # of TRL and transformers about their own options
-]
+pytestmark = OF_LIBRARIES
 
 
 def _loss_and_gradient(trainer: Any) -> tuple[float, np.ndarray]:

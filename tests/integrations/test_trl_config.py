@@ -13,13 +13,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 import gpo_analysis as gpo  # noqa: E402
+from tests.integrations.stand_ins import OF_LIBRARIES  # noqa: E402
 from tests.integrations.tiny_trl import PAIRS, gpo_trainer, llama, logp, make_trainer, pair_set, tokenizer  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 
 
 def config() -> Any:

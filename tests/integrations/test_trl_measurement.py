@@ -13,13 +13,10 @@ from scipy.special import log_softmax
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+from tests.integrations.stand_ins import OF_LIBRARIES  # noqa: E402
 from tests.integrations.tiny_trl import PAIRS, gpo_trainer, llama, logp, make_trainer, pair_set  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 LEAKING: list[dict[str, Any]] = [
     {"min_p": 0.3},
     {"typical_p": 0.4},

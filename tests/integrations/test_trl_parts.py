@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,17 +13,10 @@ pytest.importorskip("trl")
 from gpo_analysis.integrations.pair_shares import SHARE  # noqa: E402
 from gpo_analysis.integrations.preference_sets import LABEL  # noqa: E402
 from gpo_analysis.losses import get_batch_loss  # noqa: E402
+from tests.integrations.stand_ins import OF_LIBRARIES, holder  # noqa: E402
 from tests.integrations.tiny_trl import gpo_trainer, llama, make_trainer  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
-
-
-def holder(**named: Any) -> Any:
-    return SimpleNamespace(**named)
+pytestmark = OF_LIBRARIES
 
 
 def test_the_sets_that_there_are_by_name() -> None:

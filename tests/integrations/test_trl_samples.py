@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,15 +29,9 @@ from gpo_analysis.integrations.sampling import (  # noqa: E402
     positions_of,
     sample_responses,
 )
+from tests.integrations.stand_ins import OLD_CALLS, holder  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
-
-
-def holder(**named: Any) -> SimpleNamespace:
-    return SimpleNamespace(**named)
+pytestmark = OLD_CALLS
 
 
 ROWS = [{"prompt_ids": [1] * k, "chosen_ids": [2] * k, "rejected_ids": [3]} for k in range(1, 12)]

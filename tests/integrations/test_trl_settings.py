@@ -27,18 +27,12 @@ from gpo_analysis.integrations.objective import (  # noqa: E402
 from gpo_analysis.integrations.trl_calls import OwnBatchSize, Recorder  # noqa: E402
 from gpo_analysis.integrations.trl_config import GPOConfig, Settings, settings_of  # noqa: E402
 from gpo_analysis.losses import get_two_ratio_loss  # noqa: E402
+from tests.integrations.stand_ins import OLD_CALLS, holder  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = OLD_CALLS
 
 
 trl_script: Any = script_module
-
-
-def holder(**named: Any) -> SimpleNamespace:
-    return SimpleNamespace(**named)
 
 
 def config(folder: Path, **named: Any) -> GPOConfig:

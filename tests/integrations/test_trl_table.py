@@ -11,14 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from gpo_analysis.cli.main import gpo as command
+from tests.integrations.stand_ins import OF_LIBRARIES
 
 pytest.importorskip("torch", reason="the table executes TRL, which needs torch")
 pytest.importorskip("trl", reason="the table executes TRL: pip install 'gpo-analysis[trl]'")
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 
 #: Why a cell may have no number held against something, by column.
 REASONS = {"optimum": {"aot", "aot_unpaired"}, "dynamics": {"aot", "aot_unpaired"}}

@@ -19,12 +19,9 @@ from gpo_analysis.integrations import trl_table  # noqa: E402
 from gpo_analysis.integrations.trl_losses import TrlLosses  # noqa: E402
 from gpo_analysis.integrations.trl_optima import Cell  # noqa: E402
 from gpo_analysis.losses import get_loss, get_two_ratio_loss  # noqa: E402
+from tests.integrations.stand_ins import OF_LIBRARIES  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 table: Any = trl_table
 COUPLED = ("large batches: ∫₀¹ f(β [Q_A(u) − Q_B(u)]) du, the quantile coupling", "")
 #: name: (the form of its loss, how GPOTrainer is told to train it).

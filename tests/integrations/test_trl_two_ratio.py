@@ -13,13 +13,10 @@ pytest.importorskip("trl")
 
 import gpo_analysis as gpo  # noqa: E402
 from gpo_analysis.losses import get_two_ratio_loss, mixture  # noqa: E402
+from tests.integrations.stand_ins import OF_LIBRARIES  # noqa: E402
 from tests.integrations.tiny_trl import PAIRS, gpo_trainer, make_trainer, pair_set  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 BETA = 0.7
 
 

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from llm.__main__ import main
 from llm.policy.models import LlamaSize, save_model, small_llama
 from llm.policy.tokenizers import train_tokenizer
+from tests.integrations.stand_ins import OF_LIBRARIES
 from tests.llm.launched import trained
 from tests.llm.tiny_stacks import assert_spread
 
@@ -37,11 +38,7 @@ ADAPTERS = ("--lora", "2", "--accumulation", "2", "--held-out", "0.34", "--sft-s
 #: Whether this torch shards on processors, as tests have it do (llm refuses it there): since the versions after 2.6.
 SHARDS = hasattr(torch.cpu.Stream, "record_event")
 SHARED = pytest.param("sharded", marks=pytest.mark.skipif(not SHARDS, reason="this torch shards on GPUs alone"))
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 
 
 def write_inputs(folder: Path) -> None:

@@ -16,14 +16,11 @@ pytest.importorskip("trl")
 import gpo_analysis as gpo
 from gpo_analysis.locks import run_lock
 from llm.__main__ import main
+from tests.integrations.stand_ins import OF_LIBRARIES
 from tests.llm.killable import command, killed_after
 from tests.llm.own_runs import SHORT, train
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 
 
 def result_of(folder: Path) -> dict[str, Any]:

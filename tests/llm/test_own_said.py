@@ -14,13 +14,10 @@ from llm.__main__ import main
 from llm.commands import ended
 from llm.own.needed import trackers
 from llm.own.table import if_still
+from tests.integrations.stand_ins import OF_LIBRARIES
 from tests.llm.own_runs import train
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+pytestmark = OF_LIBRARIES
 ROOT = Path(__file__).parents[2]
 WITHOUT = """
 import os, sys
