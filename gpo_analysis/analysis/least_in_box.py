@@ -28,6 +28,11 @@ def least_in_box(loss: TwoRatioLoss, radius: float, weight: float) -> tuple[floa
     radius, weight : float
         Above 0.
 
+    Returns
+    -------
+    tuple of float
+        The log-ratios (a, b), in nats; to 1e-9 of their size where Newton's steps settle.
+
     Examples
     --------
     >>> from gpo_analysis.losses import get_loss
