@@ -76,7 +76,9 @@ class Contexts:
         own, module = Path(mutant.file).parent.name, Path(mutant.file).stem
         if not mutant.inside:  # those first that execute much of the module for what they cost
             uses = {test.test: sum(bits >> place & 1 for bits in at.values()) for place, test in enumerate(self.tests)}
-            return self._ordered([test for test in self.tests if uses[test.test]], own, module, uses)
+            # a test that compares a table of the module with something executes no line of it
+            chosen = [test for test in self.tests if uses[test.test] or test.unit.endswith(f"/test_{module}.py")]
+            return self._ordered(chosen, own, module, uses)
         first = [test for place, test in enumerate(self.tests) if bits >> place & 1]
         units = {test.unit for test in first}
         if len(first) > FEW * len(units):
@@ -90,7 +92,7 @@ class Contexts:
 
         def weight(test: Chosen) -> float:
             away = 1.0 if test.unit.endswith(f"/test_{module}.py") else 2.0 if f"/{own}/" in test.test else 6.0
-            return test.seconds * away / (uses or {}).get(test.test, 1)
+            return test.seconds * away / max(1, (uses or {}).get(test.test, 1))
 
         seen: Counter[str] = Counter()
         dear: dict[str, float] = {}
