@@ -14,6 +14,7 @@ import sympy
 
 from gpo_analysis.analysis.objective import Objective, exact_end
 from gpo_analysis.calculus.arithmetic import NUMBERS, number
+from gpo_analysis.calculus.bracketed_root import bracketed_root
 from gpo_analysis.calculus.jets import Unsupported, jet_function
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.losses.shape import pieces
@@ -22,6 +23,8 @@ _DENSITY = 20
 _REACH = 8  # units of sinh: up to 1,490 times the unit
 _BESIDE = NUMBERS.mpf(10) ** -6
 _BESIDE_ZERO = NUMBERS.mpf(10) ** -9
+#: A relative step beyond which no digits are.
+_LAST = NUMBERS.mpf(10) ** -43
 
 
 def precise_jet(loss: MarginLoss, weights: tuple[Any, ...], z: Any) -> tuple[Any, Any]:
@@ -144,13 +147,19 @@ def _stationary(
             candidates.append((height, x))
     for (low, high), (before, after) in zip(pairwise(marks), pairwise(slopes), strict=True):
         if before < 0 <= after:
-            z = _bisected(loss, weights, low, high)
+            z = _turning(loss, weights, low, high)
             candidates.append((precise_jet(loss, weights, z)[0], z))
     return candidates
 
 
-def _bisected(loss: MarginLoss, weights: tuple[Any, ...], low: Any, high: Any) -> Any:
-    for _ in range(120):
-        middle = (low + high) / 2
-        low, high = (middle, high) if precise_jet(loss, weights, middle)[1] < 0 else (low, middle)
-    return low
+def _turning(loss: MarginLoss, weights: tuple[Any, ...], low: Any, high: Any) -> Any:
+    """Where the slope goes from falling to rising, to a share of 2⁻¹²⁰ of the bracket or in all digits."""
+    p, q, s = weights
+
+    def slope_and_curvature(z: Any) -> tuple[Any, Any]:
+        ahead, mirror = _jet(loss, z, 2), _jet(loss, -z, 2)
+        slope = _times(p, ahead[1]) - _times(q, mirror[1]) - s
+        return slope, 2 * (_times(p, ahead[2]) + _times(q, mirror[2]))
+
+    absolute = (high - low) * NUMBERS.mpf(2) ** -120
+    return bracketed_root(slope_and_curvature, low, high, rising=True, absolute=absolute, relative=_LAST)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from gpo_analysis.calculus.arithmetic import INTERVALS, NUMBERS, bounds, sign_of
+from gpo_analysis.calculus.bracketed_root import bracketed_root
 from gpo_analysis.calculus.float_intervals import enclosed
 from gpo_analysis.calculus.jets import JetFunction
 
@@ -96,7 +97,7 @@ def _box(function: JetFunction, a: Any, b: Any) -> list[Any] | None:
     left, right = sign_of(function.over(a, a, 0)[0]), sign_of(function.over(b, b, 0)[0])
     if left is None or right is None or left == 0 or right == 0:
         return _nudged(function, a, b)
-    return [left] if left == right else [left, _refine(function, a, b, left), right]
+    return [left] if left == right else [left, _zero(function, a, b, left), right]
 
 
 def _quickly(function: JetFunction, a: Any, b: Any) -> int | None:
@@ -138,20 +139,7 @@ def _nudged(function: JetFunction, a: Any, b: Any) -> list[Any] | None:
     return None
 
 
-def _refine(function: JetFunction, a: Any, b: Any, left: int) -> Any:
-    """The one zero in [a, b], by Newton steps inside a shrinking bracket."""
-    x = (a + b) / 2
-    for iteration in range(600):
-        value, slope = function.at(x, 1)
-        if value == 0 or b - a < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
-            return x
-        if (value > 0) == (left > 0):
-            a = x
-        else:
-            b = x
-        step = x - value / slope if slope != 0 else a - 1
-        if abs(step - x) < NUMBERS.mpf(10) ** -43 * (1 + abs(x)):
-            return step
-        # every third step halves the bracket: Newton crawls where the slope is a steep exponential
-        x = step if a < step < b and iteration % 3 != 2 else (a + b) / 2
-    return (a + b) / 2
+def _zero(function: JetFunction, a: Any, b: Any, left: int) -> Any:
+    """The one zero in [a, b]."""
+    last = NUMBERS.mpf(10) ** -43
+    return bracketed_root(lambda x: function.at(x, 1), a, b, rising=left < 0, absolute=last, relative=last)

@@ -142,12 +142,12 @@ def _leading(found: Expansion | None) -> Leading | None:
 def expansion_at_infinity(expression: sympy.Expr, symbol: sympy.Symbol, side: int) -> Expansion | None:
     """The expansion for z → side·∞, None where the expression is not of the form expanded here."""
     s, x = sympy.Dummy("s", positive=True), sympy.Dummy("x", positive=True)
-    g = exponential_form(expression).subs(symbol, side * s)
+    g = exponential_form(expression).xreplace({symbol: side * s})
     if g.has(sympy.sin, sympy.cos, sympy.tan):
         return None
     base = exponential_base(g, s)
     if base is None:
-        return _expansion(g.subs(s, 1 / x), x, sympy.Dummy("s", positive=True), None)
+        return _expansion(g.xreplace({s: 1 / x}), x, sympy.Dummy("s", positive=True), None)
     # half of the base, so that a square root of x is an integer power too
     base = base / 2 if any(p.exp.is_Rational and p.exp.q == 2 for p in g.atoms(sympy.Pow)) else base
     return _expansion(with_exponential(g, s, base, 1 / x), x, s, base)

@@ -64,7 +64,7 @@ def exponential_base(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr
     if not rates:
         return None
     first = min(rates, key=lambda rate: abs(number(rate)))
-    ratios = [sympy.nsimplify(sympy.simplify(rate / first)) for rate in rates]
+    ratios = [_ratio(rate, first) for rate in rates]
     if not all(ratio.is_Rational for ratio in ratios):
         return None
     common = sympy.ilcm(1, *[ratio.q for ratio in ratios])
@@ -75,6 +75,12 @@ def exponential_base(expression: sympy.Expr, symbol: sympy.Symbol) -> sympy.Expr
     return base if number(base) > 0 else -base
 
 
+def _ratio(rate: sympy.Expr, base: sympy.Expr) -> sympy.Expr:
+    """A quotient of constants as a fraction where it is one; what is none, of e^{z tanh z} say, as it is."""
+    ratio = rate / base
+    return ratio if ratio.is_Rational or ratio.free_symbols else sympy.nsimplify(sympy.simplify(ratio))
+
+
 def with_exponential(expression: sympy.Expr, symbol: sympy.Symbol, base: sympy.Expr, t: sympy.Symbol) -> sympy.Expr:
     """e^{az+b} → t^{a/c} e^b, where t stands for e^{cz}."""
 
@@ -82,7 +88,6 @@ def with_exponential(expression: sympy.Expr, symbol: sympy.Symbol, base: sympy.E
         rate = exponent.diff(symbol)
         if symbol in rate.free_symbols:
             return sympy.exp(exponent)
-        power = sympy.nsimplify(sympy.simplify(rate / base))
-        return t**power * sympy.exp(sympy.expand(exponent - rate * symbol))
+        return t ** _ratio(rate, base) * sympy.exp(sympy.expand(exponent - rate * symbol))
 
     return expression.replace(sympy.exp, replaced)
