@@ -40,10 +40,11 @@ def caption(records: Mapping[str, Record]) -> str:
     return f"""Preferences that are not Bradley–Terry; {config["responses"]} responses, {config["problems"]} random
     problems a level, βκ = {config["strength"]:g}; settings ours. (a) Cyclic share of the preference flow (Hodge), which
     no policy can represent, over the level of each structure as a share of its highest. (b) Share of problems on which
-    some f with κ > 0 has another winner than logistic, with 95 % intervals. (c) Total variation between each f's
-    offline optimum and the regularized Nash policy, over the strength of the cycle, means over the problems that have
-    an optimum. {spike} (d) Squared's distance to the Nash policy over the number m of annotators (points: means with
-    95 % intervals over problems); line: the second order in P − ½, which falls as 1/m. {last}"""
+    some f with κ > 0 has another winner than logistic, with 95 % intervals; a loss without a fit has no winner and
+    counts as unchanged. (c) Total variation between each f's offline optimum and the regularized Nash policy, over the
+    strength of the cycle, means over the problems that have an optimum. {spike} (d) Squared's distance to the Nash
+    policy over the number m of annotators (points: means with 95 % intervals over problems); line: the second order in
+    P − ½, which falls as 1/m. {last}"""
 
 
 def _given_up(table: pd.DataFrame) -> str:
@@ -127,16 +128,18 @@ def _annotators(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _changed(ax: Axes, rows: pd.DataFrame, k: int) -> None:
-    wide = rows[rows["loss"] != "hinge"].pivot(index=["level", "number"], columns="loss", values="winner")
+    curved = rows[rows["loss"] != "hinge"].assign(winner=rows["winner"].where(rows["known"].astype(bool)).astype(float))
+    wide = curved.pivot(index=["level", "number"], columns="loss", values="winner")
     if wide.empty:
         return
-    apart = wide.ne(wide["logistic" if "logistic" in wide else wide.columns[0]], axis=0).any(axis=1)
-    levels = apart.index.get_level_values("level").unique()
+    base = wide["logistic" if "logistic" in wide else wide.columns[0]]
+    differs = (wide.ne(base, axis=0) & wide.notna() & base.notna().to_numpy()[:, None]).any(axis=1)
+    levels = differs.index.get_level_values("level").unique()
     ends = []
     for level in levels:
-        hits = apart.xs(level, level="level")
+        hits = differs.xs(level, level="level")
         ends.append(binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson"))
-    share = apart.groupby("level").mean().to_numpy()
+    share = differs.groupby("level").mean().to_numpy()
     errors = np.clip([share - [e.low for e in ends], [e.high for e in ends] - share], 0.0, None)
     style = cycle_style(k)
     x = np.asarray(levels) / max(levels) + 0.008 * (k - 1)

@@ -5,12 +5,14 @@
 committed result, with commit, device and versions.
 
 ``python -m experiments recheck NAME`` decides the claims of a kept record anew, from its own table by the checks of
-today: nothing is computed again but verdicts and the paragraph, and the record says that, and by which commit.
+today: nothing is computed again but verdicts and the paragraph. Where they come out otherwise the record is written
+anew, and says that, and by which commit; where they do not it stays as it is, under the key that it has.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,10 +77,11 @@ def keep_result(name: str, records: Path, results: Path = RESULTS) -> tuple[Reco
 
 
 def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]) -> tuple[Record, Path]:
-    """Decide the claims of a committed result anew, from its table; return the new record and its folder.
+    """Decide the claims of a committed result anew, from its table; return the record and its folder.
 
     Table, configuration, seed, versions, commit, device and times of the run stay; ``meta["checked"]`` says by which
-    commit and when the claims were decided.
+    commit and when the claims were decided. Where claims, verdicts and the paragraph are those that the record has,
+    it is left as it is, whatever code came since.
 
     Parameters
     ----------
@@ -109,17 +112,23 @@ def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]
         raise ValueError(
             f"the table of {experiment.name} lacks what its checks need ({error}); run it again"
         ) from error
+    decided = {"claim": module.CLAIM, "figure": module.FIGURE, "checks": checks, "summary": summary}
+    if _plain(decided) == {name: record.meta.get(name) for name in decided}:
+        return record, results / record.name / record.key
     code = code_hash(experiment.module_name)
     now = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
     of_run = str(record.meta.get("code_hash_of_run") or record.meta.get("code_hash", ""))
     meta = {
-        **record.meta, "claim": module.CLAIM, "figure": module.FIGURE, "checks": checks, "summary": summary,
-        "checked": {"git": dict(git), **now}, "code_hash": record_key(of_run, code), "code_hash_of_run": of_run,
+        **record.meta, **decided, "checked": {"git": dict(git), **now}, "code_hash": record_key(of_run, code),
+        "code_hash_of_run": of_run,
     }  # fmt: skip
     new = Record(record.name, record.config, record.table, meta)
-    if new.key == record.key:
-        return record, results / record.name / record.key
     return new, replace_record(new, results)
+
+
+def _plain(values: dict[str, Any]) -> Any:
+    """As JSON reads it back."""
+    return json.loads(json.dumps(values))
 
 
 def _config_of(kind: type[Any], values: Mapping[str, Any], name: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from experiments import not_bradley_terry as experiment
 from experiments.not_bradley_terry import votes
 from fuzz.small import computed
 from gpo_analysis.preferences import diagnostics
+from gpo_analysis.runs import latest_record
 
 
 def test_without_data_the_votes_are_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +33,48 @@ def test_hinge_is_no_ground_for_a_changed_winner() -> None:
     wrong = table.copy()
     wrong.loc[wrong["loss"] == "hinge", "winner"] += 1
     pd.testing.assert_frame_equal(experiment.changed(wrong), experiment.changed(table))
+
+
+WINNERS = [  # a problem, a row a loss: winner, and whether there is a fit
+    (0, "logistic", 2, True), (0, "squared", 2, True), (0, "savage", -1, False),
+    (1, "logistic", 2, True), (1, "squared", 1, True), (1, "savage", -1, False),
+    (2, "logistic", 2, True), (2, "squared", 2, True), (2, "savage", 0, True),
+    (3, "logistic", 1, True), (3, "squared", 1, True), (3, "savage", 1, True),
+]  # fmt: skip
+
+
+def test_a_loss_without_a_fit_has_no_winner() -> None:
+    table = pd.DataFrame(WINNERS, columns=["number", "loss", "winner", "known"]).assign(
+        part="structures", structure="cycle", level=1.0, strongly_transitive=False, condorcet=-1, borda=0,
+        nash_winner=0, cyclic_share=0.5,
+    )  # fmt: skip
+    found = experiment.changed(table)
+    assert found["changed"].tolist() == [False, True, True, False]
+    assert found["undecided"].tolist() == [True, False, False, False]
+    assert experiment.others(found).value == 0.5
+    words = "differ from logistic: savage on 1, squared on 1; never: none; without a fit: savage on 2"
+    assert experiment.differing(table) == words
+
+
+def test_of_the_committed_result_only_two_losses_ever_change_the_winner() -> None:
+    """Counted by hand from the table: squared and truncated quadratic have the Borda winner, as logistic has."""
+    table = latest_record(Path(__file__).parents[2] / "results", "not-bradley-terry").table
+    rows = table[(table["part"] == "structures") & (table["loss"] != "hinge")]
+    loose, moved = 0, {}
+    unfitted, problems = 0, 0
+    for _, part in rows.groupby(["structure", "level", "number"]):
+        of = {row.loss: (row.winner, row.known) for row in part.itertuples()}
+        other = {name for name, (winner, known) in of.items() if known and winner != of["logistic"][0]}
+        for name in other:
+            moved[name] = moved.get(name, 0) + 1
+        if not part["strongly_transitive"].iloc[0]:
+            loose, problems = loose + bool(other), problems + 1
+            unfitted += not other and not all(known for _, known in of.values())
+    assert set(moved) == {"exponential", "savage"}
+    assert (loose, unfitted, problems) == (197, 60, 1687)
+    found = experiment.changed(table)
+    rest = found[~found["strongly_transitive"].astype(bool)]
+    assert (rest["changed"].sum(), rest["undecided"].sum(), len(rest)) == (197, 60, 1687)
 
 
 def test_structures_are_what_they_say() -> None:

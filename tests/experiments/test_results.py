@@ -123,3 +123,16 @@ def test_checks_that_no_commit_holds_and_tables_that_lack_something_are_refused(
         write_record(Record("losses", config, table, record.meta), tmp_path / match)
         with pytest.raises(ValueError, match=match):
             recheck_result(experiment, tmp_path / match, CLEAN)
+
+
+def test_a_record_whose_claims_come_out_the_same_is_left_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_losses(tmp_path)
+    (experiment,) = get_experiments(["losses"])
+    new, folder = recheck_result(experiment, tmp_path, CLEAN)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    monkeypatch.setattr(results, "code_hash", lambda name: "of other code")
+    again, same = recheck_result(experiment, tmp_path, {"commit": "another", "dirty": False})
+    assert (again.key, same, find_records(tmp_path, "losses")) == (new.key, folder, (folder,))
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
