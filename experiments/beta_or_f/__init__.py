@@ -6,9 +6,10 @@ seed is solved exactly, once with the same grid of β for every f, once with the
 exponential and Savage have the same policy at equal βκ, whatever the margin; squared and truncated quadratic have the
 same where squared's margins stay within 1; all five agree only near indifference. With few labels a pair the observed
 shares are 0 and 1, so the families part at every β. And since β → ∞ gives πref and β → 0 the best response for every f,
-β's share of the variance must grow with the range of β that is looked at, and f's share must win where that range is
-narrow enough: both are measured. Where a fit with few labels has no finite optimum its limit is used: all mass on the
-responses that nobody outside beats, fitted among themselves. Problems and grids are ours.
+β's share of the variance must grow with the range of β that is looked at, and go to 0 about the best β, where the win
+rate is flat: how much each explains within half a decade of it is measured. Where a fit with few labels has no finite
+optimum its limit is used: all mass on the responses that nobody outside beats, fitted among themselves. Problems and
+grids are ours.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from experiments._losses import of_the_preset, stated, those
-from experiments.beta_or_f.outcomes import EXACT, Config, outcomes_of
+from experiments.beta_or_f.narrow import check_near, in_words, near_best, rows_near
+from experiments.beta_or_f.outcomes import EXACT, Config, labels_words, outcomes_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
 from gpo_analysis.arrays import FloatArray
@@ -94,7 +96,7 @@ def spread(rows: pd.DataFrame, losses: tuple[str, ...]) -> float:
 def _share_rows(config: Config, rows: pd.DataFrame, outcome: str) -> pd.DataFrame:
     """Shares over the whole grid with bootstrap intervals over seeds, then over ranges about the mean's best point.
 
-    ``decades`` is the width of the range; narrower ones are given without an interval.
+    ``decades`` is the width of the range; of the narrower ones f's share less β's at one width has an interval.
     """
     names, values = cube(rows, outcome)
     points = np.sort(rows["grid"].unique())
@@ -106,6 +108,7 @@ def _share_rows(config: Config, rows: pd.DataFrame, outcome: str) -> pd.DataFram
             resamples=config.resamples, seed=config.seed, within=(-1.0 if effect == "beta - f" else 0.0, 1.0),
         )  # fmt: skip
         found.append((effect, np.log10(points[-1] / points[0]), interval.value, interval.low, interval.high))
+    found += rows_near(values, points, shares, config.resamples, config.seed)
     best = int(values.mean(axis=(0, 2)).argmax())
     for reach in range(1, len(points) - 1):
         low, high = max(0, best - reach), min(len(points), best + reach + 1)
@@ -133,20 +136,10 @@ def shares(values: FloatArray) -> dict[str, float]:
     return variance_shares(values, ["f", "beta"])
 
 
-def equal_range(rows: pd.DataFrame) -> float:
-    """The widest range of grid about the best point, in decades, in which f explains as much as β; NaN: none.
-
-    `rows` are the share rows of one setting, scale and outcome.
-    """
-    wide = rows.pivot_table(index="decades", columns="effect", values="share", aggfunc="first")
-    ranges = wide.index[wide["f"] >= wide["beta"]]
-    return float(ranges.max()) if len(ranges) else np.nan
-
-
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where equal strength is exact, what β and f explain, and where f counts."""
     explained = find(table, part="share")
-    of_f = [*_shares(config, explained), *_narrow(config, explained)]
+    of_f = [*_shares(config, explained), *check_near(explained, config.seeds, SCALES)]
     if few := _too_few(config, explained):
         of_f = [Check.not_run(one.claim, one.predicted, few) for one in of_f]
     elif set(config.losses) != set(Config().losses):
@@ -219,18 +212,34 @@ def _shares(config: Config, explained: pd.DataFrame) -> list[Check]:
     for outcome, scale in itertools.product(OUTCOMES, SCALES):
         part = found.xs((scale, outcome, "beta - f"), level=("scale", "outcome", "effect"))
         settings = {
-            f"{kind}, {_labels(count)}": Check.above("difference", 0.0, _interval(row), over)
+            f"{kind}, {labels_words(count)}": Check.above("difference", 0.0, _interval(row), over)
             for (kind, count), row in part.iterrows()
         }
         claim = f"{outcome}, equal {scale}, three decades: β's share of the variance exceeds f's (least difference)"
-        checks.append(Check.each(claim, settings))
+        with_theirs = _with_interaction(found, explained, outcome, scale)
+        checks.append(Check.each(claim, settings, note=f"main effects; {with_theirs}"))
     for outcome in OUTCOMES:
         rows = {scale: _of_f(found, scale, outcome, EXACT) for scale in SCALES}
         claim = f"{outcome}, exact shares: what is f's, alone and with β, shrinks on the scale βκ (ratio over scales)"
         checks.append(Check.each(claim, _smaller(rows["strength"], rows["beta"], over)))
     rows = {labels: _of_f(found, "strength", "win_rate", labels) for labels in (EXACT, few)}
-    claim = f"win rate, equal βκ: f, alone and with β, explains less with exact shares than with {_labels(few)} (ratio)"
+    than = f"with exact shares than with {labels_words(few)} (ratio)"
+    claim = f"win rate, equal βκ: f, alone and with β, explains less {than}"
     return [*checks, Check.each(claim, _smaller(rows[EXACT], rows[few], over))]
+
+
+def _with_interaction(found: pd.DataFrame, explained: pd.DataFrame, outcome: str, scale: str) -> str:
+    """In which settings f together with its interaction has more than β, and how many settings lack a loss."""
+    part = found.xs((scale, outcome), level=("scale", "outcome"))["share"].unstack("effect")
+    more = part[part["f in all"] > part["beta"]]
+    named = "; ".join(
+        f"{kind}, {labels_words(count)}: {row['f in all']:.3f} against {row['beta']:.3f}"
+        for (kind, count), row in more.iterrows()
+    )
+    losses = explained.groupby(["problem", "labels"])["losses"].min()
+    lacking = int((losses < losses.max()).sum())
+    words = f"f with its interaction has more than β in {len(more)} of {len(part)}" + (f" ({named})" if named else "")
+    return words + (f"; {lacking} of {len(losses)} settings leave out a loss without an optimum" if lacking else "")
 
 
 def _interval(row: pd.Series[float]) -> Interval:
@@ -251,26 +260,6 @@ def _smaller(less: pd.DataFrame, more: pd.DataFrame, over: str) -> dict[str, Che
 def fewest(config: Config) -> int:
     """The smallest number of labels a pair."""
     return min(count for count in config.labels if count != EXACT)
-
-
-def ranges_of(explained: pd.DataFrame) -> pd.Series[float]:
-    """`equal_range` of the win rate at equal β for every problem and number of labels."""
-    rows = find(explained, scale="beta", outcome="win_rate")
-    return rows.groupby(["problem", "labels"], sort=False)[["decades", "effect", "share"]].apply(equal_range)
-
-
-def _narrow(config: Config, explained: pd.DataFrame) -> list[Check]:
-    """Within what range of β about the best one f's share is as large as β's."""
-    ranges = ranges_of(explained)
-    known = ranges[ranges.notna()]
-    widths = "; ".join(f"{kind}, {_labels(count)}: {value:.2g}" for (kind, count), value in known.items()) or "none"
-    claim = "settings in which f explains at least as much of the win rate as β does, in some range of β about the best"
-    note = f"of {len(ranges)}; widest range in decades, on a grid of {config.points} values of β: {widths}"
-    return [Check.at_least(claim, 1.0, float(len(known)), note=note)]
-
-
-def _labels(count: int) -> str:
-    return "exact shares" if count == EXACT else f"{count} label{'s' if count > 1 else ''} a pair"
 
 
 def best_of_each(curves: pd.DataFrame) -> pd.DataFrame:
@@ -294,7 +283,6 @@ def summary(config: Config, table: pd.DataFrame) -> str:
 
     best = best_of_each(curves).xs(EXACT, level="labels")
     gap = best.max(axis=1) - best.min(axis=1)
-    ranges = ranges_of(explained)
     lost = sorted({str(name) for name, rows in curves.groupby("loss") if rows["lost"].any()})
     absent = f" ({', '.join(lost)} left out where some sample has no finite optimum)" if lost else ""
     return f"""Over three decades β explains on average {mean("beta", "beta"):.0f} % of the variance of the win rate
@@ -303,11 +291,12 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     and {mean("strength", "f:beta"):.1f} %. With strong Bradley–Terry preferences and exact shares f has
     {share("strong", EXACT, "beta", "f"):.2g} % at equal β and {share("strong", EXACT, "strength", "f"):.2g} % at
     equal βκ (95 % intervals over {config.seeds} seeds), against {share("strong", EXACT, "beta", "beta"):.3g} % of β;
-    with {_labels(few)} f has {share("strong", few, "strength", "f"):.2g} % at equal βκ and β
+    with {labels_words(few)} f has {share("strong", few, "strength", "f"):.2g} % at equal βκ and β
     {share("strong", few, "strength", "beta"):.2g} %, a difference of
     {share("strong", few, "strength", "beta - f"):.2g} points: there f matters nearly as much. The collapse on βκ is
     exact for the logit family under Bradley–Terry preferences and for squared and truncated quadratic while margins
     stay within 1, and only approximate otherwise. Each at its best β, the six differ in win rate by {gap.min():.3g} to
-    {gap.max():.3g} with exact shares. Within a range of {ranges.min():.2g} to {ranges.max():.2g} decades about the best
-    β f explains as much as β. To remember: β matters more than f because β may be wrong by decades; once it is
-    about right, or with one label a pair, the choice of f is of the same order."""
+    {gap.max():.3g} with exact shares. Within half a decade of the best
+    β, at equal β: {in_words(near_best(explained, "beta"))}; at equal βκ: {in_words(near_best(explained, "strength"))}.
+    To remember: β matters more than f because β may be wrong by decades; once it is about right neither explains much,
+    and with one label a pair the choice of f is of the same order."""

@@ -58,6 +58,17 @@ class Config:
         object.__setattr__(self, "losses", accepted(self.losses, strength=True, known=True))
 
 
+def labels_words(count: int) -> str:
+    """A number of labels a pair in words.
+
+    Examples
+    --------
+    >>> [labels_words(count) for count in (EXACT, 1, 3)]
+    ['exact shares', '1 label a pair', '3 labels a pair']
+    """
+    return "exact shares" if count == EXACT else f"{count} label{'s' if count > 1 else ''} a pair"
+
+
 def outcomes_of(config: Config, problem: str, labels: int) -> pd.DataFrame:
     """A row a seed, f, scale and grid point."""
     truths = [truth_of(config, problem, k) for k in range(config.seeds)]

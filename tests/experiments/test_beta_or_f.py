@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import gpo_analysis as gpo
 from experiments import beta_or_f as experiment
-from experiments.beta_or_f import outcomes
+from experiments.beta_or_f import narrow, outcomes
 from fuzz.small import computed
 from gpo_analysis.tables import find
 from gpo_analysis.tabular import PreferenceProblem
@@ -62,14 +61,48 @@ def test_preferences_are_preferences() -> None:
     assert np.log(cycle[0, 5] / cycle[5, 0]) == pytest.approx(1)
 
 
-def test_the_range_in_which_f_counts() -> None:
-    rows = pd.DataFrame(
-        [
-            (d, e, s)
-            for d, f, b in ((0.5, 0.6, 0.2), (1.0, 0.4, 0.4), (2.0, 0.1, 0.8))
-            for e, s in (("f", f), ("beta", b))
-        ],
-        columns=["decades", "effect", "share"],
-    )
-    assert experiment.equal_range(rows) == 1.0
-    assert np.isnan(experiment.equal_range(rows[rows["decades"] == 2.0]))
+def two_factor(slope: float, f: float, seeds: int) -> np.ndarray:
+    """Win rates (f, β, seed) of a parabola in log β, of two losses f apart, and seeds at levels of their own."""
+    x = np.linspace(-1.5, 1.5, 13)
+    level = 0.1 * np.random.default_rng(0).normal(size=seeds)
+    curve = -slope * x**2
+    return np.array([curve[:, None] + level, curve[:, None] + f + level])
+
+
+def test_about_the_best_beta_f_counts_or_does_not() -> None:
+    """Against sums of squares by hand: half a decade about the top of the parabola has x in −¼, 0, ¼."""
+    points = np.logspace(-1.5, 1.5, 13)
+    for slope, f in ((1.0, 0.5), (4.0, 0.01)):
+        values = two_factor(slope, f, 40)
+        ((effect, width, gap, low, high),) = narrow.rows_near(values, points, experiment.shares, 200, 0)
+        near = values[:, 5:8]
+        of_f = 2 * 3 * 40 * (f / 2) ** 2
+        of_beta = 2 * 40 * float(((near[0, :, 0] - near[0, :, 0].mean()) ** 2).sum())
+        total = float(((near - near.mean()) ** 2).sum())
+        assert (effect, width) == (narrow.EFFECT, pytest.approx(0.5))
+        assert gap == pytest.approx((of_f - of_beta) / total, rel=1e-9)
+        assert low <= gap <= high
+        assert np.sign([low, gap, high]).tolist() == [np.sign(of_f - of_beta)] * 3
+
+
+def test_the_claim_about_the_best_beta_can_fail() -> None:
+    _, config, table = computed("beta-or-f")
+    shares = find(table, part="share")
+    rows = shares["effect"] == narrow.EFFECT
+    assert (shares.loc[rows, "low"] <= shares.loc[rows, "share"]).all()
+    for sign, verdict in ((1.0, "holds"), (-1.0, "contradicted")):
+        moved = shares.copy()
+        moved.loc[rows, ["share", "low", "high"]] = sign * 0.2 + np.array([0.0, -0.1, 0.1])
+        assert {c.verdict for c in narrow.check_near(moved, config.seeds, experiment.SCALES)} == {verdict}
+    (first, _) = narrow.check_near(shares[~rows], config.seeds, experiment.SCALES)
+    assert first.verdict == "not run"
+
+
+def test_what_f_has_with_its_interaction_is_said_beside_main_effects() -> None:
+    _, config, table = computed("beta-or-f")
+    claims = [c for c in experiment.check(config, table) if "three decades" in c.claim]
+    shares = find(table, part="share", scale="beta", outcome="win_rate")
+    whole = shares[shares["low"].notna()].pivot_table(index=["problem", "labels"], columns="effect", values="share")
+    more = int((whole["f"] + whole["f:beta"] > whole["beta"]).sum())
+    assert len(claims) == 4
+    assert f"more than β in {more} of {len(whole)}" in claims[0].note
