@@ -31,6 +31,7 @@ from experiments.llm_equal_when_tuned.analysis import (
     rate_of_what_ran,
     tuned_rows,
 )
+from experiments.llm_equal_when_tuned.equal import NAMES, OVER, check_equal
 from experiments.llm_equal_when_tuned.mechanisms import of_the_clock, of_the_narrow_grid
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.losses import get_loss
@@ -40,15 +41,12 @@ from gpo_analysis.tables import find
 CLAIM = "With β tuned the six losses reach the same win rate; the best β moves as κ says; β decides more than f."
 FIGURE = "llm-equal-when-tuned"
 
-OVER = "seeds and prompts"
 AFTERWARDS = (
     "26 November 2026: predicted of the tilt; read of own samples too once the run had begun to show the tilt blind"
 )
 WHOLE = "26 November 2026: of three decades 0.9 to 1.3 are without a runaway; over all, runaways as what they reached"
 RAN = "27 November 2026: a seed's mean over what did not run away; with 20 seeds some policy did at each small strength"
-INSIDE = "27 November 2026: undecided where seeds whose best β lies beside a runaway or at the grid's end decide"
 BY_SEED = "27 November 2026: over seeds, whose policies share πref; Wilson's interval over policies before"
-NAMES = {"tilt": "by the tilt", "own": "by their own samples", "log KL": "log KL of the tilt"}
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,7 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
     sizes = sorted({int(one) for one in find(table, kind="policy")["trained"]})
     whole = _decompositions(find(table, runaways=True))[0]
     checks = [
-        *(_equal(config, table, measure) for measure in PREFIXES),
+        *(check_equal(table, measure, config.equal) for measure in PREFIXES),
         *_shifts(config, table, "tilt"),
         *(one if config.fresh else one.as_restated(AFTERWARDS) for one in _shifts(config, table, "own")),
         *_moves(table, sizes),
@@ -211,37 +209,6 @@ def check(config: Config, table: pd.DataFrame) -> list[Check]:
             "at the narrowest width": lambda: of_the_narrow_grid(table),
         },
     )
-
-
-def _equal(config: Config, table: pd.DataFrame, measure: str) -> Check:
-    claim = f"tuned, the six losses are equal {NAMES[measure]}: difference of decided rates of each pair"
-    rows = find(table, kind="pair", measure=measure)
-    parts = {
-        f"{row['loss']} − {row['other']}, {row['trained']:.0f} prompts": _inside(
-            Check.within(claim, 0.0, _interval(row), config.equal, OVER), row, config.equal
-        )
-        for _, row in rows.iterrows()
-    }
-
-    def equal(name: str) -> int:
-        return int(((rows[f"{name}_low"] >= -config.equal) & (rows[f"{name}_high"] <= config.equal)).sum())
-
-    apart = ((rows["all_low"] > 0) | (rows["all_high"] < 0)).sum()
-    note = (
-        f"equal also on seeds whose choices no edge decided: {equal('inside')} (of {rows['inside'].min():.0f} to "
-        f"{rows['inside'].max():.0f} seeds), by intervals simultaneous over the 15 pairs: {equal('all')}, by Student's "
-        f"over seeds: {equal('student')}; different from 0 simultaneously: {apart}"
-    )
-    return Check.each(claim, parts, note=note).as_restated(INSIDE)
-
-
-def _inside(check: Check, row: Any, equal: float) -> Check:
-    """Undecided where a pair is equal, and not on the seeds alone whose choices no edge decided."""
-    if check.holds is not True or -equal <= row["inside_low"] <= row["inside_high"] <= equal:
-        return check
-    inside = f"[{row['inside_low']:.3g}, {row['inside_high']:.3g}]"
-    why = f"on the {row['inside']:.0f} seeds whose choices no edge decided {inside}"
-    return dataclasses.replace(check, holds=None, undecided=True, note=f"{why}; {check.note}")
 
 
 def _shifts(config: Config, table: pd.DataFrame, measure: str) -> list[Check]:
@@ -322,8 +289,22 @@ def _straight(config: Config, table: pd.DataFrame, sizes: list[int]) -> Check:
         if row is None or not np.isfinite(row["value"]):
             parts[key] = Check.not_run(claim, 0.0, "a policy ran away there")
         else:
-            parts[key] = Check.within(claim, 0.0, _interval(row), config.equal, OVER)
+            part = Check.within(claim, 0.0, _interval(row), config.equal, OVER)
+            parts[key] = dataclasses.replace(part, note=f"{part.note}; {_whole_seeds(table, trained)}")
     return Check.each(claim, parts)
+
+
+def _whole_seeds(table: pd.DataFrame, trained: int) -> str:
+    """Of how many seeds the range is: those in which none of these losses ran away at the smallest strength."""
+    rows = find(table, kind="policy", trained=trained)
+    curved = [loss for loss in rows["loss"].unique() if float(get_loss(loss).curvature_ratio) > 0]
+    rows = rows[rows["loss"].isin(curved) & (rows["strength"] == rows["strength"].min())]
+    away = rows["status"] != "ok"
+    whole = int((~away).groupby(rows["seed"]).all().sum())
+    return (
+        f"over the {whole} of {rows['seed'].nunique()} seeds in which none of the {len(curved)} losses ran away there "
+        f"({away.sum()} of {len(rows)} policies did)"
+    )
 
 
 def _decompositions(table: pd.DataFrame) -> list[Check]:
