@@ -130,15 +130,22 @@ class Check:
     def within(cls, claim: str, predicted: float, found: Interval, tolerance: float, over: str) -> Check:
         """A value is ``predicted`` to within an absolute tolerance: an equivalence test by its whole 95 % interval.
 
+        Where it holds and the interval does not have the predicted value itself, the note says so.
+
         Examples
         --------
         >>> Check.within("c", 1.0, Interval(1.05, 0.97, 1.12), 0.1, "seeds").verdict
         'undecided'
+        >>> Check.within("c", 1.0, Interval(1.05, 1.02, 1.08), 0.1, "seeds").note
+        '95 % interval over seeds [1.02, 1.08], without 1 itself: by the tolerance alone'
         """
         low, high = found.low - predicted, found.high - predicted
         holds = max(abs(low), abs(high)) <= tolerance
         beyond = low > tolerance or high < -tolerance
-        return cls._decided(claim, float(predicted), found, holds, beyond, over, float(tolerance), "equal")
+        check = cls._decided(claim, float(predicted), found, holds, beyond, over, float(tolerance), "equal")
+        if not check.by_tolerance:
+            return check
+        return dataclasses.replace(check, note=f"{check.note}, without {predicted:.3g} itself: by the tolerance alone")
 
     @classmethod
     def above(cls, claim: str, bound: float, found: Interval, over: str) -> Check:
@@ -193,9 +200,24 @@ class Check:
         name = max((name for name, part in parts.items() if part.verdict == verdict), key=lambda n: parts[n]._off)
         shown = parts[name]
         held = sum(part.holds is True for part in parts.values())
-        words = [f"at {name}", f"{held} of {len(parts)} hold", *([note] if note else [])]
+        beside = sum(part.by_tolerance for part in parts.values())
+        words = [
+            f"at {name}",
+            f"{held} of {len(parts)} hold" + (f", {beside} by the tolerance alone" if beside else ""),
+        ]
+        words += [note] if note else []
         words += [shown.note] if shown.note else []
         return dataclasses.replace(shown, claim=claim, note="; ".join(words), parts=tuple(parts.items()))
+
+    @property
+    def by_tolerance(self) -> bool:
+        """Whether it holds though the interval lies beside what was predicted: within the tolerance, and not there."""
+        if self.holds is not True or self.kind != "equal" or self.low is None or self.high is None:
+            return False
+        if isinstance(self.predicted, str):
+            return False
+        slack = 1e-9 * (1 + abs(self.predicted))  # rounding, where nothing varies
+        return self.low > self.predicted + slack or self.high < self.predicted - slack
 
     @property
     def _off(self) -> float:

@@ -92,11 +92,11 @@ def summary(config: Config, table: pd.DataFrame) -> str:
         + " nats; z*(η)/β gives it exactly for logistic, squared, exponential and Savage. Free logits leave what "
         "nobody compared alone but for the normaliser; linear features do not: off the support the largest log-ratio "
         f"is {off} of that on it. The sign of the leak at the end is that of the slope at zero in {leaks[0]} of the "
-        f"runs, of one linear solve in {leaks[1]}, of the fitted direction in {leaks[2]}. With μ away from πref the "
-        "chosen end less likely in "
+        f"runs, of one linear solve in {leaks[1]} (hinge left out), of the fitted direction in {leaks[2]}. With μ away "
+        "from πref the chosen end less likely in "
         + ", ".join(f"{falls[loss]} ({loss})" for loss in PAPER_LOSSES)
         + f" of the runs; the sign of that change is the first slope's in {ends[0]}, that of A/β − V/(2β²) from one "
-        f"linear solve in {ends[1]}, that of A/β − Λ(1/β) in {ends[2]}, and at 0.8 and 1.25 of β_c in "
+        f"linear solve in {ends[1]} (hinge left out), that of A/β − Λ(1/β) in {ends[2]}, and at 0.8 and 1.25 of β_c in "
         f"{chosen.signs(bracket, 'predicted_change')} (95 % intervals over problems). To remember: whether the chosen "
         "fall is a matter of β against V/(2A), not of f; the first gradient does not tell."
     )

@@ -130,3 +130,19 @@ def test_nature_and_restatement_are_marked_on_a_copy() -> None:
     told = first.as_theorem().as_restated("November 2026: the first bound was of another quantity").to_json()
     assert (told["nature"], told["restated"][:13]) == ("theorem", "November 2026")
     assert (first.nature, first.restated) == ("measurement", "")
+
+
+def test_what_holds_by_its_tolerance_alone_is_said() -> None:
+    """An interval of equivalence may exclude the very value that was predicted."""
+    inside, above, below = (
+        Check.within("c", 0.3, Interval(value, value - 0.01, value + 0.01), 0.05, "worlds")
+        for value in (0.3, 0.32, 0.28)
+    )
+    assert [check.by_tolerance for check in (inside, above, below)] == [False, True, True]
+    assert "by the tolerance alone" not in inside.note
+    assert all(check.note.endswith("without 0.3 itself: by the tolerance alone") for check in (above, below))
+    whole = Check.each("all", {"a": inside, "b": above, "c": below})
+    assert (whole.verdict, "3 of 3 hold, 2 by the tolerance alone" in whole.note) == ("holds", True)
+    beyond = Check.within("c", 0.3, Interval(0.4, 0.39, 0.41), 0.05, "worlds")
+    constant = Check.within("c", 0.3, Interval(0.3 + 1e-15, 0.3 + 1e-15, 0.3 + 1e-15), 0.05, "worlds")
+    assert [check.by_tolerance for check in (beyond, constant, Check.equal("c", 1.0, 1.0, 0.1))] == [False] * 3
