@@ -113,7 +113,7 @@ def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]
             f"the table of {experiment.name} lacks what its checks need ({error}); run it again"
         ) from error
     decided = {"claim": module.CLAIM, "figure": module.FIGURE, "checks": checks, "summary": summary}
-    if _plain(decided) == {name: record.meta.get(name) for name in decided}:
+    if _told(decided) == _told({name: record.meta.get(name) for name in decided}):
         return record, results / record.name / record.key
     code = code_hash(experiment.module_name)
     now = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -126,9 +126,12 @@ def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]
     return new, replace_record(new, results)
 
 
-def _plain(values: dict[str, Any]) -> Any:
-    """As JSON reads it back."""
-    return json.loads(json.dumps(values))
+def _told(value: Any) -> Any:
+    """As JSON reads it back, without what is empty: a field that is new since says nothing of an older claim."""
+    value = json.loads(json.dumps(value))
+    if isinstance(value, dict):
+        return {name: told for name, one in value.items() if (told := _told(one)) not in ("", None, [])}
+    return [_told(one) for one in value] if isinstance(value, list) else value
 
 
 def _config_of(kind: type[Any], values: Mapping[str, Any], name: str) -> Any:

@@ -136,3 +136,17 @@ def test_a_record_whose_claims_come_out_the_same_is_left_where_it_is(
     again, same = recheck_result(experiment, tmp_path, {"commit": "another", "dirty": False})
     assert (again.key, same, find_records(tmp_path, "losses")) == (new.key, folder, (folder,))
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_field_that_is_new_and_empty_changes_no_record(tmp_path: Path) -> None:
+    kept_losses(tmp_path)
+    (experiment,) = get_experiments(["losses"])
+    new, _ = recheck_result(experiment, tmp_path, CLEAN)
+    older = [{k: v for k, v in check.items() if k != "mechanism"} for check in new.meta["checks"]]
+    write_record(dataclasses.replace(new, meta={**new.meta, "checks": older}), tmp_path / "older")
+    again, _ = recheck_result(experiment, tmp_path / "older", CLEAN)
+    assert again.meta["checks"] == older
+    held = [{**check, "holds": not check["holds"]} for check in older]
+    write_record(dataclasses.replace(new, meta={**new.meta, "checks": held}), tmp_path / "held")
+    again, _ = recheck_result(experiment, tmp_path / "held", CLEAN)
+    assert again.meta["checks"] == new.meta["checks"]
