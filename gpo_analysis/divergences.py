@@ -17,10 +17,11 @@ from typing import Any, Protocol, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import kl_div, logsumexp, wrightomega
+from scipy.special import logsumexp, wrightomega
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive
+from gpo_analysis.relative_entropy import kl_between
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.showing.charts import lines
 
@@ -114,8 +115,7 @@ def kl_divergence(p: Any, q: Any, **options: Any) -> Any:
     if options:
         raise ValueError(f"options {sorted(options)} are for mixtures; two arrays take none")
     first, second = _fitting(check_distribution(p, "p"), check_distribution(q, "q"), "p", "q")
-    # Each term of Σ [p log(p/q) − p + q] is at least 0, so nothing cancels where p and q are close.
-    total = kl_div(first, second).sum(axis=-1)
+    total = kl_between(first, second)
     return float(total) if total.ndim == 0 else np.asarray(total)
 
 
