@@ -17,10 +17,12 @@ from typing import Any, Protocol, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import kl_div, logsumexp, wrightomega
+from scipy.special import logsumexp, wrightomega
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive
+from gpo_analysis.preferences.labels import common_items
+from gpo_analysis.preferences.validation import as_floats, check_distribution, check_distributions, check_positive
+from gpo_analysis.relative_entropy import kl_between
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.showing.charts import lines
 
@@ -113,9 +115,8 @@ def kl_divergence(p: Any, q: Any, **options: Any) -> Any:
         return own(p, q, **options)
     if options:
         raise ValueError(f"options {sorted(options)} are for mixtures; two arrays take none")
-    first, second = _fitting(check_distribution(p, "p"), check_distribution(q, "q"), "p", "q")
-    # Each term of Σ [p log(p/q) − p + q] is at least 0, so nothing cancels where p and q are close.
-    total = kl_div(first, second).sum(axis=-1)
+    first, second = check_distributions(p=p, q=q)
+    total = kl_between(*_fitting(first, second, "p", "q"))
     return float(total) if total.ndim == 0 else np.asarray(total)
 
 
@@ -158,10 +159,9 @@ def mu_squared_loss(policy: Any, reference: Any, behavior: Any, **options: Any) 
         return own(policy, reference, behavior, **options)
     if options:
         raise ValueError(f"options {sorted(options)} are for mixtures; arrays take none")
-    pi, ref = _fitting(
-        check_distribution(policy, "policy"), check_distribution(reference, "reference"), "policy", "reference"
-    )
-    mu, _ = _fitting(check_distribution(behavior, "behavior"), pi, "behavior", "policy")
+    pi, ref, mu = check_distributions(policy=policy, reference=reference, behavior=behavior)
+    pi, ref = _fitting(pi, ref, "policy", "reference")
+    mu, _ = _fitting(mu, pi, "behavior", "policy")
     mu, pi, ref = np.broadcast_arrays(mu, pi, ref)
     if np.any((mu > 0) & (pi == 0) & (ref == 0)):
         index = [int(i) for i in np.argwhere((mu > 0) & (pi == 0) & (ref == 0))[0]]
@@ -260,7 +260,7 @@ class GeneratorDerivative(Shown):
         (1.0, 1.0)
         """
         values = as_floats(u, "u")
-        ref = check_distribution(reference, "reference", values.shape, positive=True)
+        ref = check_distribution(reference, "reference", values.shape, positive=True, items=common_items(None, u))
         if values.ndim != 1 or not np.isfinite(values).all():
             raise ValueError(f"u must be finite, of shape (n,), got {values!r:.80}")
         top = int(np.argmax(values))

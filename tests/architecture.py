@@ -35,7 +35,7 @@ ORDER = (
     ("gpo_analysis.statistics", "gpo_analysis.files"),
     ("gpo_analysis.calculus", "gpo_analysis.records"),
     ("gpo_analysis.losses", "gpo_analysis.runs"),
-    ("gpo_analysis.preferences",),
+    ("gpo_analysis.preferences", "gpo_analysis.relative_entropy"),
     ("gpo_analysis.divergences", "gpo_analysis.datasets"),
     ("gpo_analysis.analysis",),
     ("gpo_analysis.solvers",),

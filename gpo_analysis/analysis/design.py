@@ -20,13 +20,16 @@ The logit is met by every f′(z) = −φ(z) e^{−z/2c} with φ even and positi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import sympy
 
 from gpo_analysis.analysis.analyze import LossAnalysis, analyze
+from gpo_analysis.calculus.limits import value_at
 from gpo_analysis.losses import MarginLoss, parse_loss
+from gpo_analysis.losses.shape import pieces
 from gpo_analysis.showing import Shown
 
 Link = Literal["scaled"] | bool | None
@@ -50,11 +53,11 @@ class IncompatibleWishesError(ValueError):
 
 @dataclass(frozen=True)
 class DesignProof(Shown):
-    """One wish, what :func:`analyze` found, and whether that is it."""
+    """One wish, what :func:`analyze` found, and whether that is it; None where it is not decided."""
 
     wish: str
     found: str
-    holds: bool
+    holds: bool | None
 
     _no_plot = "it is a wish and what was found"
 
@@ -154,7 +157,7 @@ def prove_design(
     [('calibrated: True', True), ('κ = 1', True), ('finite margin, 1', False)]
     """
     found = analyze(loss)
-    lines = [DesignProof("calibrated", f"calibrated: {found.is_calibrated}", found.is_calibrated is True)]
+    lines = [DesignProof("calibrated", f"calibrated: {found.is_calibrated}", found.is_calibrated)]
     if kappa is not None:
         same = sympy.simplify(found.curvature_ratio - _exact(kappa)) == 0
         lines.append(DesignProof(f"kappa={kappa}", f"κ = {found.curvature_ratio}", bool(same)))
@@ -162,15 +165,15 @@ def prove_design(
         at = found.at_certainty
         lines.append(DesignProof(f"margin={margin}", f"{at.kind}, {at.margin}", _has_margin(found, _margin(margin))))
     if bounded_gradient is not None:
-        slopes = found.left_tail.slope, found.right_tail.slope
-        known = sympy.nan not in slopes
-        holds = known and all(s.is_finite for s in slopes) == bounded_gradient
-        lines.append(DesignProof(f"bounded_gradient={bounded_gradient}", f"lim f′ = {slopes[0]}, {slopes[1]}", holds))
+        bounded, words = _has_bounded_slope(found)
+        holds = None if bounded is None else bounded == bounded_gradient
+        lines.append(DesignProof(f"bounded_gradient={bounded_gradient}", words, holds))
     if logit_link is not None:
         holds, words = _has_link(found, logit_link)
         lines.append(DesignProof(f"logit_link={logit_link}", words, holds))
     if convex is not None:
-        lines.append(DesignProof(f"convex={convex}", f"convex: {found.is_convex}", found.is_convex is convex))
+        holds = None if found.is_convex is None else found.is_convex is convex
+        lines.append(DesignProof(f"convex={convex}", f"convex: {found.is_convex}", holds))
     return tuple(lines)
 
 
@@ -274,6 +277,21 @@ def _has_margin(found: LossAnalysis, m: sympy.Expr | None) -> bool:
         return at.kind == "infinity" and at.margin == sympy.oo  # a loss that rises drives it to −∞
     finite = at.kind in ("finite margin", "half line")
     return finite and (m is sympy.nan or m is None or bool(abs(at.margin - m) <= 1e-12 * (1 + abs(m))))
+
+
+def _has_bounded_slope(found: LossAnalysis) -> tuple[bool | None, str]:
+    """By the limits of f′ at the ends of every smooth piece: on what is between them f′ is continuous."""
+    z, tails = found.loss.symbol, (found.left_tail.slope, found.right_tail.slope)
+    inner = [
+        (f"z = {right.lower}{'−' if side < 0 else '+'}", value_at(part.expression.diff(z), z, right.lower, side))
+        for left, right in pairwise(pieces(found.loss))
+        for part, side in ((left, -1), (right, 1))
+    ]
+    slopes = [*tails, *(slope for _, slope in inner)]
+    words = [f"lim f′ = {tails[0]}, {tails[1]}"]
+    words += [f"{slope} at {place}" for place, slope in inner if slope.is_finite is not True]
+    endless = any(slope.is_infinite for slope in slopes)
+    return False if endless else None if sympy.nan in slopes else True, "; ".join(words)
 
 
 def _has_link(found: LossAnalysis, wish: Link) -> tuple[bool, str]:

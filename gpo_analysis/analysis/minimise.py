@@ -67,10 +67,14 @@ def minimiser(loss: MarginLoss, p: FloatArray, q: FloatArray, s: FloatArray) -> 
 
 
 def _root(objective: Objective, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Where the slope changes from below 0 (at low) to 0 or above (at high), to the last digits."""
+    """Where the slope changes from below 0 (right of low) to 0 or above (left of high), to the last digits."""
 
     def slope(z: FloatArray, rows: IntArray) -> FloatArray:
-        return objective.take(rows).slope(z)
+        part, at_end = objective.take(rows), z >= high[rows]
+        found = part.slope(z)
+        if at_end.any():  # f may have a kink there, beyond which the slope is another
+            found[at_end] = part.take(at_end).slope(z[at_end], -1)
+        return found
 
     found = bracketed_zeros(slope, low, high)
     return np.where(np.isnan(found), (low + high) / 2, found)

@@ -40,6 +40,12 @@ def precise_jet(loss: MarginLoss, weights: tuple[Any, ...], z: Any) -> tuple[Any
     return _times(p, ahead[0]) + _times(q, mirror[0]) - s * z, _times(p, ahead[1]) - _times(q, mirror[1]) - s
 
 
+def _height(loss: MarginLoss, weights: tuple[Any, ...], z: Any) -> Any:
+    """The objective alone, which there is at a cusp too, where the slope is not."""
+    p, q, s = weights
+    return _times(p, _jet(loss, z, 0)[0]) + _times(q, _jet(loss, -z, 0)[0]) - s * z
+
+
 def precise_root(loss: MarginLoss, weights: tuple[Any, Any], z: float, within: float) -> float | None:
     """The zero of p f′(z) − q f′(−z), rising, next to a z that rounding has moved; None where none is that near.
 
@@ -123,7 +129,7 @@ def precise_minimum(
         return None
     if not candidates:
         return None
-    height, z = min(candidates)
+    height, z = min(candidates, key=lambda found: (found[0], abs(found[1]), -found[1]))
     end = number(limit)
     return float(z) if height <= end + NUMBERS.mpf(10) ** -42 * abs(end) else None
 
@@ -138,18 +144,24 @@ def _stationary(
         p, q, s = weights
         slopes = [_times(p, a) - _times(q, b) - s for a, b in zip(rows, reversed(rows), strict=True)]
     else:
-        x = NUMBERS.mpf(known)
+        x = _exact_kink(loss, known)
         reach = abs(x) * _BESIDE if x != 0 else NUMBERS.mpf(units[0]) * _BESIDE_ZERO
         marks = [x - reach, x + reach]
         slopes = [precise_jet(loss, weights, z)[1] for z in marks]
-        height, slope = precise_jet(loss, weights, x)
-        if slope == 0 or slopes[0] < 0 <= slopes[1]:
-            candidates.append((height, x))
+        # level on one side or on both: from a kink on f may be level as far as the end of the line
+        if precise_jet(loss, weights, x)[1] == 0 or slopes[0] <= 0 <= slopes[1]:
+            candidates.append((_height(loss, weights, x), x))
     for (low, high), (before, after) in zip(pairwise(marks), pairwise(slopes), strict=True):
         if before < 0 <= after:
             z = _turning(loss, weights, low, high)
-            candidates.append((precise_jet(loss, weights, z)[0], z))
+            candidates.append((_height(loss, weights, z), z))
     return candidates
+
+
+def _exact_kink(loss: MarginLoss, z: float) -> Any:
+    """The kink, or the mirror image of one, of which z is the float; z itself where there is none."""
+    edges = [edge for low, _ in _edges(loss)[1:] for edge in (low, -low)]
+    return next((edge for edge in edges if float(edge) == z), NUMBERS.mpf(z))
 
 
 def _turning(loss: MarginLoss, weights: tuple[Any, ...], low: Any, high: Any) -> Any:

@@ -36,7 +36,7 @@ def bracketed_root(
     Returns
     -------
     number
-        Inside the bracket or at an end of it.
+        Inside the bracket or at an end of it; where the function is 0 on a stretch, the lower end of that.
 
     Examples
     --------
@@ -51,9 +51,9 @@ def bracketed_root(
     for iteration in range(_MOST):
         value, slope = value_and_slope(x)
         near = absolute + relative * abs(x)
-        if value == 0 or high - low <= near:
+        if (value == 0 and slope != 0) or high - low <= near:
             return x
-        if (value > 0) == rising:
+        if value == 0 or (value > 0) == rising:
             high = x
         else:
             low = x

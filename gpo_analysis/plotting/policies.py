@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpo_analysis.preferences.labels import common_items, in_order, labels_of
 from gpo_analysis.showing.style import COLORS, axes_or_new, cycle_style, loss_label, loss_style
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ def plot_policy(
     ax : Axes, optional
         Where to draw; a new figure by default.
     labels : sequence of str, optional
-        n names of the responses; y1, y2, … by default.
+        n names of the responses; by default the labels of a Series, or y1, y2, ….
 
     Raises
     ------
     ValueError
-        If there is no policy or their lengths differ.
+        If there is no policy, their lengths differ, or two Series have different labels.
 
     Examples
     --------
@@ -49,12 +50,13 @@ def plot_policy(
     >>> [text.get_text() for text in ax.get_xticklabels()]
     ['y1', 'y2']
     """
-    arrays = {name: np.asarray(values, dtype=float) for name, values in policies.items()}
+    known = common_items(None, *policies.values(), reference)
+    arrays = {name: np.asarray(in_order(values, name, known), dtype=float) for name, values in policies.items()}
     lengths = {name: values.shape for name, values in arrays.items()}
     if not arrays or len(set(lengths.values())) != 1 or len(next(iter(lengths.values()))) != 1:
         raise ValueError(f"policies have the shapes {lengths}; accepted are one or more of one length")
     n = len(next(iter(arrays.values())))
-    labels = [f"y{i + 1}" for i in range(n)] if labels is None else list(labels)
+    labels = list(labels or known or (f"y{i + 1}" for i in range(n)))
     if len(labels) != n:
         raise ValueError(f"{len(labels)} labels for {n} responses")
     ax = axes_or_new(ax)
@@ -74,7 +76,7 @@ def plot_policy(
         )
     if reference is not None:
         ax.hlines(
-            np.asarray(reference, dtype=float),
+            np.asarray(in_order(reference, "reference", known), dtype=float),
             np.arange(n) - 0.45,
             np.arange(n) + 0.45,
             color=COLORS["black"],
@@ -100,12 +102,12 @@ def plot_preference(preference: ArrayLike, ax: Axes | None = None, *, labels: Se
     ax : Axes, optional
         Where to draw; a new figure by default.
     labels : sequence of str, optional
-        n names of the responses; y1, y2, … by default.
+        n names of the responses; by default those of a DataFrame, or y1, y2, ….
 
     Raises
     ------
     ValueError
-        If the matrix is not square.
+        If the matrix is not square, or a table's rows and columns have different names.
 
     Examples
     --------
@@ -113,7 +115,8 @@ def plot_preference(preference: ArrayLike, ax: Axes | None = None, *, labels: Se
     >>> ax.texts[1].get_text()
     '0.80'
     """
-    matrix = np.asarray(preference, dtype=float)
+    matrix = np.asarray(in_order(preference, "preference", square=True), dtype=float)
+    labels = labels_of(preference) if labels is None else labels
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"preference has shape {matrix.shape}; accepted is (n, n)")
     n = len(matrix)

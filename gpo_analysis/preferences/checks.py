@@ -33,6 +33,8 @@ def check_comparisons(given: Any, name: str = "comparisons") -> Comparisons:
     how = ", as gpo.Comparisons.read(file), .from_frame(table) or .from_counts(matrix) make them"
     if isinstance(given, str | os.PathLike):
         how = f": gpo.Comparisons.read({os.fspath(given)!r}) reads a file"
+    elif hasattr(given, "columns") and list(given.columns) == list(getattr(given, "index", ())):
+        how = ": gpo.Comparisons.from_counts(table) takes wins, of the row's name over the column's"
     elif hasattr(given, "columns"):
         how = ": gpo.Comparisons.from_frame(table) takes a table"
     elif hasattr(given, "shape"):

@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.preferences.contests import FIRST, Contests, PairCounts, as_counts, as_index
 from gpo_analysis.preferences.item_names import checked_items
+from gpo_analysis.preferences.labels import common_items
 from gpo_analysis.preferences.merging import merged
 from gpo_analysis.preferences.options import ReadOptions
 from gpo_analysis.preferences.reading import ReadContests, read_contests
+from gpo_analysis.preferences.validation import check_counts
 from gpo_analysis.reading import ReadReport
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
@@ -218,20 +220,15 @@ class Comparisons(Shown):
         counts : array, shape (n, n)
             Finite, at least 0 off the diagonal.
         items : sequence of str, optional
+            By default the labels of a DataFrame, whose rows and columns name the same.
 
         Examples
         --------
         >>> Comparisons.from_counts([[0, 3], [1, 0]]).count
         array([3., 1.])
         """
-        table = np.array(counts, dtype=np.float64)
-        if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < 2:
-            raise ValueError(f"counts must be square with at least two rows, got shape {table.shape}")
-        np.fill_diagonal(table, 0.0)
-        bad = ~np.isfinite(table) | (table < 0)
-        if bad.any():
-            i, j = (int(x) for x in np.argwhere(bad)[0])
-            raise ValueError(f"counts[{i}, {j}] is {table[i, j]}; accepted are finite numbers of at least 0")
+        items = common_items(items, counts)
+        table = check_counts(counts, items, least=2)
         won, lost = np.nonzero(table)
         return cls(won, lost, table[won, lost], items=checked_items(items, len(table)))
 

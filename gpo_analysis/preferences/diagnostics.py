@@ -14,6 +14,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.hodge import HodgeSplit, hodge_split
 from gpo_analysis.preferences.item_names import checked_items
+from gpo_analysis.preferences.labels import common_items
 from gpo_analysis.preferences.shares import PairShares, pair_shares
 from gpo_analysis.reading import shown
 from gpo_analysis.showing import Shown
@@ -160,7 +161,7 @@ def diagnostics(
     flow : {"mean", "log_odds"}
         What the Hodge split is of: see :func:`gpo_analysis.preferences.hodge_split`.
     items : sequence of str, optional
-        Names; those of the comparisons, or ``"0", "1", …``, by default.
+        Names; those of the comparisons, the labels of a DataFrame, or ``"0", "1", …``, by default.
 
     Raises
     ------
@@ -174,8 +175,12 @@ def diagnostics(
     >>> found.weakly_transitive, found.condorcet_winner, found.cyclic_share, round(found.hodge.cyclic_share, 12)
     (False, None, 1.0, 1.0)
     """
-    seen = pair_shares(preference, weights)
-    names = checked_items(getattr(preference, "items", None) if items is None else items, seen.n)
+    if isinstance(preference, Comparisons):
+        items = preference.items if items is None else items
+    else:
+        items = common_items(items, preference, weights)
+    seen = pair_shares(preference, weights, items=items)
+    names = checked_items(items, seen.n)
     weak, strong = _violations(seen)
     decided, cyclic = _cycles(seen)
     return Diagnostics(

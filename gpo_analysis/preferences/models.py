@@ -12,6 +12,7 @@ from scipy.special import expit, ndtr
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.preferences.validation import (
     as_floats,
+    check_counts,
     check_distribution,
     check_positive,
     check_preference,
@@ -206,14 +207,7 @@ def from_counts(counts: ArrayLike, prior: float = 0.0) -> FloatArray:
     array([[0.5 , 0.75],
            [0.25, 0.5 ]])
     """
-    table = as_floats(counts, "counts")
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or not len(table):
-        raise ValueError(f"counts must have shape (n, n), got {table.shape}")
-    np.fill_diagonal(table, 0.0)
-    bad = ~np.isfinite(table) | (table < 0)
-    if bad.any():
-        i, j = (int(x) for x in np.argwhere(bad)[0])
-        raise ValueError(f"counts[{i}, {j}] is {table[i, j]}; accepted are finite numbers of at least 0")
+    table = check_counts(counts)
     if not (np.isfinite(prior) and prior >= 0):
         raise ValueError(f"prior must be a finite number of at least 0, got {prior!r}")
     table += prior

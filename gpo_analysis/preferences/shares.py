@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.preferences.comparisons import Comparisons
+from gpo_analysis.preferences.labels import common_items, in_order
 from gpo_analysis.preferences.validation import as_floats, check_preference
 from gpo_analysis.showing import Shown
 
@@ -36,7 +38,9 @@ class PairShares(Shown):
     _no_plot = "it is the rows that others count; diagnostics draws them"
 
 
-def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None = None) -> PairShares:
+def pair_shares(
+    preference: ArrayLike | Comparisons, weights: ArrayLike | None = None, *, items: Sequence[str] | None = None
+) -> PairShares:
     """Pairs of a preference matrix, or of observed comparisons.
 
     Parameters
@@ -45,6 +49,8 @@ def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None =
     weights : array, shape (n,) or (n, n), optional
         Of a matrix: μ, which gives pairs the weight μ_i μ_j, or symmetric pair weights; a weight of 0 says "not
         compared". Ones by default. Comparisons bring their counts.
+    items : sequence of str, optional
+        In whose order labelled tables are put; that of the matrix by default.
 
     Raises
     ------
@@ -55,11 +61,12 @@ def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None =
         if weights is not None:
             raise ValueError("observed comparisons bring their own weights, their counts: give no weights beside them")
         return _from_comparisons(preference)
-    matrix = check_preference(preference)
+    items = common_items(items, preference, weights)
+    matrix = check_preference(preference, items=items)
     if matrix.ndim != 2:
         raise ValueError(f"preference must have shape (n, n), got {matrix.shape}")
     n = len(matrix)
-    given = np.ones((n, n)) if weights is None else as_floats(weights, "weights")
+    given = np.ones((n, n)) if weights is None else _weights(weights, items)
     if given.shape == (n,):
         given = given[:, None] * given[None, :] if np.all(given >= 0) else np.full((n, n), np.nan)
     if given.shape != (n, n) or not np.isfinite(given).all() or np.any(given < 0) or not np.allclose(given, given.T):
@@ -71,6 +78,10 @@ def pair_shares(preference: ArrayLike | Comparisons, weights: ArrayLike | None =
     if not len(first):
         raise ValueError("no pair of different responses has a weight above 0")
     return PairShares(n, first, second, matrix[first, second], _relative(given[first, second]))
+
+
+def _weights(weights: ArrayLike, items: Sequence[str] | None) -> NDArray[np.float64]:
+    return as_floats(in_order(weights, "weights", items, square=np.ndim(weights) == 2), "weights")
 
 
 def _relative(weight: NDArray[np.float64]) -> NDArray[np.float64]:

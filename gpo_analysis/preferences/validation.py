@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.preferences.labels import common_items, in_order
 
 #: How far ``P + Pᵀ`` may be from 1, and a distribution's sum from 1, in absolute value.
 TOLERANCE = 1e-9
@@ -76,7 +79,12 @@ def check_probability(value: float, name: str) -> float:
 
 
 def check_distribution(
-    values: ArrayLike, name: str, shape: tuple[int, ...] | None = None, *, positive: bool = False
+    values: ArrayLike,
+    name: str,
+    shape: tuple[int, ...] | None = None,
+    *,
+    positive: bool = False,
+    items: Sequence[str] | None = None,
 ) -> FloatArray:
     """Probability vectors over the last axis, as a float64 copy scaled to sum to one exactly.
 
@@ -90,6 +98,8 @@ def check_distribution(
         The shape required; by default any with at least one axis.
     positive : bool
         Whether zeros are refused.
+    items : sequence of str, optional
+        In whose order a labelled table is put.
 
     Raises
     ------
@@ -105,7 +115,7 @@ def check_distribution(
     ...
     ValueError: behavior must sum to 1 (within 1e-09), got 1.1
     """
-    array = as_floats(values, name)
+    array = as_floats(in_order(values, name, items), name)
     if array.ndim == 0 or array.shape[-1] == 0 or (shape is not None and array.shape != shape):
         wanted = f"shape {shape}" if shape is not None else "at least one axis and one entry"
         raise ValueError(f"{name} must have {wanted}, got shape {array.shape}")
@@ -126,7 +136,19 @@ def check_distribution(
     return np.asarray(array / total[..., None])
 
 
-def check_preference(values: ArrayLike, name: str = "preference") -> FloatArray:
+def check_distributions(**given: ArrayLike) -> list[FloatArray]:
+    """Several by name, as :func:`check_distribution` has each; labelled ones in the order of the first with labels.
+
+    Examples
+    --------
+    >>> check_distributions(p=[0.5, 0.5], q=[0.25, 0.75])
+    [array([0.5, 0.5]), array([0.25, 0.75])]
+    """
+    items = common_items(None, *given.values())
+    return [check_distribution(values, name, items=items) for name, values in given.items()]
+
+
+def check_preference(values: ArrayLike, name: str = "preference", *, items: Sequence[str] | None = None) -> FloatArray:
     """Preference matrices ``P[..., i, j] = p(i ≻ j)``, as a float64 copy.
 
     Accepted are entries in [0, 1] with ``P[i, j] + P[j, i] = 1`` within 1e-9; the diagonal is therefore 1/2.
@@ -137,6 +159,8 @@ def check_preference(values: ArrayLike, name: str = "preference") -> FloatArray:
         One matrix, or a stack of them.
     name : str
         What to call it in a message.
+    items : sequence of str, optional
+        In whose order a labelled table is put; that of its columns by default.
 
     Returns
     -------
@@ -157,7 +181,7 @@ def check_preference(values: ArrayLike, name: str = "preference") -> FloatArray:
     ...
     ValueError: preference[0, 1] + preference[1, 0] must be 1 (within 1e-09), got 0.75 + 0.75 = 1.5
     """
-    matrix = as_floats(values, name)
+    matrix = as_floats(in_order(values, name, items, square=True), name)
     if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2] or matrix.shape[-1] == 0:
         raise ValueError(f"{name} must be square, of shape (..., n, n), got shape {matrix.shape}")
     if not np.isfinite(matrix).all():
@@ -166,13 +190,53 @@ def check_preference(values: ArrayLike, name: str = "preference") -> FloatArray:
     outside = (matrix < 0) | (matrix > 1)
     if outside.any():
         index = _first(outside)
-        raise ValueError(f"{name}{_place(index)} is {matrix[index]}; accepted are probabilities in [0, 1]")
+        hint = " (from_counts takes how often each won)" if matrix[index] > 1 else ""
+        raise ValueError(f"{name}{_place(index)} is {matrix[index]}; accepted are probabilities in [0, 1]{hint}")
     both = matrix + np.swapaxes(matrix, -1, -2)
     if np.any(np.abs(both - 1) > TOLERANCE):
         index = _first(np.abs(both - 1) > TOLERANCE)
         mirror = (*index[:-2], index[-1], index[-2])
+        if mirror == index:
+            raise ValueError(
+                f"{name}{_place(index)} is {matrix[index]:.12g}; accepted is 0.5 on the diagonal, where a response "
+                "meets itself (a table of counts of wins is for from_counts, which ignores its diagonal)"
+            )
         raise ValueError(
             f"{name}{_place(index)} + {name}{_place(mirror)} must be 1 (within {TOLERANCE}), "
             f"got {matrix[index]:.12g} + {matrix[mirror]:.12g} = {both[index]:.12g}"
         )
     return matrix
+
+
+def check_counts(values: ArrayLike, items: Sequence[str] | None = None, *, least: int = 1) -> FloatArray:
+    """Tables ``counts[i, j]``, how often i beat j, as a float64 copy whose diagonal is 0.
+
+    Parameters
+    ----------
+    values : array, shape (n, n)
+    items : sequence of str, optional
+        In whose order a labelled table is put; that of its columns by default.
+    least : {1, 2}
+        The smallest n.
+
+    Raises
+    ------
+    ValueError
+        Naming the first entry that is wrong and what is accepted.
+
+    Examples
+    --------
+    >>> check_counts([[7, 3], [1, 7]])
+    array([[0., 3.],
+           [1., 0.]])
+    """
+    table = as_floats(in_order(values, "counts", items, square=True), "counts")
+    if table.ndim != 2 or table.shape[0] != table.shape[1] or len(table) < least:
+        rows = ", square with at least two rows" if least == 2 else ""
+        raise ValueError(f"counts must have shape (n, n){rows}, got {table.shape}")
+    np.fill_diagonal(table, 0.0)
+    bad = ~np.isfinite(table) | (table < 0)
+    if bad.any():
+        index = _first(bad)
+        raise ValueError(f"counts{_place(index)} is {table[index]}; accepted are finite numbers of at least 0")
+    return table

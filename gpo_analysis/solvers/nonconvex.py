@@ -50,6 +50,9 @@ GRADED = 1e-6
 
 #: Negative curvature smaller than this, relative to the largest, may be rounding.
 FLAT = 1e-9
+#: Values are the same where they differ by no more, relative to themselves; ends of descents are different where they
+#: differ by more, relative to 1 + max|g|: an end is exact to 1e-6.
+SAME, DIFFERENT = 1e-12, 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,8 +238,15 @@ def _described(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum],
     if components(pairs.n, pairs.winner[curved], pairs.loser[curved], strong=False).max(initial=0) > 0:
         reason = "the stationary point found lies on straight pieces of the loss, along which it can move"
         return replace(point, status=Status.NOT_UNIQUE, reason=reason)
-    what = "a local minimum" if curvature > -FLAT else "not a minimum"
+    what = "a local minimum" if curvature > FLAT else "level to second order" if curvature > -FLAT else "not a minimum"
     kind = f"{what} (least eigenvalue of the Hessian {curvature:.3g} of the largest)"
+    twin = _as_good(pairs, loss, found, best) if curvature > -FLAT else None
+    if twin is not None:
+        nearest = min((g, twin), key=lambda end: float(np.sum((end - end.mean()) ** 2)))
+        apart = np.abs(pairs.margins(g) - pairs.margins(twin)).max()
+        reason = f"{kind}, and another point is as low, at margins up to {apart:.3g} from there; f is not convex, so "
+        reason += "there may be more, and lower ones"
+        return replace(point, reward=nearest, status=Status.NOT_UNIQUE, reason=reason)
     if value <= lowest + 1e-9 * abs(lowest) + 1e-15:
         reason = f"{kind}, and the global one: every pair is at its own minimum"
         return replace(point, status=Status.STATIONARY_POINT, reason=reason)
@@ -245,6 +255,19 @@ def _described(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum],
     more = f"; {len(others)} stationary values were found" if len(others) > 1 else ""
     reason = f"{kind}, {start}{more}; f is not convex, so it need not be the global minimum"
     return replace(point, status=Status.STATIONARY_POINT, reason=reason)
+
+
+def _as_good(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum], best: int) -> FloatArray | None:
+    """Another end of a descent, or the mirror image, that is as low to rounding and has other margins; else None."""
+    g, value = found[best].reward, found[best].value
+    total = float(pairs.weight @ np.abs(loss(pairs.margins(g))))
+    ends = [(one.reward, one.value) for one in found if _is_stationary(one)]
+    ends.append((-g, float(pairs.weight @ loss(pairs.margins(-g)))))
+    for end, height in ends:
+        away = np.abs(pairs.margins(end) - pairs.margins(g)).max(initial=0.0)
+        if abs(height - value) <= SAME * total and away > DIFFERENT * (1 + np.abs(g).max()):
+            return end
+    return None
 
 
 def _least_curvature(pairs: WeightedPairs, loss: Differentiable, g: FloatArray) -> float:

@@ -32,6 +32,7 @@ _STARTS = 12
 _IDLE = 8
 _CERTAIN = 1e-8  # largest gap of what is called an optimum, relative to 1 + |L|
 _WIDTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
+_SAME, _DIFFERENT = 1e-11, 1e-3  # relative: values, and log-ratios, of two ends
 _LOW = -18.0  # below it a log-ratio, times β and by itself, is asked whether it ever comes to rest
 _FAR = (-40.0, -100.0, -250.0, -600.0)
 
@@ -130,16 +131,20 @@ def _best(objective: RatioObjective, names: list[str]) -> SimplexMinimum:
     # where two are as good as each other the one without −∞ is an answer
     best = min(ended, key=lambda one: (round(one.value, 11), int(one.gone.sum())))
     status, reason = Status.OPTIMUM, ""
+    if _falls_for_ever(best):
+        log_policy = best.objective.log_policy(best.theta)
+        why = f"F falls without bound as the log-ratios of {_listed(names, _away(best))} do"
+        return SimplexMinimum(
+            log_policy, -np.inf, Status.UNBOUNDED_BELOW, why, np.nan, np.nan, best.error, best.iterations
+        )
     if best.gone.any():
-        lost = [names[i] for i in np.flatnonzero(best.gone)]
-        shown = ", ".join(lost[:5]) + (", …" if len(lost) > 5 else "")
-        status, reason = Status.NO_FINITE_OPTIMUM, f"the infimum leaves no mass to {shown}"
+        status = Status.NO_FINITE_OPTIMUM
+        reason = f"the infimum leaves no mass to {_listed(names, best.gone)}"
         if (best.objective.levels[best.gone] < GONE).any():
             reason += " (they run off together, so that the value may lie above the infimum by rounding and less)"
-    elif not convex and (best.objective.ratios(best.theta) < _low(best.objective)).any():
-        far = [names[i] for i in np.flatnonzero(best.objective.ratios(best.theta) < _low(best.objective))]
+    elif not convex and _away(best).any():
         status = Status.NO_FINITE_OPTIMUM
-        reason = f"the log-ratios of {', '.join(far[:5])} run off; the value is where the search ended"
+        reason = f"the log-ratios of {_listed(names, _away(best))} run off; the value is where the search ended"
     elif not best.good:
         status, reason = (
             Status.NOT_CONVERGED,
@@ -152,9 +157,44 @@ def _best(objective: RatioObjective, names: list[str]) -> SimplexMinimum:
         why = f"Σπ = 1 is met from above, and the gap is {gap:.1g}" if convex else "F is not known to be convex"
         local = f"local: the best of {len(starts)} starts, {why}"
         reason = f"{reason}; {local}" if reason else local
+        apart = max((_apart(best, one) for one in ended), default=0.0)
+        if status is Status.STATIONARY_POINT and apart > _DIFFERENT:
+            status = Status.NOT_UNIQUE
+            reason = f"another start came to the same value at log-ratios up to {apart:.3g} / β away; {local}"
     pull = float(-best.objective.gradient(best.objective.ratios(best.theta)).sum())
     log_policy = best.objective.log_policy(best.theta)
     return SimplexMinimum(log_policy, best.value, status, reason, gap, pull, best.error, best.iterations)
+
+
+def _listed(names: list[str], some: BoolArray) -> str:
+    found = [names[i] for i in np.flatnonzero(some)]
+    return ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+
+
+def _away(end: _End) -> BoolArray:
+    """Responses without mass, and those whose log-ratios are low."""
+    return end.gone | (end.objective.ratios(end.theta) < _low(end.objective))
+
+
+def _falls_for_ever(end: _End) -> bool:
+    """Whether L goes on falling, not less and less, as what is low is made 10³ and 10⁶ times as low."""
+    away, u = _away(end), end.objective.ratios(end.theta)
+    if not away.any():
+        return False
+    first, second, third = (
+        replace(end.objective, width=0.0).value(np.where(away, factor * u, u)) for factor in (1.0, 1e3, 1e6)
+    )
+    return bool(first - second > 1e-6 * (1 + abs(first)) and second - third > 0.25 * (first - second))
+
+
+def _apart(one: _End, other: _End) -> float:
+    """How far two ends of one value lie apart in u, relative to 1 + max |u|; 0 for different values."""
+    if not (one.good and other.good) or (one.gone | other.gone).any():
+        return 0.0
+    if abs(one.value - other.value) > _SAME * (1 + abs(one.value)):
+        return 0.0
+    u, v = one.objective.ratios(one.theta), other.objective.ratios(other.theta)
+    return float(np.abs(u - v).max() / (1 + np.abs(u).max()))
 
 
 def _other_starts(objective: RatioObjective) -> list[FloatArray]:

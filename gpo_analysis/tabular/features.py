@@ -19,6 +19,7 @@ from gpo_analysis.calculus.undecided import Undecided
 from gpo_analysis.losses import MarginLoss, get_margin_loss
 from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.relative_entropy import kl_from_log_ratio
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, policies
 from gpo_analysis.solvers.minimum import Minimum, Status, nowhere
@@ -195,7 +196,7 @@ def _solution(
         policy=policy.reshape(problem.shape) + withheld,
         log_ratio=log_ratio.reshape(problem.shape) + withheld,
         population_loss=value,
-        kl=float(problem.shares() @ np.sum(policy * log_ratio, axis=1)) + withheld,
+        kl=float(problem.shares() @ kl_from_log_ratio(policy, log_ratio, np.exp(log_reference))) + withheld,
         mu_squared_loss=float(0.5 * pairs.weight @ pairs.margins(log_ratio) ** 2) + withheld,
         converged=found.converged,
         status=found.status,

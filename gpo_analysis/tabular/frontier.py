@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence
+from gpo_analysis.preferences.labels import common_items
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, lines
@@ -77,7 +78,7 @@ def reward_frontier(reward: ArrayLike, reference: ArrayLike, strengths: ArrayLik
     (array([0.731, 0.881]), array([0.111, 0.328]))
     """
     r = as_floats(reward, "reward")
-    ref = check_distribution(reference, "reference", r.shape)
+    ref = check_distribution(reference, "reference", r.shape, items=common_items(None, reward))
     if r.ndim != 1 or not np.isfinite(r).all():
         raise ValueError(f"reward must be finite, of shape (n,), got {reward!r:.80}")
     if strengths is None:
@@ -105,9 +106,10 @@ def win_rate(policy: ArrayLike, reference: ArrayLike, preference: ArrayLike) -> 
     >>> win_rate([1.0, 0.0], [0.5, 0.5], [[0.5, 1.0], [0.0, 0.5]])
     0.75
     """
-    matrix = check_preference(preference)
-    ref = check_distribution(reference, "reference", matrix.shape[-1:])
-    found = check_distribution(policy, "policy") @ (matrix @ ref)
+    items = common_items(None, preference, policy, reference)
+    matrix = check_preference(preference, items=items)
+    ref = check_distribution(reference, "reference", matrix.shape[-1:], items=items)
+    found = check_distribution(policy, "policy", items=items) @ (matrix @ ref)
     return float(found) if np.ndim(found) == 0 else np.asarray(found)
 
 
@@ -120,8 +122,9 @@ def win_rate_frontier(preference: ArrayLike, reference: ArrayLike, strengths: Ar
     >>> round(float(curve.value[-1]), 6), round(float(curve.kl[-1]), 4)
     (0.75, 0.6931)
     """
-    matrix = check_preference(preference)
-    ref = check_distribution(reference, "reference", matrix.shape[-1:])
+    items = common_items(None, preference, reference)
+    matrix = check_preference(preference, items=items)
+    ref = check_distribution(reference, "reference", matrix.shape[-1:], items=items)
     return reward_frontier(matrix @ ref, ref, strengths)
 
 
@@ -147,7 +150,7 @@ def best_of_n(scores: ArrayLike, reference: ArrayLike, n: int) -> FloatArray:
     values = as_floats(scores, "scores")
     if np.isnan(values).any():
         raise ValueError(f"scores must be numbers, got nan for response {int(np.argmax(np.isnan(values)))}")
-    ref = check_distribution(reference, "reference", values.shape)
+    ref = check_distribution(reference, "reference", values.shape, items=common_items(None, scores))
     if int(n) != n or n < 1:
         raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
     _, level = np.unique(values, return_inverse=True)

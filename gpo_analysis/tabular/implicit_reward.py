@@ -20,6 +20,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses.margin_loss import MarginLoss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.relative_entropy import kl_from_log_ratio
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, intervals
 from gpo_analysis.solvers.minimum import Minimum, Status, described, nowhere
@@ -161,7 +162,7 @@ class Fit(Shown):
         scale, chosen, problem = check_positive(beta, "beta"), get_link(link), self.problem
         h = np.atleast_2d(self._log_ratio(self.reward, scale, chosen))
         policy = np.exp(np.log(np.atleast_2d(problem.reference)) + h)
-        kl, squared = np.sum(policy * h, axis=1), half_square(problem, h)
+        kl, squared = kl_from_log_ratio(policy, h, np.atleast_2d(problem.reference)), half_square(problem, h)
         many = any(one.status is Status.NOT_UNIQUE for one in self.minima)
         representative = self.minimiser if many else None
         shares = problem.shares()
@@ -230,8 +231,7 @@ def tilted_kl(u: FloatArray, reference: FloatArray, largest: FloatArray | None =
     total = mass.sum(axis=-1, keepdims=True)
     mass /= total
     u -= np.log(total)
-    mass *= u
-    return np.asarray(mass.sum(axis=-1))
+    return kl_from_log_ratio(mass, u, reference)
 
 
 def over(reward: FloatArray, beta: float | FloatArray) -> FloatArray:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.preferences.validation import as_floats, check_distribution
+from gpo_analysis.preferences.validation import as_floats, check_distribution, check_distributions
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, bars
 
@@ -44,7 +44,7 @@ def chi_squared(behavior: ArrayLike, policy: ArrayLike) -> float | FloatArray:
     >>> round(chi_squared([0.75, 0.25], [0.5, 0.5]), 6)
     0.25
     """
-    mu, pi = np.broadcast_arrays(check_distribution(behavior, "behavior"), check_distribution(policy, "policy"))
+    mu, pi = np.broadcast_arrays(*check_distributions(behavior=behavior, policy=policy))
     inside = pi > 0
     terms = np.where(inside, (mu - pi) ** 2 / np.where(inside, pi, 1.0), np.where(mu > 0, np.inf, 0.0))
     total = terms.sum(axis=-1)

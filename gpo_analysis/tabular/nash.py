@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.preferences.labels import common_items, in_order
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, policies
 
@@ -156,8 +157,9 @@ def nash_policy(
 
 
 def _game(preference: ArrayLike, reference: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    p = np.asarray(preference, dtype=np.float64)
-    ref = np.asarray(reference, dtype=np.float64)
+    items = common_items(None, preference, reference)
+    p = np.asarray(in_order(preference, "preference", items, square=True), dtype=np.float64)
+    ref = np.asarray(in_order(reference, "reference", items), dtype=np.float64)
     if p.ndim != 2 or p.shape[0] != p.shape[1] or p.shape[0] == 0:
         raise ValueError(f"preference must have shape (n, n), got {p.shape}")
     if not np.all((p >= 0) & (p <= 1)):

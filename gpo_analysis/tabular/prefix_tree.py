@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 
 from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.preferences.validation import check_distribution
+from gpo_analysis.relative_entropy import kl_from_log_ratio
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.showing.charts import bars
 from gpo_analysis.tabular.problem import PreferenceProblem
@@ -252,8 +253,9 @@ class PrefixTree(Shown):
     def kl(self, policy: ArrayLike) -> float:
         """KL(π‖πref) a sequence, in nats; over E_π T it is the KL a token."""
         p = self._checked(policy)
-        seen = p > 0
-        return float(p[seen] @ (np.log(p[seen]) - self.log_reference[seen]))
+        with np.errstate(divide="ignore"):
+            ratio = np.log(p) - self.log_reference
+        return float(kl_from_log_ratio(p, ratio, self.reference))
 
     def kl_at_nodes(self, policy: ArrayLike) -> FloatArray:
         """π(node) KL(π(·\\|node)‖πref(·\\|node)), shape (nodes,): they sum to the KL a sequence."""

@@ -20,6 +20,7 @@ from gpo_analysis.losses import Loss, TwoRatioLoss, get_loss, get_margin_loss, w
 from gpo_analysis.preferences.checks import check_comparisons
 from gpo_analysis.preferences.comparisons import Comparisons
 from gpo_analysis.preferences.item_names import checked_items
+from gpo_analysis.preferences.labels import common_items, in_order
 from gpo_analysis.preferences.pairs import DirectedPairs
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive, check_preference
 from gpo_analysis.showing import Panel, Shown
@@ -45,7 +46,7 @@ class PreferenceProblem(Shown):
     context_weights : array, shape (m,), optional
         How often each context occurs; uniform by default, only with contexts.
     items : sequence of str, optional
-        The responses' names.
+        The responses' names; by default the labels of a DataFrame or Series, which is put in their order.
     comparisons : Comparisons, optional
         Instead of preference and behavior: see :meth:`from_comparisons`.
 
@@ -97,11 +98,12 @@ class PreferenceProblem(Shown):
         else:
             if preference is None:
                 raise ValueError("preference is missing; accepted are an (n, n) or (m, n, n) array, or comparisons=")
-            matrix, observed = check_preference(preference), None
+            items = common_items(items, preference, behavior, reference)
+            matrix, observed = check_preference(preference, items=items), None
             if matrix.ndim > 3:
                 raise ValueError(f"preference must have shape (n, n) or (m, n, n), got {matrix.shape}")
             shape = matrix.shape[:-1]
-            mu = _distribution(behavior, "behavior", shape)
+            mu = _distribution(behavior, "behavior", shape, items=items)
         n = shape[-1]
         weights = None
         if len(shape) == 2:
@@ -109,7 +111,7 @@ class PreferenceProblem(Shown):
         elif context_weights is not None:
             raise ValueError(f"context_weights need a preference of shape (m, n, n), got {(*shape, n)}")
         names = checked_items(items, n)
-        ref = _distribution(reference, "reference", shape, positive=True)
+        ref = _distribution(reference, "reference", shape, positive=True, items=items)
         for array in (matrix, mu, ref, weights):
             if array is not None:
                 array.flags.writeable = False
@@ -217,7 +219,7 @@ class PreferenceProblem(Shown):
         ValueError
             For a policy that is not a distribution above zero, or of another shape.
         """
-        checked = check_distribution(policy, "policy", positive=True)
+        checked = check_distribution(policy, "policy", positive=True, items=self.items)
         if checked.shape[-len(self.shape) :] != self.shape:
             raise ValueError(f"policy must have shape (..., {str(self.shape).strip('(,)')}), got {checked.shape}")
         return np.asarray(np.log(checked) - np.log(self.reference))
@@ -260,7 +262,7 @@ class PreferenceProblem(Shown):
         """
         f = get_loss(loss)
         scale = check_positive(beta, "beta")
-        h = as_floats(log_ratio, "log_ratio")
+        h = as_floats(in_order(log_ratio, "log_ratio", self.items), "log_ratio")
         if h.shape[-len(self.shape) :] != self.shape or not np.isfinite(h).all():
             raise ValueError(f"log_ratio must be finite, of shape (..., {str(self.shape).strip('(,)')}), got {h.shape}")
         lead = h.shape[: h.ndim - len(self.shape)]
@@ -390,7 +392,5 @@ class PreferenceProblem(Shown):
         return f"PreferenceProblem({self.n} responses" + (f", {self.contexts} contexts)" if self.is_batch else ")")
 
 
-def _distribution(values: ArrayLike | None, name: str, shape: tuple[int, ...], *, positive: bool = False) -> FloatArray:
-    if values is None:
-        return np.full(shape, 1.0 / shape[-1])
-    return check_distribution(values, name, shape, positive=positive)
+def _distribution(values: ArrayLike | None, name: str, shape: tuple[int, ...], **options: Any) -> FloatArray:
+    return np.full(shape, 1.0 / shape[-1]) if values is None else check_distribution(values, name, shape, **options)

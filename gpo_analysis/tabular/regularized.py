@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.preferences.labels import common_items, in_order
 
 
 def regularized_optimum(reward: ArrayLike, reference: ArrayLike, beta: float, *, log: bool = False) -> FloatArray:
@@ -48,7 +49,7 @@ def regularized_optimum(reward: ArrayLike, reference: ArrayLike, beta: float, *,
     array([0. , 0.6, 0.4])
     """
     r = np.asarray(reward, dtype=np.float64)
-    ref = np.asarray(reference, dtype=np.float64)
+    ref = np.asarray(in_order(reference, "reference", common_items(None, reward)), dtype=np.float64)
     if r.ndim == 0 or not np.all(np.isfinite(r)):
         raise ValueError(f"reward must be an array of finite numbers of shape (..., n), got {reward!r}")
     if ref.ndim == 0 or ref.shape[-1] != r.shape[-1]:

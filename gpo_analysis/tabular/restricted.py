@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.preferences.labels import common_items
 from gpo_analysis.preferences.validation import as_floats, check_distribution, check_positive
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, policies
@@ -98,7 +99,7 @@ def restricted_optimum(reward: ArrayLike, reference: ArrayLike, features: ArrayL
     r, scale = as_floats(reward, "reward"), check_positive(beta, "beta")
     if r.ndim != 1 or not np.isfinite(r).all():
         raise ValueError(f"reward must be finite, of shape (n,), got shape {r.shape}")
-    ref = check_distribution(reference, "reference", r.shape, positive=True)
+    ref = check_distribution(reference, "reference", r.shape, positive=True, items=common_items(None, reward))
     phi = as_floats(features, "features")
     if phi.ndim != 2 or phi.shape[0] != len(r) or phi.shape[1] == 0 or not np.isfinite(phi).all():
         raise ValueError(f"features must be finite, of shape ({len(r)}, d), got shape {phi.shape}")

@@ -13,6 +13,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import GeneratorDerivative, get_link
 from gpo_analysis.losses import Loss, TwoRatioLoss, get_margin_loss
 from gpo_analysis.preferences.validation import check_positive
+from gpo_analysis.relative_entropy import kl_from_log_ratio
 from gpo_analysis.solvers.minimum import Status
 from gpo_analysis.solvers.simplex import SimplexMinimum, minimise_on_simplex
 from gpo_analysis.tabular.implicit_reward import average, fitted, half_square
@@ -66,7 +67,8 @@ def solve_two_ratio(
     answered = np.array([one.status.is_answer for one in minima])
     shown = np.where(answered[:, None], h, np.nan)
     policy = np.exp(np.log(np.atleast_2d(problem.reference)) + shown)
-    kl, squared = np.sum(policy * shown, axis=1), half_square(problem, shown)
+    kl = kl_from_log_ratio(policy, shown, np.atleast_2d(problem.reference))
+    squared = half_square(problem, shown)
     shares = problem.shares()
     values = np.array([one.value for one in minima])
     order = list(Status)

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.relative_entropy import kl_from_log_ratio
 
 #: f (order 0) or a derivative of it at margins whose last axis is that of the runs.
 Slopes = Callable[[FloatArray, int], FloatArray]
@@ -93,7 +94,7 @@ class Complete:
         won, lost = self._shares
         return {
             "loss": loss,
-            "kl": summed(policy * log_ratio),
+            "kl": kl_from_log_ratio(policy, log_ratio, np.exp(self.log_reference), summed(policy * log_ratio), axis=0),
             "mu_squared_loss": 0.5 * summed(over_winners(rho)),
             "chosen_logp": summed(won * log_policy),
             "rejected_logp": summed(lost * log_policy),

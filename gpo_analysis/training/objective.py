@@ -16,6 +16,7 @@ import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.losses import MarginLoss
+from gpo_analysis.relative_entropy import kl_from_log_ratio
 from gpo_analysis.tabular.problem import PreferenceProblem
 from gpo_analysis.training.complete import Complete
 
@@ -239,7 +240,7 @@ class Objective:
         weight = np.divide(self.weight, total, out=np.full(self.weight.shape, np.nan), where=total > 0)
         return {
             "loss": loss,
-            "kl": np.sum(share * policy * log_ratio, axis=1),
+            "kl": kl_from_log_ratio(share * policy, log_ratio, share * np.exp(self.log_reference)),
             "mu_squared_loss": 0.5 * np.sum(self.weight * rho**2, axis=1),
             "chosen_logp": np.sum(weight * gather(log_policy, self.winner), axis=1),
             "rejected_logp": np.sum(weight * gather(log_policy, self.loser), axis=1),

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.preferences.labels import common_items
 from gpo_analysis.preferences.validation import check_distribution, check_positive, check_preference, check_probability
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import MOST_CURVES, Panel, lines
@@ -90,8 +91,9 @@ def self_play(
     >>> bool(np.isclose(run.policies[-1, 0], 1 / (1 + np.exp(-1.0))))
     True
     """
-    matrix = check_preference(preference)
-    ref = check_distribution(reference, "reference", matrix.shape[-1:], positive=True)
+    items = common_items(None, preference, reference)
+    matrix = check_preference(preference, items=items)
+    ref = check_distribution(reference, "reference", matrix.shape[-1:], positive=True, items=items)
     strength, eta = check_positive(tau, "tau"), check_positive(rate, "rate")
     if method not in ("nash_md", "ipo_md"):
         raise ValueError(f"method must be nash_md or ipo_md, got {method!r}")

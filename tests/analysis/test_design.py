@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 import gpo_analysis as gpo
-from gpo_analysis.analysis import IncompatibleWishesError
+from gpo_analysis.analysis import IncompatibleWishesError, prove_design
 
 WISHES = [
     {"kappa": "3/4", "margin": "infinite", "bounded_gradient": True, "logit_link": False},
@@ -85,3 +85,29 @@ def test_proof_refutes_losses_that_have_not_the_wish() -> None:
 def test_what_is_no_wish_is_refused(wishes: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wishes))):
         gpo.design_loss(**wishes)
+
+
+@pytest.mark.parametrize(
+    ("text", "bounded"),
+    [
+        ("abs(z-1)^0.5", False), ("max(0,1-z)^0.5", False), ("sqrt(abs(z-2))-z", False), ("log(1+sqrt(abs(z)))", False),
+        ("abs(z-1)", True), ("max(0,1-z)^1.5/(1+max(0,1-z))", True), ("sqrt(1+(z-1)^2)", True),
+        ("log(1+abs(z-1)^1.5)", True), ("max(0,1-z)-max(0,-1-z)", True),
+    ],
+)  # fmt: skip
+def test_a_slope_is_bounded_where_it_is_so_everywhere(text: str, bounded: bool) -> None:
+    """Beside a cusp too: against difference quotients over twelve decades about the kinks and far out."""
+    loss = gpo.parse_loss(text)
+    line = prove_design(loss, bounded_gradient=True)[-1]
+    assert line.holds is bounded
+    assert prove_design(loss, bounded_gradient=False)[-1].holds is not bounded
+    sizes = np.geomspace(1e-12, 1e12, 200)
+    places = np.concatenate([centre + sign * sizes for centre in (-1.0, 0.0, 1.0, 2.0) for sign in (-1.0, 1.0)])
+    steepest = np.nanmax(np.abs(np.asarray(loss.derivative(places), dtype=float)))
+    assert (steepest < 10) == bounded
+
+
+def test_what_is_not_decided_is_not_called_refuted() -> None:
+    """exp(−z³) is calibrated, by t = z³, which analyze does not see: None, not False."""
+    assert gpo.analyze(gpo.parse_loss("exp(-z^3)")).is_calibrated is None
+    assert prove_design(gpo.parse_loss("exp(-z^3)"))[0].holds is None

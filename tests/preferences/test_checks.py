@@ -29,6 +29,7 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
     ("given", "way"),
     [("votes.csv", r"\.read\('votes.csv'\)"), (Path("votes.csv"), r"\.read\('votes.csv'\)"),
      (pd.DataFrame({"winner": ["a"], "loser": ["b"]}), r"\.from_frame"), (np.eye(2), r"\.from_counts"),
+     (pd.DataFrame(np.eye(2), ["a", "b"], ["a", "b"]), r"\.from_counts\(table\) takes wins"),
      (3, r"\.read\(file\)")],
 )  # fmt: skip
 def test_what_is_no_comparisons_is_refused_with_the_way_to_them(name: str, given: Any, way: str) -> None:

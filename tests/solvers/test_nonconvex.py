@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -59,9 +61,42 @@ def test_a_descent_from_a_symmetric_maximum_leaves_it():
     # −exp(−z²): π = πref is a maximum of E f + const for any even preferences turned round; here a minimum of −(...)
     loss = gpo.parse_loss("exp(-z**2) + z**2/8")
     found = PreferenceProblem([[0.5, 0.5], [0.5, 0.5]]).solve(loss, 1.0)
-    assert found.converged
-    z = found.margins[0]
+    assert found.status == "not unique", "z and −z are as good"
+    z = found.representative[0] - found.representative[1]
     assert z**2 == pytest.approx(np.log(8.0), rel=1e-8), "e^(−z²) = 1/8 where the derivative vanishes"
+
+
+@pytest.mark.parametrize(
+    ("text", "preference"),
+    [("(z^2-1)^2", [[0.5, 0.7], [0.3, 0.5]]), ("(z^2-1)^2-z", gpo.cyclic(3, 0.8)), ("(z^2-1)^2", gpo.cyclic(3, 0.2))],
+)
+@pytest.mark.filterwarnings("ignore::gpo_analysis.losses.RisingLossWarning")
+def test_two_points_as_low_are_not_one_policy(text: str, preference: Any):
+    """Of three margins round a circle Σz⁴ = ½ (Σz²)²: what is lowest for one angle is so for every angle."""
+    problem = PreferenceProblem(preference)
+    loss = gpo.parse_loss(text)
+    found = problem.solve(loss, 1.0)
+    assert (found.status, found.converged) == ("not unique", False)
+    assert np.isnan(found.policy).all()
+    directed, h = problem.directed_pairs(), found.representative
+    lowest = directed.weight @ loss(directed.margins(h[None]))
+    assert lowest + problem.diagonal_weights().sum() * float(loss(0.0)) == pytest.approx(found.population_loss)
+    # a turn of the circle, or the other well, is as low
+    if len(h) == 2:
+        other = -h
+    else:
+        z = np.array([h[0] - h[1], h[1] - h[2], h[2] - h[0]])
+        radius, angle = np.sqrt(2 / 3 * z @ z), np.arctan2((z[2] - z[1]) / np.sqrt(3), z[0])
+        turned = radius * np.cos(angle + 0.7 + 2 * np.pi / 3 * np.arange(3))
+        other = np.array([0.0, -turned[0], turned[2]])
+    assert directed.weight @ loss(directed.margins(other[None])) == pytest.approx(lowest, abs=1e-9)
+
+
+def test_one_point_that_is_lowest_stays_an_answer():
+    """A little push to one side of the two wells: their heights differ by 0.2 · 0.4 = 0.08 and only one is lowest."""
+    found = PreferenceProblem([[0.5, 0.7], [0.3, 0.5]]).solve(gpo.parse_loss("(z^2-1)^2-z/10"), 1.0)
+    assert (found.status, found.converged) == ("stationary point", True)
+    assert found.margins[0] > 0
 
 
 def test_many_responses_use_fewer_splits_and_starts():

@@ -21,7 +21,7 @@ NAN, INF = float("nan"), float("inf")
         (([[0.5, 0.8], [0.3, 0.5]],), r"preference\[0, 1\] \+ preference\[1, 0\] must be 1.*got 0.8 \+ 0.3 = 1.1"),
         (([[0.5, 1.2], [-0.2, 0.5]],), r"preference\[0, 1\] is 1.2; accepted are probabilities in \[0, 1\]"),
         (([[0.5, NAN], [0.2, 0.5]],), r"preference\[0, 1\] is nan"),
-        (([[0.6, 0.8], [0.2, 0.5]],), r"preference\[0, 0\] \+ preference\[0, 0\] must be 1"),
+        (([[0.6, 0.8], [0.2, 0.5]],), r"preference\[0, 0\] is 0.6; accepted is 0.5 on the diagonal"),
         (([0.5, 0.5],), r"preference must be square"),
         (([[0.5, 0.8, 0.1], [0.2, 0.5, 0.2]],), r"preference must be square"),
         ((np.full((1, 1, 1, 1), 0.5),), r"shape \(n, n\) or \(m, n, n\)"),
