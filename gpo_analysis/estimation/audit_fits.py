@@ -19,6 +19,8 @@ from gpo_analysis.estimation.loss_log import LossLog
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.progress import Progress, followed
 
+LARGEST = 1e100
+"""Of a column: weighted, squared and summed it still is a float. Losses that were logged are at most 3e38."""
 _IPO = ("squared", "truncated_quadratic")
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 
@@ -64,6 +66,37 @@ class Fitted:
     rms: float = 0.0
     parameters_of_loss: tuple[tuple[str, float], ...] = ()
     likelihood: str = ""
+
+
+def within_floats(*columns: FloatArray) -> bool:
+    """Whether columns can be fitted: what grows like exp(−z) leaves the floats at a β that is tried and not its own.
+
+    Examples
+    --------
+    >>> within_floats(np.array([0.5, 1e99])), within_floats(np.array([1.0]), np.array([1e101, np.nan]))
+    (True, False)
+    """
+    return all(bool(np.all(np.abs(column) <= LARGEST)) for column in columns)
+
+
+def least_squares(design: FloatArray, target: FloatArray) -> FloatArray:
+    """Coefficients of columns, shape (c,), that are first brought to one size: one near 1e100 does not hide another.
+
+    Parameters
+    ----------
+    design : array, shape (m, c)
+        Within floats, as :func:`within_floats` has it.
+    target : array, shape (m,)
+
+    Examples
+    --------
+    >>> design = np.array([[1e90, 1.0], [2e90, 1.0], [3e90, 1.0]])
+    >>> least_squares(design, design @ [2e-90, 0.5]) * [1e90, 1.0]
+    array([2. , 0.5])
+    """
+    sizes = np.maximum(np.abs(design).max(axis=0), 1e-300)
+    coefficients, *_ = np.linalg.lstsq(design / sizes, target, rcond=None)
+    return np.asarray(coefficients / sizes)
 
 
 def pair_fits(
@@ -130,7 +163,7 @@ class _PairFit:
     def at(self, log_beta: float, scale: str, smoothed: bool) -> tuple[float, float, FloatArray, FloatArray] | None:
         """χ², Σ log noise, residuals in units of noise, coefficients, at one β."""
         mean, slope = self.columns(log_beta)
-        if not (np.isfinite(mean).all() and np.isfinite(slope).all()):
+        if not within_floats(mean, slope):
             return None
         size = self._size(log_beta, scale)
         coefficients = self._start(mean, size, smoothed)
@@ -159,7 +192,7 @@ class _PairFit:
         if not smoothed:
             return np.array([size if size is not None else float(f @ target) / max(float(f @ f), 1e-300)])
         if size is None:
-            both, *_ = np.linalg.lstsq(mean[:, :2] * weight[:, None], target, rcond=None)
+            both = least_squares(mean[:, :2] * weight[:, None], target)
         else:
             turn = mean[:, 1] * weight - f
             b = float(turn @ (target - size * f)) / max(float(turn @ turn), 1e-300)
@@ -215,7 +248,7 @@ class _PairFit:
     def _rough(self, log_beta: float, scale: str, smoothed: bool) -> float:
         """Squared residuals relative to 0.1 + |loss|: smooth where the likelihood's valley is narrow."""
         mean, _ = self.columns(log_beta)
-        if not np.isfinite(mean).all():
+        if not within_floats(mean):
             return math.inf
         weight = 1 / (0.1 * float(np.median(np.abs(self.log.loss))) + np.abs(self.log.loss) + 1e-12)
         coefficients = self._solve(mean, weight, self._size(log_beta, scale), smoothed)

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.estimation.audit_fits import Fitted
+from gpo_analysis.estimation.audit_fits import Fitted, least_squares, within_floats
 from gpo_analysis.estimation.loss_log import Apart, LossLog
 from gpo_analysis.progress import Progress, followed
 
@@ -191,7 +191,7 @@ class _TwoFit:
             if design.shape[1] == 1:
                 found = np.array([float(design[:, 0] @ target) / max(float(design[:, 0] @ design[:, 0]), 1e-300)])
             else:
-                found = np.linalg.lstsq(design, target, rcond=None)[0]
+                found = least_squares(design, target)
         else:
             size = math.exp(-2 * x[0]) if self.scale == "ipo" else 1.0
             rest = target - size * design[:, 0]
@@ -206,7 +206,7 @@ class _TwoFit:
     def rough(self, x: FloatArray) -> float:
         """Squared residuals relative to 0.1 + |loss|."""
         mean = self.means(self.parts(x))
-        found = self.solve(mean, self.rough_weight, x) if np.isfinite(mean).all() else None
+        found = self.solve(mean, self.rough_weight, x) if within_floats(mean) else None
         if found is None:
             return _ALWAYS_FINITE
         residuals = (mean @ found - self.log.loss) * self.rough_weight
@@ -217,7 +217,7 @@ class _TwoFit:
         parts = self.parts(x)
         mean = self.means(parts)
         beside = [self.parts(x, moved) for moved in ((_STEP, 0.0), (-_STEP, 0.0), (0.0, _STEP), (0.0, -_STEP))]
-        if not (np.isfinite(mean).all() and all(np.isfinite(c).all() for c in beside)):
+        if not within_floats(mean, *beside):
             return None
         beta = math.exp(x[0])
         slopes = [(beside[i] - beside[i + 1]) / (2 * _STEP) * beta for i in (0, 2)]
