@@ -3,6 +3,7 @@
     python -m fuzz.audit_logs --count 1000 --seed 0
     python -m fuzz.audit_logs --count 200 --early
     python -m fuzz.audit_logs --count 60 --two-ratio
+    python -m fuzz.audit_logs --count 200 --outside
 
 A log is drawn with a loss of the catalogue (or EXO), β, label smoothing, reduction and scale, margins that reach
 beyond 1 on both sides (from normal, Student and skewed distributions), and the noise of a real run: margins and losses
@@ -10,7 +11,8 @@ computed and rounded in bfloat16, or rounded to four decimals; a loss a pair, or
 logged; and, apart, means over batches whose pairs are not (``rewards/margins``, ``rewards/accuracies``), as TRL logs
 them. With ``--early`` the logs are such as do not separate two losses: squared and truncated quadratic of margins that
 have not reached 1 yet; naming one of them is *wrong* then, and so is a set without both. With ``--two-ratio``
-(`fuzz.two_ratio_logs`) most logs are of losses of two log-ratios, their log-ratios logged apart. Counted:
+(`fuzz.two_ratio_logs`) most logs are of losses of two log-ratios, their log-ratios logged apart. With ``--outside``
+(`fuzz.outside_logs`) they are of losses that the catalogue does not hold, of margins from small to large. Counted:
 
 - *named*: loss, reduction and kind of smoothing are the true ones, β within 5 % and ε within 0.02;
 - *set*: undecided, and the losses that are said to fit hold the true one;
@@ -31,6 +33,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 
 from fuzz.drawn_margins import bfloat16, drawn_margins, smoothed_loss  # noqa: E402
+from fuzz.outside_logs import run as run_outside  # noqa: E402
 from fuzz.two_ratio_logs import run as run_two_ratio  # noqa: E402
 from gpo_analysis.arrays import FloatArray  # noqa: E402
 from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
@@ -174,7 +177,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--means", action="store_true", help="logs of batch means whose pairs are not logged")
     parser.add_argument("--early", action="store_true", help="logs whose margins have not reached 1")
     parser.add_argument("--two-ratio", action="store_true", help="logs of losses of two log-ratios, among others")
+    parser.add_argument("--outside", action="store_true", help="logs of losses that no catalogue holds")
     options = parser.parse_args(arguments)
+    if options.outside:
+        return run_outside(options.count, options.seed)
     if options.two_ratio:
         return run_two_ratio(options.count, options.seed)
     kinds = ("means",) if options.means else EARLY if options.early else KINDS

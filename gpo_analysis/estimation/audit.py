@@ -4,8 +4,9 @@ Every loss of the catalogue (and EXO), with and without label smoothing, over to
 libraries give it, is fitted to the logged losses by weighted least squares; weights come from the rounding that the
 columns show (bfloat16, or a number of decimals), passed on from the margin by the slope of the loss. Where the chosen's
 and the rejected's log-ratio were logged apart, so is every loss of two log-ratios, with its parameters. Losses are then
-compared by BIC, their noise inflated to what the best of them leaves. A loss is named where its share is at least 99 %
-and its residuals show no pattern; where several losses fit, their set is the answer.
+compared by BIC, their noise inflated to what the best of them leaves. A loss is named where its share is at least 99 %,
+beside polynomials too, which stand for losses that nobody tried (`gpo_analysis.estimation.audit_smooth`), and its
+residuals show no pattern; where several losses fit, their set is the answer.
 
 From margins alone a loss of two log-ratios cannot be told: its values scatter about any function of the margin, so that
 more scatter than rounding explains leaves a log of margins undecided.
@@ -23,7 +24,9 @@ import numpy as np
 from scipy.stats import chi2
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.estimation.audit_fits import Fitted, mean_fits, pair_fits
+from gpo_analysis.estimation.audit_fits import Fitted, pair_fits
+from gpo_analysis.estimation.audit_means import mean_fits
+from gpo_analysis.estimation.audit_smooth import Smooth, smooth_rival
 from gpo_analysis.estimation.audit_two_ratio import two_ratio_fits
 from gpo_analysis.estimation.audit_two_ratio_means import two_ratio_mean_fits
 from gpo_analysis.estimation.identify import rescaling
@@ -71,7 +74,8 @@ class LossAudit(Shown):
     scale : float or None
         The logged loss is scale · f.
     confidence : float
-        Share of the evidence of the loss named, or of the set.
+        Share of the evidence of the loss named, or of the set, beside losses that were not tried; of means over batches
+        among those that were.
     losses : tuple of str
         The losses that the log does not separate, the likeliest first.
     of : str
@@ -292,6 +296,24 @@ def _of_kinds(fitted: list[Fitted], share: FloatArray) -> dict[tuple[str, str], 
     return kinds
 
 
+def _beside_smooth(log: LossLog, chosen: Fitted, own: float, tried: int) -> tuple[float, Smooth]:
+    """The share of the evidence that a fit keeps where losses that nobody tried are as likely beforehand as all tried.
+
+    Of means over batches, of whose pairs the shape is not known, nothing is said.
+    """
+    rival = smooth_rival(log, chosen, own)
+    return 1 / (1 + math.exp(min(rival.log_odds + math.log(tried), 700.0))), rival
+
+
+def _of_any(chosen: Fitted, rival: Smooth, z: FloatArray) -> str:
+    free = f"{chosen.parameters} free number{'s' if chosen.parameters > 1 else ''}"
+    return (
+        f"{chosen.loss} fits, but so may any loss that was not tried: of its Taylor series the log shows about "
+        f"{rival.coefficients} coefficients (margins reach from {z.min():.2g} to {z.max():.2g}), and the fit has {free}"
+        f"{_OFFER}"
+    )
+
+
 def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     best = _best(fitted)
     count = len(best.residuals)
@@ -328,9 +350,13 @@ def _decide(log: LossLog, fitted: list[Fitted]) -> LossAudit:
     chosen = max(of_kind, key=lambda item: item[1])[0]
     if chosen.error * math.sqrt(own) > CLOSE or any(abs(math.log(f.beta / chosen.beta)) > CLOSE for f in alive):
         return undecided(f"{losses[0]}, but the log does not separate its β from its label smoothing or scale")
+    kept, rival = _beside_smooth(log, chosen, own, len(fitted))
+    total *= kept
+    if kept < SURE:
+        return undecided(_of_any(chosen, rival, chosen.beta * rows))
     reduction = likely[0][1] if log.of == "log-ratios" and not log.pairs.of_one_length else None
     beta = chosen.beta if math.isfinite(chosen.beta) else None
     return LossAudit(
-        None, chosen.loss, beta, reduction, chosen.smoothing, chosen.label_smoothing, chosen.scale, kinds[likely[0]],
-        losses, log.of, dict(chosen.parameters_of_loss), chosen.likelihood, log.means,
+        None, chosen.loss, beta, reduction, chosen.smoothing, chosen.label_smoothing, chosen.scale,
+        kinds[likely[0]] * kept, losses, log.of, dict(chosen.parameters_of_loss), chosen.likelihood, log.means,
     )  # fmt: skip

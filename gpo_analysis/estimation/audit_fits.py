@@ -1,4 +1,4 @@
-"""Every known loss fitted to a log: by weighted least squares where pairs were logged, through means of batches else.
+"""Every known loss fitted to a log of pairs by weighted least squares.
 
 What is evaluated at one β serves every scale and label smoothing of a family (`gpo_analysis.estimation.identify`).
 """
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, ndtr
+from scipy.optimize import minimize_scalar
+from scipy.special import expit
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation.identify import Family, families
@@ -19,8 +19,12 @@ from gpo_analysis.estimation.loss_log import LossLog
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.progress import Progress, followed
 
-_IPO = ("squared", "truncated_quadratic")
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+BETAS, SCALES = 5 * math.log(10), 5.0
+"""Widths of log β and of the logarithm of a free scale before anything is known."""
+LARGEST = 1e100
+"""Of a column: weighted, squared and summed it still is a float. Losses that were logged are at most 3e38."""
+IPO = ("squared", "truncated_quadratic")
+"""What libraries scale by 1/β²."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class Fitted:
         Those of a loss of two log-ratios, by their names in the catalogue.
     likelihood : str
         Of rpo and sft: which likelihood of the chosen, "" elsewhere.
+    weight : array, shape (m,), or None
+        One over that noise; None of means over batches.
+    directions : array, shape (m, parameters), or None
+        By how much the fit moves where one of its parameters goes through all that was possible.
+    of_two : bool
+        Whether it is a loss of two log-ratios.
     """
 
     loss: str
@@ -64,6 +74,40 @@ class Fitted:
     rms: float = 0.0
     parameters_of_loss: tuple[tuple[str, float], ...] = ()
     likelihood: str = ""
+    weight: FloatArray | None = None
+    directions: FloatArray | None = None
+    of_two: bool = False
+
+
+def within_floats(*columns: FloatArray) -> bool:
+    """Whether columns can be fitted: what grows like exp(−z) leaves the floats at a β that is tried and not its own.
+
+    Examples
+    --------
+    >>> within_floats(np.array([0.5, 1e99])), within_floats(np.array([1.0]), np.array([1e101, np.nan]))
+    (True, False)
+    """
+    return all(bool(np.all(np.abs(column) <= LARGEST)) for column in columns)
+
+
+def least_squares(design: FloatArray, target: FloatArray) -> FloatArray:
+    """Coefficients of columns, shape (c,), that are first brought to one size: one near 1e100 does not hide another.
+
+    Parameters
+    ----------
+    design : array, shape (m, c)
+        Within floats, as :func:`within_floats` has it.
+    target : array, shape (m,)
+
+    Examples
+    --------
+    >>> design = np.array([[1e90, 1.0], [2e90, 1.0], [3e90, 1.0]])
+    >>> least_squares(design, design @ [2e-90, 0.5]) * [1e90, 1.0]
+    array([2. , 0.5])
+    """
+    sizes = np.maximum(np.abs(design).max(axis=0), 1e-300)
+    coefficients, *_ = np.linalg.lstsq(design / sizes, target, rcond=None)
+    return np.asarray(coefficients / sizes)
 
 
 def pair_fits(
@@ -89,7 +133,7 @@ def pair_fits(
             noise = noise / np.minimum(log.pairs.chosen_length, log.pairs.rejected_length)
         for family in followed(families(offered), progress, f"losses, token {reduction}"):
             fit = _PairFit(log, family, rho, noise)
-            for scale in ("free",) if free else ("one", "ipo", "quarter") if family.name in _IPO else ("one",):
+            for scale in ("free",) if free else ("one", "ipo", "quarter") if family.name in IPO else ("one",):
                 for smoothed in (True,) if family.name == "exo" else (False, True):
                     found = fit(reduction, scale, smoothed)
                     if found is not None:
@@ -127,10 +171,12 @@ class _PairFit:
         won, lost = (np.where(w[:, None] > 0, w[:, None] * self.family.columns(x), 0) for w, x in ((p, z), (1 - p, -z)))
         return won + lost
 
-    def at(self, log_beta: float, scale: str, smoothed: bool) -> tuple[float, float, FloatArray, FloatArray] | None:
-        """χ², Σ log noise, residuals in units of noise, coefficients, at one β."""
+    def at(
+        self, log_beta: float, scale: str, smoothed: bool
+    ) -> tuple[float, float, FloatArray, FloatArray, FloatArray] | None:
+        """χ², Σ log noise, residuals in units of noise, coefficients, one over that noise, at one β."""
         mean, slope = self.columns(log_beta)
-        if not (np.isfinite(mean).all() and np.isfinite(slope).all()):
+        if not within_floats(mean, slope):
             return None
         size = self._size(log_beta, scale)
         coefficients = self._start(mean, size, smoothed)
@@ -144,7 +190,23 @@ class _PairFit:
                 return None
             coefficients = found
         residuals = (mean[:, : len(coefficients)] @ coefficients - self.log.loss) * weight
-        return float(residuals @ residuals), float(-np.log(weight).sum()), residuals, coefficients
+        return float(residuals @ residuals), float(-np.log(weight).sum()), residuals, coefficients, weight
+
+    def _directions(self, log_beta: float, coefficients: FloatArray, scale: str) -> FloatArray:
+        """See :class:`Fitted`."""
+        d, count = 1e-4, len(coefficients)
+        mean, up, down = (self.columns(x)[0][:, :count] for x in (log_beta, log_beta + d, log_beta - d))
+        of_beta = (up - down) @ coefficients / (2 * d)
+        found = [BETAS * (of_beta - 2 * mean @ coefficients if scale == "ipo" else of_beta)]
+        if self.family.name == "exo":
+            e = float(expit(coefficients[1] / coefficients[0]))
+            of_epsilon = mean @ (coefficients[0] * np.array([0.0, 1 / (1 - e), -1.0]))
+            found.append(math.log(0.49 / 1e-5) * of_epsilon)
+        elif count == 2:
+            found.append(float(coefficients.sum()) * (mean[:, 1] - mean[:, 0]))  # of b/(a + b), from −½ to ½
+        if scale == "free":
+            found.append(SCALES * (mean @ coefficients))
+        return np.stack(found, -1)
 
     def _start(self, mean: FloatArray, size: float | None, smoothed: bool) -> FloatArray:
         if self.family.name == "exo":
@@ -159,7 +221,7 @@ class _PairFit:
         if not smoothed:
             return np.array([size if size is not None else float(f @ target) / max(float(f @ f), 1e-300)])
         if size is None:
-            both, *_ = np.linalg.lstsq(mean[:, :2] * weight[:, None], target, rcond=None)
+            both = least_squares(mean[:, :2] * weight[:, None], target)
         else:
             turn = mean[:, 1] * weight - f
             b = float(turn @ (target - size * f)) / max(float(turn @ turn), 1e-300)
@@ -201,21 +263,22 @@ class _PairFit:
         at = self.at(log_beta, scale, smoothed)
         if at is None:
             return None
-        chi, log_noise, residuals, coefficients = at
+        chi, log_noise, residuals, coefficients, weight = at
         d = 1e-4
         beside = [self._height(log_beta + sign * d, scale, smoothed) for sign in (-1, 1)]
         curvature = (sum(beside) - 2 * self._height(log_beta, scale, smoothed)) / d**2
         error = 1 / math.sqrt(curvature / 2) if curvature > 1e-8 else math.inf
-        read = _read(self.family.name, coefficients)
+        read = read_coefficients(self.family.name, coefficients)
         parameters = 1 + int(smoothed) + int(scale == "free")
         return Fitted(
-            self.family.name, reduction, math.exp(log_beta), *read, error, chi, log_noise, parameters, residuals
-        )
+            self.family.name, reduction, math.exp(log_beta), *read, error, chi, log_noise, parameters, residuals,
+            weight=weight, directions=self._directions(log_beta, coefficients, scale),
+        )  # fmt: skip
 
     def _rough(self, log_beta: float, scale: str, smoothed: bool) -> float:
         """Squared residuals relative to 0.1 + |loss|: smooth where the likelihood's valley is narrow."""
         mean, _ = self.columns(log_beta)
-        if not np.isfinite(mean).all():
+        if not within_floats(mean):
             return math.inf
         weight = 1 / (0.1 * float(np.median(np.abs(self.log.loss))) + np.abs(self.log.loss) + 1e-12)
         coefficients = self._solve(mean, weight, self._size(log_beta, scale), smoothed)
@@ -233,8 +296,15 @@ class _PairFit:
         return math.inf if at is None else at[0] + 2 * at[1]
 
 
-def _read(name: str, coefficients: FloatArray) -> tuple[float, str | None, float]:
-    """Scale, smoothing and ε."""
+def read_coefficients(name: str, coefficients: FloatArray) -> tuple[float, str | None, float]:
+    """Scale, smoothing and ε.
+
+    Parameters
+    ----------
+    name : str
+        Of the family.
+    coefficients : array, shape (1,), (2,) or (3,)
+    """
     if name == "exo":
         return float(coefficients[0]), "exo", float(expit(coefficients[1] / coefficients[0]))
     scale = float(coefficients.sum())
@@ -242,98 +312,3 @@ def _read(name: str, coefficients: FloatArray) -> tuple[float, str | None, float
         return scale, None, 0.0
     share = float(coefficients[1]) / scale
     return (scale, "smoothed", share) if share > 0 else (scale, "robust", share / (2 * share - 1))
-
-
-def mean_fits(log: LossLog, progress: bool | Progress = False, offered: Sequence[MarginLoss] = ()) -> Iterator[Fitted]:
-    """Means over batches: the pairs' margins taken as normal about their mean, of variance c₀ + c₁ mean².
-
-    The shares of positive margins say how wide, where they were logged. β is that of the logged margins: 1, or 2 for
-    the squared loss of the libraries, whose scale is then free.
-
-    Parameters
-    ----------
-    log : LossLog
-        Of means.
-    progress : bool or function
-    offered : sequence of MarginLoss
-        Losses that are tried beside the known ones.
-    """
-    m = log.pairs.chosen
-    for family in followed(families(offered), progress, "losses"):
-        ways = [(1.0, False, False)]
-        if family.name == "exo":
-            continue
-        ways += [(1.0, True, False)]
-        if family.name in _IPO:
-            ways += [(2.0, False, True)]
-        for beta, smoothed, free in ways:
-            found = _mean_fit(log, family, m, beta, smoothed, free)
-            # less cannot be told from the shape of a batch's margins; more makes losses of two log-ratios look like one
-            if not smoothed or 0.02 < found.label_smoothing <= 0.3:
-                yield found
-
-
-def pairs_a_row(accuracy: FloatArray | None) -> int:
-    """The least number of pairs of which all the shares are shares; 16 where that cannot be seen."""
-    if accuracy is None:
-        return 16
-    for count in range(2, 1025):
-        if np.all(np.abs(accuracy * count - np.round(accuracy * count)) <= 1e-4 * count):
-            return count
-    return 16
-
-
-def _mean_fit(log: LossLog, family: Family, m: FloatArray, beta: float, smoothed: bool, free: bool) -> Fitted:
-    wide = max(float(np.abs(m).max()), 1e-3)
-
-    count = pairs_a_row(log.accuracy)
-
-    def parts(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        sd = np.sqrt(np.exp(x[0]) + np.exp(x[1]) * m**2)
-        z = beta * (m[:, None] + sd[:, None] * _NODES)
-        with np.errstate(all="ignore"):
-            columns = family.columns(z.reshape(-1))[:, :2].reshape(*z.shape, 2)
-        mean = np.einsum("tnc,n->tc", columns, _WEIGHTS) / _WEIGHTS.sum()
-        f = columns[..., 0] - mean[:, None, 0]
-        along = np.einsum("tn,n->t", f * _NODES, _WEIGHTS) / _WEIGHTS.sum()  # what the batch's mean margin says of f
-        spread = np.einsum("tn,n->t", (f - along[:, None] * _NODES) ** 2, _WEIGHTS) / _WEIGHTS.sum()
-        if free:
-            spread = spread * (log.loss / np.maximum(mean[:, 0], 1e-12)) ** 2
-        floor = 0.004 * (np.abs(log.loss) + 0.1 * float(np.median(np.abs(log.loss))))
-        weight = 1 / np.sqrt(log.loss_noise**2 + log.noise**2 + floor**2 + 1.5 * spread / count)
-        off = np.zeros(0)
-        if log.accuracy is not None:
-            off = (log.accuracy - ndtr(m / np.maximum(sd, 1e-9))) / math.sqrt(0.25 / count + 0.03**2)
-        return mean, weight, off
-
-    def solve(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        mean, weight, off = parts(x)
-        target, f = log.loss * weight, mean[:, 0] * weight
-        if free:
-            coefficients = np.array([float(f @ target) / max(float(f @ f), 1e-300), 0.0])
-        elif smoothed:
-            turn = mean[:, 1] * weight - f
-            b = float(turn @ (target - f)) / max(float(turn @ turn), 1e-300)
-            b = min(max(b, -2.0), 0.45)
-            coefficients = np.array([1 - b, b])
-        else:
-            coefficients = np.array([1.0, 0.0])
-        return mean @ coefficients * weight - target, coefficients, weight, off
-
-    def height(x: FloatArray) -> float:
-        residuals, _, weight, off = solve(np.clip(x, -20, 6))
-        total = float(residuals @ residuals + off @ off) - 2 * float(np.log(weight).sum())
-        return total if math.isfinite(total) else 1e12
-
-    starts = [np.array([2 * math.log(wide) + a, b]) for a, b in ((-6.0, -4.0), (-2.0, -1.0), (0.0, 0.5))]
-    found = min(
-        (minimize(height, x, method="Nelder-Mead", options={"maxiter": 60}) for x in starts), key=lambda r: r.fun
-    )
-    residuals, coefficients, weight, off = solve(np.clip(found.x, -20, 6))
-    read = _read(family.name, coefficients if smoothed else np.array([coefficients.sum()]))
-    residuals = np.nan_to_num(residuals, nan=1e6, posinf=1e6, neginf=-1e6)
-    chi = float(residuals @ residuals + off @ off)
-    return Fitted(
-        family.name, "sums", beta, *read, 0.0, chi if math.isfinite(chi) else 1e12, float(-np.log(weight).sum()),
-        2 + int(smoothed) + int(free), residuals, float(np.sqrt(np.mean((residuals / weight) ** 2))),
-    )  # fmt: skip

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.estimation.audit_fits import Fitted
+from gpo_analysis.estimation.audit_fits import BETAS, SCALES, Fitted, least_squares, within_floats
 from gpo_analysis.estimation.loss_log import Apart, LossLog
 from gpo_analysis.progress import Progress, followed
 
@@ -191,7 +191,7 @@ class _TwoFit:
             if design.shape[1] == 1:
                 found = np.array([float(design[:, 0] @ target) / max(float(design[:, 0] @ design[:, 0]), 1e-300)])
             else:
-                found = np.linalg.lstsq(design, target, rcond=None)[0]
+                found = least_squares(design, target)
         else:
             size = math.exp(-2 * x[0]) if self.scale == "ipo" else 1.0
             rest = target - size * design[:, 0]
@@ -206,18 +206,18 @@ class _TwoFit:
     def rough(self, x: FloatArray) -> float:
         """Squared residuals relative to 0.1 + |loss|."""
         mean = self.means(self.parts(x))
-        found = self.solve(mean, self.rough_weight, x) if np.isfinite(mean).all() else None
+        found = self.solve(mean, self.rough_weight, x) if within_floats(mean) else None
         if found is None:
             return _ALWAYS_FINITE
         residuals = (mean @ found - self.log.loss) * self.rough_weight
         return min(float(residuals @ residuals), _ALWAYS_FINITE)
 
-    def at(self, x: FloatArray) -> tuple[float, float, FloatArray, FloatArray] | None:
-        """χ², Σ log noise, residuals in units of noise, coefficients."""
+    def at(self, x: FloatArray) -> tuple[float, float, FloatArray, FloatArray, FloatArray] | None:
+        """χ², Σ log noise, residuals in units of noise, coefficients, one over that noise."""
         parts = self.parts(x)
         mean = self.means(parts)
         beside = [self.parts(x, moved) for moved in ((_STEP, 0.0), (-_STEP, 0.0), (0.0, _STEP), (0.0, -_STEP))]
-        if not (np.isfinite(mean).all() and all(np.isfinite(c).all() for c in beside)):
+        if not within_floats(mean, *beside):
             return None
         beta = math.exp(x[0])
         slopes = [(beside[i] - beside[i + 1]) / (2 * _STEP) * beta for i in (0, 2)]
@@ -235,7 +235,23 @@ class _TwoFit:
         if found is None:
             return None
         residuals = (mean @ found - self.log.loss) * weight
-        return float(residuals @ residuals), float(-np.log(weight).sum()), residuals, found
+        return float(residuals @ residuals), float(-np.log(weight).sum()), residuals, found, weight
+
+    def _directions(self, x: FloatArray, found: FloatArray) -> FloatArray:
+        """See :class:`gpo_analysis.estimation.audit_fits.Fitted`."""
+        d, grid = 1e-4, self.family.grid
+        unit = np.eye(2) * d
+        widths = (
+            [BETAS] if grid is None else [BETAS, float(math.log(grid[-1] / grid[0]) if self.positive else np.ptp(grid))]
+        )
+        beside = [[self.means(self.parts(x + sign * unit[i])) @ found for sign in (1, -1)] for i in range(len(widths))]
+        columns = [width * (up - down) / (2 * d) for width, (up, down) in zip(widths, beside, strict=True)]
+        mean, first = self.means(self.parts(x)), int(self.family.base)
+        for k, (_, low, high) in enumerate(self.family.weights, start=first):
+            columns.append(math.log(high / low) * found[k] * mean[:, k])
+        if self.scale == "free":
+            columns.append(SCALES * (mean @ found))
+        return np.stack(columns, -1)
 
     def height(self, x: FloatArray) -> float:
         at = self.at(x)
@@ -274,9 +290,9 @@ class _TwoFit:
         return None if at is None else self._read(reduction, x, unknown, at)
 
     def _read(
-        self, reduction: str, x: FloatArray, unknown: int, at: tuple[float, float, FloatArray, FloatArray]
+        self, reduction: str, x: FloatArray, unknown: int, at: tuple[float, float, FloatArray, FloatArray, FloatArray]
     ) -> Fitted:
-        chi, log_noise, residuals, found = at
+        chi, log_noise, residuals, found, weight = at
         family = self.family
         scale = float(found[0]) if family.base else 1.0
         values = dict(zip((n for n, _, _ in family.weights), found[1:] / scale if family.base else found, strict=True))
@@ -287,6 +303,7 @@ class _TwoFit:
         return Fitted(
             family.name, reduction, math.exp(x[0]), scale, None, 0.0, self._error(x, unknown), chi, log_noise, count,
             residuals, parameters_of_loss=tuple((k, float(v)) for k, v in values.items()), likelihood=of,
+            weight=weight, directions=self._directions(x, found), of_two=True,
         )  # fmt: skip
 
     def _error(self, x: FloatArray, unknown: int) -> float:
@@ -310,9 +327,10 @@ def _likelihood_alone(
 ) -> Iterator[Fitted]:
     """sft: β times −log π/πref, or a multiple of −log π."""
     counts = np.bincount(log.group).astype(np.float64)
+    coarse = (apart.chosen * 2.0**-7) ** 2 / 12 if log.coarse else 0.0
     own = (
         -np.bincount(log.group, apart.chosen) / counts,
-        np.sqrt(np.bincount(log.group, apart.chosen_noise**2)) / counts,
+        np.sqrt(np.bincount(log.group, apart.chosen_noise**2 + coarse)) / counts,
     )
     for likelihood, (column, noise) in [(LIKELIHOODS[0], own), *extras]:
         weight, size = 1 / np.maximum(log.loss_noise, 1e-12), 1.0
@@ -329,4 +347,5 @@ def _likelihood_alone(
         yield Fitted(
             "sft", reduction, size if whole else math.nan, 1.0 if whole else size, None, 0.0, error,
             float(residuals @ residuals), float(-np.log(weight).sum()), 1, residuals, likelihood=likelihood,
+            weight=weight, directions=BETAS * size * column[:, None], of_two=True,
         )  # fmt: skip

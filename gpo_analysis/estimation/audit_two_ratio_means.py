@@ -15,7 +15,8 @@ from scipy.optimize import minimize
 from scipy.special import ndtr
 
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.estimation.audit_fits import Fitted, pairs_a_row
+from gpo_analysis.estimation.audit_fits import Fitted
+from gpo_analysis.estimation.audit_means import pairs_a_row
 from gpo_analysis.estimation.audit_two_ratio import FAMILIES, TwoRatioFamily
 from gpo_analysis.estimation.loss_log import LossLog
 from gpo_analysis.progress import Progress, followed

@@ -20,9 +20,16 @@ Outcomes = NDArray[np.int8]
 
 
 def sided(
-    table: ColumnTable, layout: Layout, rows: IntArray, a: IntArray, b: IntArray, book: Names, own: Mapping[str, str]
+    table: ColumnTable,
+    layout: Layout,
+    rows: IntArray,
+    a: IntArray,
+    b: IntArray,
+    book: Names,
+    own: Mapping[str, str],
+    notes: list[str],
 ) -> Outcomes:
-    """Outcomes by a column that names the winner, its side, or a tie.
+    """Outcomes by a column that names the winner, its side, or a tie; a word for a side other than its column is noted.
 
     Raises
     ------
@@ -35,7 +42,7 @@ def sided(
     word = np.full(len(column.values), -1)
     item = np.full(len(column.values), -2)
     for i, value in enumerate(column.values):
-        said = re.sub(r"[\W_]+", "_", str(value).strip().casefold()).strip("_")
+        said = _said(value)
         word[i] = {**sides, **TIE_WORDS}.get(said, -1)
         item[i] = known.get(book.find(value) or "", -2)
     by_word, by_item = word[column.codes], item[column.codes]
@@ -48,9 +55,36 @@ def sided(
     ):
         if wrong.any():
             at = int(np.argmax(wrong))
-            said = why or f"accepted are {layout.first}, {layout.second}, tie, tie (bothbad), or one of the two names"
+            said = why or _accepted(layout, sides, column[at])
             raise ValueError(f"{table.where(int(rows[at]))}: {name} is {column[at]!r:.60}{', ' if why else '; '}{said}")
+    taken = [
+        f"{str(column.values[i])!r:.40} is {(layout.first, layout.second)[word[i]]}"
+        for i in np.argsort(column.first, kind="stable")
+        if word[i] in (0, 1)
+        and np.any(named[column.codes == i] < 0)
+        and _said(column.values[i]) not in (_said(layout.first), _said(layout.second))
+    ]
+    if taken:
+        notes.append(f"in {name}, {', '.join(taken)}")
     return np.asarray(outcome, dtype=np.int8)
+
+
+def _said(value: Any) -> str:
+    """A word in lower case with _ between its parts; a number with a sign or a point is no word."""
+    text = str(value).strip().casefold()
+    word = re.sub(r"[\W_]+", "_", text).strip("_")
+    return text if word.isdigit() else word
+
+
+def _accepted(layout: Layout, sides: Mapping[str, int], value: Any) -> str:
+    """Every word that is taken, and of 0 what is not told by it."""
+    words = [[word for word, code in sides.items() if code == side] for side in (0, 1)]
+    ways = [f"{of[0]} (also {', '.join(of[1:])})" if of[1:] else of[0] for of in words]
+    zero = f"; {value} does not say which side it is: write {words[0][-1]} and {words[1][-1]}"
+    return (
+        f"accepted are {ways[0]}, {ways[1]}, tie (also draw), tie (bothbad), or one of the two names"
+        f"{zero if _said(value) in ('0', '-1', 'true', 'false', '0.0', '-1.0') else ''}"
+    )
 
 
 def marked(table: ColumnTable, layout: Layout, rows: IntArray) -> Outcomes:

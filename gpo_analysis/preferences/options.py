@@ -10,7 +10,7 @@ from gpo_analysis.reading import in_words
 
 COLUMNS = (
     "columns winner, loser and optionally count or votes, tie, prompt "
-    "(or model_a, model_b, winner; or chosen, rejected)"
+    "(or model_a, model_b, winner; response_a, response_b, winner; chosen, rejected)"
 )
 
 

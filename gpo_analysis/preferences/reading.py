@@ -26,6 +26,7 @@ from gpo_analysis.arrays import BoolArray, FloatArray, IntArray
 from gpo_analysis.preferences.contests import BOTH_BAD, FIRST, SECOND, TIE, Contests, as_counts
 from gpo_analysis.preferences.ends import counted, marked, sided, tied_rows
 from gpo_analysis.preferences.layouts import Layout, layout_of, looks_like, side_name
+from gpo_analysis.preferences.missing import missing
 from gpo_analysis.preferences.options import COLUMNS, Asked, ReadOptions, sides_of
 from gpo_analysis.preferences.rows import cells_of, numbers, take_names, texts_of
 from gpo_analysis.reading import LeftOut, Names, ReadReport, shown
@@ -67,7 +68,7 @@ def read_contests(source: str | Path | Any, options: ReadOptions) -> ReadContest
         raise ValueError(f"{table.path} holds no comparisons; accepted are {COLUMNS}, one comparison a line")
     layout = layout_of(list(table.names))
     if layout is None:
-        raise ValueError(_missing(table))
+        raise ValueError(missing(table))
     for name in table.names:
         column = table.columns.get(name)
         if name in asked.read(layout) or column is None or name.startswith("("):
@@ -174,7 +175,7 @@ class _Reading:
             times = self._times(rows)
             outcome = np.zeros(len(rows), dtype=np.int8)
             if layout.kind == "sided":
-                outcome = sided(table, layout, rows, a, b, book, self.asked.own)
+                outcome = sided(table, layout, rows, a, b, book, self.asked.own, self.notes)
             elif layout.kind == "marked":
                 outcome = marked(table, layout, rows)
             if layout.ties:
@@ -367,12 +368,3 @@ def _unique(prompts: Sequence[str], texts: Sequence[str]) -> tuple[str, ...]:
         taken.setdefault(unique, 1)
         found.append(unique)
     return tuple(found)
-
-
-def _missing(table: ColumnTable) -> str:
-    names = [name for name in ("winner", "loser") if name not in table.names]
-    got = ", ".join(table.names)
-    hint = f"accepted are {COLUMNS}, or a name for each: --columns winner=… --columns loser=…, in Python columns={{…}}"
-    if table.format.startswith("JSON"):
-        return f"{table.where(0)}: missing {' and '.join(map(repr, names))}; the keys are {got!r:.200}; {hint}"
-    return f"{table.where()}: missing column {' and '.join(names)} in the header {got!r:.200}; {hint}"

@@ -103,6 +103,8 @@ class ColumnTable:
         Every column of the file, with the line where it first stands; in their order.
     blank : tuple of int
         Lines of rows with nothing but separators.
+    written : tuple of str
+        The columns as the header of a CSV file or a frame has them, or nothing.
     """
 
     path: str
@@ -112,6 +114,7 @@ class ColumnTable:
     columns: dict[str, Column]
     names: dict[str, int]
     blank: tuple[int, ...] = ()
+    written: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)

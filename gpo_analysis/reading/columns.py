@@ -104,7 +104,7 @@ class _Renamed:
 
 
 def _of_csv(path: str, text: str, keep: Keep, names: _Renamed, accepted: str, separator: str | None) -> ColumnTable:
-    start, body, separator, head = csv_head(
+    start, body, separator, head, written = csv_head(
         path, text, lambda columns: keep(names(columns)) is not None, accepted, separator
     )
     names.check(head[1], path)
@@ -127,7 +127,8 @@ def _of_csv(path: str, text: str, keep: Keep, names: _Renamed, accepted: str, se
         left = np.ones(len(lines), dtype=bool)
     for name in [name for name in of_name if name.startswith("(unnamed") and bool(of_name[name].blank.all())]:
         del of_name[name], every[name]
-    return ColumnTable(path, form, "line", lines[left], of_name, every, tuple(int(i) for i in lines[~left]))
+    blank_lines = tuple(int(i) for i in lines[~left])
+    return ColumnTable(path, form, "line", lines[left], of_name, every, blank_lines, tuple(written))
 
 
 _Cells = tuple[Any, list[Column], IntArray]
@@ -249,7 +250,7 @@ def _of_frame(source: Any, keep: Keep, names: _Renamed, path: str, form: str) ->
         if name in kept:
             columns[name] = _of_series(source.column(i).to_pandas() if is_arrow else source.iloc[:, i])
     lines = np.arange(source.num_rows if is_arrow else len(source), dtype=np.int64)
-    return ColumnTable(path, form, "row", lines, columns, dict.fromkeys(known, 0))
+    return ColumnTable(path, form, "row", lines, columns, dict.fromkeys(known, 0), written=tuple(raw))
 
 
 def _of_series(series: pd.Series[Any]) -> Column:

@@ -108,7 +108,7 @@ def holds_json(path: str | Path, text: str) -> bool:
 
 
 def _csv_table(path: str | Path, text: str, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
-    start, body, separator, head = csv_head(path, text, fits, accepted)
+    start, body, separator, head, _ = csv_head(path, text, fits, accepted)
     columns = head[1]
     rows, blank = [], []
     for line, cells in csv_records(path, body, start, separator, skip=1):
@@ -136,14 +136,14 @@ def csv_head(
     fits: Callable[[Sequence[str]], bool],
     accepted: str,
     separator: str | None = None,
-) -> tuple[int, str, str, tuple[int, list[str]]]:
+) -> tuple[int, str, str, tuple[int, list[str]], list[str]]:
     """Where a CSV file begins and how it is separated.
 
     Returns
     -------
-    int, str, str, (int, list of str)
-        Lines before the text that follows (Excel's ``sep=;``), that text, the separator, and the header's line and
-        columns: those of the first separator with which it fits, or else of the first of all.
+    int, str, str, (int, list of str), list of str
+        Lines before the text that follows (Excel's ``sep=;``), that text, the separator, the header's line and
+        columns: those of the first separator with which it fits, or else of the first of all; and they as written.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def csv_head(
     twice = next((name for name in columns if columns.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{path}, line {head[0]}: column {shown(twice)} occurs twice; accepted are {accepted}")
-    return start, body, found, (head[0], columns)
+    return start, body, found, (head[0], columns), [cell.strip() for cell in head[1]]
 
 
 def _head(

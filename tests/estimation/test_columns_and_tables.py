@@ -16,7 +16,7 @@ from scipy.special import logit
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.estimation import audit_fits, audit_two_ratio, fit_comparisons, logs, loss_log
 from gpo_analysis.estimation.audit import LossAudit
-from gpo_analysis.estimation.audit_fits import _PairFit, _read, pair_fits
+from gpo_analysis.estimation.audit_fits import _PairFit, pair_fits, read_coefficients
 from gpo_analysis.estimation.identify import families
 from gpo_analysis.estimation.logs import TrainingLog
 from gpo_analysis.estimation.recommend import BetaRecommendation, BetaRecommendations
@@ -63,7 +63,7 @@ def test_a_recommended_beta_is_drawn_with_the_others() -> None:
 
 @pytest.mark.parametrize("epsilon", [1e-3, 0.1])
 def test_coefficients_of_a_fit_are_scale_and_smoothing(epsilon: float) -> None:
-    read: Callable[[str, FloatArray], Any] = _read
+    read: Callable[[str, FloatArray], Any] = read_coefficients
     share = pytest.approx(epsilon, rel=1e-9)
     assert read("exo", 2.0 * np.array([1.0, logit(epsilon), -math.log(epsilon)])) == (2.0, "exo", share)
     assert read("logistic", np.array([3.0])) == (3.0, None, 0.0)

