@@ -1,4 +1,4 @@
-"""``python -m experiments list | describe | run | all | keep | recheck | compare | claims``: from runs to records.
+"""``python -m experiments list | describe | run | all | show | keep | recheck | compare | claims``: runs and records.
 
 Examples
 --------
@@ -10,6 +10,8 @@ Examples
     python -m experiments all --jobs 2 --out out/records
     python -m experiments all --preset paper --scheduler tcp://127.0.0.1:8786
     python -m experiments keep variants --records out/paper --out results
+    python -m experiments show beta-or-f
+    python -m experiments show beta-or-f --records out/records --parts
     python -m experiments recheck variants
     python -m experiments compare out/records /mnt/other/records
 """
@@ -20,6 +22,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import sys
 import textwrap
 from pathlib import Path
@@ -34,15 +37,16 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 with needs_extra("experiments", "experiments"):
-    from experiments.framework.checks import VERDICTS, verdict_of
     from experiments.framework.claims import run_claims, table
     from experiments.framework.discovery import UnknownExperiment, find_experiments, get_experiments
     from experiments.framework.results import RESULTS, NotClean, TooLarge, keep_result, recheck_result
     from experiments.framework.settings import BadSetting, Setting, read_assignments, settings_of
+    from experiments.framework.shown import by_verdict, not_held, shown, verdicts
     from experiments.framework.tolerances import ATOL, RTOL
     from experiments.framework.written import fields_written
     from gpo_analysis.provenance import git_state
-    from gpo_analysis.records import RecordError
+    from gpo_analysis.records import RecordError, find_records
+    from gpo_analysis.runs import latest_record
 
 if TYPE_CHECKING:
     from experiments.framework.runner import Plan
@@ -68,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "recheck":
             return _recheck(options)
+        if options.command == "show":
+            return _show(options)
         if options.command == "compare":
             return _compare(options)
         if options.command == "describe":
@@ -106,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     for plan in plans:
         print(_in_words(plan))
         if len(plans) == 1 and plan.record is not None and not options.quiet:
-            print("".join(f"  {line}\n" for line in _not_held(plan.record.meta["checks"])), end="")
+            print("".join(f"  {line}\n" for line in not_held(plan.record.meta["checks"])), end="")
     made = [plan.name for plan in plans if plan.status == "complete"]
     if made and not options.quiet:
         name = made[0] if len(made) == 1 else "NAME"
@@ -219,17 +225,43 @@ def _keep(options: argparse.Namespace) -> int:
 
 
 def _recheck(options: argparse.Namespace) -> int:
-    """Decide the claims of committed results anew; a line says which cannot be."""
+    """Decide the claims of committed results anew, and write those that come out otherwise; say which cannot be."""
     code, git = 0, git_state(Path(__file__).parent)
     for experiment in get_experiments(options.names):
         try:
+            before = latest_record(options.out, experiment.name)
             record, folder = recheck_result(experiment, options.out, git)
         except (ValueError, OSError) as error:  # RecordError and NotClean are ValueErrors
             print(f"experiments: {error}", file=sys.stderr)
             code = 1
             continue
-        print(f"{experiment.name:<24} {_verdicts(record.meta['checks'])} ({folder})")
+        written = "left as it was" if record.key == before.key else f"written anew in place of {before.key}"
+        print(f"{experiment.name:<24} {verdicts(record.meta['checks'])} ({folder}: {written})")
+        print(by_verdict(record.meta["checks"], _width()))
     return code
+
+
+def _show(options: argparse.Namespace) -> int:
+    """Each claim of the named records with its numbers; nothing is written."""
+    code, found = 0, []
+    for experiment in get_experiments(options.names):
+        try:
+            found.append(latest_record(options.records, experiment.name))
+        except (RecordError, OSError) as error:
+            lacking = not find_records(options.records, experiment.name)
+            why = f"no record of {experiment.name} in {options.records}; --records names another folder, as {RECORDS}"
+            print(f"experiments: {why if lacking else error}", file=sys.stderr)
+            code = 1
+    if options.json:
+        told = [{"experiment": record.name, "checks": record.meta["checks"]} for record in found]
+        print(json.dumps(told, indent=1, ensure_ascii=False))
+    elif found:
+        print("\n\n".join(shown(record, _width(), parts=options.parts) for record in found))
+    return code
+
+
+def _width() -> int:
+    return min(160, shutil.get_terminal_size((100, 24)).columns)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -249,55 +281,11 @@ def _compare(options: argparse.Namespace) -> int:
     return int(not all(one.within for one in found))
 
 
-def _verdicts(checks: list[dict[str, Any]]) -> str:
-    """Claims by verdict, and theorem checks and measurements apart; older records do not tell these apart.
-
-    Examples
-    --------
-    >>> _verdicts([{"holds": True, "nature": "theorem"}, {"holds": False, "nature": "measurement"}])
-    '1 of 2 claims hold, 1 contradicted (theorem checks: 1 of 1, measurements: 0 of 1)'
-    >>> _verdicts([{"holds": None, "verdict": "not run", "nature": "theorem"}])
-    '0 of 1 claims hold, 1 not run'
-    """
-    named = [verdict_of(check) for check in checks]
-    words = f"{named.count('holds')} of {len(checks)} claims hold"
-    for verdict in VERDICTS[1:]:
-        words += f", {named.count(verdict)} {verdict}" if verdict in named else ""
-    apart = []
-    for nature, label in (("theorem", "theorem checks"), ("measurement", "measurements")):
-        part = [verdict_of(check) for check in checks if check.get("nature") == nature]
-        part = [verdict for verdict in part if verdict != "not run"]
-        apart += [f"{label}: {part.count('holds')} of {len(part)}"] if part else []
-    return words + (f" ({', '.join(apart)})" if apart else "")
-
-
-def _not_held(checks: list[dict[str, Any]], most: int = 6) -> list[str]:
-    """A line for each claim that does not hold, with its numbers and why.
-
-    Examples
-    --------
-    >>> claim = {"claim": "slope", "predicted": 2.0, "computed": 2.06, "tolerance": 0.1, "kind": "equal"}
-    >>> _not_held([{**claim, "verdict": "undecided", "holds": None, "note": "95 % interval [2, 2.12]"}])
-    ['undecided: slope: computed 2.06, predicted 2 ± 0.1 (95 % interval [2, 2.12])']
-    """
-    lines = []
-    for check in checks:
-        if verdict_of(check) == "holds":
-            continue
-        words = f"{verdict_of(check)}: {check['claim']}"
-        if isinstance(check.get("computed"), float | int) and isinstance(check.get("predicted"), float | int):
-            within = f" ± {check['tolerance']:.3g}" if check.get("kind") == "equal" and check.get("tolerance") else ""
-            kind = {"at_least": "at least ", "at_most": "at most "}.get(str(check.get("kind")), "")
-            words += f": computed {check['computed']:.3g}, predicted {kind}{check['predicted']:.3g}{within}"
-        lines.append(words + (f" ({check['note']})" if check.get("note") else ""))
-    return lines[:most] + ([f"… {len(lines) - most} more (python -m figures report)"] if len(lines) > most else [])
-
-
 def _in_words(plan: Plan) -> str:
     """Return one line on what became of an experiment."""
     if plan.status != "complete" or plan.record is None:
         return f"{plan.name:<24} {plan.status}: {plan.why}"
-    words = _verdicts(plan.record.meta["checks"])
+    words = verdicts(plan.record.meta["checks"])
     return f"{plan.name:<24} {words} ({len(plan.record.table)} rows, {plan.record.meta['wall_seconds']:.1f} s)"
 
 
@@ -324,7 +312,20 @@ def _parser() -> argparse.ArgumentParser:
     kept.add_argument("names", nargs="+", metavar="NAME")
     kept.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")
     kept.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
-    again = commands.add_parser("recheck", help="decide the claims of committed results anew, from their tables")
+    told = commands.add_parser("show", help="each claim of a record: predicted beside measured, interval and verdict")
+    told.add_argument("names", nargs="+", metavar="NAME")
+    told.add_argument(
+        "--records", type=Path, default=RESULTS, metavar="DIR", help=f"default: the committed results, {RESULTS}"
+    )
+    told.add_argument("--parts", action="store_true", help="with a line for each loss, seed or setting of a claim")
+    told.add_argument("--json", action="store_true", help="for other programs")
+    again = commands.add_parser(
+        "recheck",
+        help="decide the claims of committed results anew, from their tables, and write those that come out otherwise",
+        description="Decide the claims of committed results anew, from their own tables by today's checks, and WRITE "
+        "each record that comes out otherwise in its place in --out; one that does not stays as it is. "
+        "'show' only reads.",
+    )
     again.add_argument("names", nargs="+", metavar="NAME")
     again.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
     compared = commands.add_parser(

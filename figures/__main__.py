@@ -1,4 +1,4 @@
-"""``python -m figures list | draw NAME… | all | report``: draw figures, and write the report, from records.
+"""``python -m figures list | draw NAME… | all | report | claims``: figures and the report, from records.
 
 Examples
 --------
@@ -6,6 +6,7 @@ Examples
     python -m figures draw variants --committed --out docs/figures
     python -m figures all
     python -m figures report --records out/records --figures out/figures --out out
+    python -m figures claims
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ with needs_extra("experiments", "figures"):
     import pyarrow  # noqa: F401 - of the records
 
     from figures.framework.drawing import FigureModule, UnknownFigure, find_figures, get_figures
-    from figures.framework.front import NATURES, counted
+    from figures.framework.paper import readme_table
     from figures.framework.report import COMMITTED, write_report
     from figures.framework.side_by_side import draw_all
-    from gpo_analysis.records import find_records
+    from figures.framework.words import NATURES, counted
+    from gpo_analysis.records import RecordError, find_records
 
 RECORDS, FIGURES, REPORT, RESULTS = Path("out/records"), Path("out/figures"), Path("out"), Path("results")
 
@@ -41,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             return _list(options.json)
         if options.command == "report":
             return _report(options)
+        if options.command == "claims":
+            print("\n".join(readme_table(options.results)))
+            return 0
         if options.command == "all":
             return _draw_all(options)
         source = options.results if options.committed else options.records
@@ -49,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UnknownFigure as error:
         print(f"figures: {error}", file=sys.stderr)
         return 2
+    except RecordError as error:
+        print(f"figures: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # the reader of the output has gone
         raise
     except OSError as error:
@@ -129,6 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write report.md, report.html and report.json")
     report.add_argument("--figures", type=Path, metavar="DIR", help="default: figures in the --out folder")
     report.add_argument("--strict", action="store_true", help="exit with 1 if a claim does not hold")
+    claims = commands.add_parser(
+        "claims", help="the paper's five claims and what answers them, from committed results: the README's table"
+    )
+    claims.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
     for command, default in ((draw, FIGURES), (everything, FIGURES), (report, REPORT)):
         command.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help=f"default: {RECORDS}")
         command.add_argument(

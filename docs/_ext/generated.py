@@ -155,7 +155,7 @@ def _gallery(out: Path) -> None:
 
 def _verdicts(records: dict[str, Any]) -> str:
     """The checks of the records as a table."""
-    from figures.framework.front import predicted, shown_of, with_interval
+    from figures.framework.words import predicted, shown_of, with_interval
 
     rows: list[list[object]] = []
     for record in records.values():

@@ -16,18 +16,18 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from figures.framework.drawing import commit_of, device_of, origin
-from figures.framework.front import (
+from figures.framework.front import front_page
+from figures.framework.pictures import Drawn, NotShown, read_picture
+from figures.framework.words import (
     counted,
     emphasised,
     escaped,
-    front_page,
     number,
     predicted,
     restated,
     shown_of,
     with_interval,
 )
-from figures.framework.pictures import Drawn, NotShown, read_picture
 from gpo_analysis.files import remove_stale, write_whole
 from gpo_analysis.records import Record, RecordError, find_records
 from gpo_analysis.runs import RunStatus, damage_of_catalogue, latest_record, read_catalogue, read_status

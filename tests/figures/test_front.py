@@ -10,10 +10,19 @@ from typing import Any
 import pytest
 
 from experiments.framework import UNKNOWN, Check
-from figures.framework.front import PAPER_CLAIMS, counted, front_page, not_run, paper_claims, shown_of, verdict_of
+from figures.framework.front import front_page, not_run
+from figures.framework.paper import PAPER_CLAIMS, answers_of, paper_claims, readme_table, verdict_on
+from figures.framework.words import counted, escaped, shown_of, verdict_of
 from fuzz.small import NAMES, computed
 from gpo_analysis.runs import latest_record
 from gpo_analysis.statistics import Interval
+
+RESULTS = Path(__file__).parents[2] / "results"
+KEPT = [
+    latest_record(RESULTS, folder.name)
+    for folder in sorted(RESULTS.iterdir())
+    if any(folder.glob("*/record.json"))  # and not tables of other kinds, as of benchmarks
+]
 
 
 def row(experiment: str, check: Check, **more: Any) -> dict[str, Any]:
@@ -38,6 +47,49 @@ def test_a_committed_long_run_answers_before_a_fresh_one() -> None:
     rows = [row("llm-kl-and-mu-square", fresh), row("llm-kl-and-mu-square", PARTED, source="committed")]
     assert "contradicted" in "".join(paper_claims(rows[:1]))
     assert "contradicted" not in "".join(paper_claims(rows))
+
+
+def test_the_worst_answer_decides_a_claim_of_the_paper() -> None:
+    apart = Check.above("e: they part", 0.25, Interval(0.98, 0.54, 1.42), "3 seeds")
+    near = Check.within("½E[ρ²] over 2KL", 1.0, Interval(1.2, 1.1, 1.3), 0.2, "3 seeds")
+    rows = [row("llm-kl-and-mu-square", apart), row("llm-kl-and-mu-square", near)]
+    (claim,) = [claim for claim in PAPER_CLAIMS if claim.number == 5]
+    assert verdict_on(answers_of(claim, rows)) == "undecided"
+    assert verdict_on(answers_of(claim, rows[:1])) == "holds"
+    first, second = [line for line in paper_claims(rows) if "<#llm-kl-and-mu-square>" in line]
+    assert first.startswith("| (5) The μ-weighted square loss and KL are related but distinct. **undecided** |")
+    assert (second.startswith("|  | holds |"), "above 0.25" in second) == (True, True)
+
+
+def test_the_readme_and_the_report_say_one_thing() -> None:
+    """Of the committed results: the README's table is what is printed, and every number of it is in the report's."""
+    printed = readme_table(RESULTS)
+    readme = (RESULTS.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    start = readme.index(printed[0])
+    assert readme[start : start + len(printed)] == printed, "python -m figures claims prints the table"
+    assert readme[start + len(printed)] == ""
+    rows = [
+        {"experiment": kept.name, **shown_of(check), "source": "committed"}
+        for kept in KEPT
+        for check in kept.meta["checks"]
+    ]
+    report = paper_claims(rows)
+    verdicts = [line.split(" | ")[1].strip("*") for line in printed[2:]]
+    assert [verdict_on(answers_of(claim, rows)) for claim in PAPER_CLAIMS] == verdicts
+    for claim, line in zip(PAPER_CLAIMS, printed[2:], strict=True):
+        found = answers_of(claim, rows)
+        assert [answer for answer, _ in found] == list(claim.answers), "every answer has a committed result"
+        for _, one in found:
+            value, low, high = (f"{one[name]:.3g}".replace("-", "−") for name in ("computed", "low", "high"))
+            assert f"{value} [{low}, {high}]" in line
+            shown = escaped(f"{one['computed']:.3g} [{one['low']:.3g}, {one['high']:.3g}]")
+            assert any(shown in told for told in report), shown
+
+
+def test_a_result_that_is_not_there_is_not_run(tmp_path: Path) -> None:
+    lines = readme_table(tmp_path)
+    assert len(lines) == 7
+    assert all(line.endswith("| – |") and "| **not run** |" in line for line in lines[2:])
 
 
 def test_what_does_not_hold_is_shown_with_why_and_restatements_are_marked() -> None:
@@ -93,9 +145,9 @@ def test_there_are_five_claims_each_answered_by_some_experiment() -> None:
 
 
 ANSWERS = [
-    answer
+    (answer.experiment, answer.words)
     for answer in dict.fromkeys(answer for claim in PAPER_CLAIMS for answer in claim.answers)
-    if answer[0] in NAMES
+    if answer.experiment in NAMES
 ]
 
 
@@ -114,12 +166,6 @@ def test_a_contradicted_claim_names_its_mechanism() -> None:
     assert "not asked" not in below, "a claim that holds needs none"
 
 
-RESULTS = Path(__file__).parents[2] / "results"
-KEPT = [
-    latest_record(RESULTS, folder.name)
-    for folder in sorted(RESULTS.iterdir())
-    if any(folder.glob("*/record.json"))  # and not tables of other kinds, as of benchmarks
-]
 CONTRADICTED = [(kept.name, c) for kept in KEPT for c in kept.meta["checks"] if verdict_of(c) == "contradicted"]
 
 
