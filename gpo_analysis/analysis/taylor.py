@@ -176,7 +176,7 @@ def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) ->
 
 
 def _sampled(expression: sympy.Expr, symbol: sympy.Symbol, low: Any, high: Any) -> Any:
-    """The largest \|value\| at 16 points, which may be less than the maximum."""
+    """The largest absolute value at 16 points, which may be less than the maximum."""
     function = jet_function(expression, symbol)
     values = [abs(function.at(low + (high - low) * k / 16)[0]) for k in range(17)]
     return max((value for value in values if not NUMBERS.isnan(value)), default=NUMBERS.mpf(0))

@@ -22,5 +22,5 @@ def test_the_difference_itself_is_enclosed(text: str, order: int, radius: float)
 
 
 def test_lagranges_form_stays_where_it_is_the_nearer() -> None:
-    """max \\|f⁗\\| r⁴/4! = r⁴/192 of the logistic loss, to a percent."""
+    """max |f⁗| r⁴/4! = r⁴/192 of the logistic loss, to a percent."""
     assert gpo.taylor_remainder_bound("dpo", 3, 0.01) == pytest.approx(0.01**4 / 192, rel=0.011)
