@@ -45,7 +45,8 @@ def lowest_in_levels(pairs: WeightedPairs, loss: Differentiable, shape: LossShap
             block = np.ix_(upper, rest)
             across = float(weights[block].sum()) * shape.right_limit + float(weights.T[block].sum()) * shape.left_limit
             total = value[upper] + across + best[rest]
-            if total < below:
+            # a set left together by a descent that ran off is as low as what it runs off to, and is parted
+            if total < below or (one not in split and total <= below + 1e-12 * abs(below)):
                 below, split[one] = total, (upper, rest)
         best[one] = below
     levels, left = [], everyone
