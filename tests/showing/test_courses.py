@@ -64,6 +64,6 @@ def test_a_text_that_is_cut_twice_says_both() -> None:
     games = gpo.Comparisons.from_pairs([(f"m{i}", f"m{(i + 1) % n}", 2 + i % 3) for i in range(n)])
     fits = gpo.fit_comparisons(games, ["squared"])
     whole, short = str(fits).splitlines(), repr(fits).splitlines()
-    assert "… 30 more rows: to_frame() has all" in whole
+    assert "… 20 more rows: to_frame() has all" in whole
     assert short[-1] == f"… {len(whole) - 23} more lines: print() shows them, to_frame() all rows"
     assert len(fits.to_frame()) == n
