@@ -35,7 +35,18 @@ def caption(records: Mapping[str, Record]) -> str:
     bootstrap intervals over seeds. (b) What is due to f, alone and together with β: grids equal in β (full) against
     equal in βκ (dashed). (c), (d) Mean win rate over βκ[[hinge| (hinge: over β)]] with {kind}, for
     exact shares and {counted}. (e) f's part of what f and β explain, for ranges of
-    β about the best one, exact shares: above the grey line f explains more than β."""
+    β about the best one, exact shares: above the grey line f explains more than β, if little, as
+    within half a decade the two together have some {_near(records["beta-or-f"]):.2g} % of the variance."""
+
+
+def _near(record: Record) -> float:
+    """Per cent of the variance of the win rate that f and β have half a decade about the best β, most labels."""
+    most = _positions(record.config)[-1]
+    rows = find(record.table, part="share", outcome="win_rate", scale="beta", labels=most)
+    rows = rows[rows["effect"].isin(["f", "beta"])]
+    widths = rows["decades"].unique()
+    near = rows[rows["decades"] == widths[np.abs(widths - 0.5).argmin()]]
+    return 100 * float(near.groupby("problem")["share"].sum().mean())
 
 
 def draw(records: Mapping[str, Record]) -> Figure:

@@ -110,8 +110,7 @@ def is_word(text: str) -> bool:
 def why_unknown(name: object) -> str | None:
     """What is said of a name that no loss has, with the nearest; None for one that is known."""
     if not isinstance(name, str):
-        what = "a function" if callable(name) else repr(name)[:80]
-        return f'unknown loss {what}: a loss is a name or a formula in z, as text, such as "log(1 + exp(-z))"'
+        return no_loss_text(name)
     key = normal_name(name)
     names = {**proper_names(OF_MARGINS), **proper_names(OF_TWO_RATIOS)}
     if key in names or key in EXO:
@@ -127,6 +126,25 @@ def why_unknown(name: object) -> str | None:
     close = words or difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"unknown loss {name!r}{hint} (known: {some_of(names, 'gpo losses')})"
+
+
+def no_loss_text(given: object) -> str:
+    """What is said of something that is no text where a loss is meant.
+
+    Examples
+    --------
+    >>> no_loss_text(3)
+    'unknown loss 3: a loss is a name or a formula in z, as text, such as "log(1 + exp(-z))"'
+    """
+    text = 'a loss is a name or a formula in z, as text, such as "log(1 + exp(-z))"'
+    if hasattr(given, "free_symbols"):
+        return f"unknown loss {given!r:.80}, an expression of sympy: {text}; str(expression) is one where it is in z"
+    if callable(given):
+        return (
+            f"unknown loss, a function: {text}, since its derivatives are taken of the formula; as text a function's "
+            'body is read, too: "lambda z: (1 - z)**2", "np.logaddexp(0, -z)"'
+        )
+    return f"unknown loss {given!r:.80}: {text}"
 
 
 def some_of(names: Iterable[str], command: str, most: int = 12) -> str:

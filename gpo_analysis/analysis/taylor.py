@@ -27,6 +27,8 @@ MAX_ORDER = 60
 _SAME = NUMBERS.mpf(10) ** -35
 _BOXES = 600
 _DEPTH = 3
+#: Times the largest difference at some points above which Lagrange's form is not the bound alone.
+_LOOSE = 100
 
 
 def derivative_at_zero(loss: MarginLoss, order: int) -> sympy.Expr:
@@ -125,8 +127,8 @@ def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) ->
     -------
     float
         Within the smooth piece round 0, Lagrange's form: r^{n+1} max \\|f⁽ⁿ⁺¹⁾\\| / (n+1)!, the maximum enclosed by
-        interval arithmetic. Beyond a kink the difference itself is enclosed. The bound holds whether or not the
-        radius is within that of convergence.
+        interval arithmetic; where that is far from the difference, as next to (1 − z)^{3/2} at 1, and beyond a kink
+        the difference itself is enclosed. The bound holds whether or not the radius is within that of convergence.
 
     Raises
     ------
@@ -159,8 +161,11 @@ def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) ->
             if part is home:
                 if part.expression.diff(z, order + 1) == 0:
                     continue
+                difference = part.expression - polynomial
                 for a, b in ((NUMBERS.mpf(0), high), (low, NUMBERS.mpf(0))):
                     size = _largest(part.expression, z, a, b, order + 1) * max(abs(a), abs(b)) ** (order + 1)
+                    if not size <= _LOOSE * _sampled(difference, z, a, b):
+                        size = min(size, _largest(difference, z, a, b, 0))
                     total = max(total, size)
             else:
                 total = max(total, _largest(part.expression - polynomial, z, low, high, 0))
@@ -168,6 +173,13 @@ def taylor_remainder_bound(loss: MarginLoss | str, order: int, radius: float) ->
             raise ValueError(f"no bound for {part.expression}: {error}") from None
     # a float above the bound
     return math.nextafter(float(total), math.inf) if total > 0 else 0.0
+
+
+def _sampled(expression: sympy.Expr, symbol: sympy.Symbol, low: Any, high: Any) -> Any:
+    """The largest absolute value at 16 points, which may be less than the maximum."""
+    function = jet_function(expression, symbol)
+    values = [abs(function.at(low + (high - low) * k / 16)[0]) for k in range(17)]
+    return max((value for value in values if not NUMBERS.isnan(value)), default=NUMBERS.mpf(0))
 
 
 def _largest(expression: sympy.Expr, symbol: sympy.Symbol, low: Any, high: Any, order: int) -> Any:

@@ -19,6 +19,7 @@ from gpo_analysis.preferences.validation import check_positive
 from gpo_analysis.reading import shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import MOST_ROWS, Curve, Panel
+from gpo_analysis.showing.shown import more_rows
 from gpo_analysis.showing.style import loss_label, loss_style
 from gpo_analysis.solvers.minimum import described
 from gpo_analysis.tabular.implicit_reward import fitted
@@ -137,7 +138,7 @@ class ComparisonFits(Shown):
             cells = zip(row, width, strict=True)
             lines.append("  ".join(x.ljust(w) if c == 0 else x.rjust(w) for c, (x, w) in enumerate(cells)))
         if len(rows) < len(self.items):
-            lines.append(f"… {len(self.items) - len(rows)} more")
+            lines.append(more_rows(len(self.items) - len(rows)))
         ratios = [name for name, s in self.solutions.items() if s.limit is not None]
         if ratios:
             lines.append(f"(of {', '.join(ratios)}, whose fit depends on β: β log π/πref at β = {self.beta:g})")

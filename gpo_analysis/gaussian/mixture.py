@@ -22,6 +22,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.divergences import kl_divergence, mu_squared_loss
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import MOST_CURVES, Panel, lines
+from gpo_analysis.showing.shown import more_rows
 
 Method = Literal["auto", "closed_form", "quadrature", "monte_carlo"]
 
@@ -285,15 +286,15 @@ class GaussianMixture(Shown):
             return head + self.formula()
         rows = [f"{'weight':>10}  {'scale':>10}  mean"]
         rows += [f"{self.weights[i]:10.4g}  {self.scales[i]:10.4g}  {self._mean_text(i)}" for i in self._shown_rows()]
-        return "\n".join([head.rstrip(), *rows, *([f"… {k - _TABLE_ROWS} more"] if k > _TABLE_ROWS else [])])
+        return "\n".join([head.rstrip(), *rows, *filter(None, [more_rows(k - _TABLE_ROWS)])])
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{self.weights[i]:.4g}</td><td>{escape(self._mean_text(i))}</td><td>{self.scales[i]:.4g}</td></tr>"
             for i in self._shown_rows()
         )
-        left = self.n_components - _TABLE_ROWS
-        more = f"<tr><td colspan=3>… {left} more</td></tr>" if left > 0 else ""
+        left = more_rows(self.n_components - _TABLE_ROWS)
+        more = f"<tr><td colspan=3>{left}</td></tr>" if left else ""
         return (
             f"<p>$p(y) = {self.latex()}$</p><table><thead><tr><th>weight</th><th>mean</th>"
             f"<th>standard deviation</th></tr></thead><tbody>{rows}{more}</tbody></table>"

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, overload
 
 from gpo_analysis.formula_words import MODIFIERS, no_loss
-from gpo_analysis.loss_names import EXO, OF_TWO_RATIOS, is_word, normal_name, proper_names, why_unknown
+from gpo_analysis.loss_names import EXO, OF_TWO_RATIOS, is_word, no_loss_text, normal_name, proper_names, why_unknown
 from gpo_analysis.losses.build import read_number
 from gpo_analysis.losses.catalogue import margin_loss_named
 from gpo_analysis.losses.exo import exo_loss
@@ -254,11 +254,18 @@ def get_losses(losses: str | Loss | Iterable[str | Loss]) -> list[Loss]:
     if isinstance(losses, str | MarginLoss | TwoRatioLoss):
         return [get_loss(losses)]
     if not isinstance(losses, Iterable):
-        raise ValueError(f"losses is {losses!r}; accepted are losses and their names, one or several in a list")
+        raise ValueError(_no_losses(losses))
     found = [get_loss(loss) for loss in losses]
     if not found:
         raise ValueError("losses must be at least one")
     return found
+
+
+def _no_losses(given: object) -> str:
+    """What is said of something that is neither a loss nor several."""
+    if callable(given) or hasattr(given, "free_symbols"):
+        return no_loss_text(given)
+    return f"losses is {given!r}; accepted are losses and their names, one or several in a list"
 
 
 def get_margin_losses(losses: str | Loss | Iterable[str | Loss]) -> list[MarginLoss]:

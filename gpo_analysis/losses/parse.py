@@ -18,7 +18,7 @@ from typing import Any
 import sympy
 
 from gpo_analysis.formula_words import ACCEPTED, MAX_LENGTH, cannot_read, in_short
-from gpo_analysis.loss_names import OF_TWO_RATIOS, normal_name, proper_names
+from gpo_analysis.loss_names import OF_TWO_RATIOS, no_loss_text, normal_name, proper_names
 from gpo_analysis.losses import compile_two
 from gpo_analysis.losses.build import Part, constant, formula, read_number
 from gpo_analysis.losses.catalogue import margin_loss_named
@@ -86,7 +86,9 @@ def parse_loss(text: str, name: str | None = None, **parameters: float | str) ->
     ...
     ValueError: cannot read 'z.real': 'z.real' is not allowed; accepted: the symbol z, ...
     """
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str):
+        raise ValueError(no_loss_text(text))
+    if not text.strip():
         raise ValueError(f"a loss must be a non-empty text, got {text!r}; {ACCEPTED}")
     if len(text) > MAX_LENGTH:
         raise ValueError(f"cannot read {in_short(text)}: longer than {MAX_LENGTH} characters")

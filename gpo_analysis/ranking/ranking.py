@@ -22,6 +22,7 @@ from gpo_analysis.ranking.problem import ComparisonProblem
 from gpo_analysis.ranking.ranks import RankSets, rank_sets
 from gpo_analysis.reading import shown
 from gpo_analysis.showing import Shown
+from gpo_analysis.showing.shown import more_rows
 from gpo_analysis.solvers.minimum import Status, described
 
 if TYPE_CHECKING:
@@ -282,7 +283,8 @@ class Ranking(Shown):
         by = "cluster" if self.problem.cluster is not None else "vote"
         lines += ["", f"{100 * self.confidence:g} % intervals by {by}; rank sets hold together"]
         lines.append(table.to_string(index=False, float_format="{:z.4f}".format))
-        return "\n".join([*lines, *([f"… {self.problem.n - most} more"] if self.problem.n > most else [])])
+        more = more_rows(self.problem.n - most)
+        return "\n".join([*lines, more] if more else lines)
 
     def _facts(self) -> list[tuple[str, Any]]:
         told = described(self.fit.status, self.fit.reason)

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NUMBERS = int | float | np.integer | np.floating | bool | np.bool_
-_ROWS, _FEW, _LINES, _WIDE = 20, 6, 24, 110
+_ROWS, _FEW, LINES, _WIDE = 20, 6, 24, 110
 _NOTES = ("findings", "advice", "notes")  # fields that are lines of text
 _LONG = 160  # characters of a fact
+_COURSE = ("step", "time", "iteration")  # columns of a course, of which the end is what one wants
 
 
 class Shown:
@@ -85,7 +86,10 @@ class Shown:
         return pd.DataFrame({str(name): column for name, column in self._columns().items()})
 
     def summary(self) -> str:
-        """All that is to be said, as text: what is said once, the table's first rows, and what to beware of."""
+        """All that is to be said, as text: what is said once, the table's first rows, and what to beware of.
+
+        Of a course over steps or time the last rows, too.
+        """
         facts = [(name, _text(value)) for name, value in self._facts()]
         width = max((len(name) for name, _ in facts), default=0)
         lines = [type(self).__name__, *(f"{name:<{width}}  {value}" for name, value in facts)]
@@ -99,7 +103,7 @@ class Shown:
 
     def __repr__(self) -> str:
         if type(self).summary is not Shown.summary or type(self).__str__ is not Shown.__str__:
-            return _first_lines(str(self))
+            return first_lines(str(self))
         facts = ", ".join(f"{name} {_text(value)}" for name, value in self._facts())
         head = textwrap.wrap(f"{type(self).__name__}: {facts}" if facts else type(self).__name__, _WIDE)
         head = [*head[:4], "…"] if len(head) > 5 else head
@@ -154,11 +158,14 @@ class Shown:
         if not self._has_table():
             return ""
         table = self.to_frame()
-        more = f"<p>… {len(table) - _ROWS} more rows</p>" if len(table) > _ROWS else ""
-        return (
-            str(_with_text(table.head(_ROWS), visible).to_html(index=False, border=0, float_format=_number, na_rep="–"))
-            + more
-        )
+        chosen, first = _chosen_rows(table, _ROWS)
+        page = str(_with_text(chosen, visible).to_html(index=False, border=0, float_format=_number, na_rep="–"))
+        more = more_rows(len(table) - _ROWS)
+        if not more or first == _ROWS:
+            return page + f"<p>{more}</p>" * bool(more)
+        rows = page.split("<tr>")  # the head, then the rows
+        between = f'<td colspan="{len(table.columns)}">{more}</td></tr>\n    '
+        return "<tr>".join([*rows[: first + 1], between, *rows[first + 1 :]])
 
 
 @contextlib.contextmanager
@@ -247,16 +254,50 @@ def without_noise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_text(table: pd.DataFrame, most: int) -> list[str]:
-    """The first rows as lines of text, and how many more there are.
+    """The first rows as lines of text, of a course over steps or time the last as well, and how many more there are.
 
     Parameters
     ----------
     table : DataFrame
     most : int
         Rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> print(*table_text(pd.DataFrame({"step": range(9)}), 4), sep="\\n")
+     step
+        0
+        1
+    … 5 more rows: to_frame() has all
+        7
+        8
     """
-    text = [str(line) for line in _printable(table.head(most)).splitlines()]
-    return [*text, *([f"… {len(table) - most} more rows"] if len(table) > most else [])]
+    chosen, first = _chosen_rows(table, most)
+    text = [str(line) for line in _printable(chosen).splitlines()]
+    more = more_rows(len(table) - most)
+    return [*text[: first + 1], *([more] if more else []), *text[first + 1 :]]
+
+
+def more_rows(hidden: int) -> str:
+    """What stands in the place of rows that are not shown; nothing where there are none.
+
+    Examples
+    --------
+    >>> more_rows(1), more_rows(0)
+    ('… 1 more row: to_frame() has all', '')
+    """
+    return f"… {hidden} more row{'s' * (hidden != 1)}: to_frame() has all" if hidden > 0 else ""
+
+
+def _chosen_rows(table: pd.DataFrame, most: int) -> tuple[pd.DataFrame, int]:
+    """The rows that are shown, and after how many of them others are left out."""
+    import pandas as pd
+
+    over = next((name for name in _COURSE if name in table.columns), None)
+    if len(table) <= most or over is None or not table[over].is_monotonic_increasing or table[over].nunique() < 2:
+        return table.head(most), most
+    return pd.concat([table.head((most + 1) // 2), table.tail(most // 2)]), (most + 1) // 2
 
 
 def _printable(table: pd.DataFrame) -> str:
@@ -277,8 +318,11 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and np.isnan(value))
 
 
-def _first_lines(text: str) -> str:
+def first_lines(text: str) -> str:
     lines = [line if len(line) <= _WIDE else line[: _WIDE - 1] + "…" for line in text.splitlines()]
-    if len(lines) <= _LINES:
+    if len(lines) <= LINES:
         return "\n".join(lines)
-    return "\n".join([*lines[: _LINES - 1], f"… {len(lines) - _LINES + 1} more lines: print() shows them"])
+    left = lines[LINES - 1 :]
+    more = f"… {len(left)} more line{'s' * (len(left) != 1)}: print() shows them"
+    rows = ", to_frame() all rows" if any(line.startswith("… ") for line in left) else ""
+    return "\n".join([*lines[: LINES - 1], more + rows])

@@ -21,8 +21,8 @@ from gpo_analysis.solvers.pairs import WeightedPairs
 Group = tuple[int, ...]
 
 
-def lowest_in_levels(pairs: WeightedPairs, loss: Differentiable, shape: LossShape) -> tuple[float, Group]:
-    """The least value found with two levels or more, and the responses of the highest.
+def lowest_in_levels(pairs: WeightedPairs, loss: Differentiable, shape: LossShape) -> tuple[float, list[Group]]:
+    """The least value found with two levels or more, and the responses of each level, the highest first.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def lowest_in_levels(pairs: WeightedPairs, loss: Differentiable, shape: LossShap
     sets = [one for size in range(1, pairs.n + 1) for one in combinations(everyone, size)]
     value = _values(pairs, weights, loss, [one for one in sets if len(one) < pairs.n])
     best: dict[Group, float] = {}
-    top: Group = ()
+    split: dict[Group, tuple[Group, Group]] = {}
     for one in sets:
         below = value.get(one, np.inf)
         for upper in (part for size in range(1, len(one)) for part in combinations(one, size)):
@@ -45,10 +45,15 @@ def lowest_in_levels(pairs: WeightedPairs, loss: Differentiable, shape: LossShap
             block = np.ix_(upper, rest)
             across = float(weights[block].sum()) * shape.right_limit + float(weights.T[block].sum()) * shape.left_limit
             total = value[upper] + across + best[rest]
-            if total < below:
-                below, top = total, upper
+            # a set left together by a descent that ran off is as low as what it runs off to, and is parted
+            if total < below or (one not in split and total <= below + 1e-12 * abs(below)):
+                below, split[one] = total, (upper, rest)
         best[one] = below
-    return best[everyone], top
+    levels, left = [], everyone
+    while left in split:
+        upper, left = split[left]
+        levels.append(upper)
+    return best[everyone], [*levels, left]
 
 
 def _values(pairs: WeightedPairs, weights: FloatArray, loss: Differentiable, sets: list[Group]) -> dict[Group, float]:

@@ -308,8 +308,8 @@ def _lowest_at_infinity(
     bound = np.where(above_i != above_j, across, apart.value).sum(axis=1)
     sets = sets[bound < finite - _slack(np.array([finite]))]
     if len(sets) and pairs.n <= ALL_ORDERS:
-        value, top = lowest_in_levels(pairs, loss, shape)
-        return value, listed([pairs.names[i] for i in top])
+        value, levels = lowest_in_levels(pairs, loss, shape)
+        return value, ", then ".join(listed([pairs.names[i] for i in level]) for level in levels[:-1])
     if pairs.n > ALL_SPLITS:
         sets = sets[np.argsort(_shifted(pairs, loss, sets, best.reward, up, down), kind="stable")[:SPLITS_TRIED]]
     if not len(sets):

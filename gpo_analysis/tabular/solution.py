@@ -11,6 +11,7 @@ from gpo_analysis.arrays import FloatArray
 from gpo_analysis.reading import shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Panel, policies
+from gpo_analysis.showing.shown import LINES, first_lines, more_rows
 from gpo_analysis.solvers.minimum import Status, described
 
 if TYPE_CHECKING:
@@ -140,13 +141,13 @@ class Solution(Shown):
             ("½ E[ρ²]", f"{self.mu_squared_loss:.6g}"),
         ]
 
-    def _rows(self) -> tuple[list[str], list[list[str]]]:
-        """Column names and the first twenty rows of the table of responses."""
+    def _rows(self, most: int = 20) -> tuple[list[str], list[list[str]]]:
+        """Column names and the first rows of the table of responses."""
         names = ["response", "πref", "π", "log π/πref"]
         batch = self.policy.ndim == 2
         rows: list[list[str]] = []
         for index in np.ndindex(*self.policy.shape):
-            if len(rows) == 20:
+            if len(rows) == most:
                 break
             cell = [
                 shown(self.items[index[-1]], 40),
@@ -157,7 +158,13 @@ class Solution(Shown):
 
     def summary(self) -> str:
         """Loss, β, status and numbers, and the first twenty responses."""
-        names, rows = self._rows()
+        return self._said(20)
+
+    def __repr__(self) -> str:
+        return first_lines(self._said(min(20, LINES - 2 - len(self._head()))))
+
+    def _said(self, most: int) -> str:
+        names, rows = self._rows(most)
         width = [max(len(row[c]) for row in [names, *rows]) for c in range(len(names))]
         left = len(names) - 3
         lines = [f"{key:<12} {value}" for key, value in self._head()]
@@ -167,10 +174,8 @@ class Solution(Shown):
                     x.ljust(w) if c < left else x.rjust(w) for c, (x, w) in enumerate(zip(row, width, strict=True))
                 )
             )
-        return "\n".join(lines + self._more(len(rows)))
-
-    def _more(self, shown: int) -> list[str]:
-        return [f"… {self.policy.size - shown} more"] if shown < self.policy.size else []
+        more = more_rows(self.policy.size - len(rows))
+        return "\n".join([*lines, more] if more else lines)
 
     __str__ = summary
 

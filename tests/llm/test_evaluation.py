@@ -330,6 +330,46 @@ def test_another_policy_is_told_from_the_reference(models: tuple[Any, Any], agai
     assert again.texts == findings.texts, "the noise does not depend on the batch size"
 
 
+def test_columns_of_an_evaluation(models: tuple[Any, Any], against: Any) -> None:
+    few = dataclasses.replace(against, second_samples=1)
+    row = evaluate(models[0], few, gpo.get_loss("logistic"), 0.5).row
+    asked = evaluate(models[0], dataclasses.replace(against, second_samples=0), gpo.get_loss("logistic"), 0.5).row
+    assert set(row) - set(asked) == {"mu_squared_loss_on_policy", "mu_squared_loss_on_policy_stderr"}
+    wins = [
+        f"{side}{name}" for side in ("", "human_") for name in ("win_rate", "win_rate_low", "win_rate_high", "ties")
+    ]
+    named = [*wins, "kl", "kl_stderr", "kl_sampled", "kl_sampled_stderr", "reward_mean", "reward_stderr", "entropy",
+             "reference_entropy", "length", "length_sd", "finished", "distinct_responses", "distinct_1", "distinct_2",
+             "distinct_3", "mu_squared_loss", "held_out_loss", "loss_at_zero", "gradient_norm", "cosine_1",
+             "relative_error_1", "length_controlled_win_rate", "reward_on_length", "rho_on_length"]  # fmt: skip
+    assert set(named) <= set(asked)
+    assert row["loss_at_zero"] == pytest.approx(np.log(2), rel=1e-12)
+    assert 0 < row["kl_stderr"] < row["kl_sampled_stderr"]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_error_of_an_expanded_gradient_is_relative(models: tuple[Any, Any], soft: bool) -> None:
+    """To first order f′ is f′(0): the gradient of f′(0) (2p − 1) βρ on average, by autograd."""
+    policy, reference = models
+    rng = np.random.default_rng(6)
+    prompts, chosen, rejected = ([rng.integers(3, 100, 4).tolist() for _ in range(5)] for _ in range(3))
+    base = torch.stack([response_logps(reference, prompts, side).detach() for side in (chosen, rejected)], 1)
+    p = torch.as_tensor(rng.uniform(0.5, 1, 5)) if soft else None
+    found = compare_gradients(policy, prompts, chosen, rejected, base, gpo.get_loss("exponential"), 0.3, p=p)
+    labels = torch.ones(5) if p is None else p
+
+    def gradient(total: Any) -> Any:
+        pieces = torch.autograd.grad(total, list(policy.parameters()), retain_graph=True, allow_unused=True)
+        return torch.cat([piece.flatten().double() for piece in pieces if piece is not None])
+
+    logps = [response_logps(policy, prompts, side) for side in (chosen, rejected)]
+    z = 0.3 * ((logps[0] - base[:, 0]) - (logps[1] - base[:, 1]))
+    true = gradient((labels * torch.exp(-z) + (1 - labels) * torch.exp(z)).mean())
+    first = gradient((-(2 * labels - 1) * z).mean())
+    assert found["relative_error_1"] == pytest.approx(float((first - true).norm() / true.norm()), rel=1e-4)
+    assert found["cosine_1"] == pytest.approx(float(first @ true / first.norm() / true.norm()), rel=1e-4)
+
+
 def test_a_judge_is_asked_beside_the_reward(models: tuple[Any, Any], against: Any) -> None:
     class Short:
         name = "short"

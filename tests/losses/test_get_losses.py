@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import sympy
 
 import gpo_analysis as gpo
 from gpo_analysis.datasets import load_journals
@@ -29,6 +32,31 @@ def test_what_is_no_loss_is_named(losses: object, said: str) -> None:
     ):
         with pytest.raises(ValueError, match=said):
             verb()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda z: (1 - z) ** 2, r'a function: .*, as text, .*"lambda z: \(1 - z\)\*\*2"'),
+        ((1 - sympy.Symbol("z")) ** 2, r"\(1 - z\)\*\*2, an expression of sympy: .*str\(expression\)"),
+    ],
+)
+def test_what_may_be_meant_as_a_loss_is_answered_with_its_text(given: Any, said: str) -> None:
+    problem = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
+    for verb in (
+        lambda: gpo.analyze(given),
+        lambda: gpo.parse_loss(given),
+        lambda: gpo.get_loss(given),
+        lambda: problem.solve(given, 1.0),
+        lambda: gpo.solve_grid(problem, given, 1.0),
+        lambda: gpo.solve_grid(problem, [given], 1.0),
+        lambda: gpo.rank(load_journals(), given),
+    ):
+        with pytest.raises(ValueError, match=said):
+            verb()
+    advised = gpo.parse_loss("lambda z: (1 - z)**2")
+    assert advised.expression == gpo.parse_loss(str((1 - sympy.Symbol("z")) ** 2)).expression
+    assert advised(0.5) == 0.25
 
 
 def test_what_is_no_problem_is_named() -> None:

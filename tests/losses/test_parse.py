@@ -158,7 +158,7 @@ def test_refusals_are_quick_and_say_what_is_accepted(text: str) -> None:
 
 def test_not_a_text() -> None:
     for bad in (None, 3, b"z"):
-        with pytest.raises(ValueError, match="non-empty text"):
+        with pytest.raises(ValueError, match="a formula in z, as text, such as"):
             gpo.parse_loss(bad)  # type: ignore[arg-type]
 
 

@@ -186,7 +186,9 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "preferences.PairShares": lambda: pair_shares(many_comparisons()),
     "preferences.HodgeSplit": lambda: gpo.diagnostics(gpo.cyclic(5, 0.4)).hodge,
     "tabular.Solution": lambda: problem().solve("dpo", 0.5),
-    "tabular.SelfConsistentKTO": lambda: tabular.self_consistent_kto(problem(), 0.5),
+    "tabular.SelfConsistentKTO": lambda: tabular.self_consistent_kto(
+        gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]]), 0.5
+    ),
     "tabular.Fit": lambda: problem().fit("ipo"),
     "tabular.Frontier": lambda: tabular.reward_frontier([0.0, 1.0, 3.0], [0.2, 0.3, 0.5]),
     "tabular.LinkFlow": lambda: tabular.link_flow(problem(), "dpo", 1.0, "chi", duration=50.0),

@@ -338,8 +338,9 @@ def test_a_long_fact_is_cut(length: int, cut: bool) -> None:
     assert shown == "word  " + ("x" * 159 + "…" if cut else "x" * 160)
 
 
-@pytest.mark.parametrize(("rows", "more"), [(20, ""), (21, "… 1 more rows"), (25, "… 5 more rows")])
+@pytest.mark.parametrize(("rows", "more"), [(20, ""), (21, "… 1 more row"), (25, "… 5 more rows")])
 def test_twenty_rows_of_a_table_are_in_a_summary_and_six_in_a_line(rows: int, more: str) -> None:
+    more = more and f"{more}: to_frame() has all"
     result = made(rows, findings=("one finding", "another"))
     text = result.summary().splitlines()
     assert text[:4] == ["Made", "word  w", "size  0.5", "sure  yes"]
@@ -350,7 +351,7 @@ def test_twenty_rows_of_a_table_are_in_a_summary_and_six_in_a_line(rows: int, mo
     short = repr(result).splitlines()
     assert short[0] == "Made: word w, size 0.5, sure yes"
     assert [line.split()[0] for line in short[2:]] == [*(f"n{k}" for k in range(6)), "…"]
-    assert short[-1] == f"… {rows - 6} more rows"
+    assert short[-1] == f"… {rows - 6} more rows: to_frame() has all"
     page = result._repr_html_()
     assert page.count("<tr") == 3 + 1 + 20
     assert (f"<p>{more}</p>" in page) == bool(more)

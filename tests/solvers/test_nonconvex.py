@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,18 @@ def test_large_sparse_problem_makes_one_descent(monkeypatch):
     assert parts.representative.shape == (2 * n,)
     cycle = PreferenceProblem.from_comparisons(Comparisons(np.arange(400), (np.arange(400) + 1) % 400))
     assert cycle.solve("lsif", 1.0).status in ("not converged", "stationary point")
+
+
+def test_every_level_that_parts_is_named():
+    """The value said is that of all that part: the sigmoid's is the least sum of limits over all orders of four."""
+    problem = PreferenceProblem(random_preference(4, 0))
+    found = problem.solve(gpo.parse_loss("1/(1+exp(z))"), 1.0)
+    assert found.status == "no finite optimum"
+    pairs = problem.directed_pairs()
+    orders = [np.argsort(order) for order in permutations(range(4))]  # the place of each response, the last on top
+    totals = [float(pairs.weight[rank[pairs.winner] < rank[pairs.loser]].sum()) for rank in orders]
+    at_half = 0.5 * problem.diagonal_weights().sum()
+    assert found.population_loss == pytest.approx(min(totals) + at_half, abs=1e-9)
+    best = sorted(range(4), key=lambda i: -orders[int(np.argmin(totals))][i])
+    said = ", then ".join(f"'{i}'" for i in best[:-1])
+    assert f"as the log-ratios of {said} grow apart from the others" in found.reason

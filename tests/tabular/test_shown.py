@@ -102,9 +102,15 @@ def test_a_solution_in_lines() -> None:
     assert rows[7].split() == ["good", "0.250000", f"{found.policy[0]:.6f}", f"{found.log_ratio[0]:.6f}"]
     assert len({len(row) for row in rows[6:]}) == 1  # columns in line
     many = PreferenceProblem(np.full((23, 23), 0.5)).solve("dpo", 1.0)
-    assert many.summary().splitlines()[-1] == "… 3 more"
+    assert many.summary().splitlines()[-1] == "… 3 more rows: to_frame() has all"
     assert len(many._rows()[1]) == 20
-    assert PreferenceProblem(np.full((20, 20), 0.5)).solve("dpo", 1.0)._more(20) == []
+    short = PreferenceProblem(np.full((20, 20), 0.5)).solve("dpo", 1.0)
+    assert "more" not in short.summary()
+    for found, hidden in ((short, 4), (PreferenceProblem(np.full((81, 81), 0.5)).solve("dpo", 1.0), 65)):
+        lines = repr(found).splitlines()
+        assert len(lines) == 24
+        assert lines[-1] == f"… {hidden} more rows: to_frame() has all"
+        assert len(found.to_frame()) == hidden + 16
     batch = PreferenceProblem(np.full((2, 2, 2), 0.5)).solve("dpo", 1.0)
     names, cells = batch._rows()
     assert names[0] == "context"
