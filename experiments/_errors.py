@@ -19,7 +19,10 @@ RUN = ["loss", "strength", "optimizer", "rate", "batch", "epsilon"]
 #: ½E_μ[ρ²] beyond this many times that of the limit run: as w < 1 but for wrong labels, only noise does that.
 RUNAWAY = 2.0
 OVER = "seeds, and prompts within them"
-WIDER = "27 November 2026: as wide as so few seeds need it; percentiles of the two-way bootstrap before, too narrow"
+WIDER = (
+    "27 November 2026: intervals over so few seeds are made wider; a table of a run before that day has percentiles of "
+    "the two-way bootstrap, too narrow"
+)
 
 Where = Callable[[pd.DataFrame], "pd.Series[bool]"]
 

@@ -32,7 +32,7 @@ from gpo_analysis.tables import find, get
 
 CLAIM = (
     "Over three decades of β, β explains more of the variance of win rate and gold reward than f, and on the scale βκ "
-    "less is left to f; over a narrow range of β, with few labels a pair or far from indifference, f counts."
+    "less is left to f; with few labels a pair or far from indifference f counts, about the best β neither does much."
 )
 FIGURE = "beta-or-f"
 
