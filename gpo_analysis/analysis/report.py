@@ -188,6 +188,7 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
     domain = "" if conjugate.domain is None else f"s in {shown_text(conjugate.domain)}"
     star = "numerical" if conjugate.expression is None else shown_text(conjugate.expression)
     among = f"{domain}: {star}" if domain and (" for " in star or " where " in star) else f"{star}, {domain}"
+    level = a.right_tail is not None and a.right_tail.flat_from == -sympy.oo  # a constant f
     found = [
         ("f(z)", plain(a.expression)),
         ("value f(0)", with_value(a.value)),
@@ -203,7 +204,7 @@ def rows(a: Analysed) -> list[tuple[str, str]]:
         ("left tail", _tail_words(a.left_tail)),
         ("right tail", _tail_words(a.right_tail)),
         ("link z*(η)", "numerical" if a.link is None else shown_text(a.link)),
-        ("at η = 1", _certain_words(certain.kind, certain.margin)),
+        ("at η = 1", "every z" if level else _certain_words(certain.kind, certain.margin)),
         ("Bayes risk H(η)", "numerical" if a.bayes_risk is None else shown_text(a.bayes_risk)),
         ("conjugate f*(s)", among if domain else star),
     ]

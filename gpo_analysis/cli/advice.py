@@ -11,7 +11,7 @@ from gpo_analysis.cli.completing import convention_names, loss_names
 from gpo_analysis.cli.keeping import figure_option, keep, out_option
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, say, say_report
-from gpo_analysis.cli.reading import check_at_once, options_of, reading_options
+from gpo_analysis.cli.reading import check_at_once, columns_of, columns_option, options_of, reading_options
 
 RECOMMEND_HELP = """\b
 Examples:
@@ -84,7 +84,9 @@ def recommend_beta(
         raise ValueError("recommend-beta takes a FILE of comparisons, or the --log of a run, one of the two")
     if log is not None:
         targets = {"margin": margin, "drop": drop, "kl": kl, "kl_per_token": kl_per_token}
-        _from_log(log, beta, losses, targets, resamples, confidence, _seed(seed), as_json, (out, figure))
+        columns = columns_of(reading.pop("columns"), "policy_chosen=pi_w")
+        _only_columns(reading)
+        _from_log(log, columns, beta, losses, targets, resamples, confidence, _seed(seed), as_json, (out, figure))
         return
     if drop is not None or kl_per_token is not None or beta is not None:
         raise ValueError(
@@ -113,8 +115,16 @@ def recommend_beta(
         say(str(found))
 
 
+def _only_columns(reading: dict[str, Any]) -> None:
+    """Of the options that comparisons are read with a log has --columns alone."""
+    given = next((name for name, value in reading.items() if value not in (None, ())), None)
+    if given is not None:
+        raise ValueError(f"--{given.replace('_', '-')} is of a FILE of comparisons; with --log --columns is accepted")
+
+
 def _from_log(
     log: Path,
+    columns: dict[str, str] | None,
     beta: float | None,
     losses: tuple[str, ...],
     targets: dict[str, float | None],
@@ -127,18 +137,19 @@ def _from_log(
     if len(losses) > 1:
         raise ValueError(f"--log takes the one --loss that the run was trained with, got {len(losses)}")
     check_at_once(log, [name for name in losses if ":" not in name])
-    from gpo_analysis.estimation import beta_from_log, read_training_log
+    from gpo_analysis.estimation import beta_from_log
+    from gpo_analysis.estimation.margin_log import read_pairs
     from gpo_analysis.estimation.trained_with import recorded_objective
 
     if (beta is None or not losses) and recorded_objective(log) is None:
         raise ValueError(
             "--log needs the --beta and the one --loss that the run was trained with; no run.json says them"
         )
-    data = read_training_log(log)
+    data = read_pairs(log, columns=columns)
     found = beta_from_log(
         data, losses[0] if losses else None, None if beta is None else check_beta(beta, "--beta"),
         resamples=resamples, confidence=confidence, seed=seed,
-        **targets,
+        margin=targets["margin"], drop=targets["drop"], kl=targets["kl"], kl_per_token=targets["kl_per_token"],
     )  # fmt: skip
     keep(found, *files)
     if as_json:
@@ -152,12 +163,16 @@ DIAGNOSE_HELP = """\b
 Examples:
   gpo diagnose log.csv --loss dpo --beta 0.1
   gpo diagnose log.jsonl.gz --loss ipo --beta 0.2 --try-beta 0.1 --try-beta 0.4 --json
+  gpo diagnose log.csv --loss dpo --beta 0.1 --columns policy_chosen=pi_w
   gpo diagnose trainer_state.json --loss trl:ipo --beta 0.1
 
 \b
 FILE is CSV or JSON, plain or .gz, a row a pair: policy_chosen, policy_rejected,
 reference_chosen, reference_rejected (sums of token log-probabilities in nats; names
-with _logps and ref_ are understood), optionally chosen_length, rejected_length, step.
+with _logps and ref_ are understood, others given by --columns), optionally
+chosen_length, rejected_length, step. Or rho of each pair, or chosen_logratio and
+rejected_logratio (log π/πref): then what needs the rest is not told. Rows that lack a
+number, as after a divergence, are left out, which is said.
 Or means over batches: TRL's trainer_state.json or its log_history, an export of W&B or
 TensorBoard, or a folder of TensorBoard's event files; these say E[ρ] = rewards/margins
 over β, and not the quantiles. Or the folder of a run: llm train's with its log.jsonl,
@@ -186,6 +201,7 @@ instead of it, which is said; one alone must be what it says."""
     help="A loss to compare with (again for more; default: six).",
 )  # fmt: skip
 @click.option("--try-beta", "betas", multiple=True, type=NUMBER, help="A β to compare with (again for more).")
+@columns_option
 @click.option("--resamples", type=WHOLE, default=500, show_default=True, help="Of the bootstrap over pairs.")
 @click.option("--confidence", type=NUMBER, default=0.95, show_default=True, help="Of the intervals.")
 @click.option("--seed", type=WHOLE, default=0, show_default=True, help="Of the bootstrap.")
@@ -199,6 +215,7 @@ def diagnose(
     reduction: str | None,
     losses: tuple[str, ...],
     betas: tuple[float, ...],
+    columns: tuple[str, ...],
     resamples: int,
     confidence: float,
     seed: int,
@@ -220,7 +237,7 @@ def diagnose(
             "DPO, unless given), such as --loss ipo --beta 0.1, or a library's: --loss trl:ipo --beta 0.1"
         )
     found = diagnosis(
-        file, loss, beta, reduction=reduction,
+        file, loss, beta, reduction=reduction, columns=columns_of(columns, "policy_chosen=pi_w"),
         losses=[get_margin_loss(name) for name in losses] or None,
         betas=[check_beta(b, "--try-beta") for b in betas] or None,
         resamples=resamples, confidence=confidence, seed=_seed(seed),

@@ -9,12 +9,13 @@ import click
 from gpo_analysis.cli.completing import loss_names
 from gpo_analysis.cli.keeping import keep, out_option
 from gpo_analysis.cli.output import json_option, print_json, say
-from gpo_analysis.cli.reading import check_at_once
+from gpo_analysis.cli.reading import check_at_once, columns_of, columns_option
 
 AUDIT_HELP = """\b
 Examples:
   gpo audit-log log.jsonl
   gpo audit-log trainer_state.json --json
+  gpo audit-log log.csv --columns margin=z --columns loss=train_objective
   gpo audit-log out/own --try-loss "log(cosh(1-z))" --try-loss "exp(-c*z) with c=2"
 
 \b
@@ -40,14 +41,15 @@ borne out, contradicted, or left open by the log."""
     "--try-loss", "losses", multiple=True, shell_complete=loss_names,
     help="A loss of one's own to try, too (again for more).",
 )  # fmt: skip
+@columns_option
 @json_option
 @out_option
-def audit_log(file: Path, losses: tuple[str, ...], as_json: bool, out: Path | None) -> None:
+def audit_log(file: Path, losses: tuple[str, ...], columns: tuple[str, ...], as_json: bool, out: Path | None) -> None:
     """Name the loss, β, reduction and label smoothing that a run trained, from its log, or say why it is undecided."""
     check_at_once(file, losses)
     from gpo_analysis.estimation.audit import audit_log as audit
 
-    found = audit(file, losses=losses or None, progress=True)
+    found = audit(file, columns=columns_of(columns, "policy_chosen=pi_w"), losses=losses or None, progress=True)
     keep(found, out)
     if as_json:
         print_json(found.to_dict())

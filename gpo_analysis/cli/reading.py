@@ -23,6 +23,10 @@ _OPTIONS = (
     click.option("--implicit-prompts/--no-implicit-prompts", "implicit_prompts", default=None,
                  help="The common beginning of chosen and rejected is the prompt; by default of dialogues."),
 )  # fmt: skip
+columns_option = click.option(
+    "--columns", multiple=True, metavar="NAME=OWN",
+    help="The log's own name of a column: policy_chosen=pi_w, loss=train_objective (again for more).",
+)  # fmt: skip
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|", "space": " "}
 
 
@@ -49,6 +53,30 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def columns_of(pairs: Iterable[str], example: str = "winner=preferred") -> dict[str, str] | None:
+    """What ``--columns`` says, None where it says nothing.
+
+    Raises
+    ------
+    ValueError
+        For what is no NAME=OWN, and a NAME that is given twice.
+
+    Examples
+    --------
+    >>> columns_of(("policy_chosen=pi_w",))
+    {'policy_chosen': 'pi_w'}
+    """
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        known, is_pair, own = pair.partition("=")
+        if not is_pair or not known.strip() or not own.strip():
+            raise ValueError(f"--columns is {pair!r:.60}; accepted is NAME=OWN, such as {example}")
+        name = known.strip().lower()
+        if columns.setdefault(name, own.strip()) != own.strip():
+            raise ValueError(f"--columns names {name!r:.60} twice, as {columns[name]!r:.60} and as {own.strip()!r:.60}")
+    return columns or None
+
+
 def options_of(given: Mapping[str, Any]) -> ReadOptions:
     """As the reader takes them.
 
@@ -63,12 +91,7 @@ def options_of(given: Mapping[str, Any]) -> ReadOptions:
     {'columns': {'winner': 'preferred'}, 'separator': '\\t'}
     """
     found: ReadOptions = {}
-    columns = {}
-    for pair in given.get("columns") or ():
-        known, is_pair, own = pair.partition("=")
-        if not is_pair or not known.strip() or not own.strip():
-            raise ValueError(f"--columns is {pair!r:.60}; accepted is NAME=OWN, such as winner=preferred")
-        columns[known.strip().lower()] = own.strip()
+    columns = columns_of(given.get("columns") or ())
     if columns:
         found["columns"] = columns
     if given.get("separator"):

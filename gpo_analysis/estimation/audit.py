@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from gpo_analysis.estimation.audit_smooth import Smooth, smooth_rival
 from gpo_analysis.estimation.audit_two_ratio import two_ratio_fits
 from gpo_analysis.estimation.audit_two_ratio_means import two_ratio_mean_fits
 from gpo_analysis.estimation.identify import rescaling
+from gpo_analysis.estimation.log_sources import Source, is_file
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
 from gpo_analysis.estimation.trained_with import Recorded, recorded_objective
 from gpo_analysis.losses import MarginLoss, get_margin_loss, get_margin_losses
@@ -152,8 +152,9 @@ class LossAudit(Shown):
 
 
 def audit_log(
-    log: str | Path | LossLog,
+    log: LossLog | Source,
     *,
+    columns: Mapping[str, str] | None = None,
     losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
     progress: bool | Progress = False,
 ) -> LossAudit:
@@ -161,10 +162,12 @@ def audit_log(
 
     Parameters
     ----------
-    log : str, Path or LossLog
-        A file as :func:`gpo_analysis.estimation.loss_log.read_loss_log` reads it, or what it returned. Where
-        ``run.json`` of ``python -m llm train`` lies beside the file, the loss that it names is tried, too, and what it
-        says is held against the log (`claim`).
+    log : LossLog, str, Path, DataFrame, mapping of columns, or list of rows
+        A file or table as :func:`gpo_analysis.estimation.loss_log.read_loss_log` reads it, or what it returned.
+        Where ``run.json`` of ``python -m llm train`` lies beside the file, the loss that it names is tried, too, and
+        what it says is held against the log (`claim`).
+    columns : mapping of str to str, optional
+        From names that are read to the log's own: ``{"policy_chosen": "pi_w"}``.
     losses : MarginLoss or str, or several, optional
         Losses of one's own that are tried beside the known ones.
     progress : bool or function
@@ -187,8 +190,8 @@ def audit_log(
     hinge at β = 1 of the logged margins, no label smoothing; the logged loss is 1 times f (confidence 1.000)
     """
     offered = [] if losses is None else get_margin_losses(losses)
-    claimed = None if isinstance(log, LossLog) else recorded_objective(log)
-    log = log if isinstance(log, LossLog) else read_loss_log(log)
+    claimed = recorded_objective(log) if is_file(log) else None
+    log = log if isinstance(log, LossLog) else read_loss_log(log, columns=columns)
     if claimed is None:
         return _audited(log, offered, progress)
     f = claimed.margin_loss

@@ -121,6 +121,7 @@ def asymptotics(problem: PreferenceProblem, loss: MarginLoss | str) -> Asymptoti
     >>> bool(np.isclose(found.covariance[0, 0], 0.25 / (eta * (1 - eta))))
     True
     """
+    _check_problem(problem)
     f = get_margin_loss(loss)
     if problem.is_batch:
         raise ValueError("asymptotics needs a problem without contexts")
@@ -133,6 +134,14 @@ def asymptotics(problem: PreferenceProblem, loss: MarginLoss | str) -> Asymptoti
     meat = _laplacian(weight * f.derivative(z, 1) ** 2, pairs.winner, pairs.loser, problem.n)
     inverse = _pseudo_inverse(bread, f.name)
     return Asymptotics(f.name, limit.reward, inverse @ meat @ inverse, bread, meat, _scale(f))
+
+
+def _check_problem(problem: Any) -> None:
+    if not isinstance(problem, PreferenceProblem):
+        raise ValueError(
+            f"problem is a {type(problem).__name__}; accepted are PreferenceProblems (of comparisons: "
+            "PreferenceProblem.from_comparisons)"
+        )
 
 
 def _laplacian(weight: FloatArray, first: IntArray, second: IntArray, n: int) -> FloatArray:
@@ -183,6 +192,9 @@ def relative_efficiency(first: Asymptotics, second: Asymptotics) -> FloatArray:
     >>> bool(np.all(relative_efficiency(exponential, logistic) < 1))  # logistic is efficient
     True
     """
+    for given in (first, second):
+        if not isinstance(given, Asymptotics):
+            raise ValueError(f"got a {type(given).__name__}; accepted are what asymptotics(problem, loss) returns")
     return np.asarray((first.signal_to_noise() / second.signal_to_noise()) ** 2)
 
 
@@ -246,6 +258,7 @@ def sampled_fits(
     >>> fits.g.shape, fits.without_fit
     ((50, 2), 0)
     """
+    _check_problem(problem)
     f = get_margin_loss(loss)
     if int(replications) != replications or replications < 1:
         raise ValueError(f"replications must be a whole number of at least 1, got {replications!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -15,7 +14,9 @@ from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.courses import course_of
 from gpo_analysis.estimation.findings import STILL, alternative, told
 from gpo_analysis.estimation.histories import History, history_of, one_row_a_step
-from gpo_analysis.estimation.logs import BatchMeans, TrainingLog, read_training_log
+from gpo_analysis.estimation.log_sources import Source
+from gpo_analysis.estimation.logs import DIVERGED, BatchMeans, TrainingLog
+from gpo_analysis.estimation.margin_log import MarginLog, read_pairs
 from gpo_analysis.estimation.mean_diagnosis import MeanDiagnosis, of_history, of_rows
 from gpo_analysis.estimation.others import mark, marked, name_width, other_runs, others_shown
 from gpo_analysis.estimation.resampling import check_resampling
@@ -28,6 +29,7 @@ from gpo_analysis.showing.charts import Curve, Panel
 from gpo_analysis.showing.style import cycle_style
 from gpo_analysis.statistics import Interval, mean_share_interval, resampled_interval
 
+_UNTOLD = Interval(float("nan"), float("nan"), float("nan"))  # of chosen and rejected, where ρ alone was logged
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -48,7 +50,7 @@ class Diagnosis(Shown):
     mu_squared_loss : Interval
         ½ mean ρ², nats²; β²f″(0) times it is the regularizer that f implies.
     chosen_change, rejected_change : Interval
-        Mean log π/πref of chosen and of rejected responses, nats.
+        Mean log π/πref of chosen and of rejected responses, nats; NaN, as the next, where ρ alone was logged.
     chosen_falling : Interval
         Share of pairs whose chosen response has become less likely than under πref.
     length_correlation : Interval or None
@@ -111,9 +113,12 @@ class Diagnosis(Shown):
             f"share with ρ > 0        {self.accuracy}",
             f"beyond Taylor radius    {self.beyond_taylor:.1%} with |βρ| > {self.taylor_radius:.4g}",
             f"½E[ρ²], nats²           {self.mu_squared_loss}",
-            f"log π/πref, chosen      {self.chosen_change}   falling in {self.chosen_falling} of the pairs",
-            f"log π/πref, rejected    {self.rejected_change}",
         ]
+        if np.isfinite(self.chosen_change.value):
+            lines += [
+                f"log π/πref, chosen      {self.chosen_change}   falling in {self.chosen_falling} of the pairs",
+                f"log π/πref, rejected    {self.rejected_change}",
+            ]
         if self.length_correlation is not None:
             lines.append(
                 f"ρ against length        Spearman {self.length_correlation}, {self.length_slope} nats a token"
@@ -183,11 +188,12 @@ def diagnose(
 ) -> MeanDiagnosis: ...
 @overload
 def diagnose(
-    log: TrainingLog | str | Path,
+    log: TrainingLog | MarginLog | Source,
     loss: MarginLoss | str | None = ...,
     beta: float | None = ...,
     *,
     reduction: str | None = ...,
+    columns: Mapping[str, str] | None = ...,
     losses: MarginLoss | str | Iterable[MarginLoss | str] | None = ...,
     betas: Iterable[float] | None = ...,
     resamples: int = ...,
@@ -195,11 +201,12 @@ def diagnose(
     seed: int = ...,
 ) -> Any: ...
 def diagnose(
-    log: TrainingLog | History | str | Path,
+    log: TrainingLog | MarginLog | History | Source,
     loss: MarginLoss | str | None = None,
     beta: float | None = None,
     *,
     reduction: str | None = None,
+    columns: Mapping[str, str] | None = None,
     losses: MarginLoss | str | Iterable[MarginLoss | str] | None = None,
     betas: Iterable[float] | None = None,
     resamples: int = 500,
@@ -210,16 +217,20 @@ def diagnose(
 
     Parameters
     ----------
-    log : TrainingLog, History, str or Path
-        Or a file: of pairs, for :func:`read_training_log`, or of batch means (``trainer_state.json``, exports of W&B
-        and TensorBoard), for :func:`gpo_analysis.estimation.read_history`. With steps the last one is diagnosed, the
-        course told in `steps`.
+    log : TrainingLog, History, str, Path, DataFrame, mapping of columns, or list of rows
+        A file, or a table in memory: of pairs, for :func:`read_training_log`, or of batch means
+        (``trainer_state.json``, exports of W&B and TensorBoard, ``trainer.state.log_history``), for
+        :func:`gpo_analysis.estimation.read_history`; or of ρ alone (``rho``), or of the two log-ratios
+        (``chosen_logratio``, ``rejected_logratio``): what they do not tell is NaN. Rows that lack a number are left
+        out, as `report` says. With steps the last one is diagnosed, the course told in `steps`.
     loss, beta : MarginLoss or str, float
         What the run was trained with: β in GPO's convention, or with a library's name ("trl:ipo") its own. By default
         what ``run.json`` says beside the log, as ``python -m llm train`` writes it (the first of `findings` says so),
         and without one logistic at 0.1. Beside such a record one of the two alone must be what it says.
     reduction : str, optional
         "sum" or "mean" over tokens, what ρ is of; the record's or the library's by default, else "sum".
+    columns : mapping of str to str, optional
+        From names that are read to the log's own: ``{"policy_chosen": "pi_w"}``.
     losses, betas : optional
         What to compare it with; the paper's six and the run's own by default, each at a third, once and three times
         the run's β. The run's own loss and β are a row in any case.
@@ -262,10 +273,13 @@ def diagnose(
     run = objective_of(log, loss, beta, reduction)
     f, scale = run.loss, run.beta
     check_resampling(resamples, confidence)
-    found_log = log if isinstance(log, TrainingLog | History) else _read(log)
+    found_log = log if isinstance(log, TrainingLog | MarginLog | History) else _read(log, columns)
     if isinstance(found_log, History):
         return of_history(found_log, run)
     data, said = as_trained(found_log, run)
+    if data.report is not None and (diverged := [one for one in data.report.left_out if DIVERGED in one.why]):
+        out = sum(len(one.lines) for one in diverged)
+        said.append(f"{out} of {data.report.rows} rows lack a number, {DIVERGED}: left out")
     if one_row_a_step(data.step):
         return of_rows(data, run, said)
     others = get_margin_losses(PAPER_LOSSES if losses is None else distinct_losses(losses))
@@ -288,7 +302,7 @@ def diagnose(
         "mu_squared_loss": draw.mean(0.5 * rho**2, (0.0, np.inf)),
         "chosen_change": draw.mean(last.chosen_ratio),
         "rejected_change": draw.mean(last.rejected_ratio),
-        "chosen_falling": draw.share(last.chosen_ratio < 0),
+        "chosen_falling": _UNTOLD if last.chosen_ratio is None else draw.share(last.chosen_ratio < 0),
         "length_correlation": None if longer is None else draw.of(lambda i: _spearman(rho[i], longer[i]), (-1.0, 1.0)),
         "length_slope": None if longer is None else draw.of(lambda i: _slope(rho[i], longer[i])),
     }
@@ -310,10 +324,10 @@ def diagnose(
     )
 
 
-def _read(path: str | Path) -> TrainingLog | History:
+def _read(source: Source, columns: Mapping[str, str] | None) -> TrainingLog | MarginLog | History:
     """A log of pairs, or else a record of batch means."""
     try:
-        return read_training_log(path)
+        return read_pairs(source, columns=columns)
     except BatchMeans as error:
         return history_of(error.table)
 
@@ -329,7 +343,9 @@ class _Resampler:
         drawn = [statistic(rng.integers(self.size, size=self.size)) for _ in range(self.resamples)]
         return resampled_interval(statistic(np.arange(self.size)), drawn, self.size, self.confidence, within=within)
 
-    def mean(self, values: Any, within: tuple[float, float] | None = None) -> Interval:
+    def mean(self, values: FloatArray | None, within: tuple[float, float] | None = None) -> Interval:
+        if values is None:
+            return _UNTOLD
         x = np.asarray(values, dtype=np.float64)
         return self.of(lambda i: float(x[i].mean()), within)
 
@@ -339,11 +355,15 @@ class _Resampler:
         return found if self.size > 1 else Interval(found.value, float("nan"), float("nan"))
 
 
-def _length_difference(log: TrainingLog) -> FloatArray | None:
+def _length_difference(log: TrainingLog | MarginLog) -> FloatArray | None:
     if log.chosen_length is None or log.rejected_length is None:
         return None
     longer = log.chosen_length - log.rejected_length
     return longer if np.ptp(longer) > 0 else None  # a correlation with what does not vary is none
+
+
+def _mean(values: FloatArray | None) -> float:
+    return float("nan") if values is None else float(values.mean())
 
 
 def _slope(y: FloatArray, x: FloatArray) -> float:
@@ -358,7 +378,7 @@ def _spearman(y: FloatArray, x: FloatArray) -> float:
     return float(a @ b) / size if size > 0 else float("nan")
 
 
-def _steps(log: TrainingLog, beta: float, radius: float) -> tuple[dict[str, Any], ...]:
+def _steps(log: TrainingLog | MarginLog, beta: float, radius: float) -> tuple[dict[str, Any], ...]:
     if log.step is None:
         return ()
     rows = []
@@ -368,7 +388,7 @@ def _steps(log: TrainingLog, beta: float, radius: float) -> tuple[dict[str, Any]
         rows.append(
             {
                 "step": float(step), "pairs": len(part), "mean_rho": float(rho.mean()),
-                "chosen_change": float(part.chosen_ratio.mean()), "rejected_change": float(part.rejected_ratio.mean()),
+                "chosen_change": _mean(part.chosen_ratio), "rejected_change": _mean(part.rejected_ratio),
                 "mu_squared_loss": float(0.5 * np.mean(rho**2)),
                 "beyond_taylor": float(np.mean(beta * np.abs(rho) > radius)),
             }

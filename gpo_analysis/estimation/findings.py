@@ -9,8 +9,10 @@ import numpy as np
 
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray
-from gpo_analysis.estimation.logs import NEEDED, TrainingLog
+from gpo_analysis.estimation.log_sources import NEEDED
+from gpo_analysis.estimation.logs import TrainingLog
 from gpo_analysis.estimation.loss_log import rounding
+from gpo_analysis.estimation.margin_log import MarginLog
 from gpo_analysis.losses import MarginLoss
 
 STILL = 0.02
@@ -19,7 +21,7 @@ _IDLE = 0.05  # of |f′(0)|: a pair whose slope is smaller no longer trains
 
 
 def told(
-    found: dict[str, Any], f: MarginLoss, beta: float, log: TrainingLog, others: Sequence[dict[str, Any]]
+    found: dict[str, Any], f: MarginLoss, beta: float, log: TrainingLog | MarginLog, others: Sequence[dict[str, Any]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Findings and advice.
 
@@ -28,7 +30,7 @@ def told(
     found : dict
         Fields of a :class:`gpo_analysis.estimation.Diagnosis`.
     f, beta : MarginLoss, float
-    log : TrainingLog
+    log : TrainingLog or MarginLog
         The pairs of the last step.
     others : sequence of dict
         Where other runs would be.
@@ -136,7 +138,7 @@ def _of_losses(found: dict[str, Any], f: MarginLoss, beta: float, rho: FloatArra
     return said
 
 
-def _of_data(found: dict[str, Any], f: MarginLoss, log: TrainingLog) -> list[tuple[str, str]]:
+def _of_data(found: dict[str, Any], f: MarginLoss, log: TrainingLog | MarginLog) -> list[tuple[str, str]]:
     said, link, rho = [], found["length_correlation"], log.rho
     if link is not None and (link.low > 0 or link.high < 0):
         assert log.chosen_length is not None
@@ -161,13 +163,14 @@ def _of_data(found: dict[str, Any], f: MarginLoss, log: TrainingLog) -> list[tup
                 f"look at a few pairs ({found['accuracy'].value:.0%} have ρ > 0); if swapped, exchange the columns",
             )
         )
-    noise = np.sqrt(sum(rounding(np.asarray(getattr(log, name)))[0] ** 2 for name in NEEDED))
+    what = "margins" if isinstance(log, MarginLog) else "log-probabilities"
+    logged = [log.rho] if isinstance(log, MarginLog) else [np.asarray(getattr(log, name)) for name in NEEDED]
+    noise = np.sqrt(sum(rounding(column)[0] ** 2 for column in logged))
     typical, spread = float(np.median(noise)), float(rho.std())
-    if len(rho) > 4 and typical > 0.1 * spread and any(rounding(getattr(log, name))[1] for name in NEEDED):
+    if len(rho) > 4 and typical > 0.1 * spread and any(rounding(column)[1] for column in logged):
         said.append(
             (
-                f"log-probabilities are rounded to bfloat16: ρ is known to ±{typical:.2g} nats, its spread is "
-                f"{spread:.3g}",
+                f"{what} are rounded to bfloat16: ρ is known to ±{typical:.2g} nats, its spread is {spread:.3g}",
                 "sum token log-probabilities in float32 when logging",
             )
         )

@@ -9,15 +9,17 @@ as the policy moves along one direction.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
 from gpo_analysis.arrays import FloatArray, IntArray
-from gpo_analysis.estimation.logs import TrainingLog, read_training_log
+from gpo_analysis.estimation.log_sources import Source
+from gpo_analysis.estimation.logs import TrainingLog
+from gpo_analysis.estimation.margin_log import MarginLog, read_pairs
 from gpo_analysis.estimation.others import REACH, USUAL_STEPS, fewer
 from gpo_analysis.estimation.resampling import check_resampling
 from gpo_analysis.estimation.trained_with import as_trained, objective_of
@@ -97,10 +99,11 @@ class LoggedBeta(Shown):
 
 
 def beta_from_log(
-    log: TrainingLog | str | Path,
+    log: TrainingLog | MarginLog | Source,
     loss: MarginLoss | str | None = None,
     beta: float | None = None,
     *,
+    columns: Mapping[str, str] | None = None,
     margin: float | None = None,
     drop: float | None = None,
     kl: float | None = None,
@@ -113,11 +116,14 @@ def beta_from_log(
 
     Parameters
     ----------
-    log : TrainingLog, str or Path
-        Of pairs that were trained on; with steps, the last one counts. See :func:`read_training_log`.
+    log : TrainingLog, str, Path, DataFrame, mapping of columns, or list of rows
+        Of pairs that were trained on; with steps, the last one counts. See :func:`read_training_log`; ρ alone (``rho``)
+        will do, but for `drop`.
     loss, beta : MarginLoss or str, float, optional
         What the run was trained with: by default as ``run.json`` beside the log says, else logistic at 0.1, as
         :func:`gpo_analysis.diagnose` takes them ("trl:ipo" with TRL's β, too).
+    columns : mapping of str to str, optional
+        From names that are read to the log's own: ``{"policy_chosen": "pi_w"}``.
     margin : float, optional
         Mean ρ, in nats. One target is to be given.
     drop : float, optional
@@ -159,7 +165,9 @@ def beta_from_log(
             f"{kind} of a run over token means ({run_of.loss.name}): what follows the law there is its margin a token; "
             "accepted is margin, in nats a token"
         )
-    data, said = as_trained(log if isinstance(log, TrainingLog) else read_training_log(log), run_of)
+    data, said = as_trained(
+        log if isinstance(log, TrainingLog | MarginLog) else read_pairs(log, columns=columns), run_of
+    )
     f, scale, notes = run_of.loss, run_of.beta, (*said, *_NOTES)
     last = data if data.step is None else data.at(data.step == data.step.max())
     factor = _Factor(last, kind, target)
@@ -204,8 +212,14 @@ _NOTES = (
 class _Factor:
     """By what factor the mean margin has to change for a target."""
 
-    def __init__(self, log: TrainingLog, kind: str, target: float) -> None:
-        self.kind, self.target, self.rho, self.chosen = kind, target, log.rho, log.chosen_ratio
+    def __init__(self, log: TrainingLog | MarginLog, kind: str, target: float) -> None:
+        self.kind, self.target, self.rho = kind, target, log.rho
+        if kind == "drop" and log.chosen_ratio is None:
+            raise ValueError(
+                "a drop of the chosen does not follow from ρ alone: log policy_chosen and reference_chosen, or "
+                "chosen_logratio and rejected_logratio"
+            )
+        self.chosen = self.rho if log.chosen_ratio is None else log.chosen_ratio
         if kind == "kl_per_token" and (log.chosen_length is None or log.rejected_length is None):
             raise ValueError(
                 "a budget a token needs chosen_length and rejected_length in the log; or give one a response"
@@ -248,7 +262,7 @@ class _Factor:
 class _Course:
     """Mean margin against β."""
 
-    def __init__(self, f: MarginLoss, beta: float, log: TrainingLog) -> None:
+    def __init__(self, f: MarginLoss, beta: float, log: TrainingLog | MarginLog) -> None:
         rho = log.rho
         step = None if log.step is None else float(log.step.max())
         self.steps = USUAL_STEPS if step is None or step < 1 or step != round(step) else int(step)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.estimation.log_sources import Source
 from gpo_analysis.estimation.log_tables import METRICS, log_table, metric_of, scalars_of, tells_means
 from gpo_analysis.reading import LeftOut, ReadReport, Table, number_in, shown
 from gpo_analysis.showing import Shown
@@ -55,7 +55,7 @@ class History(Shown):
 
     def where(self, k: int) -> str:
         """The place of a row, for a message."""
-        return f"{self.report.file}, line {self.lines[k]}"
+        return f"{self.report.file}, {self.report.unit} {self.lines[k]}"
 
     def __len__(self) -> int:
         return len(self.step)
@@ -74,13 +74,15 @@ class History(Shown):
         return lines("means over batches", "step", "β log π/πref  [nats]", self.step, parts)
 
 
-def read_history(path: str | Path) -> History:
+def read_history(path: Source, *, columns: Mapping[str, str] | None = None) -> History:
     """Read a trainer's record of batch means.
 
     Parameters
     ----------
-    path : str or Path
-        As said above; evaluations are used where there is nothing of training.
+    path : str or Path, DataFrame, mapping of columns, or list of rows
+        As said above, or ``trainer.state.log_history`` itself; evaluations are used where there is nothing of training.
+    columns : mapping of str to str, optional
+        From TRL's names to the record's own: ``{"rewards/margins": "margin_mean"}``.
 
     Raises
     ------
@@ -90,7 +92,7 @@ def read_history(path: str | Path) -> History:
     OSError
         Where the file cannot be opened.
     """
-    return history_of(scalars_of(log_table(path, tells_means, ACCEPTED)))
+    return history_of(scalars_of(log_table(path, tells_means, ACCEPTED, columns)))
 
 
 def history_of(table: Table) -> History:
@@ -131,7 +133,7 @@ def history_of(table: Table) -> History:
     mine = {column for columns in used.values() for column in columns} | {steps}
     unused = tuple(c for c in table.columns if c not in mine and not c.endswith(_RANGE))
     notes = tuple(_ranges(table)) + (() if part == "train" else ("these are means over evaluation sets",))
-    report = ReadReport(table.path, table.format, len(table.rows), len(order), left, (), unused, notes)
+    report = ReadReport(table.path, table.format, len(table.rows), len(order), left, (), unused, notes, unit=table.unit)
     found = History(means, step[order], lines, report)
     _check(found)
     return found

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpo_analysis.estimation.log_sources import Source, is_file, names_of, renamed, table_of
 from gpo_analysis.reading import OneDocument, Row, Table, json_decoder, read_table, shown, text_of
 
 LOGS = ("log.jsonl", "log.jsonl.gz", "trainer_state.json")
@@ -56,18 +57,26 @@ def tells_means(columns: Iterable[str]) -> bool:
     return any((metric_of(name) or ("",))[0] in METRICS for name in columns)
 
 
-def log_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
+def log_table(
+    source: Source,
+    fits: Callable[[Sequence[str]], bool],
+    accepted: str,
+    columns: Mapping[str, str] | None = None,
+) -> Table:
     """The table of a run's log, whatever its form; every verb that reads a log reads it by this.
 
     Parameters
     ----------
-    path : str or Path
+    source : str or Path, or what is no file
         What :func:`gpo_analysis.reading.read_table` reads; a trainer's state, of whose ``log_history`` each entry is a
         row with its line; one of TensorBoard's event files; or a folder: of a run of ``python -m llm train`` (its
-        ``log.jsonl``), of TRL (the newest ``trainer_state.json``), of event files.
+        ``log.jsonl``), of TRL (the newest ``trainer_state.json``), of event files. Or a DataFrame, a mapping of
+        columns, a list of rows.
     fits : function of the columns to bool
     accepted : str
         As :func:`gpo_analysis.reading.read_table` takes them.
+    columns : mapping of str to str, optional
+        From names that are understood to the log's own: ``{"policy_chosen": "pi_w"}``.
 
     Raises
     ------
@@ -76,6 +85,12 @@ def log_table(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted:
     OSError
         Where the file cannot be opened.
     """
+    names = names_of(columns)
+    table = _of_place(source, lambda own: fits(names(own)), accepted) if is_file(source) else table_of(source)
+    return renamed(table, names)
+
+
+def _of_place(path: str | Path, fits: Callable[[Sequence[str]], bool], accepted: str) -> Table:
     if Path(path).is_dir():
         path = log_in(Path(path))
     if Path(path).is_dir() or "tfevents" in Path(path).name:

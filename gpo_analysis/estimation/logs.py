@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gpo_analysis.arrays import BoolArray, FloatArray
+from gpo_analysis.estimation.log_sources import LABEL, LOSS, NEEDED, OPTIONAL, Source, rows_with_numbers
 from gpo_analysis.estimation.log_tables import EVENTS, log_table, scalars_of, tells_means
 from gpo_analysis.reading import LeftOut, ReadReport, Table, in_words, number_in, shown
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Curve, Panel
 from gpo_analysis.showing.style import cycle_style
 
-NEEDED = ("policy_chosen", "policy_rejected", "reference_chosen", "reference_rejected")
-OPTIONAL = ("chosen_length", "rejected_length", "step")
-OF_AUDIT = ("loss", "soft_label")  #: What an audit reads beside them (`loss_log`).
+OF_AUDIT = (LOSS, LABEL)  #: What an audit reads beside them (`loss_log`).
+DIVERGED = "as after a divergence"  #: Why rows lack a number, in words.
 LEAST = -1e100  #: Of a log-probability, so that its square stays within a float.
 ACCEPTED = (
     f"{', '.join(NEEDED)} (sums of token log-probabilities in nats; names with _logps, and ref_ for reference_, are "
@@ -209,14 +208,17 @@ def _column(name: str, values: ArrayLike, size: tuple[int, ...], low: float = -n
     return array
 
 
-def read_training_log(path: str | Path) -> TrainingLog:
-    """Read a CSV or JSON file, plain or gzip-compressed, a row a pair.
+def read_training_log(path: Source, *, columns: Mapping[str, str] | None = None) -> TrainingLog:
+    """Read a CSV or JSON file, plain or gzip-compressed, a row a pair, or a table in memory.
 
     Parameters
     ----------
-    path : str or Path
+    path : str or Path, DataFrame, mapping of columns, or list of rows
         Columns (keys) as :meth:`TrainingLog.from_columns` takes them; formats as
-        :func:`gpo_analysis.preferences.read_comparisons` does.
+        :func:`gpo_analysis.preferences.read_comparisons` does. Rows in which a log-probability is missing, infinite or
+        NaN are left out.
+    columns : mapping of str to str, optional
+        From these names to the log's own: ``{"policy_chosen": "pi_w"}``.
 
     Returns
     -------
@@ -241,7 +243,24 @@ def read_training_log(path: str | Path) -> TrainingLog:
     >>> log.policy_chosen, log.step
     (array([-12.5]), array([100.]))
     """
-    table = log_table(path, lambda columns: {_ALIASES.get(name, name) for name in columns} >= set(NEEDED), ACCEPTED)
+    table = log_table(path, has_pairs, ACCEPTED, columns)
+    return training_log_of(table)
+
+
+def has_pairs(columns: Iterable[str]) -> bool:
+    """Whether these are the columns of a log of pairs."""
+    return {_ALIASES.get(name, name) for name in columns} >= set(NEEDED)
+
+
+def training_log_of(table: Table, accepted: str = ACCEPTED) -> TrainingLog:
+    """The log that a table holds; see :func:`read_training_log`.
+
+    Parameters
+    ----------
+    table : Table
+    accepted : str
+        The columns, for messages.
+    """
     meant = {_ALIASES.get(name, name) for name in table.columns}
     if not meant >= set(NEEDED):
         scalars = scalars_of(table)
@@ -250,9 +269,10 @@ def read_training_log(path: str | Path) -> TrainingLog:
     if not table.rows:
         raise ValueError(f"{table.path} holds no rows; accepted are {ACCEPTED}, one pair a line")
     line = next(iter(table.columns.values()))
-    named = _named(table.columns, table.where(line))
-    _refuse_what_counts(table, named)
-    columns = {name: _values(table, name, named) for name in (*NEEDED, *OPTIONAL) if name in named}
+    named = _named(table.columns, table.where(line), accepted)
+    refuse_what_counts(table, named)
+    table, left = with_numbers(table, [named[name][0] for name in NEEDED], "log-probability")
+    columns = {name: values_of(table, name, named) for name in (*NEEDED, *OPTIONAL) if name in named}
     notes = _without_rounding(table, columns)
     try:
         log = TrainingLog(**columns)
@@ -262,15 +282,57 @@ def read_training_log(path: str | Path) -> TrainingLog:
     except ValueError as error:
         raise ValueError(f"{table.path}: {error}") from None
     used = {*OF_AUDIT, *(column for names in named.values() for column in names)}
-    left = (LeftOut(table.blank, "nothing but separators"),) if table.blank else ()
-    rows, unused = len(table.rows), tuple(name for name in table.columns if name not in used)
-    object.__setattr__(
-        log, "report", ReadReport(table.path, table.format, rows + len(table.blank), rows, left, (), unused, notes)
-    )
+    object.__setattr__(log, "report", report_of(table, left, used, notes))
     return log
 
 
-def _named(columns: Iterable[str], where: str) -> dict[str, list[str]]:
+def with_numbers(table: Table, keys: list[str], what: str) -> tuple[Table, tuple[LeftOut, ...]]:
+    """The table without rows that lack a number, and which these are.
+
+    Parameters
+    ----------
+    table : Table
+    keys : list of str
+        Columns that are needed.
+    what : str
+        What they hold, in words.
+
+    Raises
+    ------
+    ValueError
+        Where no row is left.
+    """
+    whole, _ = rows_with_numbers(table.rows, keys)
+    kept = {row.line for row in whole}
+    out = tuple(row.line for row in table.rows if row.line not in kept)
+    if not whole:
+        raise ValueError(
+            f"{table.where(out[0])}: no row has a finite {what} in each of {', '.join(keys)}; accepted are finite "
+            "numbers"
+        )
+    left = (LeftOut(out, f"a {what} is missing, infinite or NaN, {DIVERGED}"),) if out else ()
+    return Table(table.path, table.format, tuple(whole), table.columns, table.blank, table.unit), left
+
+
+def report_of(table: Table, left: tuple[LeftOut, ...], used: Collection[str], notes: tuple[str, ...]) -> ReadReport:
+    """How a log was read.
+
+    Parameters
+    ----------
+    table : Table
+        Of what was used.
+    left : tuple of LeftOut
+    used : collection of str
+        Columns.
+    notes : tuple of str
+    """
+    blank = (LeftOut(table.blank, "nothing but separators"),) if table.blank else ()
+    out = sum(len(item.lines) for item in left) + len(table.blank)
+    rows, unused = len(table.rows), tuple(name for name in table.columns if name not in used)
+    return ReadReport(table.path, table.format, rows + out, rows, (*left, *blank), (), unused, notes, unit=table.unit)
+
+
+def _named(columns: Iterable[str], where: str, accepted: str = ACCEPTED) -> dict[str, list[str]]:
     """The columns that are meant by each of our names."""
     found: dict[str, list[str]] = {}
     for column in columns:
@@ -283,11 +345,18 @@ def _named(columns: Iterable[str], where: str) -> dict[str, list[str]]:
     missing = [name for name in NEEDED if name not in found]
     if missing:
         got = ", ".join(map(str, columns))
-        raise ValueError(f"{where}: missing {' and '.join(missing)}; accepted are {ACCEPTED}; got {got!r:.200}")
+        raise ValueError(f"{where}: missing {' and '.join(missing)}; accepted are {accepted}; got {got!r:.200}")
     return found
 
 
-def _values(table: Table, name: str, named: dict[str, list[str]]) -> FloatArray:
+def values_of(table: Table, name: str, named: dict[str, list[str]]) -> FloatArray:
+    """One column's numbers.
+
+    Raises
+    ------
+    ValueError
+        Naming the line, where one is none; where a column that is optional is not in every row.
+    """
     column = named[name][0]
     without = [row.line for row in table.rows if row.values.get(column) is None]
     if without and name in OPTIONAL:
@@ -310,7 +379,7 @@ def _without_rounding(table: Table, columns: dict[str, FloatArray]) -> tuple[str
     return tuple(said)
 
 
-def _refuse_what_counts(table: Table, named: dict[str, list[str]]) -> None:
+def refuse_what_counts(table: Table, named: dict[str, list[str]]) -> None:
     """Columns that would change the answer and are not known by their name."""
     for column, line in table.columns.items():
         distinct, name = {str(row.values.get(column)).strip() for row in table.rows}, in_words(column)

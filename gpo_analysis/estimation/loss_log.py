@@ -6,20 +6,18 @@ logging step with means over batches (TRL's ``loss``, ``rewards/margins``, ``rew
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray, IntArray
 from gpo_analysis.estimation.identify import Pairs
+from gpo_analysis.estimation.log_sources import NEEDED, Source, rows_with_numbers
 from gpo_analysis.estimation.log_tables import log_table, metric_of, scalars_of
-from gpo_analysis.estimation.logs import _ALIASES, NEEDED
-from gpo_analysis.reading import Row, Table, number_in
+from gpo_analysis.estimation.logs import _ALIASES
+from gpo_analysis.reading import Row, Table, is_blank, number_in
 
 _LOSS = ("loss", "train_loss", "loss/train", "train/loss")
 _MARGIN = ("margin", "margins", "reward_margin", "rho", "z")
@@ -252,15 +250,18 @@ def _grouped(
     return LossLog(pairs, noise, group.astype(np.int64), loss, sizes, coarse, of, apart=apart, label=label)
 
 
-def read_loss_log(path: str | Path) -> LossLog:
+def read_loss_log(path: Source, *, columns: Mapping[str, str] | None = None) -> LossLog:
     """Read CSV, JSON lines, a JSON array, or a trainer's state with its ``log_history``.
 
     Parameters
     ----------
-    path : str or Path
+    path : str or Path, DataFrame, mapping of columns, or list of rows
         Columns: a loss (``loss``, ``train_loss``, …) and the four log-probabilities that
         :func:`gpo_analysis.estimation.read_training_log` takes, or two log-ratios or rewards, or ``margin``, or
-        ``rewards/margins`` of batches. Rows without all of them (evaluations, a last summary) are left out.
+        ``rewards/margins`` of batches. Rows without any of them (evaluations, a last summary) are passed over; rows
+        that lack some, or where one is infinite or NaN, are left out with a warning.
+    columns : mapping of str to str, optional
+        From these names to the log's own: ``{"policy_chosen": "pi_w"}``.
 
     Raises
     ------
@@ -269,15 +270,15 @@ def read_loss_log(path: str | Path) -> LossLog:
     OSError
         Where the file cannot be opened.
     """
-    table = scalars_of(log_table(path, lambda columns: bool({"loss", *_LOSS} & set(columns)), ACCEPTED))
+    table = scalars_of(log_table(path, lambda own: bool({"loss", *_LOSS} & set(own)), ACCEPTED, columns))
     if not table.rows:
         raise ValueError(f"{table.path} holds no rows; accepted are {ACCEPTED}")
-    rows = [(row.line, row.values) for row in _of_training(table)]
+    rows = _of_training(table)
     used = (
         *_LOSS, *_MARGIN, *_MEAN_MARGIN, *_ACCURACY, "chosen_length", "rejected_length", "step", *NEEDED,
         _LABEL, *(name for names in (*_APART, *_MEANS_APART) for name in names),
     )  # fmt: skip
-    known = {key for _, row in rows for key in row if _ALIASES.get(key, key) in used}
+    known = {key for row in rows for key in row.values if _ALIASES.get(key, key) in used}
     loss = next((name for name in _LOSS if name in known), None)
     wanted = [
         *(key for key in known if _ALIASES.get(key, key) in NEEDED),
@@ -288,23 +289,20 @@ def read_loss_log(path: str | Path) -> LossLog:
     if loss is None or not wanted:
         raise ValueError(f"{table.path}: no {_lacking(loss, known)} in it; accepted are {ACCEPTED}")
     if _LABEL in known:  # rows without one have a hard label
-        hard = [{_LABEL: 1.0} if row.get(_LABEL) in (None, "") else {} for _, row in rows]
-        rows = [(line, {**row, **label}) for (line, row), label in zip(rows, hard, strict=True)]
-    whole = _with_numbers(table.path, rows, (loss, *wanted))
+        rows = [Row(r.line, {**r.values, _LABEL: 1.0} if is_blank(r.values.get(_LABEL)) else r.values) for r in rows]
+    whole = _with_numbers(table, rows, (loss, *wanted))
     if not whole:
         raise ValueError(f"{table.path}: no row has both {loss} and {', '.join(wanted)}; accepted are {ACCEPTED}")
-    keys = [key for key in known if all(row.get(key) not in (None, "") for _, row in whole)]
-    columns = {
-        key: np.array([number_in(row[key], key, f"{table.path}, line {line}") for line, row in whole]) for key in keys
-    }
+    keys = [key for key in known if not any(is_blank(row.values.get(key)) for row in whole)]
+    numbers = {key: np.array([number_in(row.values[key], key, table.where(row.line)) for row in whole]) for key in keys}
     for key, least in (("chosen_length", 1.0), ("rejected_length", 1.0)):
-        for name, values in columns.items():
+        for name, values in numbers.items():
             if _ALIASES.get(name, name) == key and values.min() < least:
                 raise ValueError(f"{table.path}: {name} is {values.min():g}; accepted are numbers of at least 1")
     if len(whole) < 8:
         raise ValueError(f"{table.path} has {len(whole)} rows with a loss and margins; an audit needs at least 8")
     try:
-        return loss_log(columns)
+        return loss_log(numbers)
     except ValueError as error:
         raise ValueError(f"{table.path}: {error}") from None
 
@@ -318,27 +316,14 @@ def _lacking(loss: str | None, known: set[str]) -> str:
     return "loss"
 
 
-def _with_numbers(
-    path: str, rows: list[tuple[int, dict[str, Any]]], keys: Sequence[str]
-) -> list[tuple[int, dict[str, Any]]]:
-    """Rows that have all of these; those where one is infinite or no number, as after a divergence, are counted."""
-    whole = [(line, row) for line, row in rows if all(row.get(key) not in (None, "") for key in keys)]
-    finite = [(line, row) for line, row in whole if not any(_is_no_number(row[key]) for key in keys)]
-    if len(finite) < len(whole):
-        lines = {line for line, _ in finite}
-        first = next(line for line, _ in whole if line not in lines)
-        left = (
-            f"{len(whole) - len(finite)} of {len(whole)} rows have an infinite loss or margin, or none that is a number"
-        )
-        warnings.warn(f"{path}, line {first}: {left}; left out", stacklevel=3)
-    return finite
-
-
-def _is_no_number(value: Any) -> bool:
-    """Whether it is infinite in float32, in which losses are computed, or NaN."""
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
-        return not abs(float(value)) <= float(np.finfo(np.float32).max)
-    return False
+def _with_numbers(table: Table, rows: list[Row], keys: Sequence[str]) -> list[Row]:
+    """Rows that have all of these as numbers that float32 holds, in which losses are computed; others are counted."""
+    whole, broken = rows_with_numbers(rows, keys, float(np.finfo(np.float32).max))
+    if broken and whole:
+        count = f"{len(broken)} of {len(whole) + len(broken)} rows"
+        left = f"{count} have an infinite loss or margin, or none that is a number"
+        warnings.warn(f"{table.where(broken[0].line)}: {left}; left out", stacklevel=3)
+    return whole
 
 
 def _of_training(table: Table) -> list[Row]:

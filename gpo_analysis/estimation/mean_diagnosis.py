@@ -14,6 +14,7 @@ from gpo_analysis.estimation.courses import course_of
 from gpo_analysis.estimation.findings import of_rising
 from gpo_analysis.estimation.histories import History
 from gpo_analysis.estimation.logs import ACCEPTED, TrainingLog
+from gpo_analysis.estimation.margin_log import MarginLog
 from gpo_analysis.estimation.trained_with import WORDS, TrainedWith
 from gpo_analysis.reading import ReadReport
 from gpo_analysis.showing import Shown
@@ -151,12 +152,12 @@ def of_history(history: History, run: TrainedWith) -> MeanDiagnosis:
     )  # fmt: skip
 
 
-def of_rows(log: TrainingLog, run: TrainedWith, said: list[str]) -> MeanDiagnosis:
+def of_rows(log: TrainingLog | MarginLog, run: TrainedWith, said: list[str]) -> MeanDiagnosis:
     """A log of log-probabilities with one row a step, whose rows then are means over batches.
 
     Parameters
     ----------
-    log : TrainingLog
+    log : TrainingLog or MarginLog
     run : TrainedWith
     said : list of str
         Findings so far.
@@ -165,8 +166,9 @@ def of_rows(log: TrainingLog, run: TrainedWith, said: list[str]) -> MeanDiagnosi
     order = np.argsort(log.step)
     nothing = np.full(len(log), np.nan)
     said = [*said, f"one row a step at {len(log)} steps: taken as means over batches, no pair stands at two steps"]
+    chosen, rejected = (nothing if x is None else x[order] for x in (log.chosen_ratio, log.rejected_ratio))
     return _found(
-        run, log.step[order], log.rho[order], log.chosen_ratio[order], log.rejected_ratio[order], nothing, nothing,
+        run, log.step[order], log.rho[order], chosen, rejected, nothing, nothing,
         nothing, said, True, log.report,
     )  # fmt: skip
 

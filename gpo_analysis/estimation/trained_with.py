@@ -12,8 +12,10 @@ from scipy.stats import spearmanr
 
 from gpo_analysis.analysis import get_convention
 from gpo_analysis.estimation.histories import History
+from gpo_analysis.estimation.log_sources import Source
 from gpo_analysis.estimation.log_tables import log_in
 from gpo_analysis.estimation.logs import TrainingLog
+from gpo_analysis.estimation.margin_log import MarginLog
 from gpo_analysis.losses import MarginLoss, get_margin_loss, same_function
 from gpo_analysis.preferences.validation import check_positive
 
@@ -125,7 +127,7 @@ def _over(reduction: str) -> str:
 
 
 def objective_of(
-    log: TrainingLog | History | str | Path,
+    log: TrainingLog | MarginLog | History | Source,
     loss: MarginLoss | str | None = None,
     beta: float | None = None,
     reduction: str | None = None,
@@ -134,8 +136,8 @@ def objective_of(
 
     Parameters
     ----------
-    log : TrainingLog, History, str or Path
-        A log, the file that it is read from, or a run's folder.
+    log : TrainingLog, MarginLog, History, str or Path
+        A log, the file that it is read from, or a run's folder; a table in memory has no record.
     loss, beta, reduction : optional
         As :func:`trained_with` takes them. Without a record the loss is logistic and β 0.1 by default. With one, what
         is given alone must be what it says; a loss and a β that are both given count instead of it.
@@ -145,7 +147,8 @@ def objective_of(
     ValueError
         As :func:`trained_with`; for a part of an objective that the record contradicts; for a folder of several runs.
     """
-    file = log if isinstance(log, str | Path) else None if log.report is None else log.report.file
+    report = getattr(log, "report", None)  # a frame has none
+    file = log if isinstance(log, str | Path) else None if report is None else report.file
     found = None if file is None else recorded_objective(file)
     if found is None:
         return trained_with("logistic" if loss is None else loss, 0.1 if beta is None else beta, reduction)
@@ -221,13 +224,13 @@ def holds_token_means(log: TrainingLog) -> bool | None:
     return bool(np.ptp(reference) == 0 or spearmanr(reference, length).statistic < 0.3)
 
 
-def as_trained(log: TrainingLog, run: TrainedWith) -> tuple[TrainingLog, list[str]]:
+def as_trained(log: TrainingLog | MarginLog, run: TrainedWith) -> tuple[TrainingLog | MarginLog, list[str]]:
     """The log in the run's own ρ, of sums or of token means, and what was done to it.
 
     Parameters
     ----------
-    log : TrainingLog
-        Of sums as a rule; token means are recognised by `holds_token_means`.
+    log : TrainingLog or MarginLog
+        Of sums as a rule; token means are recognised by `holds_token_means`. Margins are taken as the run's own ρ.
     run : TrainedWith
 
     Raises
@@ -236,6 +239,9 @@ def as_trained(log: TrainingLog, run: TrainedWith) -> tuple[TrainingLog, list[st
         Where lengths are needed to convert and the log has none.
     """
     said = [run.said] if run.said else []
+    if isinstance(log, MarginLog):
+        over = "ρ is taken as of token means, as the loss takes it" if run.reduction == "mean" else ""
+        return log, [*said, *filter(None, (over, log.lacking))]
     means = holds_token_means(log)
     if means is None:
         doubt = "lengths are all alike" if log.chosen_length is not None else "there are no lengths to tell"

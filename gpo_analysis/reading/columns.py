@@ -65,7 +65,7 @@ def read_columns(
     OSError
         Where the file cannot be opened.
     """
-    names = _Renamed(rename)
+    names = Renamed(rename)
     if not isinstance(source, str | Path):
         return _of_frame(source, keep, names, "the frame", "DataFrame")
     data = bytes_of(source)
@@ -79,8 +79,14 @@ def read_columns(
     return _of_csv(path, text, keep, names, accepted, separator)
 
 
-class _Renamed:
-    """Columns under the names that are understood."""
+class Renamed:
+    """Columns under the names that are understood.
+
+    Parameters
+    ----------
+    rename : mapping of str to str, or None
+        From names that are understood to the file's own.
+    """
 
     def __init__(self, rename: Mapping[str, str] | None) -> None:
         self.given = {key_of(own): known for known, own in (rename or {}).items()}
@@ -103,7 +109,7 @@ class _Renamed:
                 )
 
 
-def _of_csv(path: str, text: str, keep: Keep, names: _Renamed, accepted: str, separator: str | None) -> ColumnTable:
+def _of_csv(path: str, text: str, keep: Keep, names: Renamed, accepted: str, separator: str | None) -> ColumnTable:
     start, body, separator, head, written = csv_head(
         path, text, lambda columns: keep(names(columns)) is not None, accepted, separator
     )
@@ -194,7 +200,7 @@ def _slow(path: str, body: str, start: int, separator: str, columns: list[str], 
     return np.array(lines, dtype=np.int64), [Column.of(column) for column in cells], np.array(blank, dtype=np.int64)
 
 
-def _of_rows(table: Table, keep: Keep, names: _Renamed) -> ColumnTable:
+def _of_rows(table: Table, keep: Keep, names: Renamed) -> ColumnTable:
     own = list(table.columns)
     if own:
         names.check(own, table.path)
@@ -224,7 +230,7 @@ def _parquet(data: bytes, path: str) -> Any:
         raise ValueError(f"{path} is not a whole Parquet file: {error!s:.200}") from None
 
 
-def _of_frame(source: Any, keep: Keep, names: _Renamed, path: str, form: str) -> ColumnTable:
+def _of_frame(source: Any, keep: Keep, names: Renamed, path: str, form: str) -> ColumnTable:
     """A frame of pandas or a table of Arrow (or what becomes one); only what is kept is converted."""
     import pandas as pd
 

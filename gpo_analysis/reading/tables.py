@@ -55,6 +55,8 @@ class Table:
         Every key of any row, with the line where it first stands; in their order.
     blank : tuple of int
         Lines of rows with nothing but separators.
+    unit : str
+        What places are numbered by: "line", or "row" (from 0) of what is no file.
     """
 
     path: str
@@ -62,10 +64,11 @@ class Table:
     rows: tuple[Row, ...]
     columns: dict[str, int]
     blank: tuple[int, ...] = ()
+    unit: str = "line"
 
     def where(self, line: int) -> str:
         """The place, for a message."""
-        return f"{self.path}, line {line}"
+        return f"{self.path}, {self.unit} {line}"
 
 
 def read_table(

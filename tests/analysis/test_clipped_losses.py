@@ -66,3 +66,9 @@ def test_no_point_of_a_fine_grid_is_lower_nor_as_low_and_nearer(family: str) -> 
             assert own <= least + 1e-10 * max(1.0, abs(least)), (loss.name, eta, z)
             if own >= least - 1e-13:
                 assert abs(z) <= nearest + 5e-3, (loss.name, eta, z, nearest)
+
+
+def test_a_constant_leaves_the_margin_open() -> None:
+    lines = gpo.analyze(gpo.parse_loss("1")).summary().splitlines()
+    assert [line.split()[4:] for line in lines if line.startswith("at η = 1")] == [["every", "z"]]
+    assert "half line: every z ≥ 1" in gpo.analyze("slic").summary()
