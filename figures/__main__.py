@@ -25,7 +25,7 @@ with needs_extra("experiments", "figures"):
     import markdown_it  # noqa: F401 - of the report, which is not to fail at its end
     import pyarrow  # noqa: F401 - of the records
 
-    from figures.framework.drawing import FigureModule, UnknownFigure, find_figures, get_figures
+    from figures.framework.drawing import PAPER, FigureModule, UnknownFigure, find_figures, get_figures
     from figures.framework.paper import readme_table
     from figures.framework.report import COMMITTED, write_report
     from figures.framework.side_by_side import draw_all
@@ -68,7 +68,7 @@ def _list(as_json: bool) -> int:
     listed: list[dict[str, Any]] = []
     for item in find_figures():
         try:
-            listed.append({"name": item.name, "experiments": list(item.load().EXPERIMENTS)})
+            listed.append({"name": item.name, **item.about()})
         except Exception as error:  # one broken module must not hide the others
             listed.append({"name": item.name, "experiments": [], "error": f"{type(error).__name__}: {error}"})
     if as_json:
@@ -77,7 +77,11 @@ def _list(as_json: bool) -> int:
         if "error" in row:
             print(f"figures: {row['name']}: cannot be loaded: {' '.join(row['error'].split())}", file=sys.stderr)
         elif not as_json:
-            print(f"{row['name']:<24} from {', '.join(row['experiments'])}")
+            other = "" if row["experiments"] == [row["name"]] else f" (from {', '.join(row['experiments'])})"
+            paper = f" [{row['paper']}]" if row["paper"] else ""
+            print(f"{row['name']:<24} {row['about']}{paper}{other}")
+    if not as_json:
+        print(f"\nIn brackets: what of the paper ({PAPER}). draw NAME writes the whole caption beside the picture.")
     return int(any("error" in row for row in listed))
 
 
@@ -127,7 +131,7 @@ def _report(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m figures", description="Draw figures and the report from records.")
     commands = parser.add_subparsers(dest="command", required=True)
-    listing = commands.add_parser("list", help="name of every figure and the experiments it shows")
+    listing = commands.add_parser("list", help="every figure, what it shows, and what of the paper")
     listing.add_argument("--json", action="store_true", help="for other programs")
     draw = commands.add_parser("draw", help="draw the named figures")
     draw.add_argument("names", nargs="+", metavar="NAME")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("losses",)
+PAPER = "its first figure, in panel a"
 CAPTION = """Losses f over the margin ρ = log π(y_w)/πref(y_w) − log π(y_l)/πref(y_l), at β = 1. (a) Beside the 0-1
 loss[[logistic,squared,hinge|, the three of the paper's first figure]][[logistic|; the logistic curve is divided by log
 2, so that all pass through (0, 1)]]. (b) All, unscaled.[[squared,truncated_quadratic| Squared and truncated quadratic

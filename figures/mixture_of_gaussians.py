@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gpo_analysis.records import Record
 
 EXPERIMENTS = ("mixture-of-gaussians",)
+PAPER = "its mixture of Gaussians, in a setting of ours"
 KL, LOSS = "KL$(π_c\\,\\|\\,$πref$)$", "$\\frac{1}{2}E_μ[ρ^2]$"
 
 

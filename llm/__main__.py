@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,17 +29,20 @@ from pathlib import Path
 from gpo_analysis.cli.arguments import Parser, whole
 from gpo_analysis.cli.streams import guarded
 from llm.commands import TIME, ended, missing
-from llm.study.names import PRESETS, STAGES
+from llm.study.names import PRESETS, STAGES, told_presets
 
 
 def _parser(stages: Sequence[str], presets: Sequence[str]) -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m llm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="python -m llm", description=__doc__, formatter_class=as_written, epilog=told_presets())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in ("run", "plan", *stages):
         what = {"run": "every stage", "plan": "what a study will take on this device, before it is run"}
         what_of = what.get(name, f"the stages up to '{name}'")
-        command = commands.add_parser(name, help=what_of)
-        command.add_argument("--preset", choices=presets, help="sizes and grid (default: cpu)")
+        command = commands.add_parser(
+            name, help=what_of, description=f"{what_of}.", formatter_class=as_written, epilog=told_presets()
+        )
+        command.add_argument("--preset", choices=presets, help="sizes and grid (default: cpu): see below")
         command.add_argument("--config", metavar="FILE", help="YAML or TOML file that declares the study")
         command.add_argument("--out", metavar="DIR", help="the study's folder (default: out/llm/PRESET)")
         command.add_argument(
@@ -103,6 +107,26 @@ def _command_of(name: str) -> Callable[[list[str]], int] | None:
     return None
 
 
+def what_next(folder: Path) -> str:
+    """Where a finished study's tables are, and the commands that look at them.
+
+    Examples
+    --------
+    >>> print(what_next(Path("out/llm/cpu")))
+    tables in out/llm/cpu: sweep.parquet (a row a policy and checkpoint), samples.parquet, pairs.jsonl, run.json
+    next: python -m experiments run llm-frontier --set study=cpu
+          python -m figures draw llm-frontier
+    the same of llm-side-by-side, llm-kl-and-mu-square and llm-taylor
+    """
+    where = "" if folder.parent == Path("out", "llm") else f"GPO_LLM={shlex.quote(str(folder.parent))} "
+    return "\n".join([
+        f"tables in {folder}: sweep.parquet (a row a policy and checkpoint), samples.parquet, pairs.jsonl, run.json",
+        f"next: {where}python -m experiments run llm-frontier --set {shlex.quote(f'study={folder.name}')}",
+        "      python -m figures draw llm-frontier",
+        "the same of llm-side-by-side, llm-kl-and-mu-square and llm-taylor",
+    ])  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; an error is one line."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -118,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if command is not None:
         return command(words[1:])
-    given = _parser(STAGES, PRESETS).parse_args(words)
+    given = _parser(STAGES, tuple(PRESETS)).parse_args(words)
     try:
         from llm.study.declared import read_study
         from llm.study.estimate import plan_study
@@ -136,12 +160,14 @@ def main(arguments: list[str] | None = None) -> int:
             source = given.data or data
             print(plan_study(chosen, data=None if source is None else Path(source)))
             return
-        run_study(
+        study = run_study(
             config, given.out or Path("out", "llm", config if isinstance(config, str) else config.name),
             until=STAGES[-1] if given.command == "run" else given.command, data=given.data or data,
             progress=given.progress, device=given.device, seed=given.seed, workers=given.workers,
             budget_seconds=given.budget_seconds, say=lambda line: print(line, flush=True),
         )  # fmt: skip
+        if study.evaluations is not None and given.command in ("run", STAGES[-1]):
+            print(what_next(study.folder), flush=True)
 
     return ended(work, given.traceback, f"llm {given.command}")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import figures
+from figures.framework.paper import PAPER_CLAIMS
 from figures.framework.pictures import write_picture
 from gpo_analysis.plotting import figure_style, loss_label
 from gpo_analysis.records import Record
@@ -29,6 +30,8 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
+PAPER = "Tang et al. 2024, arXiv 2402.05749"
+"""Whose claims and figures are meant."""
 STAMP = 0.16
 """Inches below a figure of committed results or of changed settings, for the line that says so."""
 
@@ -55,6 +58,16 @@ class FigureModule:
         if missing:
             raise ValueError(f"{self.module_name} lacks {', '.join(missing)}")
         return module
+
+    def about(self) -> dict[str, Any]:
+        """The experiments that it shows, what it is in a line, and what of the paper it has ("" for nothing)."""
+        module = self.load()
+        names = list(module.EXPERIMENTS)
+        numbers = [str(claim.number) for claim in PAPER_CLAIMS if any(name in names for name, _ in claim.answers)]
+        claims = f"claim{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else ""
+        parts = [getattr(module, "PAPER", ""), claims]
+        about = (module.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        return {"experiments": names, "about": about, "paper": ", ".join(part for part in parts if part)}
 
 
 def find_figures() -> tuple[FigureModule, ...]:

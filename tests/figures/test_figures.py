@@ -79,7 +79,16 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     listed = {item["name"]: item["experiments"] for item in json.loads(capsys.readouterr().out)}
     assert listed["losses"] == ["losses"]
     assert main(["list"]) == 0
-    assert "losses" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    lines = {name: text for name, _, text in (line.partition(" ") for line in said)}
+    assert set(listed) <= set(lines)
+    assert lines["arena"].strip() == "What f changes in an arena, the rule it is near, and cycles against noise"
+    assert lines["losses"].endswith("[its first figure, in panel a]")
+    numbers = {name: text.partition("[claim")[2] for name, text in lines.items()}
+    assert numbers["beta-or-f"] == " 2]"
+    assert numbers["llm-equal-when-tuned"] == "s 1, 2, 3]"
+    assert all(len(text.strip()) > 20 for text in lines.values() if text)
+    assert "arXiv 2402.05749" in said[-1]
 
 
 def test_a_broken_figure_does_not_hide_the_others(
@@ -100,7 +109,8 @@ def test_a_broken_figure_does_not_hide_the_others(
     assert "lacks EXPERIMENTS, CAPTION" in words["zz-empty"]
     assert main(["list", "--json"]) == 1
     listed = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
-    assert listed["losses"] == {"name": "losses", "experiments": ["losses"]}
+    assert listed["losses"]["experiments"] == ["losses"]
+    assert listed["losses"]["about"].startswith("The paper's plot of the losses")
     assert "SyntaxError" in listed["zz-half"]["error"]
     out = tmp_path / "figures"
     assert main(["draw", "zz-half", "losses", "--records", str(records), "--out", str(out)]) == 1

@@ -98,7 +98,13 @@ def test_a_declared_study_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_help_and_mistakes_load_nothing_large() -> None:
     """What the parser knows are names; those of the presets are the presets'."""
-    assert tuple(CONFIGURATIONS) == PRESETS
+    assert tuple(CONFIGURATIONS) == tuple(PRESETS)
+    words = {1: "one", 3: "three", 6: "six"}
+    for name in ("tiny", "cpu", "files", "small"):
+        grid = CONFIGURATIONS[name].grid
+        assert f"{words[len(grid.losses)]} losses" in PRESETS[name]
+        if "seed" in PRESETS[name]:
+            assert f"{words[len(grid.seeds)]} seed" in PRESETS[name]
     code = (
         "import sys; from llm.__main__ import main\n"
         "for words in (['--help'], ['run', '--help'], ['run', '--preset', 'x'], ['runn'], []):\n"
@@ -111,3 +117,5 @@ def test_help_and_mistakes_load_nothing_large() -> None:
     assert re.findall(r"code (\d)", done.stderr) == ["0", "0", "2", "2", "2"]
     assert done.stderr.splitlines()[-1] == ""
     assert all(name in done.stdout for name in (*PRESETS, *STAGES))
+    assert all(done.stdout.count(what) == 2 for what in PRESETS.values())
+    assert done.stdout.count("begin with: python -m llm run --preset tiny") == 2

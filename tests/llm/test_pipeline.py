@@ -16,7 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from llm.__main__ import main  # noqa: E402
+from llm.__main__ import main, what_next  # noqa: E402
 from llm.data.splits import read_examples_of, read_splits  # noqa: E402
 from llm.data.types import read_pairs  # noqa: E402
 from llm.study.pipeline import STAGES, Study, run_study  # noqa: E402
@@ -197,6 +197,18 @@ def test_stages_are_commands_and_stop_where_asked(tmp_path: Path, capsys: pytest
     assert "base:" in told
     assert "sft:" not in told
     assert not (tmp_path / "s" / "sft").exists()
+    assert "tables in" not in told
+
+
+def test_a_finished_study_says_where_its_tables_are_and_what_is_next(study: Study) -> None:
+    first, after, *_ = what_next(study.folder).splitlines()
+    assert first.startswith(f"tables in {study.folder}: ")
+    named = [word.strip(",") for word in first.split() if word.strip(",").endswith((".parquet", ".jsonl", ".json"))]
+    assert len(named) == 4
+    assert all((study.folder / name).is_file() for name in named)
+    assert f"GPO_LLM={study.folder.parent} " in after
+    assert after.endswith(f"--set study={study.folder.name}")
+    assert "GPO_LLM" not in what_next(Path("out/llm/cpu"))
 
 
 @pytest.mark.parametrize(
