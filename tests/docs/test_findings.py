@@ -67,6 +67,11 @@ def test_beta_or_f_about_the_best() -> None:
     f, beta, ahead, beyond = told["strength"]
     assert f"at equal βκ {f:.1f} and {beta:.1f} %, f the more in {ahead} of 24" in FINDINGS
     assert (beyond, "and by its interval in none" in FINDINGS) == (0, True)
+    near = rows[np.isclose(rows["decades"], 0.5) & rows["effect"].isin(["f", "beta"])]
+    most = 100 * near["share"].max()
+    assert f"Neither has more than {most:.1f} % in any setting" in FINDINGS
+    assert near.groupby(["scale", "effect"])["share"].mean().max() < 0.0115
+    assert "some 1 % of the variance or less (mean over settings, in none more than 4.3 %)" in README
     worst = intervals[intervals["scale"] == "strength"].sort_values("share").iloc[0]
     value, low, high = (100 * worst[name] for name in ("share", "low", "high"))
     assert worst["problem"] == "two groups"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments.framework import UNKNOWN, Check
+from figures.__main__ import main
 from figures.framework.front import front_page, not_run
 from figures.framework.paper import PAPER_CLAIMS, answers_of, paper_claims, readme_table, verdict_on
 from figures.framework.words import counted, escaped, shown_of, verdict_of
@@ -84,6 +86,20 @@ def test_the_readme_and_the_report_say_one_thing() -> None:
             assert f"{value} [{low}, {high}]" in line
             shown = escaped(f"{one['computed']:.3g} [{one['low']:.3g}, {one['high']:.3g}]")
             assert any(shown in told for told in report), shown
+
+
+def test_the_command_prints_the_table_and_says_what_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["claims", "--results", str(RESULTS)]) == 0
+    assert capsys.readouterr().out.splitlines() == readme_table(RESULTS)
+    shutil.copytree(RESULTS / "llm-frontier", tmp_path / "llm-frontier")
+    (document,) = tmp_path.glob("llm-frontier/*/record.json")
+    document.write_text(document.read_text(encoding="utf-8").replace("holds", "HOLDS"), encoding="utf-8")
+    assert main(["claims", "--results", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.startswith("figures: ")) == ("", True)
+    assert "llm-frontier" in err
 
 
 def test_a_result_that_is_not_there_is_not_run(tmp_path: Path) -> None:
