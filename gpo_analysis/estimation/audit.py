@@ -29,6 +29,7 @@ from gpo_analysis.estimation.audit_smooth import Smooth, smooth_rival
 from gpo_analysis.estimation.audit_two_ratio import two_ratio_fits
 from gpo_analysis.estimation.audit_two_ratio_means import two_ratio_mean_fits
 from gpo_analysis.estimation.identify import rescaling
+from gpo_analysis.estimation.log_sample import sample_of
 from gpo_analysis.estimation.log_sources import Source, is_file
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
 from gpo_analysis.estimation.trained_with import Recorded, recorded_objective
@@ -86,6 +87,8 @@ class LossAudit(Shown):
         Of rpo and sft: whether the likelihood of the chosen is that of log π/πref, log π, or log π a token.
     means : bool
         Whether the log holds means over batches alone, which do not rule out a loss that was not tried.
+    sampled : tuple of (int, int), or None
+        Of a log of very many losses, how many were fitted, and of how many; None where all were.
     claim : str
         What ``run.json`` beside the log says that was trained, and whether the log bears it out; "" without one.
     """
@@ -104,10 +107,13 @@ class LossAudit(Shown):
     likelihood: str = ""
     means: bool = False
     claim: str = ""
+    sampled: tuple[int, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the answer, or ``undecided`` and the set of losses that fit."""
-        claim = {"claim": self.claim} if self.claim else {}
+        claim: dict[str, Any] = {"claim": self.claim} if self.claim else {}
+        if self.sampled is not None:
+            claim["sampled"] = {"fitted": self.sampled[0], "of": self.sampled[1]}
         if self.undecided is not None:
             return {"undecided": self.undecided, "losses": list(self.losses), "confidence": self.confidence, **claim}
         return {
@@ -121,7 +127,13 @@ class LossAudit(Shown):
 
     def summary(self) -> str:
         """As text; what was claimed on a line of its own."""
-        return f"{self._answer()}\n{self.claim}" if self.claim else self._answer()
+        lines = [self._answer(), self.claim]
+        if self.sampled is not None:
+            lines.append(
+                f"fitted to {self.sampled[0]:,} of {self.sampled[1]:,} losses: those with the largest and the smallest "
+                "margins, and others drawn at random, the same ones every time"
+            )
+        return "\n".join(line for line in lines if line)
 
     def _answer(self) -> str:
         if self.undecided is not None:
@@ -234,6 +246,12 @@ def _audited(log: LossLog, offered: list[MarginLoss], progress: bool | Progress)
     if not log.means and np.ptp(log.pairs.chosen) == np.ptp(log.pairs.rejected) == 0:
         why = "what was logged beside the loss is the same in all rows, and every loss has some value there"
         return LossAudit(why, None, None, None, None, None, None, 0.0, (), log.of)
+    few = sample_of(log)
+    found = _fitted(few, offered, progress)
+    return found if few is log else replace(found, sampled=(len(few.loss), len(log.loss)))
+
+
+def _fitted(log: LossLog, offered: list[MarginLoss], progress: bool | Progress) -> LossAudit:
     with np.errstate(all="ignore"):  # losses that grow like exp(−z) overflow at a β that is tried and is not theirs
         if log.means:
             return _decide(log, [*mean_fits(log, progress, offered), *two_ratio_mean_fits(log, progress)])

@@ -6,8 +6,8 @@ divergence, is left out, and that is said; what is no number at all, such as a w
 
 from __future__ import annotations
 
-import contextlib
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
@@ -134,7 +134,7 @@ def _table(path: str, form: str, rows: list[dict[str, Any]]) -> Table:
     return Table(path, form, tuple(found), columns, unit="row")
 
 
-def has_no_number(value: Any, most: float = float("inf")) -> bool:
+def has_no_number(value: Any, most: float = sys.float_info.max) -> bool:
     """Whether a value is missing, NaN or infinite; False for words, which are refused elsewhere.
 
     Parameters
@@ -149,16 +149,14 @@ def has_no_number(value: Any, most: float = float("inf")) -> bool:
     >>> [has_no_number(value) for value in (None, "", "nan", "-inf", "2.5", 1, "x")]
     [True, True, True, True, False, False, False]
     """
-    if is_blank(value):
-        return True
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
-        size = abs(float(value))
-        return not (size <= most and math.isfinite(size))
-    return False
+    try:
+        return not abs(float(value)) <= most
+    except (TypeError, ValueError, OverflowError):
+        return is_blank(value)
 
 
 def rows_with_numbers(
-    rows: Iterable[Row], keys: Sequence[str], most: float = float("inf")
+    rows: Iterable[Row], keys: Sequence[str], most: float = sys.float_info.max
 ) -> tuple[list[Row], list[Row]]:
     """The rows that have a number for all of these columns, and those that have not; rows of others are neither.
 
@@ -172,7 +170,9 @@ def rows_with_numbers(
     whole: list[Row] = []
     broken: list[Row] = []
     for row in rows:
-        if all(is_blank(row.values.get(key)) for key in keys):
-            continue  # an evaluation, a last summary
-        (broken if any(has_no_number(row.values.get(key), most) for key in keys) else whole).append(row)
+        values = row.values
+        if not any(has_no_number(values.get(key), most) for key in keys):
+            whole.append(row)
+        elif not all(is_blank(values.get(key)) for key in keys):  # without any: an evaluation, a last summary
+            broken.append(row)
     return whole, broken
