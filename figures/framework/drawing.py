@@ -63,7 +63,8 @@ class FigureModule:
         """The experiments that it shows, what it is in a line, and what of the paper it has ("" for nothing)."""
         module = self.load()
         names = list(module.EXPERIMENTS)
-        numbers = [str(claim.number) for claim in PAPER_CLAIMS if any(answer.experiment in names for answer in claim.answers)]
+        about = [claim for claim in PAPER_CLAIMS if any(answer.experiment in names for answer in claim.answers)]
+        numbers = [str(claim.number) for claim in about]
         claims = f"claim{'s' * (len(numbers) > 1)} {', '.join(numbers)}" if numbers else ""
         parts = [getattr(module, "PAPER", ""), claims]
         about = (module.__doc__ or "").strip().partition("\n")[0].rstrip(".")
