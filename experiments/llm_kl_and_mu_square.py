@@ -132,8 +132,22 @@ def signs(far: pd.DataFrame) -> str:
     return (
         f"the size itself {size}, of which {size.value - per_seed(far, parting).value:.2f} would be noise's; with its "
         f"sign the median log ratio is {ratios.median():.2f}, by seed {by_seed}: the offline square is the smaller at "
-        f"{int((ratios < 0).sum())} of {len(far)} checkpoints"
+        f"{int((ratios < 0).sum())} of {len(far)} checkpoints{_twins(far)}"
     )
+
+
+def _twins(far: pd.DataFrame) -> str:
+    """How many checkpoints are a second loss's of the very same policy, as squared's and truncated quadratic's may be.
+
+    Examples
+    --------
+    >>> one = {"seed": 0, "step": 300, "kl": 2.0, "offline": 9.0, "mu_squared_loss_on_policy": 8.0}
+    >>> _twins(pd.DataFrame([one, one, {**one, "seed": 1}])), _twins(pd.DataFrame([one]))
+    (', of which 1 is a policy that is there already by another loss', '')
+    """
+    count = int(far.duplicated(["seed", "step", "kl", "offline", "mu_squared_loss_on_policy"]).sum())
+    what = "is a policy that is there" if count == 1 else "are policies that are there"
+    return f", of which {count} {what} already by another loss" if count else ""
 
 
 def discordant(rows: pd.DataFrame) -> float:

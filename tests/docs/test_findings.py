@@ -94,6 +94,9 @@ def test_squares_of_language_models() -> None:
     rows = table("llm-kl-and-mu-square").query("kind == 'measured' and kl >= 1")
     ratios = np.log(rows["offline"] / rows["mu_squared_loss_on_policy"])
     assert f"smaller at {(ratios < 0).sum()} of {len(ratios)} checkpoints" in FINDINGS
+    same = rows.duplicated(["seed", "step", "kl", "offline"], keep=False)
+    assert (set(rows.loc[same, "loss"]), same.sum()) == ({"squared", "truncated_quadratic"}, 2 * 4)
+    assert "(four of them one policy by two losses, squared and truncated quadratic, counted twice)" in FINDINGS
     first, second, third = ratios.groupby(rows["seed"]).median()
     assert minus(f"the median {first:.2f}, {second:.2f} and {third:.2f} by seed") in FINDINGS
     rng, left = np.random.default_rng(0), []

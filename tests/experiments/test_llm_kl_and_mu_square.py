@@ -18,7 +18,7 @@ def rows(ratios: np.ndarray, error: float, seeds: int = 3) -> pd.DataFrame:
     """Checkpoints with these log ratios of offline over on-policy, and a relative error of each square."""
     return pd.DataFrame(
         {
-            "seed": np.arange(len(ratios)) % seeds, "kl": 2.0, "kl_stderr": 0.1, "offline": np.exp(ratios),
+            "seed": np.arange(len(ratios)) % seeds, "step": 300, "kl": 2.0, "kl_stderr": 0.1, "offline": np.exp(ratios),
             "mu_squared_loss_on_policy": 1.0, "mu_squared_loss_on_policy_stderr": error,
         }
     )  # fmt: skip
