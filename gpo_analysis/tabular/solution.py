@@ -41,14 +41,16 @@ class Solution(Shown):
     mu_squared_loss : float
         ``½ E_μ[ρ²]`` of the log-ratio, averaged likewise; over the observed pairs where the problem has comparisons.
     converged : bool
-        Whether the policy is the answer: a unique minimum, or for f not known to be convex a stationary point.
+        Whether the policy is the answer: a unique minimum, or for f not known to be convex a stationary point that no
+        other end of a descent was as low as.
     status : Status
         "optimum", "no finite optimum", "not unique", "unbounded below", "stationary point", "not converged" or
         "undecided" (something of the loss or the problem could not be worked out); with contexts the worst of theirs.
     reason : str
         What is to be said of it beside the status; empty where there is nothing.
     representative : array, shape (n,) or (m, n), or None
-        Where the minimum is attained by many: the log-ratio of the one whose β·h, centred, has the least norm.
+        Where the minimum is attained by many: the log-ratio of the one whose β·h, centred, has the least norm (of those
+        that were found, where f is not known to be convex).
     margins : array, shape (k,)
         βρ, the argument of f, of each pair of ``problem.directed_pairs()``.
     iterations : int
