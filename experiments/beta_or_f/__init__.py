@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from experiments._losses import of_the_preset, stated, those
-from experiments.beta_or_f.narrow import check_near, in_words, near_best, rows_near
+from experiments.beta_or_f.narrow import check_near, ends_of_the_grid, in_words, near_best, rows_near
 from experiments.beta_or_f.outcomes import EXACT, Config, labels_words, outcomes_of
 from experiments.framework import Check
 from experiments.framework.sweeps import grid
@@ -138,8 +138,8 @@ def shares(values: FloatArray) -> dict[str, float]:
 
 def check(config: Config, table: pd.DataFrame) -> list[Check]:
     """Where equal strength is exact, what β and f explain, and where f counts."""
-    explained = find(table, part="share")
-    of_f = [*_shares(config, explained), *check_near(explained, config.seeds, SCALES)]
+    explained, curves = find(table, part="share"), find(table, part="curve")
+    of_f = [*_shares(config, explained), *check_near(explained, curves, config.seeds, SCALES)]
     if few := _too_few(config, explained):
         of_f = [Check.not_run(one.claim, one.predicted, few) for one in of_f]
     elif set(config.losses) != set(Config().losses):
@@ -297,6 +297,7 @@ def summary(config: Config, table: pd.DataFrame) -> str:
     exact for the logit family under Bradley–Terry preferences and for squared and truncated quadratic while margins
     stay within 1, and only approximate otherwise. Each at its best β, the six differ in win rate by {gap.min():.3g} to
     {gap.max():.3g} with exact shares. Within half a decade of the best
-    β, at equal β: {in_words(near_best(explained, "beta"))}; at equal βκ: {in_words(near_best(explained, "strength"))}.
+    β, at equal β: {in_words(near_best(explained, "beta"))}; at equal βκ: {in_words(near_best(explained, "strength"))};
+    but in {len(ends_of_the_grid(curves, "beta"))} of the settings that best β is an end of the grid.
     To remember: β matters more than f because β may be wrong by decades; once it is about right neither explains much,
     and with one label a pair the choice of f is of the same order."""

@@ -90,11 +90,17 @@ def test_the_claim_about_the_best_beta_can_fail() -> None:
     shares = find(table, part="share")
     rows = shares["effect"] == narrow.EFFECT
     assert (shares.loc[rows, "low"] <= shares.loc[rows, "share"]).all()
+    curves = find(table, part="curve")
+    top = curves["grid"].max() ** 0.5 * curves["grid"].min() ** 0.5
+    inside = curves.assign(win_rate=1 - 0.1 * np.log(curves["grid"] / top) ** 2)
     for sign, verdict in ((1.0, "holds"), (-1.0, "contradicted")):
         moved = shares.copy()
         moved.loc[rows, ["share", "low", "high"]] = sign * 0.2 + np.array([0.0, -0.1, 0.1])
-        assert {c.verdict for c in narrow.check_near(moved, config.seeds, experiment.SCALES)} == {verdict}
-    (first, _) = narrow.check_near(shares[~rows], config.seeds, experiment.SCALES)
+        assert {c.verdict for c in narrow.check_near(moved, inside, config.seeds, experiment.SCALES)} == {verdict}
+        for rising in (-curves["grid"], curves["grid"]):  # the best β is the smallest there is, or the largest
+            ends = narrow.check_near(moved, curves.assign(win_rate=rising), config.seeds, experiment.SCALES)
+            assert {part.verdict for c in ends for _, part in c.parts} == {"undecided"}
+    (first, _) = narrow.check_near(shares[~rows], inside, config.seeds, experiment.SCALES)
     assert first.verdict == "not run"
 
 
