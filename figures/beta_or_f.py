@@ -35,8 +35,9 @@ def caption(records: Mapping[str, Record]) -> str:
     bootstrap intervals over seeds. (b) What is due to f, alone and together with β: grids equal in β (full) against
     equal in βκ (dashed). (c), (d) Mean win rate over βκ[[hinge| (hinge: over β)]] with {kind}, for
     exact shares and {counted}. (e) f's part of what f and β explain, for ranges of
-    β about the best one (or from the end of the grid where that is best), exact shares: above the grey line f explains more than β, if little, as
-    within half a decade the two together have some {_near(records["beta-or-f"]):.2g} % of the variance."""
+    β about the best one (from the end of the grid where that is best), exact shares: above the grey line f explains
+    more than β, if little, as within half a decade the two together have some
+    {_near(records["beta-or-f"]):.2g} % of the variance."""
 
 
 def _near(record: Record) -> float:
