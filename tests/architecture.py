@@ -22,7 +22,7 @@ FOLDERS = ("gpo_analysis", "llm", "experiments", "figures", "fuzz", "mutation", 
 #: side and do not import each other. The longest name that fits a module decides which part it belongs to.
 ORDER = (
     ("gpo_analysis.arrays", "gpo_analysis.loss_names"),
-    ("gpo_analysis.formula_words",),
+    ("gpo_analysis.formula_words", "gpo_analysis.diagnosis_words"),
     ("gpo_analysis.convention_names",),
     (
         "gpo_analysis.locks",

@@ -12,6 +12,7 @@ from gpo_analysis.cli.keeping import figure_option, keep, out_option
 from gpo_analysis.cli.numbers import NUMBER, WHOLE, check_beta
 from gpo_analysis.cli.output import json_option, print_json, say, say_report
 from gpo_analysis.cli.reading import check_at_once, columns_of, columns_option, options_of, reading_options
+from gpo_analysis.diagnosis_words import ALTERNATIVES, OTHERS
 
 RECOMMEND_HELP = """\b
 Examples:
@@ -37,8 +38,8 @@ and the rest is how it moves mass between S and all else, which labels do not sh
 --kl compares losses and data at equal strength; what one label a pair identifies is a
 --margin. For a language model's budget give the --log of one short run (as for gpo
 diagnose): --kl-per-token, --kl a response, --drop of the chosen, or --margin are then
-of a run of the same data, rate and length at another β. Its --loss and --beta are
-needed, but for a run of llm train, whose run.json says them."""
+of a run of the same data, rate and length at another β. Its --beta is needed, and its
+--loss (logistic unless given), but for a run of llm train, whose run.json says them."""
 
 
 @click.command("recommend-beta", epilog=RECOMMEND_HELP)
@@ -51,7 +52,7 @@ needed, but for a run of llm train, whose run.json says them."""
 @click.option("--kl-per-token", type=NUMBER, help="With --log: budget in nats a token.")
 @click.option(
     "--loss", "losses", multiple=True, shell_complete=loss_names,
-    help="A loss by name or expression (again for more; default: six).",
+    help="A loss by name or expression (again for more; default: six); with --log the run's own (default: logistic).",
 )  # fmt: skip
 @click.option("--smoothing", type=NUMBER, default=0.0, show_default=True, help="ε of (1−ε) f(z) + ε f(−z), below 0.5.")
 @click.option("--resamples", type=WHOLE, default=200, show_default=True, help="Of the bootstrap.")
@@ -139,12 +140,8 @@ def _from_log(
     check_at_once(log, [name for name in losses if ":" not in name])
     from gpo_analysis.estimation import beta_from_log
     from gpo_analysis.estimation.margin_log import read_pairs
-    from gpo_analysis.estimation.trained_with import recorded_objective
 
-    if (beta is None or not losses) and recorded_objective(log) is None:
-        raise ValueError(
-            "--log needs the --beta and the one --loss that the run was trained with; no run.json says them"
-        )
+    _needs_beta(log, beta, "recommend-beta --log")
     data = read_pairs(log, columns=columns)
     found = beta_from_log(
         data, losses[0] if losses else None, None if beta is None else check_beta(beta, "--beta"),
@@ -182,7 +179,11 @@ TRL's with its trainer_state.json.
 --loss takes names and expressions, with GPO's β, and libraries' names (trl:ipo,
 openrlhf:dpo; gpo conventions lists them), with the β that the library was given. A run
 of llm train needs neither --loss nor --beta: its run.json says them. Both together count
-instead of it, which is said; one alone must be what it says."""
+instead of it, which is said; one alone must be what it says.
+
+\b
+Columns of the table of what each f and β would make of these ρ:
+""" + "\n".join((*ALTERNATIVES, "And of runs of their own:", *OTHERS))
 
 
 @click.command(epilog=DIAGNOSE_HELP)
@@ -228,14 +229,9 @@ def diagnose(
     if beta is not None:
         check_beta(beta, "--beta")
     from gpo_analysis.estimation import diagnose as diagnosis
-    from gpo_analysis.estimation.trained_with import recorded_objective
     from gpo_analysis.losses.lookup import get_margin_loss
 
-    if beta is None and recorded_objective(file) is None:
-        raise ValueError(
-            "--beta is missing: diagnose needs what the run was trained with, --beta and --loss (logistic, which is "
-            "DPO, unless given), such as --loss ipo --beta 0.1, or a library's: --loss trl:ipo --beta 0.1"
-        )
+    _needs_beta(file, beta, "diagnose")
     found = diagnosis(
         file, loss, beta, reduction=reduction, columns=columns_of(columns, "policy_chosen=pi_w"),
         losses=[get_margin_loss(name) for name in losses] or None,
@@ -248,6 +244,17 @@ def diagnose(
     else:
         say_report(found.report)
         say(str(found))
+
+
+def _needs_beta(log: Path, beta: float | None, verb: str) -> None:
+    """Of a run without a record β has to be given; its loss is logistic unless given, for every verb."""
+    from gpo_analysis.estimation.trained_with import recorded_objective
+
+    if beta is None and recorded_objective(log) is None:
+        raise ValueError(
+            f"--beta is missing: {verb} needs what the run was trained with, --beta and --loss (logistic, which is "
+            "DPO, unless given), such as --loss ipo --beta 0.1, or a library's: --loss trl:ipo --beta 0.1"
+        )
 
 
 def _seed(seed: int) -> int:

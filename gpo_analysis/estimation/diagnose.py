@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from gpo_analysis.analysis import taylor_radius
 from gpo_analysis.arrays import FloatArray, IntArray
+from gpo_analysis.diagnosis_words import ALTERNATIVES
 from gpo_analysis.estimation.courses import course_of
 from gpo_analysis.estimation.findings import STILL, alternative, told
 from gpo_analysis.estimation.histories import History, history_of, one_row_a_step
@@ -142,7 +143,7 @@ class Diagnosis(Shown):
                 f"{row['mean_loss']:>9.3g} {row['mean_weight']:>9.3g} {row['beyond_taylor']:>9.1%} {row['idle']:>7.1%} "
                 f"{row['pulled_back']:>12.1%} {row['mean_slope']:>11.3g} {row['taylor_cosine']:>7.3f}{mark(row)}"
             )
-        return "\n".join([*lines, "", *others_shown(self.others)])
+        return "\n".join([*lines, *ALTERNATIVES, "", *others_shown(self.others)])
 
     __str__ = summary
 

@@ -124,18 +124,24 @@ def _of_losses(found: dict[str, Any], f: MarginLoss, beta: float, rho: FloatArra
         said.append(
             (
                 f"{own['idle']:.0%} of the pairs have a slope below 5 % of the first: they no longer train",
-                f"stop, or go on with a smaller β: at {beta / 3:.3g} {third['idle']:.0%} of these pairs would be idle",
+                f"stop, or go on with a smaller β: at β = {beta / 3:.3g}, {_share(third['idle'])} of these pairs "
+                "would be idle",
             )
         )
     if own["pulled_back"] > 0.05:
         said.append(
             (
                 f"{own['pulled_back']:.0%} of the pairs are past the margin of {f.name} and pulled back",
-                f"that is {f.name}'s regularization at work; for larger margins a smaller β: at {beta / 3:.3g} "
-                f"{third['pulled_back']:.0%} would be pulled back",
+                f"that is {f.name}'s regularization at work; for larger margins a smaller β: at β = {beta / 3:.3g}, "
+                f"{_share(third['pulled_back'])} of these pairs would be pulled back",
             )
         )
     return said
+
+
+def _share(share: float) -> str:
+    """Of pairs, in words where it is none."""
+    return "none" if share == 0 else f"{share:.0%}"
 
 
 def _of_data(found: dict[str, Any], f: MarginLoss, log: TrainingLog | MarginLog) -> list[tuple[str, str]]:
@@ -159,8 +165,11 @@ def _of_data(found: dict[str, Any], f: MarginLoss, log: TrainingLog | MarginLog)
     elif found["accuracy"].high < 0.5:
         said.append(
             (
-                "fewer than half of the pairs have ρ > 0: chosen and rejected may be swapped, or β's sign be wrong",
-                f"look at a few pairs ({found['accuracy'].value:.0%} have ρ > 0); if swapped, exchange the columns",
+                "fewer than half of the pairs have ρ > 0: chosen and rejected may be swapped, or policy and "
+                "reference, or β's sign be wrong",
+                f"look at a few pairs ({found['accuracy'].value:.0%} have ρ > 0): of the policy's and the reference's "
+                "log-probability of a chosen response, the policy's should be the larger; if swapped, exchange the "
+                "columns",
             )
         )
     what = "margins" if isinstance(log, MarginLog) else "log-probabilities"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpo_analysis.arrays import FloatArray
+from gpo_analysis.diagnosis_words import OTHERS
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.reading import shown
 from gpo_analysis.training import limit_mean, predicted_course
@@ -104,7 +105,7 @@ def others_shown(rows: tuple[dict[str, Any], ...]) -> list[str]:
         f"{row['mu_squared_loss']:>9.3g} {row['reach']:>7.2g}{'' if row['trusted'] else ' *'}{mark(row)}"
         for row in rows
     ]
-    return lines
+    return [*lines, *OTHERS]
 
 
 def fewer(rho: FloatArray) -> FloatArray:

@@ -144,8 +144,11 @@ def _line(test: NoiseTest) -> str:
     shown = "{:.2%}" if share else "{:.4g}"
     observed, expected, low, high = (shown.format(x) for x in (test.observed, test.expected, test.low, test.high))
     word = "no more than noise" if test.p > 0.05 else "more than noise"
-    of = " of the same flow" if share else ""  # that of the votes as they are: noise may exceed it
-    return f"{test.name:<32} {observed}; noise alone {expected}{of} [{low}, {high}], p = {test.p:.3g}: {word}"
+    noise = f"noise alone makes {expected} [{low}, {high}]"
+    if share:  # the flow of the votes as they are: noise may exceed it
+        observed = f"{observed} of the votes' flow"
+        noise += " of that flow" + (" (above 100 %: more than the votes show in all)" if test.high > 1 else "")
+    return f"{test.name:<32} {observed}; {noise}, p = {test.p:.3g}: {word}"
 
 
 def noise_tests(problem: ComparisonProblem | Comparisons, *, simulations: int = 199, seed: int = 0) -> NoiseTests:

@@ -126,7 +126,7 @@ def test_a_beta_for_the_next_run_reads_what_the_run_was_trained_with(tmp_path: P
     asked = ("recommend-beta", "--log", str(tmp_path), "--margin", "0.3", "--resamples", "5")
     without = gpo(*asked, "--loss", "dpo")
     assert without.returncode == 2
-    assert "--log needs the --beta and the one --loss that the run was trained with; no run.json says" in without.stderr
+    assert "--beta is missing: recommend-beta --log needs what the run was trained with" in without.stderr
     run = {"loss": "log(cosh(1-z))", "beta": 0.25, "reduction": "sum", "link": "reverse_kl"}
     (tmp_path / "run.json").write_text(json.dumps({"run": run}))
     told = as_json(*asked)

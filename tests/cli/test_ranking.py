@@ -182,7 +182,7 @@ def test_a_log_in_place_of_labels(gpo: Gpo, tmp_path: Path) -> None:
     assert found["run"]["value"] == pytest.approx(-2 - 4 / 9)
     assert found["beta"]["value"] > 0.1
     for arguments, words in (
-        (("--log", log, "--drop", "2"), "needs the --beta and the one --loss"),
+        (("--log", log, "--drop", "2"), "--beta is missing: recommend-beta --log needs"),
         ((log, *run, "--drop", "2"), "one of the two"),
         ((log, "--drop", "2"), "are of a run's --log"),
         ((*run,), "give one of margin, drop, kl, kl_per_token"),

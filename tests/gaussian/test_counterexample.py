@@ -84,6 +84,15 @@ def test_the_map_agrees_with_descents_that_take_steps() -> None:
     assert family.share_raised[0, 0] == pytest.approx(raised)
 
 
+def test_a_start_at_rest_raises_nothing() -> None:
+    """At 0 the KL is 0 before and after: the share that is raised counts what rises by more than rounding."""
+    family = counterexample_family([0.5], [0.0], starts=[0.0], points=401)
+    assert (family.share_raised[0, 0], family.share_astray[0, 0]) == (0.0, 0.0)
+    table = counterexample().to_frame()
+    assert list(table.columns) == ["of", "weight", "mean", "scale"]
+    assert table["of"].tolist() == ["πref", "πref", "πref", "μ"]
+
+
 def test_a_wide_mu_never_raises_the_kl_and_a_narrow_one_does(family: FamilyMap) -> None:
     assert family.share_raised[0].min() > 0.1
     assert family.share_raised[2].max() == 0.0
@@ -113,6 +122,7 @@ def test_flows_that_leave_the_grid_are_followed_on_a_wider_one() -> None:
     [
         (lambda: counterexample_family([], [0.0]), "widths must be one or more finite numbers"),
         (lambda: counterexample_family([0.5, -1.0], [0.0]), "widths must be above zero, got -1.0"),
+        (lambda: counterexample_family([0.5, 0.0], [0.0]), "widths must be above zero, got 0.0"),
         (lambda: counterexample_family([0.5], [np.nan]), "means must be one or more finite"),
         (
             lambda: counterexample_family([0.5], [0.0], reference=GaussianMixture([1.0], [[0.0, 0.0]], [1.0])),

@@ -258,6 +258,7 @@ def test_three_dimensions_by_monte_carlo() -> None:
     [
         ({"grid": [0.0, 1.0]}, "three or more increasing"),
         ({"grid": [0.0, 2.0, 1.0]}, "three or more increasing"),
+        ({"grid": [0.0, 1.0, 1.0, 2.0]}, "three or more increasing"),
         ({"grid": [0.0, np.nan, 1.0]}, "three or more increasing"),
         ({"grid": [[0.0, 1.0, 2.0]]}, "three or more increasing"),
         ({"grid": [0.0, 1.0, np.inf]}, "three or more increasing"),

@@ -194,5 +194,10 @@ def test_it_shows_itself() -> None:
     assert r"\mathcal{N}" in html
     assert r"\dots" in many.latex()
     assert many.formula().endswith("…")
+    for count in (1, 4, 5):
+        some = GaussianMixture(np.full(count, 1 / count), np.arange(float(count)), np.ones(count))
+        shown = min(count, 4)
+        assert some.formula().count("N(") == some.latex().count(r"\mathcal{N}") == shown
+        assert some.formula().endswith(" + …") == some.latex().endswith(r" + \dots") == (count > 4)
     wide = GaussianMixture([1.0], np.zeros((1, 9)), [1.0])
     assert "…" in repr(wide)

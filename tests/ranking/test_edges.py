@@ -16,7 +16,7 @@ from gpo_analysis.ranking.covariance import NoCovarianceError, bread, meat_by_cl
 from gpo_analysis.ranking.fitting import weighted_pairs
 from gpo_analysis.ranking.intervals import caveats, information, spread
 from gpo_analysis.ranking.joint import System, minimise_joint, recession_rows, separated
-from gpo_analysis.ranking.noise import _Null, _strong, _tested, noise_tests
+from gpo_analysis.ranking.noise import NoiseTest, _line, _Null, _strong, _tested, noise_tests
 from gpo_analysis.ranking.outcomes import Halved, outcome_model
 from gpo_analysis.ranking.profile import Profile
 from gpo_analysis.ranking.quality import Goodness, HeldOutVotes, _log_scores, _mean, _slope, calibration, goodness
@@ -342,7 +342,7 @@ def test_the_misfit_of_the_null_is_pearson_s_to_first_order() -> None:
     ]  # fmt: skip
     lines = told.summary().splitlines()
     assert lines[0] == "against 19 sets of exactly Bradley–Terry votes, as many a pair:"
-    assert re.search(r"cyclic part \(mean flow\) +\S+%; noise alone \S+% of the same flow \[", lines[1])
+    assert re.search(r"cyclic part \(mean flow\) +\S+% of the votes' flow; noise alone makes \S+% \[", lines[1])
     few = noise_tests(ComparisonProblem(i, j, [3, 2, 4, 3, 2, 4], [2, 2, 1, 3, 2, 1]), simulations=19)
     assert np.isnan(few.chi_square_p)
     assert few.to_dict()["chi_square_p"] is None
@@ -385,3 +385,12 @@ def test_the_profile_is_taken_where_an_item_has_less_than_five_of_information(wi
     """Votes N at even chances have N/4: twenty of them 5, which is enough."""
     found = rank(ComparisonProblem([0], [1], [wins], [wins])).intervals
     assert found.method == (method, method)
+
+
+@pytest.mark.parametrize(("high", "beyond"), [(2.1, True), (0.9, False)])
+def test_a_share_that_noise_may_exceed_says_so(high: float, beyond: bool) -> None:
+    """Shares are of the flow of the votes as they are; noise may make more cycles than that in all."""
+    line = _line(NoiseTest("cyclic part (mean flow)", 0.05, 0.94, 0.13, high, 0.9))
+    assert f"5.00% of the votes' flow; noise alone makes 94.00% [13.00%, {high:.2%}] of that flow" in line
+    assert ("more than the votes show in all" in line) is beyond
+    assert "of that flow" not in _line(NoiseTest("cyclic triples", 3.0, 2.0, 0.0, 5.0, 0.4))
