@@ -42,7 +42,7 @@ _OPTIONS = (
                  help="Of tables, files and figure; elo is 1500 + 400/ln 10 · score, of the logistic loss alone."),
     out_option,
     click.option("--matrix", type=click.Path(dir_okay=False, path_type=Path), callback=table_path("--matrix"),
-                 help="Write the probabilities that the row beats the column (.csv, .json, .parquet, .md)."),
+                 help="Write P(row beats column) + ½ P(tie), of a model of ties too (.csv, .json, .parquet, .md)."),
 )  # fmt: skip
 
 
@@ -180,6 +180,8 @@ def show(ranking: Ranking, wish: Wish) -> None:
         say(f"no standard errors: {ranking.why}")
     if ranking.intervals.reason and ranking.intervals.reason != ranking.why:
         say(ranking.intervals.reason)
+    if ranking.ranks is not None:
+        say("ranks: the places that it may have; best: share of draws of the scores round the fit in which it is first")
     rows = [
         {
             "rank": int(row["rank"]), "item": row["item"], "score": row["score"], "low": row["low"],
@@ -224,10 +226,11 @@ def write(rankings: Sequence[tuple[str, Ranking]], wish: Wish) -> None:
         if len(rankings) > 1:
             raise ValueError(f"--matrix is of one ranking; there are {len(rankings)} (one --loss, no prompts)")
         save_table(matrix(rankings[0][1]), wish.matrix)
+        say("  in it: the probability that the row's item beats the column's, plus half that of a tie")
 
 
 def matrix(ranking: Ranking) -> pd.DataFrame:
-    """Probability that the row's item beats the column's, a tie as half; the highest first; ½ on the diagonal.
+    """P(the row's item beats the column's) + ½ P(tie), so that P + Pᵀ = 1; the highest first; ½ on the diagonal.
 
     Raises
     ------

@@ -56,7 +56,9 @@ input, with columns (without regard to case)
   model_a,model_b,winner, the winner a side, a name, tie or tie (bothbad);
   model_a,model_b,model_a_wins,model_b_wins,ties: a row a pair, with counts;
   prompt,chosen_id,rejected_id,votes_chosen,votes_rejected,votes_equal: votes on a pair.
-A tie is half a win each unless --ties says otherwise. Where items are responses to
+In a ranking's table `ranks` are the places an item may have, all sets together, and
+`best` is the share of draws of the scores round the fit in which it comes first (of the
+noise of the fit, no posterior). A tie is half a win each unless --ties says otherwise. Where items are responses to
 prompts there is a fit a prompt; models are one item under all (--across-prompts,
 --within-prompts). There is a ranking's table for each --loss f(z), of logistic scores
 without one; --scale elo takes no other loss than logistic."""

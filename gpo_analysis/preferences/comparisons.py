@@ -356,10 +356,12 @@ class Comparisons(Shown):
 
     def _facts(self) -> list[tuple[str, Any]]:
         prompts = [("prompts", len(self.prompts))] if self.prompts else []
+        ties = [("ties", f"{self.ties:g}, half a win each: a row in either direction")] if self.ties else []
         return [
             ("items", self.n),
             ("winner and loser rows", len(self.winner)),
             ("total count", self.total),
+            *ties,
             *prompts,
         ]
 

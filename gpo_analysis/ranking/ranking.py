@@ -222,7 +222,7 @@ class Ranking(Shown):
         """A row an item, the highest score first.
 
         Columns ``rank, item, score, standard_error, low, high, interval, rank_best, rank_worst, best_probability, wins,
-        losses, ties``.
+        losses, ties``; `best_probability` is the share of draws of the scores round the fit in which it comes first.
         """
         import pandas as pd
 

@@ -122,6 +122,18 @@ def test_tables_and_matrices_are_written(gpo: Gpo, file: Path, tmp_path: Path, e
     np.testing.assert_allclose(p, 1 / (1 + np.exp(score[None, :] - score[:, None])), rtol=1e-9)
 
 
+def test_a_matrix_counts_a_tie_as_half_in_a_model_of_ties(gpo: Gpo, file: Path, tmp_path: Path) -> None:
+    code, out, _ = gpo("solve", file, "--loss", "dpo", "--ties", "davidson", "--matrix", tmp_path / "m.csv")
+    assert (code, "plus half that of a tie" in out) == (0, True)
+    assert "best: share of draws of the scores round the fit" in out
+    matrix = pd.read_csv(tmp_path / "m.csv").set_index("item")
+    found = rank(Comparisons.read(file), "dpo", ties="davidson")
+    names = list(matrix.index)
+    won, _, tied = found.predict_proba([names[0]] * 5, names[1:], outcomes=True).T
+    assert tied.min() > 0.01
+    np.testing.assert_allclose(matrix.to_numpy()[0, 1:], won + tied / 2, rtol=1e-6)
+
+
 def test_prompts_and_losses_are_columns_of_one_table(gpo: Gpo, tmp_path: Path) -> None:
     path, out = tmp_path / "p.csv", tmp_path / "t.csv"
     path.write_text("prompt,winner,loser,count\np,a,b,3\np,b,a,1\nq,a,c,2\nq,c,a,1\n")

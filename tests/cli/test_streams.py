@@ -233,8 +233,9 @@ def test_a_fault_of_the_program_shows_where_on_demand(monkeypatch: pytest.Monkey
         guarded("gpo", lambda: 1 // 0)
 
 
-def test_the_package_runs_as_a_module() -> None:
-    command = [sys.executable, "-m", "gpo_analysis.cli", "beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo"]
+@pytest.mark.parametrize("module", ["gpo_analysis", "gpo_analysis.cli"])
+def test_the_package_runs_as_a_module(module: str) -> None:
+    command = [sys.executable, "-m", module, "beta", "0.1", "--from", "trl:ipo", "--to", "gpo:ipo"]
     found = subprocess.run(command, capture_output=True, timeout=3600, check=False)
     assert found.returncode == 0, found.stderr
     assert b"0.2 " in found.stdout, "(ρ − 1/(2·0.1))² and (βρ − 1)² have their minimum at the same ρ for β = 0.2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -40,6 +41,16 @@ def test_a_letter_that_is_another_items_name_is_told(tmp_path: Path) -> None:
     games = read(tmp_path, "model_a,model_b,winner\nA,B,B\nA,C,b\n")
     assert games.report is not None
     assert "in winner, 'b' is model_b" in games.report.notes
+
+
+def test_ties_are_told_beside_the_rows_that_they_make(tmp_path: Path) -> None:
+    said = str(read(tmp_path, "model_a,model_b,winner\nx,y,x\nx,y,tie\nx,z,tie\n"))
+    facts = dict(re.split(r"  +", line, maxsplit=1) for line in said.splitlines()[1:5])
+    assert facts == {
+        "items": "3", "winner and loser rows": "5", "total count": "3",
+        "ties": "2, half a win each: a row in either direction",
+    }  # fmt: skip
+    assert "ties" not in str(read(tmp_path, "winner,loser\nx,y\n"))
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "False"])
