@@ -280,7 +280,7 @@ def diagnose(
     data, said = as_trained(found_log, run)
     if data.report is not None and (diverged := [one for one in data.report.left_out if DIVERGED in one.why]):
         out = sum(len(one.lines) for one in diverged)
-        said.append(f"{out} of {data.report.rows} rows lack a number, {DIVERGED}: left out")
+        said.append(f"rows that lack a number, {DIVERGED}, are left out: {out} of {data.report.rows}")
     if one_row_a_step(data.step):
         return of_rows(data, run, said)
     others = get_margin_losses(PAPER_LOSSES if losses is None else distinct_losses(losses))

@@ -235,6 +235,7 @@ def read_training_log(path: Source, *, columns: Mapping[str, str] | None = None)
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "log.csv")
     ...     head = "step,policy_chosen,policy_rejected,reference_chosen,reference_rejected"

@@ -105,7 +105,7 @@ def test_rows_without_a_number_are_left_out_and_counted_alike(bad: Any, tmp_path
     assert log.report.left_out[0].lines == (4, 8)
     found = diagnose(file, "dpo", 0.3)
     assert found.mu_squared_loss.value == pytest.approx(0.5 * np.mean(rest**2))
-    assert f"2 of {COUNT} rows lack a number" in found.summary()
+    assert f"are left out: 2 of {COUNT}" in found.summary()
     with pytest.warns(UserWarning, match=f"line 4: 2 of {COUNT} rows"):
         audited = read_loss_log(file)
     assert audited.pairs.rho("sums") == pytest.approx(rest, abs=1e-12)
