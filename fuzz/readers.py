@@ -41,6 +41,7 @@ from gpo_analysis.cli.arguments import Parser, whole  # noqa: E402
 from gpo_analysis.estimation import TrainingLog, read_training_log  # noqa: E402
 from gpo_analysis.estimation.histories import read_history  # noqa: E402
 from gpo_analysis.estimation.loss_log import read_loss_log  # noqa: E402
+from gpo_analysis.estimation.margin_log import read_pairs  # noqa: E402
 from gpo_analysis.preferences import (  # noqa: E402
     Comparisons,
     read_argument_votes,
@@ -219,6 +220,11 @@ READERS = {
         (("log.csv", _LOG), ("log.jsonl", _log_lines())),
         read_training_log,
         ("diagnose", "FILE", "--beta", "0.1", "--resamples", "2", "--try-loss", "dpo"),
+    ),
+    "margins": Reader(
+        (("rho.csv", "rho,step\n0.5,10\n-1.25,10\n2,20\n"),
+         ("h.jsonl", '{"chosen_logratio": -0.5, "rejected_logratio": -2.5}\n' * 3)),
+        read_pairs, ("diagnose", "FILE", "--beta", "0.1", "--resamples", "2", "--try-loss", "dpo"),
     ),
     "history": Reader(
         (("trainer_state.json", _STATE), ("h.json", json.dumps(_MEANS)), ("h.jsonl", _lines(_MEANS)),

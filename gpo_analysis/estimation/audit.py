@@ -45,8 +45,8 @@ SCATTER = 4.0
 """Residuals, in units of the noise that rounding explains, beyond which a log of margins alone names nothing."""
 _OFFER = "; one of your own is tried where it is given (--try-loss, in Python losses=)"
 _OF_MEANS = (
-    "; among the losses that were tried: means over batches do not rule out others (a log of pairs does, such as "
-    "log.jsonl of llm train, and --try-loss tries one more)"
+    " (confidence {:.3f} among the losses that were tried, and in them alone: means over batches do not rule out "
+    "others; a log of pairs does, such as log.jsonl of llm train, and --try-loss tries one more)"
 )
 _SPECIAL = {"kto": "apo_zero", "cal_dpo": "sppo_hard", "rpo": "sft"}
 """Losses that hold another as a case or limit; where that fits as well, it is the answer."""
@@ -144,10 +144,8 @@ class LossAudit(Shown):
         named = f"{self.loss}({', '.join(with_parameters)})" if with_parameters else self.loss
         named = f"{named}, the likelihood that of {self.likelihood}" if self.likelihood else named
         at = "" if self.beta is None else f" at β = {self.beta:.4g} of the {self.of}{over}"
-        found = (
-            f"{named}{at}{smoothing}; the logged loss is {self.scale:.4g} times f (confidence {self.confidence:.3f})"
-        )
-        return f"{found}{_OF_MEANS}" if self.means else found
+        found = f"{named}{at}{smoothing}; the logged loss is {self.scale:.4g} times f"
+        return found + (_OF_MEANS if self.means else " (confidence {:.3f})").format(self.confidence)
 
     __str__ = summary
 

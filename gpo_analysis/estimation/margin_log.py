@@ -130,6 +130,8 @@ def margins_of(table: Table) -> MarginLog:
     both = set(RATIOS) <= set(table.columns)
     needed = list(RATIOS) if both else [MARGIN]
     named = {name: [name] for name in (*needed, *OPTIONAL) if name in table.columns}
+    if not table.rows:
+        raise ValueError(f"{table.path} holds no rows; accepted are {OR_MARGINS}, one pair a line")
     refuse_what_counts(table, named)
     table, left = with_numbers(table, needed, "log-ratio" if both else "margin")
     found = {name: values_of(table, name, named) for name in named}

@@ -206,6 +206,17 @@ def test_margins_alone_say_what_follows_from_margins(both: bool) -> None:
             beta_from_log(log, "dpo", 0.3, drop=0.5)
 
 
+def test_a_last_line_nested_too_deeply_and_a_header_alone_are_refused(tmp_path: Path) -> None:
+    deep = tmp_path / "deep.jsonl"
+    deep.write_text('{"rho": 1}\n{"rho": ' + "[" * 20_000)
+    with pytest.raises(ValueError, match="line 2: malformed JSON"):
+        read_pairs(deep)
+    empty = tmp_path / "empty.csv"
+    empty.write_text("rho,step\n")
+    with pytest.raises(ValueError, match="holds no rows"):
+        read_pairs(empty)
+
+
 def test_log_probabilities_count_before_margins_beside_them() -> None:
     log = read_pairs({**COLUMNS, "rho": np.zeros(COUNT)})
     assert isinstance(log, TrainingLog)
