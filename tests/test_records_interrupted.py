@@ -16,9 +16,10 @@ import pytest
 
 from gpo_analysis.files import remove_stale, write_whole
 from gpo_analysis.records import find_records, read_record, write_record
-from tests.test_records import make
 
 pytest.importorskip("pyarrow", reason="tables of records are Parquet; a wheel alone has no pyarrow")
+
+from tests.test_records import make  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
