@@ -93,6 +93,13 @@ def _cycles(ax: Axes, table: pd.DataFrame) -> None:
             some = rows[(rows["p"] <= 0.05) == more]
             ax.plot(some["expected"], some["observed"], linestyle="none", marker=marker, color=COLORS["vermillion"],
                     markerfacecolor=COLORS["vermillion"] if more else "white", markersize=size)  # fmt: skip
+    dark, shape = COLORS["vermillion"], {"linestyle": "none", "color": COLORS["vermillion"]}
+    key = {"o": "a side of a debate", "D": "the arena, 95 % of noise", "s": "filled: more than noise"}
+    for marker, label in key.items():
+        face = dark if marker == "s" else "none"
+        if marker != "o" or "debate" in set(noise["data"]):
+            ax.plot([], [], marker=marker, markerfacecolor=face, markersize=4.0, label=label, **shape)
+    ax.legend(loc="upper left", fontsize=6.5)
     one = find(noise, data=_which(table)).iloc[0]
     ax.hlines(one["observed"], one["low"], one["high"], colors=COLORS["vermillion"], linewidth=1.2)
     top = 1.08 * float(noise[["expected", "observed", "high"]].max().max() if len(noise) == 1 else

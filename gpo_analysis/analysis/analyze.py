@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, overload
 
@@ -171,7 +171,8 @@ class LossAnalysis(Shown):
     def _panel(self) -> Panel:
         z = np.linspace(-4.0, 4.0, 401)
         f = self.loss(z)
-        curves = [Curve(z, f, loss_label(self.name), loss_style(self.name))]
+        own = replace(loss_style(self.name), linestyle="-")  # the polynomials are dashed and dotted
+        curves = [Curve(z, f, loss_label(self.name), own)]
         at = [report.as_float(x) for x in (self.value, self.slope, self.curvature)]
         for order in (1, 2):
             series = at[0] + at[1] * z + (at[2] / 2 * z**2 if order == 2 else 0.0)

@@ -132,7 +132,10 @@ def _draw(landscape: Landscape, path: Path) -> None:
             at = [minimum.c for minimum in landscape.minima(objective)]  # type: ignore[arg-type]
             plot_landscape(landscape.c, getattr(landscape, objective), axes, minima=at, label=label, index=index)
         axes.set_xlabel("shift $c$ of the policy")
-        axes.set_ylabel("regularizer")
+        axes.plot([], [], linestyle="none", marker="v", color="white", markeredgecolor="black", label="local minima")
+        axes.axhspan(-0.02, 0.1, color="0.94", zorder=0, label="linear below 0.1, logarithmic above")
+        axes.set_ylabel("nats, nats²")
         axes.set_yscale("symlog", linthresh=0.1)
-        axes.legend()
+        axes.set_ylim(-0.02, None)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         save_figure(figure, path)

@@ -190,7 +190,7 @@ class Landscape(Shown):
             curves.append(Curve(self.c, getattr(self, name), WORDS[name], style))
             at = np.array([m.c for m in minima], dtype=np.float64)
             values = np.array([m.value for m in minima], dtype=np.float64)
-            marker = LossStyle(style.color, "-", "v")
+            marker = LossStyle(style.color, "-", "ox"[k])  # both are seen where they are in one place
             curves.append(Curve(at, values, f"its local minima: {len(minima)}", marker, points=True))
         return Panel("both regularizers as the policy is moved by c", "c", "nats, nats²  (linear below 0.1)", curves,
                      symlog=True)  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,9 @@ def plot_landscape(
     label: str | None = None,
     index: int = 0,
 ) -> Axes:
-    """Draw an objective over a location c, its local minima marked by triangles below the curve.
+    """Draw an objective over a location c, its local minima marked by triangles, those of the first style larger.
+
+    Where two objectives have a minimum in one place both are seen so.
 
     Parameters
     ----------
@@ -61,9 +63,8 @@ def plot_landscape(
     style = cycle_style(index)
     ax.plot(c, y, label=label, **style.line())
     if at.size:
-        ax.plot(
-            at, np.interp(at, c, y), linestyle="none", marker="v", color=style.color, markeredgecolor="black", zorder=4
-        )
+        marker: dict[str, Any] = {"marker": "v", "markersize": 9.0 if index == 0 else 5.0, "markeredgecolor": "black"}
+        ax.plot(at, np.interp(at, c, y), linestyle="none", color=style.color, zorder=4 + 0.1 * index, **marker)
     ax.set_xlabel("location $c$")
     ax.set_ylabel("objective")
     return ax

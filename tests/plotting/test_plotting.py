@@ -16,6 +16,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
+import gpo_analysis as gpo
 from gpo_analysis import plotting
 from gpo_analysis.losses import get_loss, list_losses, two_ratio_losses
 from gpo_analysis.plotting import (
@@ -187,6 +188,18 @@ def test_plot_landscape_marks_minima_on_the_curve(ax: Axes) -> None:
     np.testing.assert_allclose(ax.lines[1].get_data(), [[-0.5, 0.5], [0.0, 0.0]], atol=1e-12)
     plot_landscape(c, c, ax)
     assert len(ax.lines) == 3
+    plot_landscape(c, c**2, ax, minima=[0.5], index=1)  # a minimum in the place of another is smaller, and above it
+    large, small = ax.lines[1], ax.lines[4]
+    assert small.get_markersize() < large.get_markersize()
+    assert small.get_zorder() > large.get_zorder()
+
+
+@pytest.mark.parametrize("loss", ["exponential", "savage", "log(cosh(1-z))", "exp(-2*z)", "log(1+exp(-z))+z**2"])
+def test_a_loss_and_its_polynomials_have_dashes_of_their_own(loss: str) -> None:
+    own, *polynomials = gpo.analyze(loss)._panel().curves
+    dashes = {str(one.style.linestyle) for one in (own, *polynomials)}
+    assert len(dashes) == 1 + len(polynomials) == 3
+    assert own.style.linestyle == "-"
 
 
 def test_plot_trajectory(ax: Axes) -> None:
