@@ -19,7 +19,11 @@ GAUSSIANS_HELP = """\b
 Examples:
   gpo gaussians
   gpo gaussians --modes -3,0,3 --scale 0.5 --mean 0 --width 0.5 --figure landscape.png
-  gpo gaussians --family --json"""
+  gpo gaussians --family --json
+
+\b
+It compares the two regularizers, which no loss f has a part in. What f does to a policy over
+responses: problem.solve, gpo.solve_grid and gpo.train in Python."""
 
 
 MOST_MODES = 12  # the work grows with their square
