@@ -39,8 +39,8 @@ def fitted_theta(system: System, loss: MarginLoss, problem: ComparisonProblem) -
         return minimise_joint(system)
     if system.ridge or system.prior:
         raise ValueError(
-            f"{loss.name} has kinks: it takes no ridge, and a prior only without covariates; a prior on pairs "
-            "alone keeps its scores finite"
+            f"{loss.name} has kinks: it takes no ridge, and a prior only without covariates (a prior on pairs alone "
+            "keeps its scores finite); leave it out, or take a smooth loss: truncated_quadratic is hinge squared"
         )
     return _kinked(system, loss)
 
