@@ -19,7 +19,7 @@ from gpo_analysis.records import find_records, read_record, write_record
 
 pytest.importorskip("pyarrow", reason="tables of records are Parquet; a wheel alone has no pyarrow")
 
-from tests.test_records import make  # noqa: E402
+from tests.test_records import make
 
 ROOT = Path(__file__).resolve().parents[1]
 

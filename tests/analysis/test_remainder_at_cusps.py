@@ -9,7 +9,9 @@ import sympy
 import gpo_analysis as gpo
 
 
-@pytest.mark.parametrize("text", ["max(0,1-z)^1.5", "max(0,1-z)^0.5", "abs(z-1)^0.5"])
+@pytest.mark.parametrize(
+    "text", ["max(0,1-z)^1.5", "max(0,1-z)^0.5", "abs(z-1)^0.5", "abs(z-0.3)^1.2", "max(0,2/3-z)^0.7"]
+)
 @pytest.mark.parametrize(("order", "radius"), [(0, 1.0), (2, 0.99), (2, 1.5), (5, 0.99)])
 def test_the_difference_itself_is_enclosed(text: str, order: int, radius: float) -> None:
     """Lagrange's form is infinite there: above the largest difference on a fine grid, and not six times as large."""
