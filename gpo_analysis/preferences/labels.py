@@ -41,15 +41,22 @@ def labels_of(values: Any) -> tuple[str, ...] | None:
 def common_items(items: Sequence[str] | None, *tables: Any) -> Sequence[str] | None:
     """The items that are given, or the labels of the first table that has some; None where there are none.
 
+    Labels that are the numbers from 0 in any order, as a count of values has them, are places: the items are then
+    numbered, and a table without labels keeps its order.
+
     Examples
     --------
     >>> import pandas as pd
     >>> common_items(None, [[0.5, 0.5]], pd.Series({"tea": 0.5, "mate": 0.5}))
     ('tea', 'mate')
+    >>> common_items(None, [[0.5, 0.5]], pd.Series([0.75, 0.25], index=[1, 0]))
+    ('0', '1')
     """
     if items is not None:
         return items
-    return next((found for found in map(labels_of, tables) if found is not None), None)
+    found = next((found for found in map(labels_of, tables) if found is not None), None)
+    numbers = () if found is None else tuple(map(str, range(len(found))))
+    return numbers if found is not None and sorted(numbers) == sorted(found) else found
 
 
 def in_order(values: Any, name: str, items: Sequence[str] | None = None, *, square: bool = False) -> Any:
@@ -104,6 +111,11 @@ def in_order(values: Any, name: str, items: Sequence[str] | None = None, *, squa
     wanted = tuple(labels if items is None else items)
     if sorted(map(str, wanted)) != sorted(labels):
         if len(wanted) == len(labels) and wanted == tuple(map(str, range(len(wanted)))):
+            if rows != labels:
+                raise ValueError(
+                    f"{name} has rows in the order {_listed(rows)} and columns in the order {_listed(labels)}, and the "
+                    f"items are only numbered; accepted is one order, or its numbers alone, {name}.to_numpy()"
+                )
             return table  # items that are only numbered have no names
         raise ValueError(
             f"{name} has the names {_listed(labels)}, the items are {_listed(wanted)}; accepted are the same names in "

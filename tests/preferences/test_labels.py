@@ -126,3 +126,28 @@ def test_numbers_of_pandas_are_no_names() -> None:
 def test_what_is_refused(call: Any, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         call()
+
+
+def test_labels_that_are_numbers_are_places() -> None:
+    """A count of values is ordered by how often each came: its index says which response it is of."""
+    preference = np.array([[0.5, 0.8, 0.9], [0.2, 0.5, 0.7], [0.1, 0.3, 0.5]])
+    drawn = pd.Series([1, 1, 1, 1, 1, 2, 2, 2, 0, 0]).value_counts(normalize=True)
+    assert list(drawn.index) == [1, 2, 0]
+    for table in (preference, pd.DataFrame(preference)):
+        found = gpo.PreferenceProblem(table, drawn)
+        assert found.items == ("0", "1", "2")
+        np.testing.assert_allclose(found.behavior, [0.2, 0.5, 0.3])
+        np.testing.assert_array_equal(found.preference, preference)
+    turned = pd.DataFrame(preference)[[2, 0, 1]].loc[[2, 0, 1]]
+    np.testing.assert_array_equal(gpo.PreferenceProblem(turned, drawn).preference, preference)
+
+
+def test_rows_and_columns_of_two_orders_are_never_taken_by_position() -> None:
+    counts = pd.DataFrame([[0, 3, 5], [1, 0, 2], [4, 0, 0]], index=list("abc"), columns=list("abc"))[["b", "c", "a"]]
+    with pytest.raises(ValueError, match="rows in the order a, b, c and columns in the order b, c, a"):
+        gpo.Comparisons.from_counts(counts, items=["0", "1", "2"])
+    found = gpo.Comparisons.from_counts(counts)
+    named = {
+        (found.items[i], found.items[j]): c for i, j, c in zip(found.winner, found.loser, found.count, strict=True)
+    }
+    assert named == {("a", "b"): 3, ("a", "c"): 5, ("b", "a"): 1, ("b", "c"): 2, ("c", "a"): 4}
