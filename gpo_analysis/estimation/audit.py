@@ -31,6 +31,7 @@ from gpo_analysis.estimation.audit_two_ratio_means import two_ratio_mean_fits
 from gpo_analysis.estimation.identify import rescaling
 from gpo_analysis.estimation.log_sample import sample_of
 from gpo_analysis.estimation.log_sources import Source, is_file
+from gpo_analysis.estimation.logs import MOST
 from gpo_analysis.estimation.loss_log import LossLog, read_loss_log
 from gpo_analysis.estimation.trained_with import Recorded, recorded_objective
 from gpo_analysis.losses import MarginLoss, get_margin_loss, get_margin_losses
@@ -241,7 +242,7 @@ def _factor(f: MarginLoss, name: str) -> float:
 
 
 def _audited(log: LossLog, offered: list[MarginLoss], progress: bool | Progress) -> LossAudit:
-    if not log.means and np.ptp(log.pairs.chosen) == np.ptp(log.pairs.rejected) == 0:
+    if not log.means and max(np.ptp(log.pairs.chosen), np.ptp(log.pairs.rejected)) < 1 / MOST:
         why = "what was logged beside the loss is the same in all rows, and every loss has some value there"
         return LossAudit(why, None, None, None, None, None, None, 0.0, (), log.of)
     few = sample_of(log)

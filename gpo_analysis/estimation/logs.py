@@ -20,7 +20,8 @@ from gpo_analysis.showing.style import cycle_style
 
 OF_AUDIT = (LOSS, LABEL)  #: What an audit reads beside them (`loss_log`).
 DIVERGED = "as after a divergence"  #: Why rows lack a number, in words.
-LEAST = -1e100  #: Of a log-probability, so that its square stays within a float.
+MOST = 1e100  #: Of a log-ratio in size, so that its square stays within a float.
+LEAST = -MOST  #: Of a log-probability.
 ACCEPTED = (
     f"{', '.join(NEEDED)} (sums of token log-probabilities in nats; names with _logps, and ref_ for reference_, are "
     f"understood) and optionally {', '.join(OPTIONAL)}"

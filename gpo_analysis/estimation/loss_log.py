@@ -119,7 +119,8 @@ def rounding(values: FloatArray) -> tuple[FloatArray, bool]:
     >>> rounding(np.arange(-900.0, -700.0, 3.0))[1]
     False
     """
-    single = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # what single precision does not hold is not rounded to it
+        single = values.astype(np.float32)
     size = np.maximum(np.abs(values), 1e-30)
     bits = single.view(np.uint32) & 0xFFFF
     # of whole numbers those beyond 256 tell: bfloat16 has steps of 2 and more there, eight others would have an odd one

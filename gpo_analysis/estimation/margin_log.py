@@ -13,6 +13,7 @@ from gpo_analysis.estimation.log_sources import MARGIN, OPTIONAL, RATIOS, Source
 from gpo_analysis.estimation.log_tables import log_table
 from gpo_analysis.estimation.logs import (
     ACCEPTED,
+    MOST,
     OF_AUDIT,
     TrainingLog,
     has_pairs,
@@ -22,7 +23,7 @@ from gpo_analysis.estimation.logs import (
     values_of,
     with_numbers,
 )
-from gpo_analysis.reading import ReadReport, Table
+from gpo_analysis.reading import ReadReport, Table, is_blank, number_in
 from gpo_analysis.showing import Shown
 from gpo_analysis.showing.charts import Curve, Panel
 from gpo_analysis.showing.style import cycle_style
@@ -139,6 +140,27 @@ def margins_of(table: Table) -> MarginLog:
         raise ValueError(f"{table.path}: chosen_length and rejected_length go together: give both or none")
     chosen, rejected = (found.get(name) for name in RATIOS)
     rho = found[MARGIN] if chosen is None or rejected is None else chosen - rejected
+    if both and MARGIN in table.columns:
+        _refuse_another(table, rho)
+    far = np.abs(rho) > MOST
+    if far.any():
+        k = int(np.argmax(far))
+        where = table.where(table.rows[k].line)
+        raise ValueError(f"{where}: a margin of {rho[k]:g} nats; accepted are margins of at most {MOST:g}, in size")
     report = report_of(table, left, {*named, *OF_AUDIT, MARGIN}, ())
     lengths = found.get("chosen_length"), found.get("rejected_length")
     return MarginLog(rho, chosen, rejected, *lengths, found.get("step"), report)
+
+
+def _refuse_another(table: Table, rho: FloatArray) -> None:
+    """A margin logged beside its two log-ratios is their difference, but for rounding."""
+    cells = [(row.values.get(MARGIN), table.where(row.line)) for row in table.rows]
+    logged = np.array([np.nan if is_blank(cell) else number_in(cell, MARGIN, where) for cell, where in cells])
+    with np.errstate(invalid="ignore"):
+        other = np.abs(logged - rho) > 0.01 * (1 + np.abs(rho))
+    if other.any():
+        k = int(np.argmax(other))
+        raise ValueError(
+            f"{table.where(table.rows[k].line)}: {MARGIN} is {logged[k]:g} and {' less '.join(RATIOS)} {rho[k]:g}; "
+            f"accepted are both alike, or {MARGIN} left out"
+        )

@@ -17,8 +17,10 @@ MOST_DIGITS = 400  #: Characters of a number that may be meant: float's own take
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell is empty: nothing, or white space."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    """Whether a cell is empty: nothing, white space, or the mark of a frame's missing value (NA, NaT)."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def number_in(value: Any, what: str, where: str, *, least: float = -math.inf) -> float:

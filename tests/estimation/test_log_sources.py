@@ -221,3 +221,35 @@ def test_log_probabilities_count_before_margins_beside_them() -> None:
     log = read_pairs({**COLUMNS, "rho": np.zeros(COUNT)})
     assert isinstance(log, TrainingLog)
     assert log.rho == pytest.approx(RHO, abs=1e-12)
+
+
+def test_margins_of_any_size_are_answered_or_refused() -> None:
+    """Below 1e-100 all losses look alike; beyond 1e100 squares leave the floats."""
+    z = np.random.default_rng(0).normal(size=40)
+    loss = np.log1p(np.exp(-z))
+    for size in (1e-310, 1e-300, 1e-120):
+        found = audit_log({"margin": z * size, "loss": loss})
+        assert "the same in all rows" in str(found)
+    with pytest.raises(ValueError, match=r"row 0: a margin of .*e\+199 nats; accepted are margins of at most 1e\+100"):
+        diagnose({"rho": z * 1e200}, "dpo", 0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "40 pairs" in diagnose({"rho": z * 1e60}, "dpo", 0.1).summary()
+
+
+def test_a_margin_beside_its_log_ratios_is_their_difference() -> None:
+    z = np.random.default_rng(0).normal(size=40)
+    ratios = {"chosen_logratio": z, "rejected_logratio": -z}
+    both = diagnose({"rho": 2 * z, **ratios}, "dpo", 0.1)
+    assert both.summary() == diagnose(ratios, "dpo", 0.1).summary()
+    with pytest.raises(ValueError, match=r"row 0: rho is 0\.125\d* and chosen_logratio less rejected_logratio 0\.251"):
+        diagnose({"rho": z, **ratios}, "dpo", 0.1)
+
+
+def test_marks_of_missing_values_of_frames_are_missing() -> None:
+    z = np.random.default_rng(0).normal(size=60)
+    frame = pd.DataFrame({"margin": z, "loss": np.log1p(np.exp(-z))}).convert_dtypes()
+    frame.loc[3, "loss"] = pd.NA
+    with pytest.warns(UserWarning, match="1 of 60 rows"):
+        found = audit_log(frame)
+    assert str(found).startswith("logistic at β = 1")
