@@ -129,6 +129,8 @@ def read_pairs(source: Source, *, columns: Mapping[str, str] | None = None) -> T
 def margins_of(table: Table) -> MarginLog:
     """The margins that a table holds."""
     both = set(RATIOS) <= set(table.columns)
+    if both and MARGIN in table.columns:  # columns that were never filled say nothing
+        both = not all(is_blank(row.values.get(name)) for row in table.rows for name in RATIOS)
     needed = list(RATIOS) if both else [MARGIN]
     named = {name: [name] for name in (*needed, *OPTIONAL) if name in table.columns}
     if not table.rows:

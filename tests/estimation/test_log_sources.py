@@ -246,6 +246,12 @@ def test_a_margin_beside_its_log_ratios_is_their_difference() -> None:
         diagnose({"rho": z, **ratios}, "dpo", 0.1)
 
 
+def test_log_ratios_that_were_never_filled_say_nothing_beside_margins() -> None:
+    z = np.random.default_rng(0).normal(size=40)
+    empty = {"chosen_logratio": [None] * 40, "rejected_logratio": [""] * 40}
+    assert diagnose({"rho": z, **empty}, "dpo", 0.1).summary() == diagnose({"rho": z}, "dpo", 0.1).summary()
+
+
 def test_marks_of_missing_values_of_frames_are_missing() -> None:
     z = np.random.default_rng(0).normal(size=60)
     frame = pd.DataFrame({"margin": z, "loss": np.log1p(np.exp(-z))}).convert_dtypes()
