@@ -161,6 +161,8 @@ def _best(objective: RatioObjective, names: list[str]) -> SimplexMinimum:
         if status is Status.STATIONARY_POINT and apart > _DIFFERENT:
             status = Status.NOT_UNIQUE
             reason = f"another start came to the same value at log-ratios up to {apart:.3g} / β away; {local}"
+    if status is Status.OPTIMUM and _is_level(best):
+        status, reason = Status.NOT_UNIQUE, "F is level along a direction in which the policy can move"
     pull = float(-best.objective.gradient(best.objective.ratios(best.theta)).sum())
     log_policy = best.objective.log_policy(best.theta)
     return SimplexMinimum(log_policy, best.value, status, reason, gap, pull, best.error, best.iterations)
@@ -185,6 +187,27 @@ def _falls_for_ever(end: _End) -> bool:
         replace(end.objective, width=0.0).value(np.where(away, factor * u, u)) for factor in (1.0, 1e3, 1e6)
     )
     return bool(first - second > 1e-6 * (1 + abs(first)) and second - third > 0.25 * (first - second))
+
+
+def _is_level(end: _End) -> bool:
+    """Whether L keeps its value when β log π/πref moves by 0.02 one way in which it has no curvature.
+
+    So it is between the kinks of F; where F only bends late, as a fourth power, 0.02⁴ shows.
+    """
+    objective = replace(end.objective, width=0.0)
+    value, _, hessian, _ = objective.in_logits(end.theta)
+    free = np.flatnonzero(~objective.fixed)
+    if len(free) < 2 or not np.isfinite(hessian).all():
+        return False
+    n = len(free)
+    values, vectors = np.linalg.eigh(hessian[np.ix_(free, free)] + np.full((n, n), 1.0 + np.abs(hessian).max()) / n)
+    for k in np.flatnonzero(np.abs(values) <= 1e-9 * np.abs(values).max()):
+        for side in (-1.0, 1.0):
+            moved = end.theta.copy()
+            moved[free] += side * 0.02 / objective.beta * vectors[:, k] / np.abs(vectors[:, k]).max()
+            if abs(objective.value(objective.ratios(moved)) - value) <= 1e-12 * (1 + abs(value)):
+                return True
+    return False
 
 
 def _apart(one: _End, other: _End) -> float:
@@ -297,6 +320,15 @@ def _newton(objective: RatioObjective, theta: FloatArray) -> tuple[FloatArray, f
     for step in range(_STEPS):
         direction = _direction(gradient, hessian, free)
         size = objective.beta * float(np.max(np.abs(direction)))
+        steep = float(np.abs(gradient[free]).max(initial=0.0))
+        if (
+            size <= 1e-13
+            and steep > 1e-10 * (1 + abs(value))
+            and np.abs(hessian).max() <= 1e-9 * objective.beta * steep
+        ):
+            direction = np.where(free, -gradient, 0.0)  # no curvature, and not at rest: as for F linear in a and b
+            direction *= 4.0 / (objective.beta * float(np.abs(direction).max()))
+            size = 4.0
         # β log π/πref moves by at most 4 at once, or log π/πref by 1 where that is more
         direction *= min(1.0, max(4.0, objective.beta) / size) if size > 0 else 0.0
         error = size

@@ -55,3 +55,26 @@ def test_one_policy_stays_one() -> None:
     found = PROBLEM.solve(gpo.parse_loss("(a-1)^2*(b+1)^2"), 0.3)
     assert str(found.status) == "stationary point"
     assert found.converged
+
+
+@pytest.mark.parametrize("beta", [0.3, 1.0, 5.0])
+def test_a_linear_loss_has_no_curvature_and_no_minimum(beta: float) -> None:
+    """E (b − a) is linear in h: the loser's mass goes, for ever."""
+    problem = gpo.PreferenceProblem([[0.5, 0.7], [0.3, 0.5]], [0.29, 0.71], [0.7, 0.3])
+    found = problem.solve(gpo.parse_loss("b-a"), beta)
+    assert (str(found.status), found.population_loss) == ("unbounded below", -np.inf)
+
+
+def test_a_level_stretch_between_kinks_is_not_one_policy() -> None:
+    """At P = ½ both max(0, 1 − a) and max(0, 1 + b) are straight about h = 0: their slopes cancel, the value is 2."""
+    problem = gpo.PreferenceProblem([[0.5, 0.5], [0.5, 0.5]], [0.49, 0.51], [0.64, 0.36])
+    found = problem.solve(gpo.parse_loss("max(0,1-a)+max(0,1+b)"), 3.0)
+    assert str(found.status) == "not unique"
+    assert found.population_loss == pytest.approx(2.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "text", ["(a-1)^4+(b+1)^4", "max(0,1-a)+max(0,1+b)", "abs(a-1)+abs(b+1)", "log(1+exp(b-a))+b^4"]
+)
+def test_flat_bottoms_and_kinks_that_have_one_lowest_point_keep_it(text: str) -> None:
+    assert str(PROBLEM.solve(gpo.parse_loss(text), 2.0).status) == "optimum"
