@@ -24,7 +24,7 @@ _OF_DIFFERENCE = [(-1.0) ** k / (k * (k - 1)) for k in range(2, 14)]
 def kl_from_log_ratio(
     policy: FloatArray, log_ratio: FloatArray, reference: FloatArray, total: FloatArray | None = None, *, axis: int = -1
 ) -> FloatArray:
-    """KL(π‖πref) in nats from ``log π/πref``, along an axis, to full relative accuracy however close they are.
+    """KL(π‖πref) in nats from ``log π/πref``, along an axis, as exact as that is, however close they are.
 
     Parameters
     ----------

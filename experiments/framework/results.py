@@ -103,7 +103,11 @@ def recheck_result(experiment: Experiment, results: Path, git: Mapping[str, Any]
     record = latest_record(results, experiment.name)
     module = experiment.load()
     if git.get("dirty"):
-        raise NotClean(f"the checks of {experiment.name} have uncommitted changes over {str(git['commit'])[:10]}")
+        at = str(git["commit"])[:10]
+        raise NotClean(
+            f"the checkout has untracked files or uncommitted changes over {at}: the checks of {experiment.name} would "
+            "be those of no commit"
+        )
     config = _config_of(module.Config, record.config, experiment.name)
     try:
         checks = [check.to_json() for check in module.check(config, record.table)]

@@ -30,6 +30,7 @@ from gpo_analysis.calculus.exponentials import (
     exact_numbers,
     exponential_base,
     exponential_form,
+    is_unwieldy,
     with_exponential,
 )
 from gpo_analysis.calculus.jets import JetFunction, Unsupported, jet_function
@@ -272,7 +273,9 @@ def _polynomial_signs(
 def _real_roots(polynomial: sympy.Poly) -> list[sympy.Expr] | None:
     if polynomial.degree() > _FACTORED_ONCE and not all(c.is_Rational for c in polynomial.all_coeffs()):
         return None  # it is a factor already; with e, e^{1/20} … as coefficients another attempt has no bound
-    _, factors = sympy.factor_list(polynomial.as_expr(), *polynomial.gens)
+    whole = polynomial.as_expr()
+    # e^{p/q} as a coefficient is a power of e^{1/q} to sympy, of as many terms as p says
+    factors = [(whole, 1)] if is_unwieldy(whole) else sympy.factor_list(whole, *polynomial.gens)[1]
     roots: list[sympy.Expr] = []
     for factor, _ in factors:
         part = sympy.Poly(factor, *polynomial.gens)

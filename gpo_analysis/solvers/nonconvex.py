@@ -113,7 +113,7 @@ def descend(
         return lower
     if not _is_stationary(found[best]):
         return _restless(pairs, apart, loss, found)
-    return _described(pairs, loss, found, best, lowest)
+    return _described(pairs, loss, shape, found, best, lowest)
 
 
 def _lower_elsewhere(
@@ -221,7 +221,9 @@ def _sharpened(pairs: WeightedPairs, loss: Differentiable, found: Minimum) -> Mi
     return again if again.converged and again.value <= found.value + 1e-12 * abs(found.value) else found
 
 
-def _described(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum], best: int, lowest: float) -> Minimum:
+def _described(
+    pairs: WeightedPairs, loss: Differentiable, shape: LossShape, found: list[Minimum], best: int, lowest: float
+) -> Minimum:
     """A stationary point: what the Hessian says of it, and what the other starts came to."""
     point = replace(found[best], iterations=max(one.iterations for one in found))
     g, value = point.reward, point.value
@@ -234,7 +236,8 @@ def _described(pairs: WeightedPairs, loss: Differentiable, found: list[Minimum],
         )
         return replace(point, status=Status.STATIONARY_POINT, reason=f"{reason}global minimum")
     curvature = _least_curvature(pairs, loss, g)
-    curved = loss.derivative(pairs.margins(g), order=2) != 0
+    low, high = shape.interval(pairs.margins(g), 1e-8 * (1 + float(np.abs(g).max())))
+    curved = low == high  # where f″ is 0 at a point alone, as at 1 of (1 − z)⁴, it bends all the same
     if components(pairs.n, pairs.winner[curved], pairs.loser[curved], strong=False).max(initial=0) > 0:
         reason = "the stationary point found lies on straight pieces of the loss, along which it can move"
         return replace(point, status=Status.NOT_UNIQUE, reason=reason)

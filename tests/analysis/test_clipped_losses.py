@@ -72,3 +72,15 @@ def test_a_constant_leaves_the_margin_open() -> None:
     lines = gpo.analyze(gpo.parse_loss("1")).summary().splitlines()
     assert [line.split()[4:] for line in lines if line.startswith("at η = 1")] == [["every", "z"]]
     assert "half line: every z ≥ 1" in gpo.analyze("slic").summary()
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["max(log(1+exp(-z)),{c})", "max(min(log(1+exp(-z)),2.03),{c})", "max(exp(-2*z)+exp(-z),{c})", "min(exp(-z),{c})"],
+)
+def test_constants_of_seventeen_digits_take_no_longer(form: str) -> None:
+    """e^c with c = p/q is to computer algebra a power p of e^{1/q}: it is left as it is where q is long."""
+    long, short = (gpo.parse_loss(form.format(c=c)) for c in ("1.9200000000000002", "1.92"))
+    eta = [0.25, 0.5, 0.9]
+    np.testing.assert_allclose(gpo.optimal_margin(long, eta), gpo.optimal_margin(short, eta), atol=1e-9)
+    assert gpo.analyze(long).is_convex is gpo.analyze(short).is_convex

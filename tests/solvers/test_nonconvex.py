@@ -183,3 +183,19 @@ def test_every_level_that_parts_is_named():
     best = sorted(range(4), key=lambda i: -orders[int(np.argmin(totals))][i])
     said = ", then ".join(f"'{i}'" for i in best[:-1])
     assert f"as the log-ratios of {said} grow apart from the others" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "preference", "behavior", "margin"),
+    [
+        ("log(1+(1-z)**4)", [[0.5, 1.0], [0.0, 0.5]], [0.5, 0.5], 1.0),
+        ("log(1+(1-z)**2)", [[0.5, 0.5], [0.5, 0.5]], [0.961, 0.039], 0.0),
+    ],
+)
+def test_no_curvature_at_one_point_is_no_straight_piece(text, preference, behavior, margin):
+    """f″, or that of the pair's two terms together, is 0 at the minimum alone, and the minimum is the only one."""
+    loss = gpo.parse_loss(text)
+    found = PreferenceProblem(preference, behavior).solve(loss, 1.0)
+    assert (found.status, found.converged) == ("stationary point", True)
+    assert found.margins[0] == pytest.approx(margin, abs=1e-3)
+    assert "straight" not in found.reason
