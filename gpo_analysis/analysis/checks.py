@@ -31,7 +31,7 @@ def probabilities(eta: ArrayLike) -> NDArray[np.float64]:
     """η as float64, every element checked to be in [0, 1]."""
     try:
         array = np.asarray(eta, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"eta must be probabilities in [0, 1], got {eta!r}") from None
     wrong = ~((array >= 0) & (array <= 1))
     if wrong.any():

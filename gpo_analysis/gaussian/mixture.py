@@ -372,7 +372,7 @@ def _real_array(name: str, value: ArrayLike) -> FloatArray:
     """A float64 copy, refused where an entry is not a finite number."""
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)].flat[0]!s}")

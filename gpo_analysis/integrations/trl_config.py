@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ except ImportError as error:  # pragma: no cover - what a user without the extra
 from gpo_analysis.integrations.objective import DIVERGENCES, Objective
 from gpo_analysis.losses import BatchLoss, MarginLoss, TwoRatioLoss, get_batch_loss
 from gpo_analysis.losses.lookup import get_loss
+from gpo_analysis.reading import is_finite
 
 # what DPOConfig offers that would make the objective another one than loss=, with the value that leaves it alone
 _OTHER_OBJECTIVES: dict[str, tuple[Any, str]] = {
@@ -150,5 +150,5 @@ def refuse_other_objectives(args: Any) -> None:
         value = getattr(args, name, neutral)
         if value != neutral:
             raise ValueError(f"{name}={value!r} in args makes another objective than the mean of loss=: {advice}")
-    if not args.beta > 0 or not math.isfinite(args.beta):
+    if not args.beta > 0 or not is_finite(args.beta):
         raise ValueError(f"beta is {args.beta}; accepted are finite numbers above 0")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gpo_analysis.calculus.arithmetic import number
 from gpo_analysis.calculus.at_zero import curvature_ratio, derivative_at_zero
 from gpo_analysis.losses import compile as backend
-from gpo_analysis.reading import on_one_line
+from gpo_analysis.reading import is_finite, on_one_line
 from gpo_analysis.showing import Panel, Shown
 from gpo_analysis.showing.charts import lines
 
@@ -356,7 +356,7 @@ class MarginLoss(Shown):
 
 def exact_number(value: float, what: str, accepted: sympy.Interval) -> sympy.Rational:
     """``value`` as the rational that its shortest decimal writes (0.1 is 1/10), checked to lie in ``accepted``."""
-    if not isinstance(value, Real | sympy.Rational) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, Real | sympy.Rational) or isinstance(value, bool) or not is_finite(value):
         raise ValueError(f"{what} must be a number in {accepted}, got {value!r}")
     exact = value if isinstance(value, sympy.Rational) else sympy.nsimplify(repr(float(value)), rational=True)
     if exact not in accepted:

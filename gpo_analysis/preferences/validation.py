@@ -18,7 +18,7 @@ def as_floats(values: ArrayLike, name: str) -> FloatArray:
     """A fresh float64 copy of `values`; ValueError where they are not numbers."""
     try:
         return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be an array of real numbers, got {values!r:.80} ({error})") from None
 
 
@@ -49,7 +49,7 @@ def check_positive(value: float, name: str) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, bool | str | bytes) or not np.isfinite(number) or number <= 0:
         raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
@@ -71,7 +71,7 @@ def check_probability(value: float, name: str) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(value, bool | str | bytes) or not 0 <= number <= 1:
         raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")

@@ -11,7 +11,7 @@ from gpo_analysis.reading.names import Names
 from gpo_analysis.reading.report import Joined, LeftOut, ReadReport
 from gpo_analysis.reading.settings import setting_of, settings_in, yaml_of
 from gpo_analysis.reading.tables import OneDocument, Row, Table, in_words, json_decoder, read_table
-from gpo_analysis.reading.values import in_short, is_blank, number_in, number_of, text_in
+from gpo_analysis.reading.values import in_short, is_blank, is_finite, number_in, number_of, text_in
 from gpo_analysis.reading.visible import on_one_line, shown, visible
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "in_short",
     "in_words",
     "is_blank",
+    "is_finite",
     "json_decoder",
     "number_in",
     "number_of",

@@ -23,6 +23,20 @@ def is_blank(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a number is finite and within what a float holds.
+
+    Examples
+    --------
+    >>> is_finite(3), is_finite(float("inf")), is_finite(10**400)
+    (True, False, False)
+    """
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def number_in(value: Any, what: str, where: str, *, least: float = -math.inf) -> float:
     """A finite number, of JSON or written out in digits.
 

@@ -7,7 +7,6 @@ space and without the end token. Texts, not token ids, are stored, so that anoth
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gpo_analysis.arrays import FloatArray
 from gpo_analysis.files import write_whole
+from gpo_analysis.reading import is_finite
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Pair:
                 raise ValueError(f"{name} is {value!r}; accepted is a text that is not empty")
         for name in ("reward_chosen", "reward_rejected"):
             value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
+            if value is not None and not is_finite(value):
                 raise ValueError(f"{name} is {value}; accepted is a finite number or None")
         if not 0.0 <= self.p <= 1.0:
             raise ValueError(f"p is {self.p}; accepted is a probability from 0 to 1")
@@ -177,5 +177,5 @@ def _lines(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, Any]]]:
 def _made(kind: type[Any], row: dict[str, Any], path: str | os.PathLike[str], number: int) -> Any:
     try:
         return kind(**row)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}, line {number}: {' '.join(str(error).split())}") from None

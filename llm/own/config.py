@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -14,7 +13,7 @@ from typing import Any
 
 from gpo_analysis.losses import MarginLoss, refuse_repeated
 from gpo_analysis.losses.lookup import get_margin_loss
-from gpo_analysis.reading import in_short, setting_of, settings_in
+from gpo_analysis.reading import in_short, is_finite, setting_of, settings_in
 from llm.own.tokens import FORMATS
 from llm.training.cells import DIVERGENCES
 
@@ -93,12 +92,12 @@ class TuningConfig:
             "kl_prompts": 0, "kl_max_new_tokens": 1, "save_steps": 0,
         }  # fmt: skip
         for name, low in least.items():
-            if not (getattr(self, name) >= low and math.isfinite(getattr(self, name))):
+            if not (getattr(self, name) >= low and is_finite(getattr(self, name))):
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is a finite number, {low} or more")
         for name in ("beta", "strength", "max_grad_norm", "sft_lr"):
             values = getattr(self, name)
             for value in values if isinstance(values, tuple) else (values,):
-                if not (value > 0 and math.isfinite(value)):
+                if not (value > 0 and is_finite(value)):
                     raise ValueError(f"{name} is {value}; accepted is a finite number above 0")
         if self.steps and self.epochs:
             raise ValueError(f"steps {self.steps} and epochs {self.epochs} are both given; accepted is one of them")

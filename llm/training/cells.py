@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import asdict, dataclass
 
 from gpo_analysis.losses import MarginLoss
 from gpo_analysis.losses.lookup import get_margin_loss
+from gpo_analysis.reading import is_finite
 
 #: f-divergences whose generator's derivative may stand in the place of the logarithm (`llm.training.objective`).
 DIVERGENCES = ("reverse_kl", "forward_kl", "jensen_shannon", "alpha", "chi_po")
@@ -59,7 +59,7 @@ class SweepCell:
 
     def __post_init__(self) -> None:
         for name in ("beta", "learning_rate"):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+            if not (getattr(self, name) > 0 and is_finite(getattr(self, name))):
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is a finite number above 0")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; accepted is 0 or more")

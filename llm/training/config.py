@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from gpo_analysis.reading import is_finite
 from llm.policy.logprobs import CHUNK_ELEMENTS, DTYPES
 from llm.training.optimizers import OPTIMIZERS
 
@@ -86,7 +86,7 @@ class TrainConfig:
             ("weight_decay", 0.0),
         ):
             value = getattr(self, name)
-            if not (value >= least and math.isfinite(value)):
+            if not (value >= least and is_finite(value)):
                 raise ValueError(f"{name} is {value}; accepted is a finite number, {least} or more")
         if self.batch_size % self.accumulation:
             raise ValueError(f"accumulation is {self.accumulation}; it must divide batch_size, {self.batch_size}")

@@ -324,3 +324,11 @@ def test_long_in_tokens(records: list[Example], word_tokenizer: Any) -> None:
     assert kept == [e for e, n in zip(records, lengths, strict=True) if n <= most]
     assert left == len(records) - len(kept) > 0
     assert within_tokens(records, word_tokenizer, max_prompt=most, max_response=9) == ([], len(records))  # 9 + the end
+
+
+def test_a_reward_that_no_float_holds_is_refused_by_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    row = '{"prompt": "p", "chosen": "a", "rejected": "b", "reward_chosen": 1' + "0" * 400 + "}\n"
+    file.write_text(row, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pairs\.jsonl, line 1: reward_chosen is 1000"):
+        read_pairs(file)

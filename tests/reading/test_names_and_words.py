@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpo_analysis.reading import Names, number_in, read_table
+import gpo_analysis as gpo
+from gpo_analysis.reading import Names, is_finite, number_in, read_table
 from gpo_analysis.reading.columns import read_columns
 from gpo_analysis.reading.report import LeftOut, ReadReport
 from gpo_analysis.reading.values import MOST_DIGITS, number_of
@@ -103,3 +104,22 @@ def test_a_parquet_file_says_that_it_is_one(tmp_path) -> None:  # type: ignore[n
     pytest.importorskip("pyarrow")
     pd.DataFrame({"a": np.arange(3), "b": [0.5, 1.5, 2.5]}).to_parquet(tmp_path / "x.parquet")
     assert read_columns(tmp_path / "x.parquet", lambda names: names, "a").format == "Parquet"
+
+
+def test_whole_numbers_beyond_floats_are_refused_like_others() -> None:
+    """10⁴⁰⁰ is finite and no float holds it: no caller sees an OverflowError of it."""
+    huge = 10**400
+    problem = gpo.PreferenceProblem([[0.5, 0.8], [0.2, 0.5]])
+    for call in (
+        lambda: problem.solve("dpo", huge),
+        lambda: gpo.optimal_margin("dpo", huge),
+        lambda: gpo.train(problem, "dpo", 0.1, steps=2, learning_rate=huge),
+        lambda: gpo.GaussianMixture([1.0], [huge], [1.0]),
+        lambda: gpo.PreferenceProblem([[0.5, huge], [0.2, 0.5]]),
+        lambda: gpo.get_loss("kto", reference_point=huge),
+        lambda: gpo.convert_beta(huge, "trl:ipo", "gpo:ipo"),
+    ):
+        with pytest.raises(ValueError, match="1000"):
+            call()
+    assert not is_finite(huge)
+    assert is_finite(10**300)
