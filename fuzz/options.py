@@ -11,7 +11,8 @@ Files of configuration and ``--set`` are made likewise. The command runs in a fo
 at most some seconds of processor time: one that is still at work then is *busy*, which is no fault. Nothing of this may
 be found, and the exit code is 1 where something is:
 
-- *hang*: after a minute it has not ended, and with all that it started has used less than a second of the processor;
+- *hang*: after a minute it has not ended, and with all that it started has used less than a second of the processor
+  (but for ``gpo explore``, which serves pages until it is told to stop);
 - *traceback*: anything that Python prints of an exception that nobody met, or a fault of the program (code 3);
 - *code*: another exit code than 0, 1 and 2;
 - *lines*: an error of no line, or of more than one for the one thing that was wrong;
@@ -292,7 +293,8 @@ def _files(folder: Path) -> set[str]:
 
 def faults_of(call: Call, end: End) -> list[str]:
     """What is wrong with how a command ended, by kind."""
-    found = ["hang"] if end.code is None and end.idle else []
+    serves = call.verb.program == "gpo" and "explore" in call.words[:1]  # until it is told to stop
+    found = ["hang"] if end.code is None and end.idle and not serves else []
     if "Traceback (most recent call last)" in end.errors or end.code == 3 or "a fault of the program" in end.errors:
         found.append("traceback")
     if end.code is not None and end.code not in (0, 1, 2, 3):

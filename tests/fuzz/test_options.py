@@ -110,6 +110,9 @@ def test_verdicts() -> None:
     assert faults_of(call, End(1, "", "Traceback (most recent call last):\n", (), 0.1)) == ["traceback"]
     assert faults_of(call, End(None, "", "", (), 3.0)) == []  # still at work: not a fault
     assert faults_of(call, End(None, "", "", (), 60.0, idle=True)) == ["hang"]
+    assert (
+        faults_of(Call(verb, ["explore", "votes.csv"], []), End(None, "", "", (), 60.0, idle=True)) == []
+    )  # it serves
 
 
 def test_what_a_group_of_processes_has_used_is_counted() -> None:
