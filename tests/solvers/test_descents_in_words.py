@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpo_analysis as gpo
+from gpo_analysis.losses.shape import shape_of
 from gpo_analysis.solvers.faces import Intervals
 from gpo_analysis.solvers.minimum import Minimum, Status
 from gpo_analysis.solvers.nonconvex import _described
@@ -21,7 +22,8 @@ def test_a_minimum_at_kinks_is_called_local(count: int) -> None:
     pairs = WeightedPairs(2, np.array([0, 1]), np.array([1, 0]), np.array([0.7, 0.3]), 0.0, ("a", "b"), None)
     at = Intervals(np.array([0]), np.array([1]), np.ones(1), np.ones(1))
     found = [end(1.0, 4, at), end(2.0, 9, at), end(3.0, 2, at)][:count]
-    told = _described(pairs, gpo.parse_loss("min(2, abs(z-1))"), found, 0, 0.5)
+    loss = gpo.parse_loss("min(2, abs(z-1))")
+    told = _described(pairs, loss, shape_of(loss), found, 0, 0.5)
     assert told.status is Status.STATIONARY_POINT
     assert told.value == 1.0
     assert told.iterations == (4 if count == 1 else 9)
