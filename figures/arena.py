@@ -99,7 +99,7 @@ def _cycles(ax: Axes, table: pd.DataFrame) -> None:
         face = dark if marker == "s" else "none"
         if marker != "o" or "debate" in set(noise["data"]):
             ax.plot([], [], marker=marker, markerfacecolor=face, markersize=4.0, label=label, **shape)
-    ax.legend(loc="upper left", fontsize=6.5)
+    ax.legend(loc="lower right", fontsize=6.5)
     one = find(noise, data=_which(table)).iloc[0]
     ax.hlines(one["observed"], one["low"], one["high"], colors=COLORS["vermillion"], linewidth=1.2)
     top = 1.08 * float(noise[["expected", "observed", "high"]].max().max() if len(noise) == 1 else
