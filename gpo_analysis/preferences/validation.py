@@ -219,6 +219,10 @@ def check_counts(values: ArrayLike, items: Sequence[str] | None = None, *, least
     least : {1, 2}
         The smallest n.
 
+    Returns
+    -------
+    array, shape (n, n)
+
     Raises
     ------
     ValueError
