@@ -62,7 +62,16 @@ def kl_from_log_ratio(
 
 
 def kl_between(p: FloatArray, q: FloatArray) -> FloatArray:
-    """KL(p‖q) in nats along the last axis of two distributions of one shape.
+    """KL(p‖q) in nats along the last axis.
+
+    Parameters
+    ----------
+    p, q : array, shape (..., n)
+        Distributions, checked by whoever calls; where p is 0 the term is 0, where q alone is 0 it is ∞.
+
+    Returns
+    -------
+    array, shape (...)
 
     Examples
     --------
